@@ -1,0 +1,39 @@
+# Everything a machine with git, make and Python needs. VENV may point elsewhere: make test VENV=/some/folder
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
+
+.PHONY: demo test test-slow lint types bench clean
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing adbench and what it needs into $(VENV): about 6 GB, several minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## install, run the main job on phantoms, show the leaderboard
+	$(BIN)/adbench run method=madclip shots=16
+	$(BIN)/adbench leaderboard runs --csv runs/leaderboard.csv
+	@echo "records and pictures: $(CURDIR)/runs/<cell>/gallery/overview.png; leaderboard: $(CURDIR)/runs/leaderboard.csv"
+
+test: $(STAMP) lint types  ## lint, types and the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## what takes more than a minute: full size, older torch, wheels
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## print the benchmark tables
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv build dist site *.egg-info

@@ -1,0 +1,162 @@
+"""A trained record applied to images that nobody labelled."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors.torch import load_file
+
+from adbench import config as configs
+from adbench import pictures, registry
+from adbench.backbone import Backbone, BackboneConfig, weights_hash
+from adbench.data.decode import read_image
+from adbench.data.items import DatasetConfig
+from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
+from adbench.features import FrozenFeatures
+from adbench.fit import device_of
+from adbench.method import Capability, Method
+from adbench.record import Record, read
+from adbench.scorer import check_finite, resize_maps, score_images
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method rebuilt from its record, ready to score."""
+
+    record: Record
+    method: Method
+    capability: Capability
+    dataset: DatasetConfig
+    config: configs.RunConfig
+
+
+def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Fitted:
+    """Rebuild the trained method of a record; `overrides` replaces parameters that need no training, as prompts do.
+
+    Raises RecordError where the record is damaged or its backbone's weights are not those it was made with.
+    """
+    record = read(Path(path))
+    content = record.content
+    config = configs.RunConfig(**content["resolved"])
+    method_class: type[Method] = registry.find("method", config.method).load()
+    params = configs.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
+    if overrides:
+        params = _replace(method_class, params, overrides, config.method)
+    backbone_config = _from(BackboneConfig, content["backbone"])
+    found = weights_hash(backbone_config, config.backbone, config.cache_dir)
+    if found != content["backbone"]["weights_hash"]:
+        raise RecordError(
+            f"{path} was made with weights {content['backbone']['weights_hash'][:12]}… of {config.backbone}; "
+            f"here they are {found[:12]}…. Give the right file or run the cell again."
+        )
+    capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
+    device = device_of(config)
+    backbone = Backbone(
+        config.backbone, backbone_config, content["backbone"]["built_input_size"], capability.activation,
+        capability.normalisation,
+    ).to(device)  # fmt: skip
+    method = method_class(params, backbone, config.seed)
+    method.build()
+    method.load_fitted(load_file(record.path / "method.safetensors"))
+    wanted = capability.blocks, capability.pooled
+    method.attach(FrozenFeatures(backbone, found, *wanted, config.precision, folder=None))
+    return Fitted(record, method.to(device).eval(), capability, _from(DatasetConfig, content["dataset"]), config)
+
+
+def _from(schema: type[Any], content: dict[str, Any]) -> Any:
+    names = {f.name for f in dataclasses.fields(schema)}
+    return schema(**{name: value for name, value in content.items() if name in names})
+
+
+def _replace(method_class: type[Method], params: Any, overrides: dict[str, Any], name: str) -> Any:
+    allowed = method_class.editable
+    for key in overrides:
+        if not any(key == prefix or key.startswith(prefix + ".") for prefix in allowed):
+            raise AdbenchError(
+                f"method.{key} can't be changed after training of {name}: {did_you_mean(key, allowed)}. "
+                f"Run a new cell: adbench run method={name} method.{key}=…"
+            )
+    over: dict[str, Any] = {}
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        place = over
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    return configs.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
+
+
+def find_images(words: Sequence[str]) -> list[Path]:
+    """Return the image files that the words name: files, or folders searched for images at any depth."""
+    found: list[Path] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{path} does not exist. Give image files or folders of images.")
+    if not found:
+        raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
+    return found
+
+
+def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
+    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
+
+    With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
+    whose map reaches it. Heatmaps of one call share one colour scale.
+    """
+    capability, config = fitted.capability, fitted.config
+    size = fitted.method.backbone.input_size
+    images = np.stack([read_image(path, size, capability.resize, capability.grey) for path in paths])
+    scores, maps = [], []
+    for start, batch in score_images(
+        fitted.method, images, config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
+    ):
+        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
+        scores.append(batch.image.numpy())
+        if batch.maps is not None:
+            maps.append(resize_maps(batch.maps, size).numpy())
+    table = pd.DataFrame({"image": [str(path) for path in paths], "score": np.concatenate(scores)})
+    if threshold is not None:
+        table["abnormal"] = (table["score"] >= threshold).astype(int)
+    out.mkdir(parents=True, exist_ok=True)
+    if maps:
+        _pictures(out, paths, np.concatenate(maps), threshold)
+    table.to_csv(out / "scores.csv", index=False)
+    return table
+
+
+def _pictures(out: Path, paths: Sequence[Path], maps: Any, threshold: float | None) -> None:
+    low, high = float(np.percentile(maps, 5)), float(maps.max())
+    for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
+        with Image.open(path) as file:
+            width, height = file.size
+        full = np.asarray(Image.fromarray(scores).resize((width, height), Image.Resampling.BILINEAR))
+        square = read_image(path, max(width, height))
+        image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
+        name = f"{number:04d}_{path.stem}"
+        Image.fromarray(pictures.overlay(image, full, low, high)).save(out / f"{name}_heatmap.png")
+        if threshold is not None:
+            marked = pictures.outline(image, full >= threshold, (255, 64, 64))
+            Image.fromarray(marked).save(out / f"{name}_mask.png")
+
+
+def default_folder() -> Path:
+    """Return a new folder name for the results of one call."""
+    return Path("scores") / time.strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,317 @@
+"""The pretrained CLIP that a method looks through: open_clip's native ViTs, in eval mode, frozen.
+
+Every quirk of open_clip stays in this file. Blocks are numbered from 1: `block 6` is what leaves the sixth block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import resize_pos_embed
+from open_clip.pretrained import download_pretrained_from_hf, get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import QuickGELU
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from adbench import registry
+from adbench.data.fingerprint import digest, hash_files
+from adbench.errors import AdbenchError, did_you_mean
+
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
+STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclass
+class BackboneConfig:
+    """The facts in configs/backbone/*.yaml: `activation` and `normalisation` are what the weights were trained with.
+
+    `model` is an open_clip name, or a JSON file beside the YAML; `weights` one of open_clip's tags, a safetensors
+    file, or `random` (initialised from `seed`).
+    """
+
+    title: str
+    model: str
+    weights: str
+    input_size: int
+    activation: str
+    normalisation: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a CLIP: sizes in tokens, channels and blocks."""
+
+    depth: int
+    width: int
+    patch: int
+    embed_dim: int
+    text_depth: int
+    text_width: int
+    context: int
+
+    def levels(self, n: int = 4) -> tuple[int, ...]:
+        """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L."""
+        return tuple(round(self.depth * (i + 1) / n) for i in range(n))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the frozen backbone says of B images.
+
+    `blocks[i]` is the token stream after block i, (B, 1 + patches, width), CLS first; `pooled` the image embedding,
+    (B, embed_dim), not normalised, or none.
+    """
+
+    blocks: dict[int, Tensor]
+    pooled: Tensor | None = None
+
+    def to(self, device: torch.device) -> Features:
+        """Return the same features on another device."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Features({i: tokens.to(device) for i, tokens in self.blocks.items()}, pooled)
+
+
+def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of the model; anything but a native ViT CLIP is refused."""
+    if config.model.endswith(".json"):
+        with _beside(name, config.model) as path:
+            found = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        found = open_clip.get_model_config(config.model)
+        if found is None:
+            raise AdbenchError(
+                f"open_clip has no model {config.model!r}: {did_you_mean(config.model, open_clip.list_models())}"
+            )
+    vision, text = found["vision_cfg"], found["text_cfg"]
+    if (
+        not isinstance(vision.get("layers"), int)
+        or "hf_model_name" in text
+        or "timm_model_name" in vision
+        or found.get("custom_text")
+    ):
+        raise AdbenchError(
+            f"backbone {name!r} ({config.model}) is not a native open_clip ViT: its blocks can't be read one by one. "
+            "Choose one such as ViT-B-16, ViT-L-14 or ViT-L-14-336."
+        )
+    return {key: found[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+
+
+def architecture(config: BackboneConfig, name: str) -> Architecture:
+    """Return the shape of a backbone without building it."""
+    found = model_config(config, name)
+    vision, text = found["vision_cfg"], found["text_cfg"]
+    return Architecture(
+        vision["layers"], vision["width"], vision["patch_size"], found["embed_dim"],
+        text["layers"], text["width"], text.get("context_length", 77),
+    )  # fmt: skip
+
+
+def weights_file(config: BackboneConfig, name: str) -> Path | None:
+    """Return the safetensors file of the weights, downloading it where it isn't there; none for random weights."""
+    text = config.weights
+    if text == "random":
+        return None
+    if "." in Path(text).name or "/" in text:
+        with _beside(name, text) as shipped:
+            path = shipped if shipped.is_file() else Path(text).expanduser()
+        offer = (
+            f" open_clip's weights are offered as safetensors under {_hub_name(config)}." if _hub_name(config) else ""
+        )
+        if not path.is_file():
+            raise AdbenchError(f"backbone.weights={text} is not a file.{offer}")
+        if path.suffix != ".safetensors":
+            raise AdbenchError(
+                f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{offer}"
+            )
+        return path
+    hub = _hub_name(config)
+    if hub is None:
+        tags = list_pretrained_tags_by_model(config.model)
+        raise AdbenchError(
+            f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*tags, 'random'])}"
+        )
+    try:
+        return Path(download_pretrained_from_hf(hub, filename="open_clip_model.safetensors"))
+    except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
+        raise AdbenchError(
+            f"the weights {text!r} of {config.model} are not on this machine and could not be fetched "
+            f"({type(error).__name__}). They are offered as open_clip_model.safetensors under {hub}; "
+            "with that file at hand: backbone.weights=FILE.safetensors"
+        ) from error
+
+
+def weights_hash(config: BackboneConfig, name: str, cache: Path) -> str:
+    """Return the SHA-256 of the weights file; for random weights, of what determines them."""
+    path = weights_file(config, name)
+    if path is None:
+        return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
+    return hash_files([path], cache / "hashes" / "weights.json", "weights")[path]
+
+
+def _hub_name(config: BackboneConfig) -> str | None:
+    tag = "openai" if "." in config.weights or "/" in config.weights else config.weights
+    found = get_pretrained_cfg(config.model, tag)
+    return found.get("hf_hub", "").rstrip("/") or None if found else None
+
+
+def _beside(name: str, file: str) -> Any:
+    """Return the path, as a context, of a file that lies beside the backbone's YAML."""
+    yaml = registry.config_files("backbone")[name]
+    folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
+    return as_file(folder / "backbone" / file) if yaml else Path(file)
+
+
+class Backbone:
+    """A frozen CLIP, deliberately no torch Module: a method that holds one neither saves, moves nor trains it."""
+
+    def __init__(
+        self,
+        name: str,
+        config: BackboneConfig,
+        input_size: int,
+        activation: str = "native",
+        normalisation: str = "native",
+    ) -> None:
+        self.name = name
+        self.architecture = architecture(config, name)
+        self.input_size = input_size
+        self.activation = _choice("activation", activation, config.activation, ACTIVATIONS)
+        self.normalisation = _choice("normalisation", normalisation, config.normalisation, STATISTICS)
+        if input_size < self.architecture.patch:
+            raise AdbenchError(
+                f"input_size={input_size} is smaller than one patch of {self.architecture.patch} pixels."
+            )
+        self.grid = input_size // self.architecture.patch
+        self.model = _build(name, config, input_size, self.activation)
+        self.tokenizer = SimpleTokenizer(context_length=self.architecture.context)
+        mean, std = STATISTICS[self.normalisation]
+        self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> Backbone:
+        """Move the model and its statistics."""
+        self.model, self.device = self.model.to(device), device
+        self._mean, self._std = self._mean.to(device), self._std.to(device)
+        return self
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Apply the mean and standard deviation to images in [0, 1]."""
+        return (images - self._mean) / self._std
+
+    def features(self, images: Tensor, blocks: Sequence[int], pooled: bool = False) -> Features:
+        """Run (B, 3, H, W) images in [0, 1] through the image tower and return the streams after `blocks`."""
+        images = self.normalise(images.to(self.device))
+        if not blocks:
+            return Features({}, self.model.encode_image(images))
+        out = self.model.visual.forward_intermediates(
+            images, indices=[b - 1 for b in sorted(blocks)], stop_early=not pooled, intermediates_only=not pooled,
+            output_fmt="NLC", output_extra_tokens=True,
+        )  # fmt: skip
+        streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
+        tokens = [torch.cat(pair, dim=1) for pair in streams]
+        return Features(dict(zip(sorted(blocks), tokens, strict=True)), out.get("image_features"))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
+        visual = self.model.visual
+        return visual.ln_post(tokens) @ visual.proj
+
+    def tokenise(self, texts: Sequence[str]) -> Tensor:
+        """Return (N, context) token ids; a text that doesn't fit is an error, never cut."""
+        for text in texts:
+            length = len(self.tokenizer.encode(text)) + 2
+            if length > self.architecture.context:
+                raise AdbenchError(
+                    f"the prompt {text!r} takes {length} tokens; {self.name} reads at most "
+                    f"{self.architecture.context}. Shorten it."
+                )
+        return self.tokenizer(list(texts)).to(self.device)
+
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """Return (N, L, text width) word vectors, before positions are added."""
+        return self.model.token_embedding(tokens)
+
+    def encode_embedded(self, embedded: Tensor, end: Tensor, causal: bool) -> Tensor:
+        """Run word vectors (N, L, text width) through the text tower; read it at positions `end` (N,).
+
+        Returns (N, embed_dim), not normalised. Learnable-prompt methods run without the causal mask, in which case
+        every one of the L positions matters, padding included.
+        """
+        model, length = self.model, embedded.shape[1]
+        x = embedded + model.positional_embedding[:length].to(embedded.dtype)
+        x = model.transformer(x, attn_mask=model.attn_mask[:length, :length] if causal else None)
+        x = model.ln_final(x)
+        return x[torch.arange(len(x), device=x.device), end] @ model.text_projection
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Return (N, embed_dim) embeddings, not normalised, of fixed prompts with the causal mask.
+
+        With that mask nothing behind the end token reaches it, so the prompts are cut there: exact.
+        """
+        tokens = self.tokenise(texts)
+        end = tokens.argmax(dim=1)
+        tokens = tokens[:, : int(end.max()) + 1]
+        return self.encode_embedded(self.embed_tokens(tokens), end, causal=True)
+
+    def parameters(self) -> int:
+        """Return the number of parameters of both towers."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def _choice(what: str, asked: str, native: str, allowed: Mapping[str, object]) -> str:
+    chosen = native if asked == "native" else asked
+    if chosen not in allowed:
+        raise AdbenchError(f"{what}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
+    return chosen
+
+
+def _build(name: str, config: BackboneConfig, input_size: int, activation: str) -> Any:
+    found = model_config(config, name)
+    found["vision_cfg"] = {**found["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = open_clip.CLIP(**found, quick_gelu=activation == "quick_gelu")
+    path = weights_file(config, name)
+    if path is not None:
+        _load(model, path, name, config)
+    for module in model.modules():
+        if isinstance(module, open_clip.transformer.ResidualAttentionBlock):
+            built = type(module.mlp.gelu)
+            assert built is ACTIVATIONS[activation], f"{built.__name__} was built, {activation} was asked for"
+    return model.eval().requires_grad_(False)
+
+
+def _load(model: nn.Module, path: Path, name: str, config: BackboneConfig) -> None:
+    try:
+        state = {key: value.float() for key, value in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise AdbenchError(f"{path} is not a readable safetensors file: {error}.") from error
+    resize_pos_embed(state, model)
+    wanted = {key: value.shape for key, value in model.state_dict().items()}
+    wrong = [key for key in sorted(wanted) if key not in state or state[key].shape != wanted[key]]
+    wrong += sorted(set(state) - set(wanted))
+    if wrong:
+        key = wrong[0]
+        has = tuple(state[key].shape) if key in state else "nothing"
+        needs = tuple(wanted[key]) if key in wanted else "nothing"
+        raise AdbenchError(
+            f"{path} does not hold weights of {config.model} (backbone {name!r}): {len(wrong)} tensors differ, the "
+            f"first is {key}: the file has {has}, the model needs {needs}. Choose the backbone "
+            "that the weights belong to."
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,60 @@
+"""Fixed augmentations of MVFA (11 views) and MadCLIP (16 views): computed once, before training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+ROTATIONS = (22.5, -22.5, 11.25, -11.25)  # degrees
+SHIFT = 0.1  # in [-1, 1] coordinates: 12 pixels of 240
+ZOOMS = (1.1, 1.15, 1.2, 1.3)
+
+
+def fixed_views(images: Tensor, masks: Tensor, zooms: bool, jitter: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Return the views of all images, view by view: (V * N, 3, H, W) in [0, 1] and bool masks (V * N, H, W).
+
+    The original, 4 rotations, 4 shifts and 2 flips (11 views, MVFA Sec. 4.1); `zooms` adds 4 central zooms, a
+    generator for `jitter` one colour jitter (16 views, MadCLIP's code). Bilinear with reflection, masks
+    too, which are then cut at 0.5.
+    """
+    both = torch.cat([images, masks[:, None].to(images.dtype)], dim=1)
+    views = [both]
+    views += [_affine(both, rotation(angle)) for angle in ROTATIONS]
+    views += [_affine(both, shift(x, y)) for x in (SHIFT, -SHIFT) for y in (SHIFT, -SHIFT)]
+    views += [both.flip(3), both.flip(2)]
+    if zooms:
+        views += [_affine(both, torch.tensor([[1 / zoom, 0, 0], [0, 1 / zoom, 0]])) for zoom in ZOOMS]
+    if jitter is not None:
+        views += [torch.cat([colour_jitter(images, jitter), both[:, 3:]], dim=1)]
+    stack = torch.cat(views)
+    return stack[:, :3].contiguous(), stack[:, 3] > 0.5
+
+
+def rotation(degrees: float) -> Tensor:
+    """Return the (2, 3) matrix of a rotation about the centre."""
+    angle = math.radians(degrees)
+    return torch.tensor([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0]])
+
+
+def shift(x: float, y: float) -> Tensor:
+    """Return the (2, 3) matrix of a translation in [-1, 1] coordinates."""
+    return torch.tensor([[1, 0, x], [0, 1, y]])
+
+
+def _affine(images: Tensor, matrix: Tensor) -> Tensor:
+    grid = F.affine_grid(matrix.to(images)[None].expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 0.2) -> Tensor:
+    """Scale brightness, then contrast, by one factor each in [1 - strength, 1 + strength] for the whole stack.
+
+    Contrast is taken about the mean over channels and rows, so per image column, as MadCLIP's code does.
+    """
+    brightness, contrast = (1 + strength * (2 * torch.rand(2, generator=generator) - 1)).tolist()
+    images = images * brightness
+    mean = images.mean(dim=(1, 2), keepdim=True)
+    return ((images - mean) * contrast + mean).clamp(0, 1)

@@ -1,0 +1,61 @@
+"""Losses of the CLIP-adapter family (APRIL-GAN, MVFA, MediCLIP, MadCLIP), as the authors' code computes them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def focal(probability: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the focal loss of two-class probabilities (B, 2, H, W) against a mask (B, H, W) in {0, 1}.
+
+    Mean over pixels of -(1 - p_t)^gamma log p_t, without class weights; the one-hot target is clamped to
+    [1e-5, 1 - 1e-5] and 1e-5 added to p_t (Lin et al., ICCV 2017; smoothing as in the authors' code).
+    """
+    onehot = F.one_hot(target.long(), 2).permute(0, 3, 1, 2).to(probability.dtype).clamp(1e-5, 1 - 1e-5)
+    p_t = (onehot * probability).sum(1) + 1e-5
+    return (-((1 - p_t) ** gamma) * p_t.log()).mean()
+
+
+def dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+    """Return 1 - (2 sum(p m) + s) / (sum p + sum m + s) per sample, averaged; (B, H, W) each.
+
+    >>> float(dice(torch.ones(1, 2, 2), torch.ones(1, 2, 2)))
+    0.0
+    """
+    p, m = probability.flatten(1), target.flatten(1).to(probability.dtype)
+    overlap = (2 * (p * m).sum(1) + smooth) / (p.sum(1) + m.sum(1) + smooth)
+    return (1 - overlap).mean()
+
+
+def siglip(scores: Tensor, labels: Tensor, scale: float = 1.0, bias: float = 0.0) -> Tensor:
+    """Return the sigmoid loss of MadCLIP over (B, patches, 2) scores and labels (B,) in {0, 1}.
+
+    Minus the mean over images of the sum over both columns of the mean over patches of log sigmoid(z (scale s + bias)),
+    z = +1 in the label's column and -1 in the other (MadCLIP Sec. 2.3; after SigLIP, Zhai et al., ICCV 2023).
+    """
+    z = 2.0 * F.one_hot(labels.long(), 2).to(scores.dtype) - 1.0
+    return -F.logsigmoid(z[:, None, :] * (scale * scores + bias)).mean(1).sum(1).mean()
+
+
+def upsample(patches: Tensor, size: int) -> Tensor:
+    """Interpolate (B, patches, C) on a square grid to (B, C, size, size): bilinear, corners aligned."""
+    grid = round(patches.shape[1] ** 0.5)
+    square = patches.transpose(1, 2).reshape(len(patches), -1, grid, grid)
+    return F.interpolate(square, size=(size, size), mode="bilinear", align_corners=True)
+
+
+def finite(**terms: Tensor) -> Tensor:
+    """Return the sum of named loss terms; a term that is not finite is an error that names it.
+
+    >>> float(finite(focal=torch.tensor(1.0), dice=torch.tensor(2.0)))
+    3.0
+    """
+    from adbench.errors import NumericalError
+
+    total = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(total):
+        bad = {name: float(term) for name, term in terms.items() if not torch.isfinite(term)}
+        raise NumericalError(f"the loss is not finite: {bad}. Try precision=32-true or a smaller learning rate.")
+    return total

@@ -1,0 +1,124 @@
+"""The command line. Importing this file imports neither torch nor pandas: `adbench --help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adbench.errors import AdbenchError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Few-shot and zero-shot anomaly detection in medical images, compared fairly.",
+)  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Datasets on disk.")
+app.add_typer(data_app, name="data")
+Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+
+
+@app.command()
+def run(
+    words: Words = None, keys: Annotated[bool, typer.Option("--keys", help="Show every key and its default.")] = False
+) -> None:
+    """Fit, score and record one cell, or with a,b,c one per combination: adbench run method=madclip shots=4,16."""
+    if keys:
+        from importlib.resources import files
+
+        typer.echo((files("adbench.configs") / "run.yaml").read_text(encoding="utf-8"), nl=False)
+        return
+    from adbench.session import run_words
+
+    run_words(words or [])
+
+
+@app.command()
+def score(
+    record: Annotated[Path, typer.Argument(help="A record's folder, as in runs/<cell key>.")],
+    words: Annotated[list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders.")],
+) -> None:
+    """Apply a trained record to unlabelled images: scores.csv, heatmaps, and mask overlays with threshold=.
+
+    Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...]
+    """
+    from adbench.session import score_words
+
+    score_words(record, words)
+
+
+@app.command(name="list")
+def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones")]) -> None:
+    """List what is registered, with a line each."""
+    from adbench.session import listing
+
+    for line in listing(what):
+        typer.echo(line)
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of records; default: runs.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the aggregated figures as CSV.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
+) -> None:
+    """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
+    from adbench.session import show_leaderboard
+
+    show_leaderboard(runs or [Path("runs")], csv, markdown)
+
+
+@data_app.command()
+def phantom(
+    root: Annotated[Path, typer.Option(help="Folder to draw into.")],
+    dataset: Annotated[str, typer.Option(help="One dataset, or all.")] = "all",
+) -> None:
+    """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
+    from adbench.session import draw_phantoms
+
+    draw_phantoms(root, dataset)
+
+
+@app.command()
+def version() -> None:
+    """Show the version of adbench and of what it computes with."""
+    from adbench import provenance
+
+    code = provenance.code()
+    commit = f" (commit {code['commit'][:12]}{', modified' if code['dirty'] else ''})" if code["commit"] else ""
+    typer.echo(f"adbench {code['version']}{commit}")
+    for name, number in provenance.packages().items():
+        typer.echo(f"{name} {number}")
+
+
+def _guard() -> None:
+    """Say so when the tabular benchmark of the same import name is installed as well."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        other = distribution("adbench")
+    except PackageNotFoundError:
+        return
+    typer.echo(
+        f"adbench: the package 'adbench' {other.version} (tabular anomaly detection) uses the same import name and may "
+        "shadow this one, 'adbench-medical'. Uninstall it or use another environment: pip uninstall adbench",
+        err=True,
+    )
+
+
+def main() -> Any:
+    """Run the command line; an AdbenchError becomes one line on standard error and its exit code."""
+    _guard()
+    try:
+        app()
+    except AdbenchError as error:
+        typer.echo(f"adbench: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("adbench: interrupted; finished records are kept, the running cell left nothing behind.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,71 @@
+"""Decoded images and masks at network resolution, as memory-mapped uint8: decoded once, whatever the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.data.decode import Filter, read_image, read_mask
+from adbench.data.fingerprint import digest
+from adbench.data.items import DatasetConfig, Item
+from adbench.errors import DataError
+from adbench.files import atomic
+from adbench.progress import track
+
+
+def images(
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, what: str
+) -> NDArray[np.uint8]:
+    """Return (N, size, size, 3) uint8, memory-mapped from the cache; keyed by content, not by path."""
+    key = digest("\n".join(["images", str(size), resize, str(grey), *(hashes[i.id] for i in items)]))
+
+    def decode(item: Item) -> NDArray[np.uint8]:
+        return read_image(item.path, size, resize, grey)
+
+    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size, 3), decode, f"decoding {what}")
+
+
+def masks(
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, config: DatasetConfig, what: str
+) -> NDArray[np.uint8]:
+    """Return (N, size, size) uint8 in {0, 1}; all zero for normal images. Abnormal images must have a mask."""
+    labels = [str(i.label) for i in items]
+    facets = [str(size), str(config.mask_threshold), config.empty_masks]
+    key = digest("\n".join(["masks", *facets, *labels, *(hashes[i.id] for i in items)]))
+
+    def decode(item: Item) -> NDArray[np.uint8]:
+        if item.label == 0:
+            return np.zeros((size, size), np.uint8)
+        if item.mask is None:
+            raise DataError(f"the abnormal image {item.path} has no mask; a file of the same name was expected.")
+        full = read_mask(item.mask, None, config.mask_threshold, image=item.path)
+        if not full.any() and config.empty_masks != "allow":
+            raise DataError(
+                f"the mask {item.mask} of an abnormal image is empty above the threshold {config.mask_threshold}. "
+                "Mend or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
+            )
+        return read_mask(item.mask, size, config.mask_threshold).astype(np.uint8)
+
+    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {what}")
+
+
+def _cached(
+    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], what: str
+) -> NDArray[np.uint8]:
+    if not path.exists():
+        with atomic(path) as temporary:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
+            # Written in order, not through a memory map: a full disk is then an error and not a crash.
+            # Pillow decodes outside the interpreter lock, so threads are enough.
+            with temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                np.lib.format.write_array_header_1_0(file, header)
+                for pixels in track(pool.map(decode, items), what, len(items)):
+                    file.write(pixels.tobytes())
+    else:
+        os.utime(path)
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,82 @@
+"""Image files to 8-bit arrays: PNG, JPEG, TIFF and BMP; 1-bit, palette, grey, RGB(A) and 16-bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from adbench.errors import DataError
+
+Filter = Literal["bicubic", "bilinear"]
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
+
+
+def read_image(path: Path, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
+    """Read one image as RGB and squash it to (size, size, 3), uint8; `grey` drops the colour first."""
+    image = _open(path)
+    image = image.convert("L").convert("RGB") if grey else image.convert("RGB")
+    if image.size != (size, size):
+        image = image.resize((size, size), _FILTERS[resize])
+    return np.asarray(image, dtype=np.uint8)
+
+
+def read_mask(path: Path, size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:
+    """Read one mask, resize it to (size, size) by nearest neighbour, and keep what exceeds `threshold` (0 to 255).
+
+    With `image` given, a mask of another size than its image is an error.
+    """
+    mask = _open(path).convert("L")
+    if image is not None:
+        own, other = mask.size, image_size(image)
+        if own != other:
+            raise DataError(
+                f"mask {path} is {own[0]} x {own[1]} pixels, its image {image.name} {other[0]} x {other[1]}. "
+                "A mask must have the size of its image."
+            )
+    if size is not None and mask.size != (size, size):
+        mask = mask.resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(mask, dtype=np.uint8) > threshold
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) from the file's header."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            file.load()
+            image: Image.Image = file if file.mode not in _SIXTEEN_BIT else _to_8_bit(file, path)
+            if image.mode == "F":
+                raise DataError(
+                    f"{path} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit."
+                )
+            return image.copy()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
+    # PIL clips 16-bit pixels at 255 when it converts; the full range 0..65535 is meant.
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise DataError(f"{path} holds pixels from {pixels.min()} to {pixels.max()}; 0 to 65535 is possible.")
+    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if not path.exists():
+        return DataError(f"{path} does not exist.")
+    size = path.stat().st_size
+    reason = "it has zero bytes" if size == 0 else str(error).rstrip(".") or type(error).__name__
+    return DataError(f"{path} cannot be read as an image: {reason}. Replace or remove the file.")

@@ -1,0 +1,101 @@
+"""The k labelled images a method may learn from: numbered draws, nested in k, one patient after the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adbench.data.fingerprint import digest
+from adbench.data.items import CLASSES, Item
+from adbench.errors import AdbenchError
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which images a support holds. `source` is `draw:N` or the path of a list; `hash` covers ids and contents."""
+
+    source: str
+    shots: int
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
+    hash: str
+
+
+def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
+    """Return the items of one class in the order in which draw number `draw` takes them.
+
+    Patients are shuffled and deal one image each, round-robin. The order depends on ids, patients and `draw` alone,
+    and the first k of it are the k shots, so 2 shots are among the 4 shots of the same draw.
+
+    >>> row = lambda name, patient: Item(name, "valid", 0, Path(name), patient=patient)
+    >>> rows = [row("a", "p"), row("b", "p"), row("c", "q")]
+    >>> sorted(item.patient for item in draw_order(rows, draw=0)[:2])
+    ['p', 'q']
+    """
+    if not items:
+        return []
+    rng = np.random.default_rng([draw, items[0].label, 0xAD])
+    hands: dict[str, list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: item.id):
+        hands[f"patient {item.patient}" if item.patient is not None else item.id].append(item)
+    order = [hands[patient] for patient in sorted(hands)]
+    order = [[hand[i] for i in rng.permutation(len(hand))] for hand in order]
+    order = [order[i] for i in rng.permutation(len(order))]
+    rounds = max(len(hand) for hand in order)
+    return [hand[turn] for turn in range(rounds) for hand in order if turn < len(hand)]
+
+
+def draw(
+    items: Sequence[Item], hashes: dict[str, str], shots: int, number: int, classes: Sequence[int], where: str
+) -> tuple[list[Item], Manifest]:
+    """Choose `shots` images of each class in `classes` (0 normal, 1 abnormal) from the support split's `items`."""
+    pools = [[item for item in items if item.label == label] for label in classes]
+    if any(len(pool) < shots for pool in pools):
+        have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, classes, strict=True))
+        raise AdbenchError(
+            f"shots={shots} is more than there are: {where} has {have} images. At most shots={min(map(len, pools))}."
+        )
+    chosen = [item for pool in pools for item in draw_order(pool, number)[:shots]]
+    return chosen, _manifest(chosen, hashes, shots, f"draw:{number}")
+
+
+def from_list(
+    file: Path, items: Sequence[Item], hashes: dict[str, str], classes: Sequence[int], where: str
+) -> tuple[list[Item], Manifest]:
+    """Read a support list in the published repositories' format: lines `n-0: a.png b.png` and `a-0: c.png d.png`."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdbenchError(f"support={file} cannot be read: {error}.") from error
+    named = {line.partition(":")[0].strip(): line.partition(":")[2].split() for line in lines if line.strip()}
+    by_name = {(item.label, item.path.name): item for item in items}
+    chosen: list[Item] = []
+    for label in classes:
+        key = "na"[label] + "-0"
+        if not named.get(key):
+            raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {CLASSES[label]} images.")
+        for name in named[key]:
+            if (label, name) not in by_name:
+                raise AdbenchError(f"support={file} names {name}, which is not a {CLASSES[label]} image of {where}.")
+            chosen.append(by_name[label, name])
+    ids = [item.id for item in chosen]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise AdbenchError(f"support={file} names {twice} twice.")
+    shots = max(sum(item.label == label for item in chosen) for label in classes)
+    return chosen, _manifest(chosen, hashes, shots, f"list:{file.name}")
+
+
+def nothing() -> Manifest:
+    """Return the manifest of a method that learns from no image."""
+    return _manifest([], {}, 0, "none")
+
+
+def _manifest(chosen: Sequence[Item], hashes: dict[str, str], shots: int, source: str) -> Manifest:
+    normal, abnormal = (tuple(item.id for item in chosen if item.label == label) for label in (0, 1))
+    rows = [f"{item.label}\t{item.id}\t{hashes[item.id]}" for item in chosen]
+    return Manifest(source, shots, normal, abnormal, digest("\n".join(rows)))

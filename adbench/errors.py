@@ -1,0 +1,40 @@
+"""Errors a user can act on: one sentence that names the thing, the value, what is allowed, and what to type next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AdbenchError(Exception):
+    """Something the user can mend. The command line prints the message and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class DataError(AdbenchError):
+    """A file or folder of a dataset is missing, unreadable or contradicts its neighbours."""
+
+    exit_code = 3
+
+
+class RecordError(AdbenchError):
+    """A record is missing, incomplete or of another schema version."""
+
+    exit_code = 4
+
+
+class NumericalError(AdbenchError):
+    """A score, a map or a loss is not finite."""
+
+    exit_code = 5
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return "; did you mean 'x'? allowed: ..." for an unknown word.
+
+    >>> did_you_mean("madclp", ["clip", "madclip"])
+    "did you mean 'madclip'? Allowed: clip, madclip"
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"{hint}Allowed: {', '.join(names) if names else 'none'}"

@@ -1,0 +1,172 @@
+"""From a resolved cell to a fitted method: seeds, backbone, support arrays, Lightning's Trainer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from adbench.backbone import Backbone
+from adbench.cell import Cell
+from adbench.config import RunConfig
+from adbench.data import arrays
+from adbench.data.decode import Filter
+from adbench.data.items import DatasetConfig, Item
+from adbench.errors import AdbenchError, NumericalError, did_you_mean
+from adbench.features import FrozenFeatures
+from adbench.method import Method, Support
+from adbench.progress import bars
+
+# Keys of the Trainer that the harness itself sets, each with the key to use instead.
+OWNED = {
+    "max_epochs": "method.epochs", "precision": "precision", "callbacks": "none", "logger": "none",
+    "default_root_dir": "runs",
+}  # fmt: skip
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """Return the device that `device=` names; `auto` takes a CUDA device where there is one."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise AdbenchError(
+            "device=cuda is not possible: torch sees no CUDA device here. Use device=cpu or device=auto."
+        )
+    name = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu" and config.precision == "16-mixed":
+        raise AdbenchError(
+            "precision=16-mixed is not possible on a CPU, whose half-precision type is bfloat16. "
+            "Use precision=bf16-mixed or precision=32-true."
+        )
+    return torch.device(name)
+
+
+def new_method(cell: Cell, device: torch.device) -> Method:
+    """Build the backbone and the untrained method of a cell, every generator seeded from the cell."""
+    torch.set_num_threads(cell.config.threads)
+    backbone = Backbone(
+        cell.config.backbone, cell.backbone, cell.input_size, cell.capability.activation, cell.capability.normalisation
+    ).to(device)
+    pl.seed_everything(cell.config.seed, workers=True, verbose=False)
+    method = cell.method_class(cell.params, backbone, cell.config.seed)
+    method.build()
+    folder = cell.config.cache_dir if cell.config.feature_cache else None
+    wanted = cell.capability.blocks, cell.capability.pooled
+    method.attach(FrozenFeatures(backbone, cell.weights, *wanted, cell.config.precision, folder))
+    return method.to(device)
+
+
+def load_support(
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool,
+    dataset: str, config: DatasetConfig,
+) -> Support:  # fmt: skip
+    """Decode the support at network resolution."""
+    what = f"the support of {dataset}"
+    n = len(items)
+    if n == 0:
+        empty = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+        return Support(empty, torch.zeros(0, dtype=torch.long), torch.zeros(0, size, size, dtype=torch.bool),
+                       torch.zeros(0, dtype=torch.bool), (), (), ())  # fmt: skip
+    images = arrays.images(items, hashes, cache, size, resize, grey, what)
+    masks = torch.zeros(n, size, size, dtype=torch.bool)
+    if config.masks:
+        masks = torch.from_numpy(arrays.masks(items, hashes, cache, size, config, what).copy()).bool()
+    return Support(
+        images=to_tensor(images),
+        labels=torch.tensor([item.label for item in items]),
+        masks=masks,
+        has_mask=torch.full((n,), config.masks),
+        ids=tuple(item.id for item in items),
+        datasets=(dataset,) * n,
+        object_names=(config.object_name,) * n,
+    )
+
+
+def to_tensor(images: Any) -> Tensor:
+    """Turn (N, H, W, 3) uint8 into (N, 3, H, W)."""
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).contiguous()
+
+
+def fit(method: Method, support: Support, config: RunConfig, device: torch.device) -> None:
+    """Run the method's epochs in Lightning's Trainer and let it gather what scoring needs."""
+    method.prepare(support)
+    if method.epochs > 0:
+        with tempfile.TemporaryDirectory() as scratch:
+            _trainer(config, method.epochs, device, scratch).fit(method)
+    method.eval().to(device)
+    method.memorise(support)
+
+
+def _trainer(config: RunConfig, epochs: int, device: torch.device, scratch: str) -> pl.Trainer:
+    extra = config.overrides.get("trainer", {})
+    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
+    for key in extra:
+        if key in OWNED:
+            raise AdbenchError(f"trainer.{key} is set by adbench; use the key {OWNED[key]!r} instead.")
+        if key not in allowed:
+            raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+    }
+    place = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
+    _hush()
+    return pl.Trainer(
+        max_epochs=epochs, precision=config.precision,  # type: ignore[arg-type]
+        num_sanity_val_steps=0, default_root_dir=scratch,
+        callbacks=[_Progress(), _FiniteLoss()], **{**quiet, **place, **extra},
+    )  # fmt: skip
+
+
+def _hush() -> None:
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # In-memory features need no loader processes, and one small loader is not a bottleneck to warn of.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+    os.environ.setdefault("LIGHTNING_TIPS", "0")
+
+
+class _FiniteLoss(pl.Callback):
+    """Stop at the first loss that is not finite, before it reaches the weights."""
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise NumericalError(
+                f"the loss of {type(pl_module).__name__} is {float(loss)} at step {trainer.global_step} (epoch "
+                f"{trainer.current_epoch}). Try precision=32-true or a smaller learning rate."
+            )
+
+
+class _Progress(pl.Callback):
+    """One bar over all epochs, with the running loss."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.display = bars()
+        self.display.start()
+        total = int(trainer.estimated_stepping_batches)
+        self.task = self.display.add_task(f"fitting {type(pl_module).__name__}", total=total, note="")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        note = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if isinstance(outputs, dict) and "loss" in outputs and not self.display.disable:
+            note += f"  loss {float(outputs['loss']):.3f}"
+        self.display.update(self.task, advance=1, note=note)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.display.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if hasattr(self, "display"):
+            self.display.stop()

@@ -1,0 +1,150 @@
+"""The contract between the harness and a method. A method never sees a test label, a test mask or a test loader."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from adbench.backbone import Architecture, Backbone, Features
+from adbench.data.decode import Filter
+from adbench.data.fingerprint import digest
+from adbench.errors import RecordError
+from adbench.features import FrozenFeatures
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a method declares about itself.
+
+    `support`: the images it learns from. `blocks` and `pooled`: the outputs of the frozen backbone that it asks for,
+    cached by the harness. `normalisation`, `activation` (`native`: as the weights were trained), `resize` and `grey`:
+    how images reach the backbone. `threshold`: the method's own decision threshold on the image score, or none.
+    """
+
+    support: Literal["none", "normal", "both"]
+    blocks: tuple[int, ...] = ()
+    pooled: bool = False
+    maps: bool = True
+    normalisation: str = "native"
+    activation: str = "native"
+    resize: Filter = "bicubic"
+    grey: bool = False
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Support:
+    """The labelled images a method may learn from.
+
+    `images` uint8 (N, 3, H, W) at network resolution, `labels` (N,) in {0, 1}, `masks` bool (N, H, W), `has_mask`
+    bool (N,): false where the dataset has none, in which case the mask is all zero. Normal images have an (empty) mask
+    wherever the dataset has masks.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    ids: tuple[str, ...]
+    datasets: tuple[str, ...]
+    object_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What scoring sees of B images: uint8 `images` (B, 3, H, W), their frozen features, and where they come from."""
+
+    images: Tensor
+    features: Features
+    datasets: tuple[str, ...]
+    object_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Higher is more abnormal. `image` (B,); `maps` (B, h, w) at any resolution, or none."""
+
+    image: Tensor
+    maps: Tensor | None = None
+
+
+class Method(pl.LightningModule):
+    """An anomaly detector.
+
+    The constructor stores its arguments. The harness then calls `build`, `prepare`, Lightning's fit for `epochs`
+    epochs (zero is legal), `memorise`, and from then on `score`. A subclass with epochs also defines Lightning's
+    `train_dataloader`, `training_step` and `configure_optimizers`.
+    """
+
+    Params: ClassVar[type]
+    version: ClassVar[str] = "1"
+    editable: ClassVar[tuple[str, ...]] = ()  # parameters that may change after training, such as "prompts"
+
+    def __init__(self, params: Any, backbone: Backbone, seed: int = 0) -> None:
+        super().__init__()
+        self.params = params
+        self.backbone = backbone
+        self.seed = seed
+        self._frozen: FrozenFeatures | None = None
+
+    @classmethod
+    @abstractmethod
+    def capability(cls, params: Any, architecture: Architecture) -> Capability:
+        """Declare what the method is, from its parameters and the backbone's shape alone."""
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs Lightning runs."""
+        return 0
+
+    def build(self) -> None:
+        """Create trainable modules and buffers from `params` and the backbone's shape: no data."""
+
+    @abstractmethod
+    def prepare(self, support: Support) -> None:
+        """Look at the support before the first epoch: augment, encode, keep what the epochs need."""
+
+    def memorise(self, support: Support) -> None:
+        """Gather from the support what scoring needs beside trained weights, such as a memory bank.
+
+        Called after the fit, and before each scoring in the middle of it.
+        """
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Scores:
+        """Score images one by one: a score depends on its own image and the support alone."""
+
+    def attach(self, frozen: FrozenFeatures) -> None:
+        """Receive the cached way to the backbone; the harness calls this once."""
+        self._frozen = frozen
+
+    def encode(self, images: Tensor, progress: str = "") -> Features:
+        """Return the declared features of (B, 3, H, W) float images in [0, 1]; on the CPU, without gradient."""
+        if self._frozen is None:
+            raise RuntimeError("encode() before attach(): the harness attaches the frozen features")
+        return self._frozen(images, progress)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a random generator of the method's own for `purpose`, seeded from the cell's seed."""
+        return torch.Generator().manual_seed(int(digest(f"{self.seed} {purpose}")[:12], 16))
+
+    def load_fitted(self, state: Mapping[str, Tensor]) -> None:
+        """Take the trained state; buffers that were empty at `build` (memory banks) take the saved shape."""
+        own = dict(self.named_buffers())
+        if set(state) != set(self.state_dict()):
+            odd = sorted(set(state) ^ set(self.state_dict()))
+            raise RecordError(f"the saved parameters do not belong to {type(self).__name__}: {odd[0]} is in one only.")
+        for key, value in state.items():
+            if key in own and own[key].shape != value.shape:
+                parent, _, leaf = key.rpartition(".")
+                setattr(self.get_submodule(parent), leaf, torch.empty_like(value))
+        self.load_state_dict(dict(state))

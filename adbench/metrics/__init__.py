@@ -1,0 +1,49 @@
+"""Image-level metrics, exact; pixel-level metrics in constant memory, each with a guaranteed half-width."""
+
+from typing import TYPE_CHECKING, Any
+
+from adbench.metrics.exact import exact_pixel
+from adbench.metrics.histogram import Histogram
+from adbench.metrics.image import accuracy, average_precision, f1_max, image_metrics, roc_auc
+from adbench.metrics.pixel import (
+    Estimate,
+    OperatingPoint,
+    pixel_ap,
+    pixel_aupro,
+    pixel_auroc,
+    pixel_f1_max,
+    pixel_metrics,
+    pixel_operating_point,
+)
+
+if TYPE_CHECKING:
+    from adbench.metrics.modules import ImageScores, PixelHistogram
+
+__all__ = [
+    "Estimate",
+    "Histogram",
+    "ImageScores",
+    "OperatingPoint",
+    "PixelHistogram",
+    "accuracy",
+    "average_precision",
+    "exact_pixel",
+    "f1_max",
+    "image_metrics",
+    "pixel_ap",
+    "pixel_aupro",
+    "pixel_auroc",
+    "pixel_f1_max",
+    "pixel_metrics",
+    "pixel_operating_point",
+    "roc_auc",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The torchmetrics classes need torch, which the figures themselves do not.
+    if name in ("ImageScores", "PixelHistogram"):
+        from adbench.metrics import modules
+
+        return getattr(modules, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

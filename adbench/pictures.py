@@ -1,0 +1,110 @@
+"""Heatmaps, outlines and the gallery of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+COLOURS = matplotlib.colormaps["inferno"]
+PANEL = 240  # pixels of one panel's side
+LABEL = 40  # pixels of the caption
+
+
+def heatmap(scores: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Colour a map (H, W): `low` is black, `high` is pale yellow. Returns (H, W, 3)."""
+    scaled = np.clip((scores - low) / max(high - low, 1e-12), 0, 1)
+    return (np.asarray(COLOURS(scaled))[..., :3] * 255).astype(np.uint8)
+
+
+def overlay(image: NDArray[np.uint8], scores: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Lay the heatmap over an image (H, W, 3) of the same size: the higher the score, the more colour."""
+    weight = 0.75 * np.clip((scores - low) / max(high - low, 1e-12), 0, 1)[..., None]
+    return ((1 - weight) * image + weight * heatmap(scores, low, high)).astype(np.uint8)
+
+
+def outline(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Draw the border of a mask (H, W), two pixels wide, into a copy of the image."""
+    border = mask & ~ndimage.binary_erosion(mask, iterations=2, border_value=1)
+    return np.where(border[..., None], np.array(colour, np.uint8), image)
+
+
+def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) for showing."""
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def strip(
+    image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, scores: NDArray[np.float32] | None,
+    span: tuple[float, float], caption: str,
+) -> Image.Image:  # fmt: skip
+    """Return image, true mask and map side by side, with a caption beneath."""
+    base = resize(image, PANEL)
+    panels = [base]
+    if mask is not None:
+        own = np.asarray(Image.fromarray(mask).resize((PANEL, PANEL), Image.Resampling.NEAREST))
+        panels.append(outline(base, own, (64, 224, 255)))
+    if scores is not None:
+        own_map = np.asarray(Image.fromarray(scores).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
+        panels.append(overlay(base, own_map, *span))
+    canvas = Image.new("RGB", (PANEL * len(panels), PANEL + LABEL), "white")
+    for place, panel in enumerate(panels):
+        canvas.paste(Image.fromarray(panel), (place * PANEL, 0))
+    ImageDraw.Draw(canvas).text((6, PANEL + 4), caption, fill="black", font=ImageFont.load_default(13))
+    return canvas
+
+
+def choose(table: pd.DataFrame, each: int) -> dict[str, list[int]]:
+    """Return the rows of the worst misses, the worst false alarms and the best hits, `each` of a kind, worst first."""
+    abnormal, normal = table[table["label"] == 1], table[table["label"] == 0]
+    return {
+        "miss": [int(i) for i in abnormal.sort_values(["score", "image"]).index[:each]],
+        "false_alarm": [int(i) for i in normal.sort_values(["score", "image"], ascending=[False, True]).index[:each]],
+        "hit": [int(i) for i in abnormal.sort_values(["score", "image"], ascending=[False, True]).index[:each]],
+    }
+
+
+def gallery(
+    folder: Path, table: pd.DataFrame, rows: dict[str, list[int]], images: NDArray[np.uint8],
+    masks: NDArray[np.bool_] | None, maps: NDArray[np.float32] | None,
+) -> None:  # fmt: skip
+    """Write one PNG per chosen image and `overview.png`; one colour scale for all, so that maps compare."""
+    folder.mkdir()
+    span = (float(np.percentile(maps, 5)), float(maps.max())) if maps is not None else (0.0, 1.0)
+    names = table["image"].tolist()
+    rank = table["score"].rank(ascending=False, method="min").astype(int)
+    columns: list[list[Image.Image]] = []
+    place = 0
+    for kind, chosen in rows.items():
+        columns.append([])
+        for number, row in enumerate(chosen, 1):
+            name, score = names[row].rpartition("/")[2], table.at[row, "score"]
+            caption = f"{kind.replace('_', ' ')} {number}: {name}\nscore {score:.4g}, rank {rank[row]} of {len(table)}"
+            picture = strip(
+                images[place],
+                None if masks is None else masks[place],
+                None if maps is None else maps[place],
+                span,
+                caption,
+            )
+            picture.save(folder / f"{kind}_{number:02d}.png")
+            columns[-1].append(picture)
+            place += 1
+    overview([column[:4] for column in columns if column]).save(folder / "overview.png")
+
+
+def overview(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Lay strips out in columns, one for each kind."""
+    width, height = columns[0][0].size
+    gap = 12
+    canvas = Image.new("RGB", (len(columns) * (width + gap) - gap, max(len(c) for c in columns) * height), "white")
+    for x, column in enumerate(columns):
+        for y, picture in enumerate(column):
+            canvas.paste(picture, (x * (width + gap), y * height))
+    return canvas

@@ -1,0 +1,123 @@
+"""Run one cell: fit, score, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save_file
+
+from adbench import pictures, provenance, record
+from adbench.cell import Cell
+from adbench.data import arrays
+from adbench.files import shrink
+from adbench.fit import device_of, fit, load_support, new_method
+from adbench.method import Method
+from adbench.scorer import Outcome, maps_of, score_test
+
+
+class Stopwatch:
+    """Wall seconds of each named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block under `name`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def run_cell(cell: Cell, words: Sequence[str]) -> record.Record:
+    """Fit and score a cell and write its record; `words` are kept as what was asked."""
+    config, watch = cell.config, Stopwatch()
+    device = device_of(config)
+    with record.writing(Path(config.runs), cell.key) as folder:
+        with watch.stage("build"):
+            method = new_method(cell, device)
+        with watch.stage("fit"):
+            support = load_support(
+                cell.support, cell.hashes, config.cache_dir, cell.input_size, cell.capability.resize,
+                cell.capability.grey, config.dataset, cell.dataset,
+            )  # fmt: skip
+            fit(method, support, config, device)
+        with watch.stage("score"):
+            outcome = score_test(cell, method)
+        with watch.stage("write"):
+            _write(folder, cell, method, outcome)
+        content = _content(cell, method, outcome, words, watch.seconds)
+        (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
+    if config.feature_cache:
+        shrink(config.cache_dir / "features", config.cache_gb)
+    return record.read(Path(config.runs) / cell.key)
+
+
+def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
+    outcome.predictions.to_parquet(folder / "predictions.parquet", index=False)
+    if outcome.histogram is not None:
+        columns = outcome.histogram.to_arrays()
+        table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
+        table.to_parquet(folder / "histogram.parquet", index=False)
+    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    save_file(state, folder / "method.safetensors", metadata={"method": cell.config.method, "cell": cell.key})
+    if cell.config.gallery:
+        rows = pictures.choose(outcome.predictions, cell.config.gallery)
+        flat = [row for chosen in rows.values() for row in chosen]
+        images, maps = maps_of(cell, method, flat)
+        masks = None
+        if cell.dataset.masks:
+            items = [cell.test[row] for row in flat]
+            masks = arrays.masks(items, cell.hashes, cell.config.cache_dir, cell.eval_size, cell.dataset, "gallery") > 0
+        pictures.gallery(folder / "gallery", outcome.predictions, rows, images, masks, maps)
+
+
+def _content(
+    cell: Cell, method: Method, outcome: Outcome, words: Sequence[str], seconds: dict[str, float]
+) -> dict[str, Any]:
+    device = method.backbone.device.type
+    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    histogram = None
+    if outcome.histogram is not None:
+        columns = outcome.histogram.to_arrays()
+        histogram = {name: int(columns[name]) for name in ("shift", "n_regions")}
+    return {
+        "schema": record.SCHEMA,
+        "key": cell.key,
+        "status": "complete",
+        "data": "phantom" if cell.config.data_root == "phantom" else "real",
+        "given": list(words),
+        "resolved": dataclasses.asdict(cell.config),
+        "facts": cell.facts,
+        "dataset": dataclasses.asdict(cell.dataset) | {"root": str(cell.root), "fingerprint": cell.facts["data"]},
+        "support": dataclasses.asdict(cell.manifest),
+        "protocol": cell.protocol,
+        "backbone": dataclasses.asdict(cell.backbone) | {
+            "name": cell.config.backbone,
+            "weights_hash": cell.weights,
+            "built_activation": method.backbone.activation,
+            "built_normalisation": method.backbone.normalisation,
+            "built_input_size": cell.input_size,
+        },
+        "capability": dataclasses.asdict(cell.capability),
+        "notes": list(cell.notes),
+        "metrics": outcome.metrics,
+        "half_widths": outcome.half_widths,
+        "histogram": histogram,
+        "test_images": len(outcome.predictions),
+        "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
+        "gflops_per_image": outcome.gflops_per_image,
+        "images_per_second": outcome.images_per_second,
+        "seconds": seconds,
+        "peak_memory": provenance.peak_memory(device),
+        "code": provenance.code(),
+        "packages": provenance.packages(),
+        "device": provenance.device(device),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip

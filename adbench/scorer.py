@@ -1,0 +1,156 @@
+"""The only place that opens the test split: images go to the frozen method, labels and masks to the evaluators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from adbench.cell import Cell
+from adbench.data import arrays
+from adbench.errors import NumericalError
+from adbench.features import autocast
+from adbench.fit import to_tensor
+from adbench.method import Batch, Method, Scores
+from adbench.metrics import Histogram, image_metrics, pixel_metrics
+from adbench.progress import track
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What scoring leaves: one row per test image, the pixel histogram (or none), the figures, and the speed."""
+
+    predictions: pd.DataFrame
+    histogram: Histogram | None
+    metrics: dict[str, float | None]
+    half_widths: dict[str, float]
+    images_per_second: float
+    gflops_per_image: float
+
+
+@torch.no_grad()
+def score_images(
+    method: Method, images: NDArray[np.uint8], dataset: str, object_name: str, batch_size: int, precision: str
+) -> Iterator[tuple[int, Scores]]:
+    """Yield (first row, scores on the CPU in fp32) for batches of (N, H, W, 3) uint8 images."""
+    device = method.backbone.device
+    method.eval()
+    for start in range(0, len(images), batch_size):
+        pixels = to_tensor(images[start : start + batch_size])
+        features = method.encode(pixels.float() / 255).to(device)
+        n = len(pixels)
+        with autocast(device, precision):
+            scores = method.score(Batch(pixels.to(device), features, (dataset,) * n, (object_name,) * n))
+        maps = None if scores.maps is None else scores.maps.float().cpu()
+        yield start, Scores(scores.image.float().cpu(), maps)
+
+
+def resize_maps(maps: Tensor, size: int) -> Tensor:
+    """Resize (B, h, w) maps to (B, size, size), bilinear, corners not aligned."""
+    if maps.shape[-2:] == (size, size):
+        return maps
+    return F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
+    """Raise NumericalError naming the first image whose score or map is not finite."""
+    for what, values in (("score", scores.image), ("map", scores.maps)):
+        if values is None:
+            continue
+        bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
+        if bad.any():
+            raise NumericalError(
+                f"{method} gives {names[int(bad.nonzero()[0])]} a {what} that is not finite (one of {int(bad.sum())} "
+                f"in its batch). Try precision=32-true; if it stays, the method divides by zero."
+            )
+
+
+def score_test(cell: Cell, method: Method) -> Outcome:
+    """Score the whole test split and evaluate it."""
+    test, config = cell.test, cell.config
+    what = f"{config.dataset} test"
+    images = test_images(cell)
+    with_pixels = cell.dataset.masks and cell.capability.maps
+    size = cell.eval_size
+    masks = arrays.masks(test, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
+    histogram = Histogram() if with_pixels else None
+    columns: dict[str, list[NDArray[np.float32]]] = {"score": [], "map_max": [], "map_mean": []}
+    batches = score_images(
+        method, images, config.dataset, cell.dataset.object_name, config.batch_size, config.precision
+    )
+    for start, scores in track(batches, f"scoring {what}", -(-len(test) // config.batch_size)):
+        rows = slice(start, start + len(scores.image))
+        check_finite(scores, [item.id for item in test[rows]], config.method)
+        columns["score"].append(scores.image.numpy())
+        if scores.maps is None:
+            continue
+        maps = resize_maps(scores.maps, size) if config.eval_size != "method" or histogram else scores.maps
+        columns["map_max"].append(maps.flatten(1).amax(1).numpy())
+        columns["map_mean"].append(maps.flatten(1).mean(1).numpy())
+        if histogram is not None and masks is not None:
+            histogram.update(maps.numpy(), masks[rows].astype(bool))
+    table = pd.DataFrame({"image": [i.id for i in test], "label": np.array([i.label for i in test], np.int8)})
+    for name, parts in columns.items():
+        table[name] = np.concatenate(parts) if parts else np.nan
+    table["patient"] = pd.array([i.patient for i in test], dtype="string")
+    metrics: dict[str, float | None] = dict(
+        image_metrics(table["score"].to_numpy(), table["label"].to_numpy(), cell.capability.threshold)
+    )
+    pixel = pixel_metrics(histogram) if histogram is not None else {}
+    metrics |= {name: estimate.value for name, estimate in pixel.items()}
+    half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
+    speed, gflops = throughput(cell, method, images)
+    return Outcome(table, histogram, metrics, half_widths, speed, gflops)
+
+
+def test_images(cell: Cell) -> NDArray[np.uint8]:
+    """Return the decoded test images, (N, H, W, 3) uint8, memory-mapped."""
+    return arrays.images(
+        cell.test, cell.hashes, cell.config.cache_dir, cell.input_size, cell.capability.resize, cell.capability.grey,
+        f"{cell.config.dataset} test",
+    )  # fmt: skip
+
+
+def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Return the images (n, H, W, 3) and, scored once more, the maps (n, S, S) of some test images."""
+    images = test_images(cell)[list(rows)]
+    parts = [
+        scores.maps
+        for _, scores in score_images(
+            method, images, cell.config.dataset, cell.dataset.object_name, cell.config.batch_size, cell.config.precision
+        )
+    ]
+    maps = [resize_maps(part, cell.eval_size) for part in parts if part is not None]
+    return images, torch.cat(maps).numpy() if maps else None
+
+
+@torch.no_grad()
+def throughput(cell: Cell, method: Method, images: NDArray[np.uint8], n: int = 8) -> tuple[float, float]:
+    """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
+    device = method.backbone.device
+    n = min(n, len(images))
+    names = (cell.config.dataset,) * n, (cell.dataset.object_name,) * n
+    pixels = to_tensor(images[:n])
+
+    def run(count: int) -> None:
+        part = pixels[:count]
+        with autocast(device, cell.config.precision):
+            features = method.backbone.features(part.float() / 255, cell.capability.blocks, cell.capability.pooled)
+            method.score(Batch(part.to(device), features, names[0][:count], names[1][:count])).image.sum().item()
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused attention operator is not counted
+    with FlopCounterMode(display=False) as counter:
+        run(1)
+    torch.backends.mha.set_fastpath_enabled(fast)
+    start = time.perf_counter()
+    run(n)
+    return n / (time.perf_counter() - start), counter.get_total_flops() / 1e9

@@ -1,0 +1,1 @@
+"""Defaults of the runs, methods, datasets and backbones, as YAML."""

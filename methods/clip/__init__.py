@@ -1,0 +1,5 @@
+"""CLIP, zero-shot."""
+
+from .method import CLIPZeroShot
+
+__all__ = ["CLIPZeroShot"]

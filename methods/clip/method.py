@@ -1,0 +1,76 @@
+"""CLIP, zero-shot: how much closer is the image to sentences about the abnormal than to sentences about the normal?
+
+The image score compares the pooled embedding with both states' prompt ensembles (Radford et al., ICML 2021; ensembles
+as in WinCLIP, Jeong et al., CVPR 2023), the map compares every patch token of the last block (MaskCLIP, Zhou et al.,
+ECCV 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adbench.backbone import Architecture
+from adbench.blocks.losses import upsample
+from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+
+@dataclass
+class Params:
+    """Facets; `temperature` 0.01 is what CLIP was trained towards."""
+
+    prompts: Prompts = field(default_factory=Prompts)
+    templates: list[str] = field(default_factory=lambda: list(TEMPLATES))
+    temperature: float = 0.01
+    activation: str = "native"
+    normalisation: str = "native"
+
+
+class CLIPZeroShot(Method):
+    """No parameters, no epochs, no support: the text is all it is told."""
+
+    Params = Params
+    editable = ("prompts", "templates", "temperature")
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Look at the last block's patches and the pooled embedding; decide at probability 0.5."""
+        return Capability(
+            support="none",
+            blocks=(architecture.depth,),
+            pooled=True,
+            normalisation=params.normalisation,
+            activation=params.activation,
+            threshold=0.5,
+        )
+
+    def build(self) -> None:
+        """Start without text vectors: they are made once for each object name."""
+        self.text: dict[str, Tensor] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Learn nothing."""
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the softmax probability of the abnormal state, for the image and for every patch."""
+        text = torch.stack([self._text_of(name) for name in batch.object_names])
+        pooled = batch.features.pooled
+        assert pooled is not None
+        patches = self.backbone.project(batch.features.blocks[self.backbone.architecture.depth][:, 1:])
+        image = self._probability(pooled[:, None], text)[:, 0]
+        maps = upsample(self._probability(patches, text)[..., None], self.backbone.input_size)[:, 0]
+        return Scores(image, maps)
+
+    def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:
+        cosine = F.normalize(vectors, dim=-1) @ text.transpose(1, 2)
+        return (cosine / self.params.temperature).softmax(-1)[..., 1]
+
+    def _text_of(self, name: str) -> Tensor:
+        if name not in self.text:
+            self.text[name] = ensemble(self.backbone, self.params.prompts, name, self.params.templates)
+        return self.text[name]

@@ -1,0 +1,195 @@
+"""MadCLIP: few-shot medical anomaly detection with CLIP (Shiri et al., MICCAI 2025, arXiv 2506.23810).
+
+Two adapters, one that looks for the normal and one for the abnormal, read four levels of a frozen CLIP and never write
+to it. Learnable prompts give a text vector for each state. A patch is scored by how much closer it is to its adapter's
+own state than to the other one. Equations are the paper's; where its code differs, the code is followed (README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks.augment import fixed_views
+from adbench.blocks.losses import dice, finite, focal, siglip, upsample
+from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the authors' code; the README names the paper's where it differs."""
+
+    epochs: int = 60
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
+    activation: str = "gelu"  # exact GELU in both towers, whatever the weights were trained with
+    normalisation: str = "none"  # images enter as [0, 1]
+    adapter_activation: str = "leaky_relu"  # paper: relu
+    adapter_norm: bool = True  # paper: none
+    views: int = 16  # fixed augmentations; paper: 11, as in MVFA
+    prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), [*ABNORMAL, "disease {}", "abnormal {}"]))
+    context_length: int = 8
+    positions: list[str] = field(default_factory=lambda: ["end", "front", "middle"])
+    image_score: str = "auto"  # map_max where the support has masks, else patch_mean; paper: patch_mean
+
+
+class Adapter(nn.Module):
+    """One level's view of one state: a shared layer, then a detection and a segmentation head."""
+
+    def __init__(self, width: int, embed_dim: int, activation: str, norm: bool) -> None:
+        super().__init__()
+        act = nn.LeakyReLU(0.01) if activation == "leaky_relu" else nn.ReLU()
+        # The code's instance norm over (token, image, channel) is a layer norm without parameters.
+        layers = [
+            nn.Linear(width, width, bias=False),
+            act,
+            nn.LayerNorm(width, elementwise_affine=False) if norm else nn.Identity(),
+        ]
+        self.shared = nn.Sequential(*layers)
+        self.detection = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
+        self.segmentation = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
+        shared = self.shared(tokens)
+        return F.normalize(self.detection(shared), dim=-1), F.normalize(self.segmentation(shared), dim=-1)
+
+
+class MadCLIP(Method):
+    """MadCLIP as a LightningModule; trunk features come from the cache, an epoch touches adapters and prompts only."""
+
+    Params = Params
+    editable = ("prompts",)
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from both classes; the whole image tower is frozen."""
+        _check(params)
+        return Capability(
+            support="both",
+            blocks=tuple(params.levels) or architecture.levels(4),
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's 60, or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create the adapters (normal and abnormal, per level) and the prompt learner."""
+        p, shape = self.params, self.backbone.architecture
+        self.blocks = self.capability(p, shape).blocks
+
+        def adapters() -> nn.ModuleList:
+            return nn.ModuleList(
+                Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.adapter_norm) for _ in self.blocks
+            )
+
+        self.normal, self.abnormal = adapters(), adapters()
+        self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        self.register_buffer("has_masks", torch.tensor(False))
+        self.text: dict[str, Tensor] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Augment the support once and keep the trunk's features of every view."""
+        names = sorted(set(support.object_names))
+        if len(names) > 1:
+            raise AdbenchError(f"madclip learns one object at a time; the support spans {', '.join(names)}.")
+        self.object_name = names[0]
+        self.has_masks.fill_(bool(support.has_mask.all()))
+        images = support.images.float() / 255
+        extra = self.params.views == 16
+        jitter = self.generator("colour jitter") if extra else None
+        views, masks = fixed_views(images, support.masks, zooms=extra, jitter=jitter)
+        features = self.encode(views, "encoding the support")
+        self.data = TensorDataset(
+            *(features.blocks[b] for b in self.blocks), support.labels.repeat(self.params.views), masks
+        )
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the views anew each epoch."""
+        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Sum the detection loss and, where there are masks, the segmentation losses over the levels."""
+        *levels, labels, masks = batch
+        text = self.learner(self.backbone, self.object_name)
+        terms: dict[str, Tensor] = {}
+        for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
+            terms[f"detection at block {block}"] = siglip(detection, labels)
+            if self.has_masks:
+                p = upsample(segmentation, self.backbone.input_size).softmax(1)
+                terms[f"focal at block {block}"] = focal(p, masks)
+                terms[f"dice at block {block}"] = dice(p[:, 1], masks)
+        return finite(**terms)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate over adapters and prompts."""
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+
+    def memorise(self, support: Support) -> None:
+        """Forget text vectors of earlier weights."""
+        self.text = {}
+
+    def score(self, batch: Batch) -> Scores:
+        """Sum the abnormal probability over the levels, per pixel; the image score is its maximum or patch mean."""
+        size = self.backbone.input_size
+        tokens = [batch.features.blocks[b] for b in self.blocks]
+        maps, means = [], []
+        for name in dict.fromkeys(batch.object_names):
+            rows = torch.tensor([i for i, own in enumerate(batch.object_names) if own == name], device=tokens[0].device)
+            detection, segmentation = self._patch_scores([t[rows] for t in tokens], self._text_of(name))
+            # An image-level support never trains the segmentation heads: their maps would be noise.
+            mapped = segmentation if self.has_masks else detection
+            maps.append((rows, sum(upsample(s, size).softmax(1)[:, 1] for s in mapped)))
+            means.append((rows, sum(s.softmax(-1)[..., 1].mean(1) for s in detection)))
+        pixel, mean = _in_order(maps), _in_order(means)
+        rule = self.params.image_score
+        by_map = rule == "map_max" or (rule == "auto" and bool(self.has_masks))
+        return Scores(pixel.flatten(1).amax(1) if by_map else mean, pixel)
+
+    def _text_of(self, object_name: str) -> Tensor:
+        if object_name not in self.text:
+            self.text[object_name] = self.learner(self.backbone, object_name)
+        return self.text[object_name]
+
+    def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
+        direction = text[0] - text[1]
+        detection, segmentation = [], []
+        for tokens, normal, abnormal in zip(levels, self.normal, self.abnormal, strict=True):
+            for scores, n, a in zip(
+                (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True
+            ):
+                scores.append(torch.stack([n @ direction, -(a @ direction)], dim=-1))
+        return detection, segmentation
+
+
+def _in_order(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    rows, values = (torch.cat(column) for column in zip(*parts, strict=True))
+    return values[rows.argsort()]
+
+
+def _check(p: Params) -> None:
+    allowed = {
+        "views": (11, 16),
+        "image_score": ("auto", "map_max", "patch_mean"),
+        "adapter_activation": ("leaky_relu", "relu"),
+    }
+    for key, values in allowed.items():
+        if getattr(p, key) not in values:
+            raise AdbenchError(
+                f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(map(str, values))}."
+            )

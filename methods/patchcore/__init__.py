@@ -1,0 +1,5 @@
+"""PatchCore (Roth et al., CVPR 2022)."""
+
+from .method import PatchCore
+
+__all__ = ["PatchCore"]

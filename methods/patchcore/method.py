@@ -1,0 +1,98 @@
+"""PatchCore: towards total recall in industrial anomaly detection (Roth et al., CVPR 2022, arXiv 2106.08265).
+
+A bank holds patch features of the normal support; a patch is as abnormal as it is far from its nearest neighbour there.
+Here the features come from two blocks of a frozen CLIP instead of two stages of a WideResNet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adbench.backbone import Architecture
+from adbench.blocks.losses import upsample
+from adbench.blocks.memory import coreset, nearest
+from adbench.blocks.smooth import gaussian
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+
+@dataclass
+class Params:
+    """Facets, as in the paper where a ViT has a counterpart."""
+
+    blocks: list[int] = field(default_factory=list)  # empty: at 2/4 and 3/4 of the depth
+    neighbourhood: int = 3  # patches averaged around each patch; 1: none
+    coreset: float = 0.1  # share of the patches that the bank keeps
+    neighbours: int = 9  # b of Eq. 7; 1: no re-weighting of the image score
+    sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels
+    activation: str = "native"
+    normalisation: str = "native"
+
+
+class PatchCore(Method):
+    """A memory bank and nothing to train."""
+
+    Params = Params
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from normal images alone."""
+        if params.neighbourhood < 1 or params.neighbourhood % 2 == 0:
+            raise AdbenchError(f"method.neighbourhood={params.neighbourhood} is not possible: an odd number is needed.")
+        return Capability(
+            support="normal",
+            blocks=tuple(params.blocks) or architecture.levels(4)[1:3],
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    def build(self) -> None:
+        """Create the empty bank."""
+        self.register_buffer("bank", torch.empty(0, 0))
+
+    def prepare(self, support: Support) -> None:
+        """Leave the work to `memorise`: there are no epochs."""
+
+    def memorise(self, support: Support) -> None:
+        """Fill the bank with the coreset of all support patches."""
+        features = self.encode(support.images.float() / 255, "encoding the support")
+        patches = self._patches(features.blocks).flatten(0, 1)
+        kept = coreset(patches, self.params.coreset, self.generator("coreset"))
+        self.bank = patches[kept].to(self.device)
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the distance of every patch to the bank; the image score is the largest one, re-weighted (Eq. 7)."""
+        patches = self._patches(batch.features.blocks)
+        b, n, _ = patches.shape
+        distance, index = (flat.view(b, n) for flat in nearest(patches.flatten(0, 1), self.bank))
+        maps = gaussian(upsample(distance[..., None], self.backbone.input_size)[:, 0], self.params.sigma)
+        top, worst = distance.max(1)
+        query = patches[torch.arange(b, device=worst.device), worst]
+        weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)
+        return Scores(weight * top, maps)
+
+    def _weight(self, query: Tensor, index: Tensor, distance: Tensor) -> Tensor:
+        """Return 1 - exp(d*) / sum of exp(d to the b neighbours of the bank row): rare bank rows count more (Eq. 7)."""
+        count = min(self.params.neighbours, len(self.bank))
+        if count == 1:
+            return torch.ones_like(distance)
+        around = torch.cdist(self.bank[index], self.bank).topk(count, largest=False).indices
+        others = (query[:, None] - self.bank[around]).norm(dim=-1)
+        # The paper divides by the square root of the channels to keep the exponentials apart from infinity.
+        scale = query.shape[1] ** 0.5
+        return 1 - torch.exp(distance / scale - torch.logsumexp(others / scale, dim=1))
+
+    def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
+        """Return (B, patches, channels): each block's tokens averaged over the neighbourhood, side by side."""
+        grid, k = self.backbone.grid, self.params.neighbourhood
+        levels = []
+        for tokens in blocks.values():
+            square = tokens[:, 1:].float().transpose(1, 2).unflatten(2, (grid, grid))
+            pooled = F.avg_pool2d(square, k, stride=1, padding=k // 2, count_include_pad=False)
+            levels.append(F.layer_norm(pooled.flatten(2).transpose(1, 2), tokens.shape[-1:]))
+        return torch.cat(levels, dim=-1)
