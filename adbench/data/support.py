@@ -80,7 +80,7 @@ def from_list(
             raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {CLASSES[label]} images.")
         for name in named[key]:
             if (label, name) not in by_name:
-                raise AdbenchError(f"support={file} names {name}, which is not a {CLASSES[label]} image of {where}.")
+                raise AdbenchError(f"support={file} names {name}, which is no {CLASSES[label]} image of {where}.")
             chosen.append(by_name[label, name])
     ids = [item.id for item in chosen]
     if len(set(ids)) < len(ids):

@@ -187,7 +187,8 @@ class Histogram:
         if self._window is None:
             distinct, total = _tally(keys)
             if distinct.size <= self.max_distinct:
-                at = np.searchsorted(distinct, keys[positive])
+                order = np.argsort(keys[positive])  # sorted needles are found several times faster
+                at, weights = np.searchsorted(distinct, keys[positive][order]), weights[order]
                 mixed = np.zeros(distinct.size, np.bool_)
                 if inexact is not None:
                     mixed[np.searchsorted(distinct, keys[inexact])] = True

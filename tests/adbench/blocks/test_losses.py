@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from adbench.blocks.losses import dice, finite, focal, siglip, upsample
+from adbench.errors import NumericalError
+
+
+def test_focal_by_hand() -> None:
+    p = torch.tensor([[[[0.7, 0.4]], [[0.3, 0.6]]]])  # (1, 2, 1, 2): normal, abnormal
+    mask = torch.tensor([[[0, 1]]])
+
+    def term(right: float, wrong: float) -> float:
+        p_t = (1 - 1e-5) * right + 1e-5 * wrong + 1e-5
+        return -((1 - p_t) ** 2) * math.log(p_t)
+
+    assert float(focal(p, mask)) == pytest.approx((term(0.7, 0.3) + term(0.6, 0.4)) / 2, rel=1e-5)
+
+
+def test_focal_of_certain_answers_is_finite_and_orders_them() -> None:
+    right = focal(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[0]]]))
+    wrong = focal(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[1]]]))
+    assert float(right) == pytest.approx(0, abs=1e-6)
+    assert float(wrong) == pytest.approx(-((1 - 2e-5) ** 2) * math.log(2e-5), rel=1e-3)
+
+
+def test_dice_by_hand_is_the_mean_over_samples() -> None:
+    p = torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]]])
+    mask = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
+    first, second = 1 - (2 * 0.5 + 1) / (1 + 1 + 1), 1 - (0 + 1) / (1 + 0 + 1)
+    assert float(dice(p, mask)) == pytest.approx((first + second) / 2)
+
+
+def test_siglip_by_hand() -> None:
+    scores = torch.tensor([[[0.3, -0.2], [0.1, 0.4]]])  # (1, 2 patches, 2 columns)
+
+    def log_sigmoid(x: float) -> float:
+        return -math.log1p(math.exp(-x))
+
+    for label, (n, a) in ((0, (1, -1)), (1, (-1, 1))):
+        normal = (log_sigmoid(n * 0.3) + log_sigmoid(n * 0.1)) / 2
+        abnormal = (log_sigmoid(a * -0.2) + log_sigmoid(a * 0.4)) / 2
+        assert float(siglip(scores, torch.tensor([label]))) == pytest.approx(-(normal + abnormal), rel=1e-5)
+
+
+def test_upsampling_keeps_the_corners() -> None:
+    patches = torch.arange(9.0).view(1, 9, 1)
+    up = upsample(patches, 7)
+    assert up.shape == (1, 1, 7, 7)
+    assert [float(up[0, 0, y, x]) for y in (0, 3, 6) for x in (0, 3, 6)] == pytest.approx(list(range(9)))
+
+
+def test_a_term_that_is_not_finite_is_named() -> None:
+    with pytest.raises(NumericalError, match="focal at block 3"):
+        finite(**{"focal at block 3": torch.tensor(float("nan")), "dice at block 3": torch.tensor(1.0)})

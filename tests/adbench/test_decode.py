@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adbench.data.decode import read_image, read_mask
+from adbench.errors import DataError
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+RGB = np.stack([RAMP, RAMP[::-1], RAMP.T], axis=-1)
+
+
+def saved(path: Path, image: Image.Image) -> Path:
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_grey_becomes_three_equal_channels(tmp_path: Path, name: str) -> None:
+    pixels = read_image(saved(tmp_path / name, Image.fromarray(RAMP)), 16)
+    assert pixels.dtype == np.uint8
+    assert all(np.array_equal(pixels[..., c], RAMP) for c in range(3))
+
+
+def test_rgb_rgba_and_palette_give_the_same_colours(tmp_path: Path) -> None:
+    rgb = read_image(saved(tmp_path / "a.png", Image.fromarray(RGB)), 16)
+    rgba = read_image(saved(tmp_path / "b.png", Image.fromarray(RGB).convert("RGBA")), 16)
+    few = Image.fromarray(RGB // 128 * 255)
+    palette = read_image(saved(tmp_path / "c.png", few.convert("P", palette=Image.Palette.WEB)), 16)
+    assert np.array_equal(rgb, RGB)
+    assert np.array_equal(rgba, RGB)
+    assert np.array_equal(palette, np.asarray(few))
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    deep = RAMP.astype(np.uint16) * 257
+    assert np.array_equal(read_image(saved(tmp_path / "a.png", Image.fromarray(deep)), 16)[..., 0], RAMP)
+
+
+def test_one_bit_images_and_masks_are_black_and_white(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP > 99).convert("1"))
+    assert set(np.unique(read_image(path, 16))) == {0, 255}
+    assert np.array_equal(read_mask(path, None, 127), RAMP > 99)
+
+
+def test_multi_level_masks_are_cut_strictly_above_the_threshold(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP))
+    assert np.array_equal(read_mask(path, None, 127), RAMP > 127)
+    assert np.array_equal(read_mask(path, None, 0), RAMP > 0)
+
+
+def test_masks_are_resized_by_nearest_neighbour(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(np.kron(RAMP, np.ones((4, 4), np.uint8))))
+    assert np.array_equal(read_mask(path, 16, 127), RAMP > 127)
+
+
+def test_images_are_squashed_to_a_square(tmp_path: Path) -> None:
+    wide = saved(tmp_path / "a.png", Image.fromarray(np.tile(RAMP, (1, 3))))
+    assert read_image(wide, 8).shape == (8, 8, 3)
+
+
+def test_grey_drops_the_colour(tmp_path: Path) -> None:
+    pixels = read_image(saved(tmp_path / "a.png", Image.fromarray(RGB)), 16, grey=True)
+    assert np.array_equal(pixels[..., 0], np.asarray(Image.fromarray(RGB).convert("L")))
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "whole.png", Image.fromarray(np.kron(RGB, np.ones((8, 8, 1), np.uint8))))
+    cases = {
+        "cut.png": (whole.read_bytes()[:-200], "truncated|broken|cannot be read"),
+        "empty.png": (b"", "zero bytes"),
+        "text.png": (b"this is a letter", "cannot identify"),
+    }
+    for name, (content, says) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name}.*({says})"):
+            read_image(tmp_path / name, 16)
+    with pytest.raises(DataError, match=r"gone\.png does not exist"):
+        read_image(tmp_path / "gone.png", 16)
+
+
+def test_a_mask_of_another_size_is_an_error(tmp_path: Path) -> None:
+    image = saved(tmp_path / "image.png", Image.fromarray(RGB))
+    mask = saved(tmp_path / "mask.png", Image.fromarray(RAMP[:8]))
+    with pytest.raises(DataError, match=r"mask\.png is 16 x 8 pixels, its image image\.png 16 x 16"):
+        read_mask(mask, 16, 127, image=image)
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", Image.fromarray(RAMP.astype(np.float32)))
+    with pytest.raises(DataError, match="floating-point"):
+        read_image(path, 16)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adbench.data import support
+from adbench.data.items import Item
+from adbench.errors import AdbenchError
+
+
+def rows(label: int, patients: int, slices: int) -> list[Item]:
+    return [
+        Item(f"valid/{label}/{p:03d}_{s}.png", "valid", label, Path(f"{p:03d}_{s}.png"), patient=f"{p:03d}")
+        for p in range(patients)
+        for s in range(slices)
+    ]
+
+
+POOL = rows(0, 8, 3) + rows(1, 5, 4)
+HASHES = {item.id: f"content of {item.id}" for item in POOL}
+
+
+def chosen(shots: int, number: int = 0, classes: tuple[int, ...] = (0, 1), pool: list[Item] = POOL) -> set[str]:
+    items, _ = support.draw(pool, HASHES, shots, number, classes, "the valid split")
+    return {item.id for item in items}
+
+
+def test_draws_are_nested_in_k() -> None:
+    for small, large in ((1, 2), (2, 4), (4, 8), (8, 16)):
+        assert chosen(small) < chosen(large)
+
+
+def test_every_patient_gives_one_image_before_any_gives_two() -> None:
+    for number in range(5):
+        order = support.draw_order(rows(1, 5, 4), number)
+        for turn in range(4):
+            assert len({item.patient for item in order[5 * turn : 5 * turn + 5]}) == 5
+
+
+def test_images_without_patients_are_their_own() -> None:
+    pool = [Item(f"v/0/{i}.png", "valid", 0, Path(f"{i}.png")) for i in range(6)]
+    assert {item.id for item in support.draw_order(pool, 0)} == {item.id for item in pool}
+
+
+def test_the_normals_are_the_same_with_and_without_abnormals() -> None:
+    assert chosen(4, classes=(0,)) == {i for i in chosen(4) if "/0/" in i}
+
+
+def test_draws_differ_and_the_order_of_files_does_not_matter() -> None:
+    assert len({frozenset(chosen(4, n)) for n in range(6)}) > 4
+    assert chosen(4) == chosen(4, pool=POOL[::-1])
+
+
+def test_the_hash_seed_of_python_does_not_matter() -> None:
+    code = "from test_support import chosen; print(sorted(chosen(4)))"
+    outs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=Path(__file__).parent,
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert outs == {f"{sorted(chosen(4))}\n"}
+
+
+def test_more_shots_than_images_says_how_many_there_are() -> None:
+    with pytest.raises(AdbenchError, match="shots=21.*24 normal and 20 abnormal.*At most shots=20"):
+        chosen(21)
+
+
+def test_the_manifest_hash_covers_content() -> None:
+    _, one = support.draw(POOL, HASHES, 2, 0, (0, 1), "x")
+    _, same = support.draw(POOL, dict(HASHES), 2, 0, (0, 1), "x")
+    changed = HASHES | {one.normal[0]: "other pixels"}
+    _, other = support.draw(POOL, changed, 2, 0, (0, 1), "x")
+    assert one.hash == same.hash != other.hash
+
+
+def test_lists_are_honoured_exactly(tmp_path: Path) -> None:
+    file = tmp_path / "2-shot.txt"
+    file.write_text("a-0: 004_3.png 000_0.png\nn-0: 007_2.png 001_1.png\n")
+    items, manifest = support.from_list(file, POOL, HASHES, (0, 1), "the valid split")
+    assert [i.path.name for i in items] == ["007_2.png", "001_1.png", "004_3.png", "000_0.png"]
+    assert (manifest.source, manifest.shots) == ("list:2-shot.txt", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("n-0: 007_2.png\n", "no line `a-0"),
+        ("n-0: 007_2.png\na-0: gone.png\n", "names gone.png, which is no abnormal image"),
+        ("n-0: 007_2.png 007_2.png\na-0: 004_3.png\n", "twice"),
+    ],
+)
+def test_bad_lists_are_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(AdbenchError, match=says):
+        support.from_list(tmp_path / "list.txt", POOL, HASHES, (0, 1), "the valid split")
+
+
+def test_a_missing_list_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AdbenchError, match="cannot be read"):
+        support.from_list(tmp_path / "none.txt", POOL, HASHES, (0,), "x")

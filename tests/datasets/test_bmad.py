@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adbench import config, registry
+from adbench.data import arrays
+from adbench.data.fingerprint import fingerprint, hash_items
+from adbench.data.items import DatasetConfig, Item, count, of_split
+from adbench.errors import DataError
+
+
+def index(root: Path, name: str = "brainmri", **changes: object) -> tuple[list[Item], DatasetConfig]:
+    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    for key, value in changes.items():
+        setattr(facts, key, value)
+    return registry.find("dataset", name).load()(name, facts).index(root), facts
+
+
+def as_archive(root: Path) -> None:
+    """Masks in `label`, and a train split without the `img` level."""
+    brain = root / "Brain"
+    for split in ("valid", "test"):
+        (brain / split / "Ungood" / "anomaly_mask").rename(brain / split / "Ungood" / "label")
+        for folder in ("good", "Ungood"):
+            for path in (brain / split / folder / "img").iterdir():
+                path.rename(brain / split / folder / path.name)
+            (brain / split / folder / "img").rmdir()
+
+
+def as_mvfa(root: Path) -> None:
+    (root / "Brain").rename(root / "Brain_AD")
+
+
+@pytest.mark.parametrize("change", [lambda _: None, as_archive, as_mvfa])
+def test_every_layout_gives_the_same_items_and_fingerprint(tiny: Path, cache: Path, change) -> None:
+    before, _ = index(tiny)
+    first = fingerprint(before, hash_items(before, cache, "brainmri"))
+    change(tiny)
+    after, _ = index(tiny)
+    assert [i.id for i in after] == [i.id for i in before]
+    assert all(i.mask is not None for i in after if i.label)
+    assert fingerprint(after, hash_items(after, cache, "brainmri")) == first
+
+
+def test_splits_classes_and_patients(tiny: Path) -> None:
+    items, _ = index(tiny)
+    assert [count(items, split) for split in ("train", "valid", "test")] == [(0, 0), (6, 6), (5, 5)]
+    assert {i.patient for i in items if i.split == "valid"} == {"00000", "00001", "00010", "00011"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "patient"),
+    [
+        ("brainmri", "01388_60", "01388"),
+        ("liverct", "4_487", "4"),
+        ("resc", "9_28", "9"),
+        ("oct17", "CNV-6294785-1", "6294785"),
+        ("oct17", "0003_2", "0003"),
+        ("chestxray", "Lung_Opacity_000fe35a-2649-43d4-b027-e67796d412e0", None),
+        ("his", "1015", None),
+    ],
+)
+def test_patients_come_from_real_file_names(tmp_path: Path, name: str, stem: str, patient: str | None) -> None:
+    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    root = tmp_path / facts.folders[0]
+    for split in ("valid", "test"):
+        for folder in ("good", "Ungood"):
+            (root / split / folder).mkdir(parents=True)
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / split / folder / f"{stem}.png")
+    items, _ = index(tmp_path, name, masks=False)
+    assert {i.patient for i in items} == {patient}
+
+
+@pytest.mark.parametrize(("name", "alias"), [("resc", "RESC"), ("chestxray", "Chest-RSNA"), ("oct17", "OCT2017_AD")])
+def test_folder_aliases(tiny: Path, name: str, alias: str) -> None:
+    (tiny / "Brain").rename(tiny / alias)
+    assert len(index(tiny, name, masks=False)[0]) == 22
+    assert len(index(tiny / alias, name, masks=False)[0]) == 22, "the folder itself may be given"
+
+
+def test_a_missing_empty_or_other_folder_says_what_was_expected_and_found(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data_root=.*nowhere is not a folder"):
+        index(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected a folder called one of Brain, Brain_AD .*found nothing"):
+        index(tmp_path / "empty")
+    with pytest.raises(DataError, match="one of Liver, Liver_AD.*found Brain"):
+        index(tiny, "liverct")
+    shutil.rmtree(tiny / "Brain" / "test")
+    with pytest.raises(DataError, match=r"found images in the splits \['valid'\]"):
+        index(tiny)
+
+
+def test_two_folders_of_one_set_are_ambiguous(tiny: Path) -> None:
+    shutil.copytree(tiny / "Brain", tiny / "Brain_AD")
+    with pytest.raises(DataError, match="Brain and Brain_AD"):
+        index(tiny)
+
+
+def test_a_test_split_of_one_class_is_refused(tiny: Path) -> None:
+    shutil.rmtree(tiny / "Brain" / "test" / "good")
+    with pytest.raises(DataError, match="0 normal and 5 abnormal"):
+        of_split(index(tiny)[0], "test", "brainmri", tiny)
+
+
+def mask_of(root: Path) -> Path:
+    return sorted((root / "Brain" / "test" / "Ungood" / "anomaly_mask").iterdir())[0]
+
+
+def decode_masks(root: Path, cache: Path, **changes: object) -> np.ndarray:
+    items, facts = index(root, **changes)
+    test = of_split(items, "test", "brainmri", root)
+    return arrays.masks(test, hash_items(items, cache, "brainmri"), cache, 16, facts, "test")
+
+
+def test_a_missing_mask_is_named(tiny: Path) -> None:
+    mask_of(tiny).unlink()
+    with pytest.raises(DataError, match=r"00110_60\.png has no mask.*dataset\.masks=false"):
+        index(tiny)
+
+
+def test_an_empty_mask_is_named_and_can_be_allowed(tiny: Path, cache: Path) -> None:
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(mask_of(tiny))
+    with pytest.raises(DataError, match=r"00110_60\.png of an abnormal image is empty.*dataset\.empty_masks=allow"):
+        decode_masks(tiny, cache)
+    assert decode_masks(tiny, cache, empty_masks="allow")[5].sum() == 0
+
+
+def test_a_mask_of_another_size_is_named(tiny: Path, cache: Path) -> None:
+    Image.fromarray(np.full((32, 30), 255, np.uint8)).save(mask_of(tiny))
+    with pytest.raises(DataError, match="is 30 x 32 pixels"):
+        decode_masks(tiny, cache)
+
+
+def test_masks_of_normal_images_are_empty_and_of_abnormal_ones_are_not(tiny: Path, cache: Path) -> None:
+    masks = decode_masks(tiny, cache)
+    assert masks.shape == (10, 16, 16)
+    assert masks[:5].sum() == 0
+    assert (masks[5:].reshape(5, -1).sum(1) > 0).all()
