@@ -143,7 +143,9 @@ def value(text: str) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException) as error:
-        raise AdbenchError(f"{text} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}'].") from error
+        raise AdbenchError(
+            f"{text} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
+        ) from error
 
 
 def merge(schema: type[Any], base: Mapping[str, Any], over: Any, what: str) -> Any:
@@ -178,7 +180,9 @@ def preset(method: str, name: str) -> dict[str, Any]:
     registry.find("method", method)
     presets = method_config(method).get("presets") or {}
     if name not in presets:
-        raise AdbenchError(f"preset {name!r} is not defined for method {method!r}: {did_you_mean(name, ['none', *presets])}")
+        raise AdbenchError(
+            f"preset {name!r} is not defined for method {method!r}: {did_you_mean(name, ['none', *presets])}"
+        )
     return dict(presets[name])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,14 @@ def ensemble(backbone: Backbone, prompts: Prompts, object_name: str, templates: 
     return torch.stack(states)
 
 
+class _Frame(NamedTuple):
+    """N prompts without their contexts: `words` (N, L, W), `places` (N, L, length) in {0, 1}, `end` (N,)."""
+
+    words: Tensor
+    places: Tensor
+    end: Tensor
+
+
 class PromptLearner(nn.Module):
     """Learnable context vectors around fixed phrases, one context per phrase and position.
 
@@ -91,6 +100,7 @@ class PromptLearner(nn.Module):
         self.prompts = prompts
         self.length = length
         self.positions = tuple(positions)
+        self._frames: dict[str, _Frame] = {}
         width = backbone.architecture.text_width
         for state, phrases in (("normal", prompts.normal), ("abnormal", prompts.abnormal)):
             context = torch.empty(len(positions), len(phrases), length, width)
@@ -98,35 +108,41 @@ class PromptLearner(nn.Module):
 
     def forward(self, backbone: Backbone, object_name: str) -> Tensor:
         """Return (2, embed_dim) unit text vectors, normal then abnormal: per state the normalised plain mean."""
-        states = []
-        for context, phrases in zip((self.normal, self.abnormal), self.prompts.phrases(object_name), strict=True):
-            if context.shape[1] != len(phrases):
-                raise AdbenchError(
-                    f"{context.shape[1]} learned contexts do not fit {len(phrases)} phrases: each context was trained "
-                    f"with its phrase. Give exactly {context.shape[1]}."
-                )
-            embedded, end = zip(
-                *(self._assemble(backbone, p, context[i], phrases) for i, p in enumerate(self.positions)), strict=True
-            )
-            text = backbone.encode_embedded(torch.cat(embedded), torch.cat(end), causal=False)
-            states.append(F.normalize(text.mean(0), dim=-1))
-        return torch.stack(states)
+        frame = self._frame(backbone, object_name)
+        contexts = torch.cat([self.normal.flatten(0, 1), self.abnormal.flatten(0, 1)])
+        # A product with zeros and ones puts each vector in its place, unchanged.
+        text = backbone.encode_embedded(frame.words + frame.places @ contexts, frame.end, causal=False)
+        states = text.split(
+            [self.normal.shape[0] * self.normal.shape[1], self.abnormal.shape[0] * self.abnormal.shape[1]]
+        )
+        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in states])
 
-    def _assemble(
-        self, backbone: Backbone, position: str, context: Tensor, phrases: list[str]
-    ) -> tuple[Tensor, Tensor]:
-        tokens = backbone.tokenise([" ".join(["X"] * self.length) + f" {phrase}." for phrase in phrases])
+    def _frame(self, backbone: Backbone, object_name: str) -> _Frame:
+        """Return all that is fixed of the prompts about one object; made once."""
+        if object_name not in self._frames:
+            rows = []
+            for context, phrases in zip((self.normal, self.abnormal), self.prompts.phrases(object_name), strict=True):
+                if context.shape[1] != len(phrases):
+                    raise AdbenchError(
+                        f"{context.shape[1]} learned contexts do not fit {len(phrases)} phrases: each was trained with its "
+                        f"phrase. Give exactly {context.shape[1]}."
+                    )
+                rows += [self._place(backbone, position, phrase) for position in self.positions for phrase in phrases]
+            self._frames[object_name] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        return self._frames[object_name]
+
+    def _place(self, backbone: Backbone, position: str, phrase: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a prompt's word vectors with zeros for the context, the context's places, and its end."""
+        tokens = backbone.tokenise([" ".join(["X"] * self.length) + f" {phrase}."])[0]
         words = backbone.embed_tokens(tokens)
-        rows = []
-        for row, own, phrase in zip(words, context.to(words.dtype), phrases, strict=True):
-            n = len(backbone.tokenizer.encode(phrase))
-            start, rest = row[:1], row[1 + self.length :]
-            phrase_words, tail = rest[:n], rest[n:]
-            half = self.length // 2
-            order = {
-                "end": [start, own, phrase_words, tail],
-                "front": [start, phrase_words, own, tail],
-                "middle": [start, own[:half], phrase_words, own[half:], tail],
-            }[position]
-            rows.append(torch.cat(order))
-        return torch.stack(rows), tokens.argmax(dim=1)
+        n = len(backbone.tokenizer.encode(phrase))
+        first = {"end": self.length, "middle": self.length // 2, "front": 0}[position]
+        # start, `first` vectors of the context, the phrase, the rest of the context, full stop, end token, padding
+        slots = [*range(1, 1 + first), *range(1 + first + n, 1 + n + self.length)]
+        places = torch.zeros(len(tokens), self.length, device=words.device)
+        places[slots, range(self.length)] = 1
+        framed = torch.zeros_like(words)
+        framed[0] = words[0]
+        framed[1 + first : 1 + first + n] = words[1 + self.length : 1 + self.length + n]
+        framed[1 + self.length + n :] = words[1 + self.length + n :]
+        return framed, places, tokens.argmax()

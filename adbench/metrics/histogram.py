@@ -13,6 +13,7 @@ from adbench.metrics.regions import check_regions, region_weights
 from adbench.metrics.table import Table, combine, empty_table, starts
 from adbench.metrics.window import Window
 
+MOST_BINS = 2**24  # half of it is the distance of the lowest key from the lowest int32
 CHUNK = 2**18  # pixels at a time: the temporaries stay in the processor's cache
 Keys = npt.NDArray[np.int32]
 
@@ -34,8 +35,10 @@ class Histogram:
     """
 
     def __init__(self, max_distinct: int = 2**16, bins: int = 2**20) -> None:
-        if max_distinct < 0 or bins < 2:
-            raise AdbenchError(f"Histogram needs max_distinct >= 0 and bins >= 2, got {max_distinct} and {bins}")
+        if max_distinct < 0 or not 2 <= bins <= MOST_BINS:
+            raise AdbenchError(
+                f"Histogram needs max_distinct >= 0 and bins from 2 to {MOST_BINS}, got {max_distinct} and {bins}"
+            )
         self.max_distinct = max_distinct
         self.bins = bins
         self.n_regions = 0

@@ -24,8 +24,8 @@ class Window:
             high = max(high, int(table.keys[-1]))
         self.shift = fitting_shift(low, high, bins, table.shift)
         low, high = low >> self.shift, high >> self.shift
-        # Spare room on both sides, so that the window seldom moves; the base itself stays an int32.
-        self.base = max(low - (bins - 1 - (high - low)) // 2, EMPTY >> self.shift)
+        # Spare room on both sides, so that the window seldom moves; an int32 for any number of bins allowed.
+        self.base = low - (bins - 1 - (high - low)) // 2
         self.bins = bins
         self.total = np.zeros(bins, np.int64)
         self.positive = np.zeros(bins, np.int64)

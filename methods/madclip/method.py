@@ -125,14 +125,15 @@ class MadCLIP(Method):
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, where there are masks, the segmentation losses over the levels."""
         *levels, labels, masks = batch
+        masks = masks.float()
         text = self.learner(self.backbone, self.object_name)
         terms: dict[str, Tensor] = {}
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
             terms[f"detection at block {block}"] = siglip(detection, labels)
             if self.has_masks:
-                p = upsample(segmentation, self.backbone.input_size).softmax(1)
+                p = self._pixel_probability(segmentation)
                 terms[f"focal at block {block}"] = focal(p, masks)
-                terms[f"dice at block {block}"] = dice(p[:, 1], masks)
+                terms[f"dice at block {block}"] = dice(p, masks)
         return finite(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -145,7 +146,6 @@ class MadCLIP(Method):
 
     def score(self, batch: Batch) -> Scores:
         """Sum the abnormal probability over the levels, per pixel; the image score is its maximum or patch mean."""
-        size = self.backbone.input_size
         tokens = [batch.features.blocks[b] for b in self.blocks]
         maps, means = [], []
         for name in dict.fromkeys(batch.object_names):
@@ -153,7 +153,7 @@ class MadCLIP(Method):
             detection, segmentation = self._patch_scores([t[rows] for t in tokens], self._text_of(name))
             # An image-level support never trains the segmentation heads: their maps would be noise.
             mapped = segmentation if self.has_masks else detection
-            maps.append((rows, sum(upsample(s, size).softmax(1)[:, 1] for s in mapped)))
+            maps.append((rows, sum(self._pixel_probability(s) for s in mapped)))
             means.append((rows, sum(s.softmax(-1)[..., 1].mean(1) for s in detection)))
         pixel, mean = _in_order(maps), _in_order(means)
         rule = self.params.image_score
@@ -164,6 +164,11 @@ class MadCLIP(Method):
         if object_name not in self.text:
             self.text[object_name] = self.learner(self.backbone, object_name)
         return self.text[object_name]
+
+    def _pixel_probability(self, scores: Tensor) -> Tensor:
+        """Upsample (B, patches, 2) scores and return the softmax's abnormal column, (B, H, W)."""
+        # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
+        return upsample(scores.diff(dim=-1), self.backbone.input_size)[:, 0].float().sigmoid()
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""

@@ -10,7 +10,7 @@ from adbench.errors import NumericalError
 
 
 def test_focal_by_hand() -> None:
-    p = torch.tensor([[[[0.7, 0.4]], [[0.3, 0.6]]]])  # (1, 2, 1, 2): normal, abnormal
+    p = torch.tensor([[[0.3, 0.6]]])
     mask = torch.tensor([[[0, 1]]])
 
     def term(right: float, wrong: float) -> float:
@@ -21,8 +21,8 @@ def test_focal_by_hand() -> None:
 
 
 def test_focal_of_certain_answers_is_finite_and_orders_them() -> None:
-    right = focal(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[0]]]))
-    wrong = focal(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[1]]]))
+    right = focal(torch.tensor([[[0.0]]]), torch.tensor([[[0]]]))
+    wrong = focal(torch.tensor([[[0.0]]]), torch.tensor([[[1]]]))
     assert float(right) == pytest.approx(0, abs=1e-6)
     assert float(wrong) == pytest.approx(-((1 - 2e-5) ** 2) * math.log(2e-5), rel=1e-3)
 

@@ -41,23 +41,26 @@ def test_contexts_replace_the_placeholders_where_the_position_says(random_clip: 
         "front": lambda own: [start, phrase, own, tail],
         "middle": lambda own: [start, own[:2], phrase, own[2:], tail],
     }
+    frame = learner._frame(random_clip, "brain")
+    contexts = torch.cat([learner.normal.flatten(0, 1), learner.abnormal.flatten(0, 1)])
+    embedded = frame.words + frame.places @ contexts
     for place, (position, order) in enumerate(orders.items()):
-        embedded, end = learner._assemble(random_clip, position, learner.normal[place], ["clear brain"])
-        torch.testing.assert_close(embedded[0], torch.cat(order(learner.normal[place, 0])))
-        assert int(end) == 1 + 4 + 3  # start, contexts, two words and the full stop
+        assert learner.positions[place] == position
+        assert torch.equal(embedded[place], torch.cat(order(learner.normal[place, 0])))
+        assert int(frame.end[place]) == 1 + 4 + 3  # start, contexts, two words and the full stop
 
 
 def test_text_vectors_are_the_normalised_plain_mean_without_causal_mask(random_clip: Backbone) -> None:
     learner = PromptLearner(random_clip, Prompts(["clear {}", "{}"], ["bad {}"]), length=4, positions=("end", "front"))
-    parts = []
-    for place, position in enumerate(("end", "front")):
-        embedded, end = learner._assemble(random_clip, position, learner.normal[place], ["clear brain", "brain"])
-        assert embedded.shape[1] == random_clip.architecture.context
-        parts.append(random_clip.encode_embedded(embedded, end, causal=False))
+    frame = learner._frame(random_clip, "brain")
+    contexts = torch.cat([learner.normal.flatten(0, 1), learner.abnormal.flatten(0, 1)])
+    embedded = frame.words + frame.places @ contexts
+    assert embedded.shape[:2] == (2 * 2 + 2 * 1, random_clip.architecture.context)
     with torch.no_grad():
+        parts = random_clip.encode_embedded(embedded, frame.end, causal=False)
         text = learner(random_clip, "brain")
-        torch.testing.assert_close(text[0], F.normalize(torch.cat(parts).mean(0), dim=-1))
-    assert text.shape == (2, random_clip.architecture.embed_dim)
+    torch.testing.assert_close(text[0], F.normalize(parts[:4].mean(0), dim=-1))
+    torch.testing.assert_close(text[1], F.normalize(parts[4:].mean(0), dim=-1))
 
 
 def test_gradients_reach_the_contexts_and_not_the_backbone(random_clip: Backbone) -> None:
