@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,9 +32,10 @@ def run(
 
         typer.echo((files("adbench.configs") / "run.yaml").read_text(encoding="utf-8"), nl=False)
         return
-    from adbench.session import run_words
+    with _told():
+        from adbench.session import run_words
 
-    run_words(words or [])
+        run_words(words or [])
 
 
 @app.command()
@@ -44,18 +47,20 @@ def score(
 
     Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...]
     """
-    from adbench.session import score_words
+    with _told():
+        from adbench.session import score_words
 
-    score_words(record, words)
+        score_words(record, words)
 
 
 @app.command(name="list")
 def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones")]) -> None:
     """List what is registered, with a line each."""
-    from adbench.session import listing
+    with _told():
+        from adbench.session import listing
 
-    for line in listing(what):
-        typer.echo(line)
+        for line in listing(what):
+            typer.echo(line)
 
 
 @app.command()
@@ -65,9 +70,10 @@ def leaderboard(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
-    from adbench.session import show_leaderboard
+    with _told():
+        from adbench.session import show_leaderboard
 
-    show_leaderboard(runs or [Path("runs")], csv, markdown)
+        show_leaderboard(runs or [Path("runs")], csv, markdown)
 
 
 @data_app.command()
@@ -76,9 +82,10 @@ def phantom(
     dataset: Annotated[str, typer.Option(help="One dataset, or all.")] = "all",
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
-    from adbench.session import draw_phantoms
+    with _told():
+        from adbench.session import draw_phantoms
 
-    draw_phantoms(root, dataset)
+        draw_phantoms(root, dataset)
 
 
 @app.command()
@@ -108,17 +115,23 @@ def _guard() -> None:
     )
 
 
-def main() -> Any:
-    """Run the command line; an AdbenchError becomes one line on standard error and its exit code."""
-    _guard()
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a user can mend, and Ctrl-C, into one line on standard error and an exit code."""
     try:
-        app()
+        yield
     except AdbenchError as error:
         typer.echo(f"adbench: {error}", err=True)
-        sys.exit(error.exit_code)
+        raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("adbench: interrupted; finished records are kept, the running cell left nothing behind.", err=True)
-        sys.exit(130)
+        raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        raise typer.Exit(141) from None
+
+
+def main() -> None:
+    """Run the command line."""
+    _guard()
+    app()

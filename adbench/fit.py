@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -98,7 +99,12 @@ def fit(method: Method, support: Support, config: RunConfig, device: torch.devic
     method.prepare(support)
     if method.epochs > 0:
         with tempfile.TemporaryDirectory() as scratch:
-            _trainer(config, method.epochs, device, scratch).fit(method)
+            try:
+                _trainer(config, method.epochs, device, scratch).fit(method)
+            except SystemExit as stop:
+                # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise KeyboardInterrupt from stop
     method.eval().to(device)
     method.memorise(support)
 
@@ -142,8 +148,8 @@ class _FiniteLoss(pl.Callback):
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise NumericalError(
-                f"the loss of {type(pl_module).__name__} is {float(loss)} at step {trainer.global_step} (epoch "
-                f"{trainer.current_epoch}). Try precision=32-true or a smaller learning rate."
+                f"the loss of {type(pl_module).__name__} is {float(loss.detach())} at step {trainer.global_step} "
+                f"(epoch {trainer.current_epoch}). Try precision=32-true or a smaller learning rate."
             )
 
 

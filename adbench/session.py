@@ -60,8 +60,8 @@ def _headline(config: configs.RunConfig, shots: int, protocol: str) -> str:
     )
 
 
-def _figures(content: dict[str, Any], path: Path) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2), caption_justify="left")
+def _figures(content: dict[str, Any], path: Path) -> str:
+    """Return the small table at the end of a run; as plain lines, so that a path is never folded."""
     metrics, half = content["metrics"], content["half_widths"]
     texts = {}
     for title, name in FIGURES:
@@ -71,12 +71,11 @@ def _figures(content: dict[str, Any], path: Path) -> Table:
     texts["time"] = f"{sum(content['seconds'].values()):.1f} s"
     texts["peak memory"] = f"{content['peak_memory']['host_bytes'] / 1e9:.2f} GB"
     texts["record"] = str(path)
-    for title, text in texts.items():
-        table.add_row(title, text)
+    lines = [f"  {title:<13}{text}" for title, text in texts.items()]
     wide = [name for name, width in half.items() if width > 1e-3]
     if wide:
-        table.caption = f"warning: the half-width of {', '.join(wide)} is above 0.001: its scores share too few values"
-    return table
+        lines.append(f"  warning: the half-width of {', '.join(wide)} is above 0.001: many scores share few values")
+    return "\n".join(lines)
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:

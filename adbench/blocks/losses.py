@@ -57,6 +57,6 @@ def finite(**terms: Tensor) -> Tensor:
 
     total = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(total):
-        bad = {name: float(term) for name, term in terms.items() if not torch.isfinite(term)}
+        bad = {name: float(term.detach()) for name, term in terms.items() if not torch.isfinite(term)}
         raise NumericalError(f"the loss is not finite: {bad}. Try precision=32-true or a smaller learning rate.")
     return total

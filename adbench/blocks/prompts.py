@@ -122,10 +122,10 @@ class PromptLearner(nn.Module):
         if object_name not in self._frames:
             rows = []
             for context, phrases in zip((self.normal, self.abnormal), self.prompts.phrases(object_name), strict=True):
-                if context.shape[1] != len(phrases):
+                if (trained := context.shape[1]) != len(phrases):
                     raise AdbenchError(
-                        f"{context.shape[1]} learned contexts do not fit {len(phrases)} phrases: each was trained with its "
-                        f"phrase. Give exactly {context.shape[1]}."
+                        f"{trained} learned contexts do not fit {len(phrases)} phrases: each was trained with its "
+                        f"phrase. Give exactly {trained}."
                     )
                 rows += [self._place(backbone, position, phrase) for position in self.positions for phrase in phrases]
             self._frames[object_name] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
