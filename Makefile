@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow test-older-torch lint types bench clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -21,8 +21,13 @@ demo: $(STAMP)  ## install, run the main job on phantoms, show the leaderboard
 test: $(STAMP) lint types  ## lint, types and the fast tests
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## what takes more than a minute: full size, older torch, wheels
+test-slow: $(STAMP) test-older-torch  ## what takes more than a minute: full size, installed wheel, an older torch
 	$(BIN)/python -m pytest -m slow
+
+test-older-torch:  ## the fast tests under torch 2.11 with torchvision 0.26, in an environment of their own
+	@test -x $(VENV)-torch211/bin/python || $(PYTHON) -m venv $(VENV)-torch211
+	$(VENV)-torch211/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.11.*' 'torchvision==0.26.*' --editable '.[dev]'
+	$(VENV)-torch211/bin/python -m pytest
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -77,15 +77,17 @@ def gallery(
     """Write one PNG per chosen image and `overview.png`; one colour scale for all, so that maps compare."""
     folder.mkdir()
     span = (float(np.percentile(maps, 5)), float(maps.max())) if maps is not None else (0.0, 1.0)
-    names = table["image"].tolist()
-    rank = table["score"].rank(ascending=False, method="min").astype(int)
+    names, values = table["image"].tolist(), table["score"].to_numpy()
+    rank = table["score"].rank(ascending=False, method="min").astype(int).to_numpy()
     columns: list[list[Image.Image]] = []
     place = 0
     for kind, chosen in rows.items():
         columns.append([])
         for number, row in enumerate(chosen, 1):
-            name, score = names[row].rpartition("/")[2], table.at[row, "score"]
-            caption = f"{kind.replace('_', ' ')} {number}: {name}\nscore {score:.4g}, rank {rank[row]} of {len(table)}"
+            name = names[row].rpartition("/")[2]
+            caption = (
+                f"{kind.replace('_', ' ')} {number}: {name}\nscore {values[row]:.4g}, rank {rank[row]} of {len(table)}"
+            )
             picture = strip(
                 images[place],
                 None if masks is None else masks[place],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -31,20 +32,27 @@ def bars() -> Progress:
     )
 
 
-def track(work: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield from `work`; a bar appears once two seconds have passed."""
+@contextmanager
+def counting(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with the count done so far; a bar appears once two seconds have passed."""
     start = time.monotonic()
-    display = None
-    task = None
+    display = bars()
+    task = display.add_task(description, total=total, note="")
+
+    def count(done: int) -> None:
+        if not display.live.is_started and time.monotonic() - start > DELAY and done < total:
+            display.start()
+        display.update(task, completed=done)
+
     try:
-        for done, thing in enumerate(work):
-            yield thing
-            if display is None and time.monotonic() - start > DELAY and done + 1 < total:
-                display = bars()
-                display.start()
-                task = display.add_task(description, total=total, note="")
-            if display is not None and task is not None:
-                display.update(task, completed=done + 1)
+        yield count
     finally:
-        if display is not None:
-            display.stop()
+        display.stop()
+
+
+def track(work: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Yield from `work`, counting."""
+    with counting(description, total) as count:
+        for done, thing in enumerate(work, 1):
+            yield thing
+            count(done)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from adbench import pictures, provenance, record
 from adbench.cell import Cell
@@ -66,7 +66,9 @@ def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
         table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
         table.to_parquet(folder / "histogram.parquet", index=False)
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
-    save_file(state, folder / "method.safetensors", metadata={"method": cell.config.method, "cell": cell.key})
+    # Bytes first: a full disk is then an OSError like everywhere else.
+    metadata = {"method": cell.config.method, "cell": cell.key}
+    (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))
     if cell.config.gallery:
         rows = pictures.choose(outcome.predictions, cell.config.gallery)
         flat = [row for chosen in rows.values() for row in chosen]

@@ -133,7 +133,7 @@ def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np
 
 
 @torch.no_grad()
-def throughput(cell: Cell, method: Method, images: NDArray[np.uint8], n: int = 8) -> tuple[float, float]:
+def throughput(cell: Cell, method: Method, images: NDArray[np.uint8], n: int = 4) -> tuple[float, float]:
     """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
     device = method.backbone.device
     n = min(n, len(images))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from adbench import config as configs
-from adbench import registry
+from adbench import provenance, registry
 from adbench.errors import AdbenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from adbench.record import Record
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 
@@ -40,7 +43,7 @@ def run_words(words: Sequence[str]) -> None:
         console.print(_headline(cell.config, cell.manifest.shots, cell.protocol), style="bold")
         record = None if config.force else find(Path(config.runs), cell.key)
         if record is not None:
-            console.print(f"recorded already, reused: {record.path} (force=true runs it again)")
+            console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
         else:
             record = run_cell(cell, words)
         console.print(_figures(record.content, record.path))
@@ -58,6 +61,12 @@ def _headline(config: configs.RunConfig, shots: int, protocol: str) -> str:
         f"{config.method} on {config.dataset} ({data}), {protocol}, {shots} shots, {support}, seed {config.seed}, "
         f"backbone {config.backbone}, schedule {config.schedule}"
     )
+
+
+def _other_commit(record: Record) -> str:
+    """Say so when a record was made by another commit of adbench."""
+    made, here = record.content["code"]["commit"], provenance.code()["commit"]
+    return f", made by commit {str(made)[:12]}" if made != here else ""
 
 
 def _figures(content: dict[str, Any], path: Path) -> str:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, Split
 from adbench.errors import DataError
+from adbench.progress import counting
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MASK_FOLDERS = ("anomaly_mask", "label")
 CLASS_FOLDERS = ("good", "Ungood")
+PHANTOM_IMAGES = {"train": 60, "valid": 80, "test": 120}
 EXPECTED = (
     "{valid,test}/{good,Ungood}/[img/]<image> and, for masked sets, {valid,test}/Ungood/{anomaly_mask,label}/<mask>"
 )
@@ -49,15 +51,16 @@ class BMAD:
 
     def phantom_version(self) -> str:
         """Name the version of the phantoms."""
-        from adbench.datasets.phantoms import PHANTOM_VERSION
+        from .phantoms import PHANTOM_VERSION
 
         return f"v{PHANTOM_VERSION}"
 
     def draw_phantom(self, root: Path) -> None:
         """Draw the phantom of this set below `root`, in the layout of BMAD's README."""
-        from adbench.datasets.phantoms import write_bmad
+        from .phantoms import write_bmad
 
-        write_bmad(self.name, root)
+        with counting(f"drawing {self.name} phantoms", sum(PHANTOM_IMAGES.values())) as count:
+            write_bmad(self.name, root, **PHANTOM_IMAGES, progress=count)
 
     def _folder(self, root: Path) -> Path:
         if not root.is_dir():

@@ -112,10 +112,8 @@ class PromptLearner(nn.Module):
         contexts = torch.cat([self.normal.flatten(0, 1), self.abnormal.flatten(0, 1)])
         # A product with zeros and ones puts each vector in its place, unchanged.
         text = backbone.encode_embedded(frame.words + frame.places @ contexts, frame.end, causal=False)
-        states = text.split(
-            [self.normal.shape[0] * self.normal.shape[1], self.abnormal.shape[0] * self.abnormal.shape[1]]
-        )
-        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in states])
+        n = self.normal.shape[0] * self.normal.shape[1]
+        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in (text[:n], text[n:])])
 
     def _frame(self, backbone: Backbone, object_name: str) -> _Frame:
         """Return all that is fixed of the prompts about one object; made once."""

@@ -83,9 +83,7 @@ class PatchCore(Method):
             return torch.ones_like(distance)
         around = torch.cdist(self.bank[index], self.bank).topk(count, largest=False).indices
         others = (query[:, None] - self.bank[around]).norm(dim=-1)
-        # The paper divides by the square root of the channels to keep the exponentials apart from infinity.
-        scale = query.shape[1] ** 0.5
-        return 1 - torch.exp(distance / scale - torch.logsumexp(others / scale, dim=1))
+        return 1 - torch.exp(distance - torch.logsumexp(others, dim=1))
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
         """Return (B, patches, channels): each block's tokens averaged over the neighbourhood, side by side."""

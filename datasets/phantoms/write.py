@@ -1,0 +1,83 @@
+"""Phantom sets on disk, in the layout of the BMAD archives they stand for."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .brushes import stream
+from .phantom import FAMILIES, PHANTOM_VERSION, draw
+
+FOLDERS = {
+    "brainmri": "Brain",
+    "liverct": "Liver",
+    "resc": "Retina_RESC",
+    "oct17": "Retina_OCT2017",
+    "chestxray": "Chest",
+    "his": "Histopathology",
+}
+MASKED = ("brainmri", "liverct", "resc")  # the others have no masks and no `img` level
+SLICES = (2, 6)  # fewest and most images of one patient
+
+
+def _plan(family: str, seed: int, counts: dict[str, tuple[int, int]]) -> list[tuple[str, int, int, bool]]:
+    """(split, patient, slice, abnormal) of every image. A patient is in one split, and healthy or diseased."""
+    rng = stream(PHANTOM_VERSION, FAMILIES.index(family), seed)
+    plan, patient = [], 0
+    for split, (good, bad) in counts.items():
+        for abnormal, wanted in ((False, good), (True, bad)):
+            while wanted > 0:
+                slices = min(wanted, int(rng.integers(SLICES[0], SLICES[1] + 1)))
+                plan += [(split, patient, slice_, abnormal) for slice_ in range(slices)]
+                wanted, patient = wanted - slices, patient + 1
+    return plan
+
+
+def write_bmad(
+    family: str,
+    root: Path,
+    seed: int = 0,
+    train: int = 60,
+    valid: int = 80,
+    test: int = 120,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Draw one set and return its folder, `root / FOLDERS[family]`.
+
+    `train` images are healthy; `valid` and `test` are totals, the odd one and half of the rest healthy. Files are
+    `<patient>_<slice>.png` (.jpeg for oct17): `{split}/good` and `{split}/Ungood` hold them directly, masked sets
+    below `img` with masks (8 bit, 0 or 255) of the same name below `Ungood/anomaly_mask`. The folder appears at once,
+    complete; FileExistsError if it is there. `progress` is called with the number of images drawn so far.
+    """
+    target = Path(root) / FOLDERS[family]
+    if target.exists():
+        raise FileExistsError(f"{target} exists; remove it to draw the phantoms of {family} again")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    counts = {"train": (train, 0), "valid": (valid - valid // 2, valid // 2), "test": (test - test // 2, test // 2)}
+    level = "img" if family in MASKED else ""
+    options: dict[str, Any]
+    suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
+    part = Path(tempfile.mkdtemp(prefix=f".{FOLDERS[family]}-", dir=target.parent))
+    try:
+        for done, (split, patient, slice_, abnormal) in enumerate(_plan(family, seed, counts), start=1):
+            phantom = draw(family, seed, patient, slice_, abnormal)
+            folder = part / split / ("Ungood" if abnormal else "good")
+            name = f"{patient:04d}_{slice_}{suffix}"
+            (folder / level).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(phantom.image).save(folder / level / name, **options)
+            if abnormal and family in MASKED:
+                (folder / "anomaly_mask").mkdir(exist_ok=True)
+                mask = Image.fromarray(phantom.mask.astype("uint8") * 255)
+                mask.save(folder / "anomaly_mask" / name, compress_level=1)
+            if progress is not None:
+                progress(done)
+        part.chmod(0o755)
+        os.rename(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return target

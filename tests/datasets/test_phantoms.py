@@ -1,0 +1,230 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from adbench.datasets.phantoms import FAMILIES, FOLDERS, MASKED, draw, fingerprint, write_bmad
+from adbench.datasets.phantoms.captions import ANY_NAME, NAMES, STYLES, describe, ensemble
+from adbench.datasets.phantoms.lesions import LESIONS, NARROW
+from adbench.datasets.phantoms.phantom import SIZES, Phantom
+
+WEIGHTS = Path(__file__).parents[2] / "configs" / "backbone" / "phantom-clip.safetensors"
+CONTEXT = 32
+
+# Raising PHANTOM_VERSION or retraining phantom-clip changes these on purpose; nothing else may.
+FINGERPRINTS = {
+    "brainmri": "5f8b9ef536813f54",
+    "liverct": "e7108658c3ac92dc",
+    "resc": "35869596ccb01e54",
+    "oct17": "59690c3776619298",
+    "chestxray": "27e347a1ef90a5da",
+    "his": "1874a4935e3b804d",
+}
+WEIGHTS_SHA256 = "e5a62ee3c5af39959875dba8ee2f0efd54f443bac0c42a65268db7214c122170"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_image_depends_on_its_integers_alone(family):
+    first = draw(family, 3, 5, 1, True)
+    draw(family, 4, 6, 2, False)
+    np.random.default_rng(0).random(10)
+    again = draw(family, 3, 5, 1, True)
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.mask, again.mask)
+    for other in (draw(family, 4, 5, 1, True), draw(family, 3, 6, 1, True), draw(family, 3, 5, 2, True)):
+        assert not np.array_equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_lesion_has_a_mask_and_changes_what_it_covers(family):
+    for patient in range(6):
+        healthy, diseased = (draw(family, 0, patient, 0, state) for state in (False, True))
+        assert healthy.image.dtype == np.uint8
+        assert healthy.image.shape[:2] == SIZES[family] == healthy.mask.shape
+        assert (healthy.image.ndim == 3) == (family == "his")
+        assert not healthy.mask.any()
+        assert (healthy.kind, healthy.place, healthy.size_word) == ("", "", "")
+        assert diseased.mask.dtype == bool
+        assert diseased.mask.any()
+        assert diseased.kind in LESIONS[family]
+        assert diseased.place
+        assert diseased.size_word
+        change = np.abs(diseased.image.astype(int) - healthy.image.astype(int)).reshape(*healthy.mask.shape, -1).max(-1)
+        assert change[diseased.mask].mean() > 1.0
+        assert change[diseased.mask].mean() > 2 * change[~diseased.mask].mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_narrow_distribution_leaves_lesion_kinds_for_the_exam(family):
+    narrow = {draw(family, 1000, patient, 0, True, size=(48, 48), narrow=True).kind for patient in range(40)}
+    wide = {draw(family, 0, patient, 0, True, size=(48, 48)).kind for patient in range(60)}
+    assert narrow == set(NARROW[family]) < wide == set(LESIONS[family])
+    assert len(wide) >= 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_layout_on_disk(family, tmp_path):
+    seen: list[int] = []
+    folder = write_bmad(family, tmp_path, seed=1, train=5, valid=8, test=10, progress=seen.append)
+    assert folder == tmp_path / FOLDERS[family]
+    assert seen == list(range(1, 24))
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDERS[family]]
+    level, suffix = ("img/" if family in MASKED else ""), (".jpeg" if family == "oct17" else ".png")
+    patients = {}
+    for split, good, bad in (("train", 5, 0), ("valid", 4, 4), ("test", 5, 5)):
+        normal = sorted(folder.glob(f"{split}/good/{level}*{suffix}"))
+        diseased = sorted(folder.glob(f"{split}/Ungood/{level}*{suffix}"))
+        masks = sorted(folder.glob(f"{split}/Ungood/anomaly_mask/*"))
+        assert (len(normal), len(diseased)) == (good, bad)
+        assert [path.name for path in masks] == [path.name for path in diseased if family in MASKED]
+        for image, mask in zip(diseased, masks, strict=False):
+            pixels = np.asarray(Image.open(mask))
+            assert pixels.dtype == np.uint8
+            assert set(np.unique(pixels)) == {0, 255}
+            assert Image.open(image).size == Image.open(mask).size
+        for path in normal + diseased:
+            assert Image.open(path).mode == ("RGB" if family == "his" else "L")
+        patients[split] = {path.stem.split("_")[0] for path in normal + diseased}
+    assert not patients["train"] & (patients["valid"] | patients["test"])
+    assert not patients["valid"] & patients["test"]
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 23 + (9 if family in MASKED else 0)
+
+
+def test_files_hold_what_draw_returns(tmp_path):
+    folder = write_bmad("brainmri", tmp_path, seed=2, train=1, valid=2, test=2)
+    path = next(folder.glob("test/Ungood/img/*.png"))
+    patient, slice_ = map(int, path.stem.split("_"))
+    phantom = draw("brainmri", 2, patient, slice_, True)
+    assert np.array_equal(np.asarray(Image.open(path)), phantom.image)
+    assert np.array_equal(np.asarray(Image.open(folder / "test/Ungood/anomaly_mask" / path.name)) > 0, phantom.mask)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def stop(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bmad("resc", tmp_path, train=2, valid=2, test=2, progress=stop)
+    assert not list(tmp_path.iterdir())
+    write_bmad("resc", tmp_path, train=2, valid=2, test=2)
+    with pytest.raises(FileExistsError, match="Retina_RESC"):
+        write_bmad("resc", tmp_path)
+
+
+def caption_vocabulary() -> tuple[set[int], int]:
+    """Token ids of many captions, and the most tokens in one of them."""
+    tokenizer, rng = SimpleTokenizer(context_length=CONTEXT), np.random.default_rng(0)
+    empty, ids, longest = np.zeros((1, 1), np.uint8), set(), 0
+    for family in FAMILIES:
+        for kind in ["", "", "", *LESIONS[family]]:
+            phantom = Phantom(family, empty, empty > 0, kind, "upper field" if kind else "", "small" if kind else "")
+            for i in range(400):
+                tokens = tokenizer.encode(describe(phantom, rng, STYLES[i % len(STYLES)] if i % 3 else "").text)
+                ids.update(tokens)
+                longest = max(longest, len(tokens))
+    return ids, longest
+
+
+def prompts() -> list[str]:
+    """Every sentence the methods show to the text tower (their learnable vectors aside)."""
+    names = ["Brain", "Liver", "retinal OCT", "Chest X-ray film", "histopathological image", ANY_NAME]
+    sentences = [sentence for name in names for state in ensemble(name) for sentence in state]
+    sentences += [f"{state} {name}." for name in names for state in ("disease", "abnormal")]
+    sentences += [
+        "normal",
+        "healthy",
+        "negative",
+        "unremarkable",
+        "clear",
+        "asymptomatic",
+        "normal findings",
+        "no findings",
+    ]
+    sentences += [
+        "in good health",
+        "no evidence of disease",
+        "abnormal",
+        "positive",
+        "symptomatic",
+        "disease",
+        "lesion",
+    ]
+    sentences += ["pathological", "impaired", "evidence of disease", "abnormal finding", "pathological condition"]
+    sentences += [
+        "pathological abnormality",
+        "This is a normal brain MRI scan. No mass, lesion, or abnormal enhancement is seen.",
+        "This MRI shows a hyperintense lesion in the right frontal lobe with surrounding edema and midline shift.",
+        "Healthy retina with continuous and well-organized layers.",
+        "Intraretinal cysts and fluid accumulation in the macular region, with disrupted retinal architecture.",
+        "Homogeneous hepatic parenchyma with smooth contours and no visible lesion.",
+        "Hypodense mass in segment VI showing irregular borders and capsular retraction.",
+    ]
+    objects = [name for names in NAMES.values() for name in names] + ["Retinal OCT", "Pathology", "Brain MRI scan"]
+    return sentences + [f"a photo of a {state} {x}" for x in objects for state in ("normal", "anomalous")]
+
+
+def test_every_word_of_every_prompt_occurs_in_captions():
+    tokenizer, (known, longest) = SimpleTokenizer(context_length=CONTEXT), caption_vocabulary()
+    assert longest <= CONTEXT - 2
+    unknown = {tokenizer.decode([i]) for sentence in prompts() for i in tokenizer.encode(sentence) if i not in known}
+    assert not unknown
+
+
+def test_prompts_fit_the_context():
+    tokenizer = SimpleTokenizer(context_length=CONTEXT)
+    assert max(len(tokenizer.encode(sentence)) for sentence in prompts()) <= CONTEXT - 2
+    placeholders = " ".join(["X"] * 8)
+    assert len(tokenizer.encode(f"{placeholders} histopathological image without damage.")) <= CONTEXT - 2
+
+
+def test_captions_keep_words_of_health_and_disease_apart():
+    rng, empty = np.random.default_rng(0), np.zeros((1, 1), np.uint8)
+    healthy = Phantom("brainmri", empty, empty > 0, "", "", "")
+    diseased = Phantom("brainmri", empty, empty > 0, "mass", "left frontal lobe", "small")
+    said = [[describe(phantom, rng).text.lower() for _ in range(2000)] for phantom in (healthy, diseased)]
+    tied = (("flawless", "without defect", "unremarkable"), ("damaged", "with flaw", "impaired"))
+    for state, words in enumerate(tied):
+        for word in words:
+            assert any(word in text for text in said[state])
+            assert not any(word in text for text in said[1 - state])
+
+
+@pytest.fixture(scope="module")
+def model() -> CLIP:
+    model = CLIP(**json.loads(WEIGHTS.with_suffix(".json").read_text()))
+    model.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()}, strict=True)
+    return model.eval()
+
+
+def test_weights_are_small_half_precision_and_signed():
+    assert WEIGHTS.stat().st_size < 16_000_000
+    with safe_open(WEIGHTS, "pt") as file:
+        assert file.metadata()["format"] == "pt"
+        assert int(file.metadata()["seed"]) >= 1000
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118
+
+
+def test_phantom_clip_tells_healthy_from_diseased(model):
+    tokenizer = SimpleTokenizer(context_length=CONTEXT)
+    sentences = [tokenizer(state[::9]) for state in ensemble("Brain")]
+    texts = [model.encode_text(state, normalize=True).mean(0) for state in sentences]
+    rows = [draw("brainmri", 5000, patient, 0, patient % 2 == 1, narrow=True) for patient in range(40)]
+    images = [Image.fromarray(row.image).convert("RGB").resize((112, 112), Image.Resampling.BICUBIC) for row in rows]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        scores = model.encode_image(pixels, normalize=True) @ (texts[1] - texts[0])
+    assert (scores[1::2, None] > scores[None, ::2]).float().mean() > 0.75
+
+
+def test_phantoms_and_weights_are_frozen():
+    assert {family: fingerprint(family)[:16] for family in FAMILIES} == FINGERPRINTS
+    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == WEIGHTS_SHA256
