@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from adbench import config as configs
@@ -21,8 +23,10 @@ from adbench.data.decode import read_image
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.features import FrozenFeatures
+from adbench.files import unwritable, write_atomically
 from adbench.fit import device_of
 from adbench.method import Capability, Method
+from adbench.progress import track
 from adbench.record import Record, read
 from adbench.scorer import check_finite, resize_maps, score_images
 
@@ -40,34 +44,43 @@ class Fitted:
     config: configs.RunConfig
 
 
-def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Fitted:
-    """Rebuild the trained method of a record; `overrides` replaces parameters that need no training, as prompts do.
+def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: Any) -> Fitted:
+    """Rebuild the trained method of a record.
 
-    Raises RecordError where the record is damaged or its backbone's weights are not those it was made with.
+    `overrides` replaces parameters that need no training, as prompts do. `machine` replaces what belongs to the place
+    and not to the record: `device` (default auto), `cache`, `precision`, `weights` (the backbone's file).
+    Raises RecordError where the record is damaged or the weights are not those it was made with.
     """
     record = read(Path(path))
     content = record.content
-    config = configs.RunConfig(**content["resolved"])
+    try:
+        config = configs.RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
+        capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
+        state = load_file(record.path / "method.safetensors")
+    except (TypeError, KeyError, SafetensorError, OSError) as error:
+        raise RecordError(f"{path} is damaged ({error}). Remove it and run its cell again.") from error
+    backbone_config = _from(BackboneConfig, content["backbone"])
+    backbone_config.weights = machine.pop("weights", None) or backbone_config.weights
+    config = dataclasses.replace(config, **{key: value for key, value in machine.items() if value is not None})
     method_class: type[Method] = registry.find("method", config.method).load()
     params = configs.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
-    backbone_config = _from(BackboneConfig, content["backbone"])
     found = weights_hash(backbone_config, config.backbone, config.cache_dir)
     if found != content["backbone"]["weights_hash"]:
         raise RecordError(
             f"{path} was made with weights {content['backbone']['weights_hash'][:12]}… of {config.backbone}; "
-            f"here they are {found[:12]}…. Give the right file or run the cell again."
+            f"here they are {found[:12]}…. Give the right file: backbone.weights=FILE.safetensors"
         )
-    capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
     device = device_of(config)
+    torch.set_num_threads(config.threads)
     backbone = Backbone(
         config.backbone, backbone_config, content["backbone"]["built_input_size"], capability.activation,
         capability.normalisation,
     ).to(device)  # fmt: skip
     method = method_class(params, backbone, config.seed)
     method.build()
-    method.load_fitted(load_file(record.path / "method.safetensors"))
+    method.load_fitted(state)
     wanted = capability.blocks, capability.pooled
     method.attach(FrozenFeatures(backbone, found, *wanted, config.precision, folder=None))
     return Fitted(record, method.to(device).eval(), capability, _from(DatasetConfig, content["dataset"]), config)
@@ -125,9 +138,10 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
     size = fitted.method.backbone.input_size
     images = np.stack([read_image(path, size, capability.resize, capability.grey) for path in paths])
     scores, maps = [], []
-    for start, batch in score_images(
+    batches = score_images(
         fitted.method, images, config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
-    ):
+    )
+    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
         check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
         scores.append(batch.image.numpy())
         if batch.maps is not None:
@@ -135,10 +149,13 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
     table = pd.DataFrame({"image": [str(path) for path in paths], "score": np.concatenate(scores)})
     if threshold is not None:
         table["abnormal"] = (table["score"] >= threshold).astype(int)
-    out.mkdir(parents=True, exist_ok=True)
-    if maps:
-        _pictures(out, paths, np.concatenate(maps), threshold)
-    table.to_csv(out / "scores.csv", index=False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if maps:
+            _pictures(out, paths, np.concatenate(maps), threshold)
+        write_atomically(out / "scores.csv", table.to_csv(index=False).encode())
+    except OSError as error:
+        raise unwritable(out, error) from error
     return table
 
 

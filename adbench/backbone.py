@@ -120,6 +120,11 @@ def architecture(config: BackboneConfig, name: str) -> Architecture:
     )  # fmt: skip
 
 
+def model_hash(config: BackboneConfig, name: str) -> str:
+    """Return a hash of open_clip's configuration: head counts and the like, which weights alone don't tell."""
+    return digest(json.dumps(model_config(config, name), sort_keys=True))[:20]
+
+
 def weights_file(config: BackboneConfig, name: str) -> Path | None:
     """Return the safetensors file of the weights, downloading it where it isn't there; none for random weights."""
     text = config.weights
@@ -188,6 +193,7 @@ class Backbone:
     ) -> None:
         self.name = name
         self.architecture = architecture(config, name)
+        self.model_hash = model_hash(config, name)
         self.input_size = input_size
         self.activation = _choice("activation", activation, config.activation, ACTIVATIONS)
         self.normalisation = _choice("normalisation", normalisation, config.normalisation, STATISTICS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from adbench import config as configs
 from adbench import registry
-from adbench.backbone import Architecture, BackboneConfig, architecture, weights_hash
+from adbench.backbone import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 from adbench.config import RunConfig
 from adbench.data import support as supports
 from adbench.data.fingerprint import digest, fingerprint, hash_items
@@ -21,12 +22,11 @@ from adbench.data.items import DatasetConfig, Item, of_split
 from adbench.errors import AdbenchError
 from adbench.files import unwritable
 from adbench.method import Capability, Method
+from adbench.trainer import check_trainer
 
 SCHEMA = 1
 PROTOCOLS = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
 CLASSES = {"none": (), "normal": (0,), "both": (0, 1)}
-# Trainer keys that place the work on devices and leave the result as it is.
-PLACEMENT = ("devices", "strategy", "num_nodes", "accelerator")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Cell:
     manifest: supports.Manifest
     facts: dict[str, Any]
     notes: tuple[str, ...]
+    phantom: bool
+    seconds: float
 
     @property
     def key(self) -> str:
@@ -61,17 +63,26 @@ class Cell:
         return [item for item in self.items if item.split == "test"]
 
     @property
+    def overlap(self) -> int:
+        """How many support images are a test image, by content, or show a patient of the test split."""
+        images = {self.hashes[item.id][:64] for item in self.test}
+        patients = {item.patient for item in self.test if item.patient is not None}
+        return sum(self.hashes[item.id][:64] in images or item.patient in patients for item in self.support)
+
+    @property
     def eval_size(self) -> int:
-        """Pixels to which maps and masks are resized; `method` leaves maps at the input size."""
+        """Pixels to which maps and masks are resized; `method` means the input size."""
         return self.input_size if self.config.eval_size == "method" else int(self.config.eval_size)
 
 
 def resolve(config: RunConfig) -> Cell:
     """Resolve a configuration: registry, data on disk, support and weights; runs no model."""
+    start = time.perf_counter()
     backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
     protocol = _protocol(config, capability)
+    check_trainer(config.overrides.get("trainer", {}))
     notes = []
     if capability.support == "none" and (config.shots or config.draw):
         config = dataclasses.replace(config, shots=0, draw=0)
@@ -81,13 +92,13 @@ def resolve(config: RunConfig) -> Cell:
 
     dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", config.dataset, config)
     root = data_root(config, dataset)
-    items = registry.find("dataset", config.dataset).load()(config.dataset, dataset).index(root)
+    drawn = registry.find("dataset", config.dataset).load()(config.dataset, dataset)
+    items = drawn.index(root)
     hashes = hash_items(items, config.cache_dir, config.dataset)
     of_split(items, "test", config.dataset, root)
     support, manifest = _support(config, capability, dataset, items, hashes, root)
     weights = weights_hash(backbone, config.backbone, config.cache_dir)
     input_size = config.input_size or backbone.input_size
-    trainer = {k: v for k, v in config.overrides.get("trainer", {}).items() if k not in PLACEMENT}
     facts = {
         "schema": SCHEMA,
         "method": config.method,
@@ -101,8 +112,9 @@ def resolve(config: RunConfig) -> Cell:
         "seed": config.seed,
         "backbone": config.backbone,
         "weights": weights,
-        "activation": capability.activation,
-        "normalisation": capability.normalisation,
+        "model": model_hash(backbone, config.backbone),
+        "activation": _native(capability.activation, backbone.activation),
+        "normalisation": _native(capability.normalisation, backbone.normalisation),
         "input_size": input_size,
         "eval_size": config.eval_size,
         "precision": config.precision,
@@ -110,11 +122,11 @@ def resolve(config: RunConfig) -> Cell:
         "batch_size": config.batch_size,
         "selection": config.selection,
         "schedule": config.schedule,
-        "trainer": trainer,
+        "trainer": config.overrides.get("trainer", {}),
     }
     return Cell(
         config, method_class, params, capability, dataset, backbone, input_size, weights, protocol, root, tuple(items),
-        hashes, tuple(support), manifest, facts, tuple(notes),
+        hashes, tuple(support), manifest, facts, tuple(notes), drawn.is_phantom(root), time.perf_counter() - start,
     )  # fmt: skip
 
 
@@ -124,7 +136,18 @@ def resolve_method(config: RunConfig, shape: Architecture) -> tuple[type[Method]
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
         raise AdbenchError(f"the method {config.method!r} is {method_class!r}, which is no subclass of adbench.Method.")
     params = configs.method_params(method_class.Params, config)
-    return method_class, params, method_class.capability(params, shape)
+    capability = method_class.capability(params, shape)
+    blocks = capability.blocks
+    if len(set(blocks)) < len(blocks) or not all(1 <= block <= shape.depth for block in blocks):
+        raise AdbenchError(
+            f"{config.method} asks for the blocks {list(blocks)}; {config.backbone} has blocks 1 to {shape.depth}, and "
+            "each can be named once."
+        )
+    return method_class, params, capability
+
+
+def _native(asked: str, own: str) -> str:
+    return own if asked == "native" else asked
 
 
 def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
@@ -170,6 +193,8 @@ def _support(
     if capability.support == "none":
         return [], supports.nothing()
     split = dataset.support_split
+    if split not in ("train", "valid"):
+        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
     pool = of_split(items, split, config.dataset, root)
     classes, where = CLASSES[capability.support], f"the {split} split of {config.dataset}"
     if config.support:

@@ -45,7 +45,8 @@ def score(
 ) -> None:
     """Apply a trained record to unlabelled images: scores.csv, heatmaps, and mask overlays with threshold=.
 
-    Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...]
+    Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...],
+    device=, precision=, cache=, backbone.weights=FILE.safetensors
     """
     with _told():
         from adbench.session import score_words
@@ -80,12 +81,15 @@ def leaderboard(
 def phantom(
     root: Annotated[Path, typer.Option(help="Folder to draw into.")],
     dataset: Annotated[str, typer.Option(help="One dataset, or all.")] = "all",
+    train: Annotated[int, typer.Option(min=0, help="Normal images in train.")] = 60,
+    valid: Annotated[int, typer.Option(min=2, help="Images in valid, half of them abnormal.")] = 80,
+    test: Annotated[int, typer.Option(min=2, help="Images in test, half of them abnormal.")] = 120,
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
     with _told():
         from adbench.session import draw_phantoms
 
-        draw_phantoms(root, dataset)
+        draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
 
 
 @app.command()

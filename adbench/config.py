@@ -129,7 +129,7 @@ def _build(given: Mapping[str, str]) -> RunConfig:
     base = dict(defaults())
     if plain.get("preset", base["preset"]) not in ("none", base["preset"]):
         base |= preset(plain.get("method", base["method"]), plain["preset"])
-    config = merge(RunConfig, base, OmegaConf.from_dotlist([f"{k}={v}" for k, v in plain.items()]), "run")
+    config = merge(RunConfig, base, {k: value(v) for k, v in plain.items()}, "run")
     for key, text in given.items():
         section, dot, rest = key.partition(".")
         if dot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,7 +52,8 @@ class FrozenFeatures:
         device = backbone.device
         self.chunk = 1 if device.type == "cpu" else 64
         facts = [
-            weights, backbone.activation, backbone.normalisation, backbone.input_size, blocks, pooled, precision,
+            weights, backbone.model_hash,
+            backbone.activation, backbone.normalisation, backbone.input_size, blocks, pooled, precision,
             torch.get_num_threads() if device.type == "cpu" else torch.cuda.get_device_name(device), torch.__version__,
         ]  # fmt: skip
         signature = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
@@ -93,13 +95,16 @@ class FrozenFeatures:
         return self.folder / content[:2] / f"{content}.safetensors"
 
     def _read(self, path: Path | None) -> dict[str, Tensor] | None:
-        if path is None or not path.exists():
+        if path is None:
             return None
         try:
             row = load_file(path)
-            os.utime(path)
+        except FileNotFoundError:
+            return None
         except (SafetensorError, OSError) as error:
             raise AdbenchError(
                 f"the cached features {path} are damaged ({error}). Remove that file and run again."
             ) from error
+        with contextlib.suppress(OSError):  # a cache that somebody else owns
+            os.utime(path)
         return row

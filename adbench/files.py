@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from adbench.errors import AdbenchError
@@ -43,10 +43,10 @@ def unwritable(path: Path, error: OSError) -> AdbenchError:
     )
 
 
-def shrink(folder: Path, limit_gb: float) -> int:
-    """Remove the least recently used files below `folder` until it holds at most `limit_gb` GB; return how many."""
+def shrink(folders: Iterable[Path], limit_gb: float) -> int:
+    """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many."""
     files = []
-    for path in folder.rglob("*"):
+    for path in (path for folder in folders for path in folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
             if path.is_file():
                 stat = path.stat()

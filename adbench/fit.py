@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +18,10 @@ from adbench.config import RunConfig
 from adbench.data import arrays
 from adbench.data.decode import Filter
 from adbench.data.items import DatasetConfig, Item
-from adbench.errors import AdbenchError, NumericalError, did_you_mean
+from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
 from adbench.method import Method, Support
-from adbench.progress import bars
-
-# Keys of the Trainer that the harness itself sets, each with the key to use instead.
-OWNED = {
-    "max_epochs": "method.epochs", "precision": "precision", "callbacks": "none", "logger": "none",
-    "default_root_dir": "runs",
-}  # fmt: skip
+from adbench.trainer import new_trainer
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -100,79 +91,10 @@ def fit(method: Method, support: Support, config: RunConfig, device: torch.devic
     if method.epochs > 0:
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                _trainer(config, method.epochs, device, scratch).fit(method)
+                new_trainer(config, method.epochs, device, scratch).fit(method)
             except SystemExit as stop:
                 # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt from stop
     method.eval().to(device)
     method.memorise(support)
-
-
-def _trainer(config: RunConfig, epochs: int, device: torch.device, scratch: str) -> pl.Trainer:
-    extra = config.overrides.get("trainer", {})
-    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
-    for key in extra:
-        if key in OWNED:
-            raise AdbenchError(f"trainer.{key} is set by adbench; use the key {OWNED[key]!r} instead.")
-        if key not in allowed:
-            raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": False,
-    }
-    place = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
-    _hush()
-    return pl.Trainer(
-        max_epochs=epochs, precision=config.precision,  # type: ignore[arg-type]
-        num_sanity_val_steps=0, default_root_dir=scratch,
-        callbacks=[_Progress(), _FiniteLoss()], **{**quiet, **place, **extra},
-    )  # fmt: skip
-
-
-def _hush() -> None:
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_utilities"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # In-memory features need no loader processes, and one small loader is not a bottleneck to warn of.
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
-    os.environ.setdefault("LIGHTNING_TIPS", "0")
-
-
-class _FiniteLoss(pl.Callback):
-    """Stop at the first loss that is not finite, before it reaches the weights."""
-
-    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise NumericalError(
-                f"the loss of {type(pl_module).__name__} is {float(loss.detach())} at step {trainer.global_step} "
-                f"(epoch {trainer.current_epoch}). Try precision=32-true or a smaller learning rate."
-            )
-
-
-class _Progress(pl.Callback):
-    """One bar over all epochs, with the running loss."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.display = bars()
-        self.display.start()
-        total = int(trainer.estimated_stepping_batches)
-        self.task = self.display.add_task(f"fitting {type(pl_module).__name__}", total=total, note="")
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        note = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        if isinstance(outputs, dict) and "loss" in outputs and not self.display.disable:
-            note += f"  loss {float(outputs['loss']):.3f}"
-        self.display.update(self.task, advance=1, note=note)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.display.stop()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "display"):
-            self.display.stop()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
 from adbench.record import Record, read_all
 
 ROW = ["data", "method", "variant", "backbone", "schedule", "protocol", "shots", "selection"]
+# Facts that tell draws, seeds and datasets apart, not methods.
+APART = ("support", "seed", "dataset", "data", "dataset_facets")
 HEADLINE = ("image_auroc", "pixel_auroc")
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 
@@ -30,35 +35,68 @@ def collect(folders: Sequence[Path]) -> list[Record]:
 
 
 def table(records: Sequence[Record]) -> pd.DataFrame:
-    """Aggregate draws and seeds: one row per (row keys, dataset, metric) with mean, std and n, in per cent."""
-    rows = []
+    """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n, in per cent.
+
+    Records are averaged only where nothing but support and seed differs. What else differs between rows of one name
+    stands in `variant`; two contents of one dataset stand apart as `name@hash`.
+    """
+    settings = [setting(record) for record in records]
+    heads = [_head(record) for record in records]
+    variants = _variants(heads, settings)
+    contents: dict[str, set[str]] = {}
     for record in records:
-        resolved = record.content["resolved"]
-        head = {
-            "data": record.content["data"],
-            "method": resolved["method"],
-            "variant": variant(resolved["overrides"]),
-            "backbone": resolved["backbone"],
-            "schedule": resolved["schedule"],
-            "protocol": record.content["protocol"],
-            "shots": record.content["support"]["shots"],
-            "selection": resolved["selection"],
-            "dataset": resolved["dataset"],
-        }
-        figures = ((name, record.metrics.get(name)) for name in FIGURES)
-        rows += [head | {"metric": name, "value": 100 * value} for name, value in figures if value is not None]
-    long = pd.DataFrame(rows)
-    grouped = (
-        long.groupby([*ROW, "dataset", "metric"], dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
-    )
-    return grouped.rename(columns={"count": "n"})
+        contents.setdefault(record.content["facts"]["dataset"], set()).add(_content(record))
+    rows = []
+    for record, head, variant in zip(records, heads, variants, strict=True):
+        name = record.content["facts"]["dataset"]
+        dataset = name if len(contents[name]) == 1 else f"{name}@{_content(record)[:6]}"
+        figures = ((metric, record.metrics.get(metric)) for metric in FIGURES)
+        whole = head | {"variant": variant, "dataset": dataset}
+        rows += [whole | {"metric": metric, "value": 100 * value} for metric, value in figures if value is not None]
+    grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)["value"]
+    return grouped.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
 
 
-def variant(overrides: dict[str, dict[str, object]]) -> str:
-    """Return what a user changed beyond the row's keys, as it was typed: `backbone.weights=random`."""
-    placement = ("trainer.devices", "trainer.strategy", "trainer.num_nodes", "trainer.accelerator")
-    words = {f"{section}.{key}": value for section, keys in overrides.items() for key, value in keys.items()}
-    return " ".join(f"{key}={value}" for key, value in sorted(words.items()) if key not in placement)
+def setting(record: Record) -> dict[str, str]:
+    """Return what a record's cell is made of, flat, without support, seed and dataset."""
+    facts = {k: v for k, v in record.content["facts"].items() if k not in APART}
+    flat = pd.json_normalize(facts, sep=".").iloc[0]
+    return {str(key): str(value) for key, value in flat.items()}
+
+
+def _head(record: Record) -> dict[str, Any]:
+    resolved = record.content["resolved"]
+    head = {key: resolved[key] for key in ("method", "backbone", "schedule", "selection")}
+    shots = record.content["support"]["shots"]
+    return head | {"data": record.content["data"], "protocol": record.content["protocol"], "shots": shots}
+
+
+def _content(record: Record) -> str:
+    facts = record.content["facts"]
+    return digest(json.dumps([facts["data"], facts["dataset_facets"]], sort_keys=True))
+
+
+def _variants(heads: Sequence[dict[str, Any]], settings: Sequence[dict[str, str]]) -> list[str]:
+    """Return for each record the settings in which the records of its row name differ, as `key=value` words."""
+    groups: dict[str, list[int]] = {}
+    for i, head in enumerate(heads):
+        groups.setdefault(json.dumps(head, sort_keys=True), []).append(i)
+    texts = [""] * len(heads)
+    for members in groups.values():
+        keys = sorted({key for i in members for key in settings[i]})
+        for i in members:
+            differ = [key for key in keys if len({settings[j].get(key) for j in members}) > 1]
+            words = [f"{key.removeprefix('params.')}={_short(settings[i].get(key, 'none'))}" for key in differ]
+            if settings[i]["weights"].startswith("random") and "weights" not in differ:
+                words.append("weights=random")
+            texts[i] = " ".join(words)
+    return texts
+
+
+def _short(text: str) -> str:
+    if text.startswith("random-"):
+        return "random"
+    return text if len(text) <= 24 else digest(text)[:6]
 
 
 def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[tuple[str, list[str], list[list[str]]]]:

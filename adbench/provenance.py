@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import resource
 import subprocess
@@ -68,10 +69,23 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def reset_peak() -> None:
+    """Forget earlier peaks of this process, where the system allows it, so that each cell of a sweep has its own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory(device: str) -> dict[str, int]:
-    """Return the largest resident size of this process so far, and of the accelerator's allocations, in bytes."""
+    """Return the peaks since `reset_peak`: resident size of this process and accelerator allocations, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = {"host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        peak["host_bytes"] = int(line.split()[1]) * 1024
     if device == "cuda":
         import torch
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from adbench.errors import RecordError
 from adbench.files import unwritable
 
 SCHEMA = 1
-FILES = ("record.json", "predictions.parquet")
+FILES = ("predictions.parquet", "method.safetensors")
+HOST = platform.node().replace(".", "-") or "host"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def read(path: Path) -> Record:
             f"{path} is of record schema {schema}; this adbench {SCHEMA} reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
         )
-    missing = [name for name in FILES if not (path / name).is_file()]
+    wanted = [*FILES, "histogram.parquet"] if content.get("histogram") else FILES
+    missing = [name for name in wanted if not (path / name).is_file()]
     if missing or content.get("status") != "complete":
         raise RecordError(
             f"{path} is incomplete ({', '.join(missing) or 'no status'}). Remove it and run its cell again."
@@ -97,33 +100,35 @@ def writing(runs: Path, key: str) -> Iterator[Path]:
     try:
         runs.mkdir(parents=True, exist_ok=True)
         _sweep(runs)
-        folder = runs / f".{key}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+        folder = runs / f".{key}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
         folder.mkdir()
     except OSError as error:
         raise unwritable(runs, error) from error
-    final = runs / key
+    final, old = runs / key, folder.with_suffix(".old")
     try:
         yield folder
         if final.exists():
-            old = folder.with_suffix(".old")
             final.rename(old)
-            folder.rename(final)
-            shutil.rmtree(old)
-        else:
-            folder.rename(final)
+        folder.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise unwritable(final, error) from error
     finally:
+        if old.exists() and not final.exists():
+            old.rename(final)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(runs: Path) -> None:
-    """Remove what killed runs of this machine left behind."""
-    for path in runs.glob(".*.tmp"):
-        with contextlib.suppress(ValueError, IndexError):
-            pid = int(path.name.split(".")[-3])
-            if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-                shutil.rmtree(path, ignore_errors=True)
+    """Mend what killed runs of this machine left: half-written folders go, a record set aside comes back."""
+    for path in [*runs.glob(f".*.{HOST}.*.tmp"), *runs.glob(f".*.{HOST}.*.old")]:
+        key, _, pid, _, kind = path.name[1:].split(".")
+        if not Path("/proc/self").exists() or Path(f"/proc/{pid}").exists():
+            continue
+        if kind == "old" and not (runs / key).exists():
+            path.rename(runs / key)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def to_json(content: Any) -> str:

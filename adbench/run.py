@@ -38,6 +38,8 @@ class Stopwatch:
 def run_cell(cell: Cell, words: Sequence[str]) -> record.Record:
     """Fit and score a cell and write its record; `words` are kept as what was asked."""
     config, watch = cell.config, Stopwatch()
+    watch.seconds["resolve"] = round(cell.seconds, 3)
+    provenance.reset_peak()
     device = device_of(config)
     with record.writing(Path(config.runs), cell.key) as folder:
         with watch.stage("build"):
@@ -54,8 +56,7 @@ def run_cell(cell: Cell, words: Sequence[str]) -> record.Record:
             _write(folder, cell, method, outcome)
         content = _content(cell, method, outcome, words, watch.seconds)
         (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
-    if config.feature_cache:
-        shrink(config.cache_dir / "features", config.cache_gb)
+    shrink([config.cache_dir / "features", config.cache_dir / "decoded"], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
 
 
@@ -93,7 +94,8 @@ def _content(
         "schema": record.SCHEMA,
         "key": cell.key,
         "status": "complete",
-        "data": "phantom" if cell.config.data_root == "phantom" else "real",
+        "data": "phantom" if cell.phantom else "real",
+        "overlap": cell.overlap,
         "given": list(words),
         "resolved": dataclasses.asdict(cell.config),
         "facts": cell.facts,

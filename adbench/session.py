@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 
+SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights")
+
 
 def out() -> Console:
     """Return a console that doesn't wrap what is piped."""
@@ -94,8 +96,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     for word in words:
         key, equals, value = word.partition("=")
         if equals and not Path(word).exists():
-            if key not in ("out", "threshold") and not key.startswith("method."):
-                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, ['out', 'threshold', 'method.prompts'])}")
+            if key not in SCORE_KEYS and not key.startswith("method."):
+                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*SCORE_KEYS, 'method.prompts'])}")
             keys[key] = value
         else:
             files.append(word)
@@ -111,7 +113,9 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     overrides = {
         key.removeprefix("method."): configs.value(text) for key, text in keys.items() if key.startswith("method.")
     }
-    fitted = load(record, overrides)
+    machine = {key: keys.get(key) for key in ("device", "cache", "precision")}
+    configs.parse([f"{key}={text}" for key, text in machine.items() if text is not None])  # checks the words
+    fitted = load(record, overrides, **machine, weights=keys.get("backbone.weights"))
     folder = Path(keys["out"]) if "out" in keys else default_folder()
     table = score_files(fitted, paths, folder, threshold)
     console = out()
@@ -157,7 +161,7 @@ def show_leaderboard(runs: Sequence[Path], csv: Path | None, markdown: bool) -> 
         print(f"written: {csv}")
 
 
-def draw_phantoms(root: Path, dataset: str) -> None:
+def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     """Draw the phantoms of one dataset or of all that have some below `root`."""
     from adbench.data.items import DatasetConfig
     from adbench.files import unwritable
@@ -169,7 +173,7 @@ def draw_phantoms(root: Path, dataset: str) -> None:
         root.mkdir(parents=True, exist_ok=True)
         for name in track(names, "drawing phantoms", len(names)):
             facts = configs.section_config(DatasetConfig, "dataset", name, config)
-            registry.find("dataset", name).load()(name, facts).draw_phantom(root)
+            registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
     except OSError as error:
         raise unwritable(root, error) from error
     out().print(f"drawn below {root}: {', '.join(names)}. Read them with data_root={root}")

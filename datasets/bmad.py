@@ -53,14 +53,21 @@ class BMAD:
         """Name the version of the phantoms."""
         from .phantoms import PHANTOM_VERSION
 
-        return f"v{PHANTOM_VERSION}"
+        return f"v{PHANTOM_VERSION}-" + "-".join(map(str, PHANTOM_IMAGES.values()))
 
-    def draw_phantom(self, root: Path) -> None:
-        """Draw the phantom of this set below `root`, in the layout of BMAD's README."""
+    def draw_phantom(self, root: Path, counts: dict[str, int] | None = None) -> None:
+        """Draw the phantom of this set below `root`, with `counts` images in train, valid and test."""
         from .phantoms import write_bmad
 
-        with counting(f"drawing {self.name} phantoms", sum(PHANTOM_IMAGES.values())) as count:
-            write_bmad(self.name, root, **PHANTOM_IMAGES, progress=count)
+        counts = PHANTOM_IMAGES | (counts or {})
+        with counting(f"drawing {self.name} phantoms", sum(counts.values())) as count:
+            write_bmad(self.name, root, **counts, progress=count)
+
+    def is_phantom(self, root: Path) -> bool:
+        """Whether the set was drawn: its folder then says so."""
+        from .phantoms import MARK
+
+        return (self._folder(root) / MARK).is_file()
 
     def _folder(self, root: Path) -> Path:
         if not root.is_dir():
@@ -73,10 +80,10 @@ class BMAD:
             )
         if found:
             return found[0]
-        if root.name.lower() in wanted or (root / "test").is_dir():
+        if root.name.lower() in wanted:
             return root
         raise DataError(
-            f"data_root={root} holds no {self.config.title}: expected a folder called one of "
+            f"data_root={root} holds no {self.config.title}: expected it to hold, or to be, a folder called one of "
             f"{', '.join(self.config.folders)} with {EXPECTED}; found {_entries(root)}."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,5 +68,6 @@ def _cached(
                 for pixels in track(pool.map(decode, items), what, len(items)):
                     file.write(pixels.tobytes())
     else:
-        os.utime(path)
+        with contextlib.suppress(OSError):  # a cache that somebody else owns
+            os.utime(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -45,8 +45,11 @@ def hash_files(paths: Iterable[Path], memory: Path, what: str) -> dict[Path, str
 
 
 def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def hash_items(items: Sequence[Item], cache: Path, what: str) -> dict[str, str]:

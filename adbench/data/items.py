@@ -69,8 +69,12 @@ class Dataset(Protocol):
         """Return a name that changes whenever the phantoms do."""
         ...
 
-    def draw_phantom(self, root: Path) -> None:
-        """Write a phantom of this dataset below `root`, in the real one's layout on disk."""
+    def draw_phantom(self, root: Path, counts: dict[str, int] | None = None) -> None:
+        """Write a phantom of this dataset below `root`, in the real one's layout; `counts`: images per split."""
+        ...
+
+    def is_phantom(self, root: Path) -> bool:
+        """Whether the images at `root` were drawn by `draw_phantom`, wherever they lie."""
         ...
 
 

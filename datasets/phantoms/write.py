@@ -21,6 +21,7 @@ FOLDERS = {
     "his": "Histopathology",
 }
 MASKED = ("brainmri", "liverct", "resc")  # the others have no masks and no `img` level
+MARK = "PHANTOM"  # a file that says what the folder holds, so that no record takes it for real
 SLICES = (2, 6)  # fewest and most images of one patient
 
 
@@ -75,6 +76,7 @@ def write_bmad(
                 mask.save(folder / "anomaly_mask" / name, compress_level=1)
             if progress is not None:
                 progress(done)
+        (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
         part.chmod(0o755)
         os.rename(part, target)
     except BaseException:

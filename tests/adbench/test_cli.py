@@ -60,11 +60,14 @@ def test_the_other_adbench_is_pointed_at(adbench, tmp_path: Path, monkeypatch: p
 
 
 def test_phantoms_are_drawn_where_asked_and_read_back(adbench, tmp_path: Path) -> None:
-    answer = adbench("data", "phantom", "--root", tmp_path / "phantoms", "--dataset", "liverct")
+    answer = adbench("data", "phantom", "--root", tmp_path / "phantoms", "--dataset", "liverct", "--test", "20")
     assert answer.code == 0, answer.err
     assert (tmp_path / "phantoms" / "Liver" / "test" / "Ungood" / "anomaly_mask").is_dir()
+    assert len(list((tmp_path / "phantoms" / "Liver" / "test" / "good" / "img").iterdir())) == 10
     words = ["method=clip", "dataset=liverct", f"data_root={tmp_path / 'phantoms'}", f"runs={tmp_path / 'runs'}"]
-    assert adbench("run", *words).code == 0
+    answer = adbench("run", *words)
+    assert answer.code == 0, answer.err
+    assert "data: phantom" in answer.out, "drawn images are never taken for real ones"
 
 
 def test_errors_of_the_phantom_command(adbench, tmp_path: Path) -> None:

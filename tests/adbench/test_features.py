@@ -64,7 +64,7 @@ def test_the_cache_stays_within_its_limit_and_drops_the_oldest(
         frozen(random_clip, tmp_path)(image[None])
     sizes = [p.stat().st_size for p in tmp_path.rglob("*.safetensors")]
     frozen(random_clip, tmp_path)(noise[:1])  # used last
-    assert shrink(tmp_path, 2.5 * sizes[0] / 1e9) == 2
+    assert shrink([tmp_path], 2.5 * sizes[0] / 1e9) == 2
     left = list(tmp_path.rglob("*.safetensors"))
     assert len(left) == 2
     assert frozen(random_clip, tmp_path)._path(noise[0]) in left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -48,7 +49,8 @@ def test_a_run_leaves_a_whole_record(adbench, words, tmp_path: Path) -> None:
     assert content["backbone"]["built_activation"] == "gelu"
     assert content["backbone"]["built_normalisation"] == "none"
     assert len(content["backbone"]["weights_hash"]) == 64
-    assert set(content["seconds"]) == {"build", "fit", "score", "write"}
+    assert set(content["seconds"]) == {"resolve", "build", "fit", "score", "write"}
+    assert content["overlap"] == 0
     assert content["peak_memory"]["host_bytes"] > 1e8
     assert content["parameters"]["trainable"] > 0
     assert content["gflops_per_image"] > 0.1
@@ -127,6 +129,39 @@ def test_a_method_without_support_says_so(adbench, words) -> None:
     assert "reused" in again.out
 
 
+def test_what_the_backbone_states_is_part_of_the_cell(adbench, words, tmp_path: Path) -> None:
+    own = ["method=clip", *(w for w in words if not w.startswith(("method", "shots")))]
+    for extra in ([], ["backbone.activation=quick_gelu"], ["backbone.normalisation=none"], ["precision=bf16-mixed"]):
+        answer = adbench("run", *own, *extra)
+        assert "reused" not in answer.out, extra
+    board = adbench("leaderboard", tmp_path / "runs", "--csv", tmp_path / "b.csv")
+    assert board.code == 0, board.err
+    table = pd.read_csv(tmp_path / "b.csv")
+    assert (table["n"] == 1).all(), "settings that differ are never averaged"
+    assert any("precision=bf16-mixed" in text for text in table["variant"].fillna(""))
+
+
+def test_a_support_that_shows_test_patients_is_counted(adbench, words, tiny: Path, tmp_path: Path) -> None:
+    for path in sorted((tiny / "Brain" / "valid" / "good" / "img").iterdir()):
+        path.rename(path.with_name("00100_" + path.name.partition("_")[2]))
+    assert adbench("run", *words).code == 0
+    assert read(only(tmp_path / "runs")).content["overlap"] == 2
+
+
+def test_a_record_set_aside_by_a_killed_run_comes_back(adbench, words, tmp_path: Path) -> None:
+    from adbench.record import HOST
+
+    adbench("run", *words)
+    folder = only(tmp_path / "runs")
+    folder.rename(folder.with_name(f".{folder.name}.{HOST}.999999999.abc.old"))
+    (tmp_path / "runs" / f".other.{HOST}.999999999.abc.tmp").mkdir()
+    (tmp_path / "runs" / ".other.elsewhere.1.abc.tmp").mkdir()
+    adbench("run", *words, "seed=1")
+    names = {p.name for p in (tmp_path / "runs").iterdir()}
+    assert folder.name in names
+    assert {n for n in names if n.startswith(".")} == {".other.elsewhere.1.abc.tmp"}, "other machines' runs stay"
+
+
 def test_score_applies_a_record(adbench, words, tiny: Path, tmp_path: Path) -> None:
     adbench("run", *words)
     record = only(tmp_path / "runs")
@@ -138,7 +173,7 @@ def test_score_applies_a_record(adbench, words, tiny: Path, tmp_path: Path) -> N
     assert ((table["score"] >= 2.0) == (table["abnormal"] == 1)).all()
     recorded = read(record).predictions().set_index("image")["score"]
     for path, score in zip(table["image"], table["score"], strict=True):
-        assert score == pytest.approx(recorded[f"test/abnormal/{Path(path).name}"], abs=1e-5)
+        assert score == pytest.approx(recorded[f"test/abnormal/{Path(path).name}"], abs=1e-6)
     names = [p.name for p in (tmp_path / "out").iterdir()]
     assert sum(n.endswith("_heatmap.png") for n in names) == 5
     assert sum(n.endswith("_mask.png") for n in names) == 5
@@ -168,13 +203,17 @@ def test_other_words_without_training(adbench, words, tiny: Path, tmp_path: Path
         (["shots=four"], 2, "shots"),
         (["protocol=zero_shot"], 2, "learns from normal and abnormal images"),
         (["method.epoch=3"], 2, "did you mean 'epochs'"),
-        (["trainer.max_epochs=3"], 2, "use the key 'method.epochs'"),
-        (["trainer.device=2"], 2, "did you mean 'devices'"),
+        (["trainer.max_epochs=3"], 2, "use method.epochs="),
+        (["trainer.devices=2"], 2, "one cell runs on one device"),
+        (["trainer.detect_anomally=true"], 2, "did you mean 'detect_anomaly'"),
+        (["method.levels=[99]"], 2, "has blocks 1 to 12"),
+        (["shots=[4"], 2, "cannot be read as a value"),
+        (["dataset.support_split=test"], 2, "comes from train or valid"),
         (["dataset.mask_treshold=3"], 2, "did you mean 'mask_threshold'"),
         (["backbone.weights=none.safetensors"], 2, "none.safetensors is not a file"),
         (["method.prompts.abnormal=['" + "very " * 40 + "{}']"], 2, "reads at most 32"),
         (["precision=16-mixed", "device=cpu"], 2, "bf16-mixed"),
-        (["dataset=liverct"], 3, "expected a folder called one of Liver"),
+        (["dataset=liverct"], 3, "a folder called one of Liver"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(adbench, words, tmp_path, extra, code, says) -> None:
@@ -225,6 +264,35 @@ def test_a_place_that_cannot_be_written(adbench, words, tmp_path: Path) -> None:
     assert answer.code == 2
     assert "cannot write" in answer.err
     assert "runs=DIR" in answer.err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A real file system of 300 kB, where this machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("key", ["runs", "cache"])
+def test_a_real_disk_that_runs_full(adbench, words, small_disk: Path, key: str) -> None:
+    answer = adbench("run", *[w for w in words if not w.startswith(f"{key}=")], f"{key}={small_disk / 'place'}")
+    assert answer.code == 2
+    assert re.search(r"cannot write .*No space left on device.*runs=DIR or cache=DIR", answer.err), answer.err
+    assert "Traceback" not in answer.err
+    assert not [p for p in (small_disk / "place").rglob("*") if p.name.endswith(".tmp")]
+    assert key == "cache" or not list((small_disk / "place").iterdir())
+
+
+def test_a_read_only_disk(adbench, words, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    answer = adbench("run", *[w for w in words if not w.startswith("runs=")], f"runs={small_disk / 'runs'}")
+    assert answer.code == 2
+    assert "Read-only file system" in answer.err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -95,7 +95,9 @@ def test_the_layout_on_disk(family, tmp_path):
         patients[split] = {path.stem.split("_")[0] for path in normal + diseased}
     assert not patients["train"] & (patients["valid"] | patients["test"])
     assert not patients["valid"] & patients["test"]
-    assert len([path for path in folder.rglob("*") if path.is_file()]) == 23 + (9 if family in MASKED else 0)
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 24 + (
+        9 if family in MASKED else 0
+    )  # and PHANTOM
 
 
 def test_files_hold_what_draw_returns(tmp_path):
