@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_the_words_of_every_run_are_good(command: str) -> None:
 
 
 def test_keys_named_in_the_pages_exist() -> None:
-    known = set(config.KEYS) | {"out", "threshold"}
+    known = set(config.KEYS) | {"out", "threshold", "key"}
     for page in PAGES:
         for key in re.findall(r"`([a-z_]+)=[^`]*`", page.read_text()):
             assert key in known, f"{page.name}: {key}="
@@ -45,7 +46,11 @@ def test_links_between_pages_lead_somewhere() -> None:
 def blocks() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
-        found += [(page.name, code) for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
+        codes = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+        sessions = [code for code in codes if code.lstrip().startswith(">>>")]
+        found += [(page.name, code) for code in codes if code not in sessions]
+        if sessions:  # the blocks of one page are one session
+            found.append((page.name, "\n".join(sessions)))
     return found
 
 
@@ -54,4 +59,9 @@ def test_python_in_the_pages_runs(adbench, tiny: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     if "runs" in code:
         assert adbench("run", "method=patchcore", "shots=2", f"data_root={tiny}", "gallery=0").code == 0
-    exec(compile(code, page, "exec"), {"root": tmp_path / "phantoms"})
+    names = {"root": tmp_path / "phantoms"}
+    if code.lstrip().startswith(">>>"):
+        example = doctest.DocTestParser().get_doctest(code, names, page, page, 0)
+        assert doctest.DocTestRunner().run(example).failed == 0
+    else:
+        exec(compile(code, page, "exec"), names)
