@@ -175,9 +175,8 @@ def _hub_name(config: BackboneConfig) -> str | None:
 
 def _beside(name: str, file: str) -> Any:
     """Return the path, as a context, of a file that lies beside the backbone's YAML."""
-    yaml = registry.config_files("backbone")[name]
     folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
-    return as_file(folder / "backbone" / file) if yaml else Path(file)
+    return as_file(folder / "backbone" / file)
 
 
 class Backbone:

@@ -22,9 +22,9 @@ from adbench.data.items import DatasetConfig, Item, of_split
 from adbench.errors import AdbenchError
 from adbench.files import unwritable
 from adbench.method import Capability, Method
+from adbench.record import SCHEMA
 from adbench.trainer import check_trainer
 
-SCHEMA = 1
 PROTOCOLS = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
 CLASSES = {"none": (), "normal": (0,), "both": (0, 1)}
 
