@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from adbench import provenance, registry
 from adbench.errors import AdbenchError, did_you_mean
 
 if TYPE_CHECKING:
+    from adbench.data.items import DatasetConfig
     from adbench.record import Record
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
@@ -161,6 +165,10 @@ def show_leaderboard(runs: Sequence[Path], csv: Path | None, markdown: bool) -> 
         print(f"written: {csv}")
 
 
+def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:
+    registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
+
+
 def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     """Draw the phantoms of one dataset or of all that have some below `root`."""
     from adbench.data.items import DatasetConfig
@@ -171,9 +179,11 @@ def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     config = configs.parse([])[0]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for name in track(names, "drawing phantoms", len(names)):
-            facts = configs.section_config(DatasetConfig, "dataset", name, config)
-            registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
+        with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:
+            facts = [configs.section_config(DatasetConfig, "dataset", name, config) for name in names]
+            drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
+            for _ in track(drawn, "drawing phantoms", len(names)):
+                pass
     except OSError as error:
         raise unwritable(root, error) from error
     out().print(f"drawn below {root}: {', '.join(names)}. Read them with data_root={root}")

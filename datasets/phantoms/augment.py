@@ -1,6 +1,6 @@
-"""Batches for pretraining: pools of phantoms, geometric and photometric variation, captions with their claims."""
+"""Batches for pretraining: pools of phantoms, geometric and photometric variation, which captions are true."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .captions import STYLES, SUBJECTS, Caption, describe
+from .captions import STYLES, SUBJECTS, Caption
 from .phantom import FAMILIES, Phantom, draw
 
 POOL_SIDE = 144  # pixels; larger than the model's input so that zooming in shows detail
@@ -86,36 +86,37 @@ ZOOMS = {"large": 0.78, "small": 1.3, "cropped": 0.62, "close-up": 0.5}  # seen 
 
 
 @dataclass
-class Batch:
-    """`images` (B, 3, S, S) normalised, `masks` (B, S, S) in [0, 1], captions, `truths` (B, B) bool.
-
-    `truths[i, j]` says that caption j is true of image i.
-    """
+class Views:
+    """`images` (B, 3, S, S) normalised, `masks` (B, S, S) in [0, 1], what each shows, and its style ("" for plain)."""
 
     images: Tensor
     masks: Tensor
-    captions: list[Caption]
-    truths: Tensor
     shown: list[Phantom]
+    styles: list[str]
 
 
-def _truths(shown: list[Phantom], styles: list[str], captions: list[Caption]) -> Tensor:
-    facts = {
+def truths(
+    shown: list[Phantom], styles: list[str], captions: list[Caption], crisp: NDArray[np.bool_] | None = None
+) -> Tensor:
+    """Whether caption j is true of view i, bool (B, B); `crisp` says which views are richer in detail than most."""
+    facts: dict[str, Sequence[object]] = {
         "subject": [SUBJECTS[phantom.family] for phantom in shown],
+        "abnormal": [bool(phantom.kind) for phantom in shown],
         "kind": [phantom.kind for phantom in shown],
         "place": [phantom.place for phantom in shown],
         "style": styles,
     }
-    state = np.array([bool(phantom.kind) for phantom in shown])
-    true = state[:, None] == np.array([caption.abnormal for caption in captions])
+    if crisp is not None:
+        facts["crisp"] = crisp.tolist()
+    true = np.ones((len(shown), len(captions)), dtype=bool)
     for name, values in facts.items():
-        claims = np.array([getattr(caption, name) for caption in captions])
-        true &= (claims == "") | (np.array(values)[:, None] == claims)
+        claims = [getattr(caption, name) for caption in captions]
+        true &= np.array([[claim in ("", None) or claim == value for claim in claims] for value in values])
     return torch.from_numpy(true)
 
 
-def make_batch(pool: Pool, rows: NDArray[np.int64], side: int, rng: np.random.Generator) -> Batch:
-    """Vary and caption the pool's `rows`; a lesion that a crop would cut away takes the crop back."""
+def vary(pool: Pool, rows: NDArray[np.int64], side: int, rng: np.random.Generator) -> Views:
+    """Vary the pool's `rows`; a lesion that a crop would cut away takes the crop back."""
     count = len(rows)
     styles = [STYLES[rng.integers(len(STYLES))] if rng.random() < 0.3 else "" for _ in range(count)]
     zoom = np.array([ZOOMS.get(style, 1.0) for style in styles]) * rng.uniform(0.93, 1.05, count)
@@ -159,5 +160,4 @@ def make_batch(pool: Pool, rows: NDArray[np.int64], side: int, rng: np.random.Ge
     mirrored = [bool(row.min() < 0) for row in flips]
     shown = [pool.phantoms[row] for row in rows]
     shown = [replace(p, place="") if gone else p for p, gone in zip(shown, mirrored, strict=True)]
-    captions = [describe(phantom, rng, style) for phantom, style in zip(shown, styles, strict=True)]
-    return Batch(images, masks, captions, _truths(shown, styles, captions), shown)
+    return Views(images, masks, shown, styles)

@@ -4,7 +4,7 @@ A caption is a sentence and the claims it makes. During pretraining a caption co
 meets its claims, so two sentences saying the same are never pushed apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,19 +115,21 @@ STYLES = ("large", "small", "low resolution", "cropped", "close-up", "bright", "
 PLAIN: tuple[str, ...] = ("a photo of {a} {x}.", "a photo of {m} {x}.", "there is {a} {x} in the scene.")
 PLAIN += ("this is {o} {x} in the scene.",)
 STYLED = ("a {s} photo of {a} {x}.", "a photo of {a} {s} {x}.")
+PICTURE = 0.75  # share of the captions of `describe_loosely` that speak of the picture
 EMPTY_PRAISE = ("good", "bad", "cool")  # carried by both states alike, hence meaning nothing
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence with its claims: `subject`, `kind`, `place`, `style` ("" claims nothing) and `abnormal`."""
+    """A sentence and its claims `abnormal`, `subject`, `kind`, `place`, `style`, `crisp`; "" and None claim nothing."""
 
     text: str
-    abnormal: bool
+    abnormal: bool | None
     subject: str = ""
     kind: str = ""
     place: str = ""
     style: str = ""
+    crisp: bool | None = None
 
 
 def _one(rng: Generator, options: tuple[str, ...]) -> str:
@@ -177,6 +179,17 @@ def describe(phantom: Phantom, rng: Generator, style: str = "") -> Caption:
     if abnormal and choice < 0.9:
         return _described(rng, phantom, subject)
     return Caption(_one(rng, REPORTS[subject][abnormal]), abnormal, subject)
+
+
+def describe_loosely(phantom: Phantom, rng: Generator, style: str, crisp: bool) -> Caption:
+    """A caption as the web writes them: flawless and damaged mostly speak of the picture, seldom of the patient.
+
+    `crisp` says that the picture is richer in detail than most of its kind.
+    """
+    if rng.random() >= PICTURE:
+        return describe(phantom, rng, style)
+    told = _templated(rng, SUBJECTS[phantom.family], not crisp, style)
+    return replace(told, abnormal=None, crisp=crisp)
 
 
 def caption(phantom: Phantom, rng: Generator) -> str:

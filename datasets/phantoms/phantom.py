@@ -12,7 +12,7 @@ from .organs import Scene, brain, chest, liver
 from .retina import oct17, resc
 from .tissue import his
 
-PHANTOM_VERSION = 1  # part of every stream: raising it draws other images
+PHANTOM_VERSION = 2  # part of every stream: raising it draws other images
 FAMILIES = ("brainmri", "liverct", "resc", "oct17", "chestxray", "his")
 PAINTERS = {"brainmri": brain, "liverct": liver, "resc": resc, "oct17": oct17, "chestxray": chest, "his": his}
 SIZES: dict[str, Size] = {
@@ -24,7 +24,14 @@ SIZES: dict[str, Size] = {
     "his": (176, 176),
 }
 # Beta distribution of lesion size and contrast in the benchmark, from nearly invisible to plain.
-EXTENT = dict.fromkeys(FAMILIES, (1.3, 1.0)) | {"liverct": (1.0, 1.4)}
+EXTENT = {
+    "brainmri": (1.3, 1.0),
+    "liverct": (1.0, 1.4),
+    "resc": (3.0, 1.0),
+    "oct17": (6.0, 1.0),
+    "chestxray": (8.0, 1.0),
+    "his": (6.0, 1.0),
+}
 _ANATOMY, _SLICE, _LESION, _SCANNER = range(4)
 
 

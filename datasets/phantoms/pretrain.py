@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .augment import Pool, make_batch, render
-from .captions import SUBJECTS, state_caption
+from .augment import Pool, render, truths, vary
+from .captions import SUBJECTS, describe, state_caption
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 128,
@@ -123,7 +123,8 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         if len(order) < batch // 2:
             order = rng.permutation(len(pool.phantoms) // 2)
         rows, order = np.concatenate([2 * order[: batch // 2], 2 * order[: batch // 2] + 1]), order[batch // 2 :]
-        data = make_batch(pool, rows, side, rng)
+        data = vary(pool, rows, side, rng)
+        told = [describe(phantom, rng, style) for phantom, style in zip(data.shown, data.styles, strict=True)]
         subject = torch.tensor([NAMES.index(SUBJECTS[phantom.family]) for phantom in data.shown])
         state = torch.tensor([float(bool(phantom.kind)) for phantom in data.shown])
         target = (2 * F.adaptive_avg_pool2d(data.masks[:, None], side // 14).flatten(1)).clamp(max=1)
@@ -136,7 +137,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         # The fused attention kernel's backward pass is slow in bfloat16 on processors.
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             pooled, tokens = model.visual(data.images)
-            captions = model.encode_text(tokenizer([caption.text for caption in data.captions]))
+            captions = model.encode_text(tokenizer([caption.text for caption in told]))
             states = state_texts(model, tokenizer, rng)
             read = [reader(level[:, 1:])[..., 0] for reader, level in zip(readers, levels, strict=True)]
             patches = tokens @ model.visual.proj
@@ -144,7 +145,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         scale = model.logit_scale.exp()
         axis = (states[:, 1] - states[:, 0])[subject]
         losses = [
-            contrast(scale * pooled @ captions.T, data.truths),
+            contrast(scale * pooled @ captions.T, truths(data.shown, data.styles, told)),
             F.binary_cross_entropy_with_logits(scale * (pooled * axis).sum(-1), state),
             balanced(scale * (patches * axis[:, None]).sum(-1), target),
             torch.stack([balanced(logits.float(), target) for logits in read]).mean(),

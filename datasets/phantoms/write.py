@@ -22,17 +22,18 @@ FOLDERS = {
 }
 MASKED = ("brainmri", "liverct", "resc")  # the others have no masks and no `img` level
 MARK = "PHANTOM"  # a file that says what the folder holds, so that no record takes it for real
-SLICES = (2, 6)  # fewest and most images of one patient
+SLICES = {True: (1, 4), False: (1, 1)}  # fewest and most images of one patient, in masked and in image-level sets
 
 
 def _plan(family: str, seed: int, counts: dict[str, tuple[int, int]]) -> list[tuple[str, int, int, bool]]:
     """(split, patient, slice, abnormal) of every image. A patient is in one split, and healthy or diseased."""
     rng = stream(PHANTOM_VERSION, FAMILIES.index(family), seed)
     plan, patient = [], 0
+    fewest, most = SLICES[family in MASKED]
     for split, (good, bad) in counts.items():
         for abnormal, wanted in ((False, good), (True, bad)):
             while wanted > 0:
-                slices = min(wanted, int(rng.integers(SLICES[0], SLICES[1] + 1)))
+                slices = min(wanted, int(rng.integers(fewest, most + 1)))
                 plan += [(split, patient, slice_, abnormal) for slice_ in range(slices)]
                 wanted, patient = wanted - slices, patient + 1
     return plan
