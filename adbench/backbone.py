@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from adbench import registry
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.remember import NotThereError, reach, remembered
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
 STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -110,6 +111,7 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
     return {key: found[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
 
 
+@remembered()
 def architecture(config: BackboneConfig, name: str) -> Architecture:
     """Return the shape of a backbone without building it."""
     found = model_config(config, name)
@@ -120,6 +122,7 @@ def architecture(config: BackboneConfig, name: str) -> Architecture:
     )  # fmt: skip
 
 
+@remembered()
 def model_hash(config: BackboneConfig, name: str) -> str:
     """Return a hash of open_clip's configuration: head counts and the like, which weights alone don't tell."""
     return digest(json.dumps(model_config(config, name), sort_keys=True))[:20]
@@ -149,6 +152,8 @@ def weights_file(config: BackboneConfig, name: str) -> Path | None:
         raise AdbenchError(
             f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*tags, 'random'])}"
         )
+    if reach() == "look" and not _fetched(hub):
+        raise NotThereError(f"the weights {text!r} of {config.model} are not fetched yet")
     try:
         return Path(download_pretrained_from_hf(hub, filename="open_clip_model.safetensors"))
     except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
@@ -159,6 +164,13 @@ def weights_file(config: BackboneConfig, name: str) -> Path | None:
         ) from error
 
 
+def _fetched(hub: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub, "open_clip_model.safetensors"), str)
+
+
+@remembered()
 def weights_hash(config: BackboneConfig, name: str, cache: Path) -> str:
     """Return the SHA-256 of the weights file; for random weights, of what determines them."""
     path = weights_file(config, name)
@@ -230,6 +242,19 @@ class Backbone:
         tokens = [torch.cat(pair, dim=1) for pair in streams]
         return Features(dict(zip(sorted(blocks), tokens, strict=True)), out.get("image_features"))
 
+    def run_blocks(self, tokens: Tensor, first: int, last: int) -> Tensor:
+        """Run a stream (B, 1 + patches, width), as it enters block `first`, onward through block `last`.
+
+        The blocks are frozen but pass gradients on to the stream, for methods that write into it.
+        """
+        if not 1 <= first <= last <= self.architecture.depth:
+            raise AdbenchError(
+                f"blocks {first} to {last} of {self.name} can't be run: it has blocks 1 to {self.architecture.depth}."
+            )
+        for block in self.model.visual.transformer.resblocks[first - 1 : last]:
+            tokens = block(tokens)
+        return tokens
+
     def project(self, tokens: Tensor) -> Tensor:
         """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
         visual = self.model.visual
@@ -272,6 +297,31 @@ class Backbone:
         end = tokens.argmax(dim=1)
         tokens = tokens[:, : int(end.max()) + 1]
         return self.encode_embedded(self.embed_tokens(tokens), end, causal=True)
+
+    @torch.no_grad()
+    def text_stream(self, texts: Sequence[str], last: int) -> tuple[Tensor, Tensor]:
+        """Return the stream (N, L, text width) of fixed prompts after text block `last` (0: as it enters) and its ends.
+
+        Under the causal mask; L is the longest prompt's length, which is exact, as in `encode_text`.
+        """
+        tokens = self.tokenise(texts)
+        end = tokens.argmax(dim=1)
+        tokens = tokens[:, : int(end.max()) + 1]
+        x = self.embed_tokens(tokens) + self.model.positional_embedding[: tokens.shape[1]]
+        mask = self.causal_mask(tokens.shape[1])
+        for block in self.model.transformer.resblocks[:last]:
+            x = block(x, attn_mask=mask)
+        return x, end
+
+    def causal_mask(self, length: int) -> Tensor:
+        """Return the text tower's mask (length, length): minus infinity where a token comes later."""
+        mask: Tensor = self.model.attn_mask[:length, :length]
+        return mask
+
+    def read_text(self, stream: Tensor, end: Tensor) -> Tensor:
+        """Map a stream (N, L, text width) behind the last text block to (N, embed_dim), read at `end` (N,)."""
+        x = self.model.ln_final(stream)
+        return x[torch.arange(len(x), device=x.device), end] @ self.model.text_projection
 
     def parameters(self) -> int:
         """Return the number of parameters of both towers."""

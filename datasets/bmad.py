@@ -104,7 +104,7 @@ class BMAD:
                     f"{' or '.join(str(folder / name) for name in MASK_FOLDERS)}. Without masks: dataset.masks=false"
                 )
             name = f"{split}/{CLASSES[label]}/{path.name}"
-            items.append(Item(name, split, label, path, mask, self._patient(path.stem)))
+            items.append(Item(name, split, label, path, None if mask is None else (mask,), self._patient(path.stem)))
         return items
 
     def _masks(self, folder: Path) -> dict[str, Path]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.data.decode import Filter, read_image, read_mask
+from adbench.data.decode import Filter, read_image, read_masks
 from adbench.data.fingerprint import digest
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import DataError
-from adbench.files import atomic
+from adbench.files import alone, atomic
 from adbench.progress import track
 
 
@@ -44,13 +44,13 @@ def masks(
             return np.zeros((size, size), np.uint8)
         if item.mask is None:
             raise DataError(f"the abnormal image {item.path} has no mask; a file of the same name was expected.")
-        full = read_mask(item.mask, None, config.mask_threshold, image=item.path)
+        full = read_masks(item.mask, None, config.mask_threshold, image=item.path)
         if not full.any() and config.empty_masks != "allow":
             raise DataError(
-                f"the mask {item.mask} of an abnormal image is empty above the threshold {config.mask_threshold}. "
+                f"the mask {item.mask[0]} of an abnormal image is empty above the threshold {config.mask_threshold}. "
                 "Mend or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
             )
-        return read_mask(item.mask, size, config.mask_threshold).astype(np.uint8)
+        return read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
 
     return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {what}")
 
@@ -59,15 +59,22 @@ def _cached(
     path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], what: str
 ) -> NDArray[np.uint8]:
     if not path.exists():
-        with atomic(path) as temporary:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
-            # Written in order, not through a memory map: a full disk is then an error and not a crash.
-            # Pillow decodes outside the interpreter lock, so threads are enough.
-            with temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                np.lib.format.write_array_header_1_0(file, header)
-                for pixels in track(pool.map(decode, items), what, len(items)):
-                    file.write(pixels.tobytes())
+        with alone(path):
+            if not path.exists():
+                _decode_all(path, items, shape, decode, what)
     else:
         with contextlib.suppress(OSError):  # a cache that somebody else owns
             os.utime(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _decode_all(
+    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], what: str
+) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
+    # Written in order, not through a memory map: a full disk is then an error and not a crash.
+    # Pillow decodes outside the interpreter lock, so threads are enough.
+    with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        np.lib.format.write_array_header_1_0(file, header)
+        for pixels in track(pool.map(decode, items), what, len(items)):
+            file.write(pixels.tobytes())

@@ -1,7 +1,8 @@
-"""Image files to 8-bit arrays: PNG, JPEG, TIFF and BMP; 1-bit, palette, grey, RGB(A) and 16-bit."""
+"""Image files to 8-bit arrays: PNG, JPEG, TIFF, BMP and DICOM; 1-bit, palette, grey, RGB(A) and 16-bit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from adbench.data import dicom
 from adbench.errors import DataError
 
 Filter = Literal["bicubic", "bilinear"]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 
 
@@ -43,8 +46,29 @@ def read_mask(path: Path, size: int | None, threshold: int, image: Path | None =
     return np.asarray(mask, dtype=np.uint8) > threshold
 
 
+def read_masks(paths: Sequence[Path], size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:
+    """Read the masks of one image, at least one, and return their union; see `read_mask`."""
+    union = read_mask(paths[0], size, threshold, image)
+    for path in paths[1:]:
+        mask = read_mask(path, size, threshold, image)
+        if mask.shape != union.shape:
+            raise DataError(
+                f"the masks {paths[0]} and {path} of one image are {union.shape[1]} x {union.shape[0]} and "
+                f"{mask.shape[1]} x {mask.shape[0]} pixels; they must be of one size."
+            )
+        union |= mask
+    return union
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode one file at its own size and in its own mode; 16-bit pixels become 8-bit, as for every run."""
+    return _open(path)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) from the file's header."""
+    if dicom.is_dicom(path):
+        return dicom.image_size(path)
     try:
         with Image.open(path) as image:
             return image.size
@@ -53,8 +77,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def _open(path: Path) -> Image.Image:
+    if dicom.is_dicom(path):
+        return Image.fromarray(dicom.read_pixels(path))
     try:
         with Image.open(path) as file:
+            pages = getattr(file, "n_frames", 1)
+            if file.format == "TIFF" and pages > 1:
+                raise DataError(f"{path} holds {pages} pages; save the one that is meant as a file of its own.")
             file.load()
             image: Image.Image = file if file.mode not in _SIXTEEN_BIT else _to_8_bit(file, path)
             if image.mode == "F":

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from adbench.data.items import Item
+from adbench.data.items import Item, check_ids
 from adbench.errors import DataError
 from adbench.files import write_atomically
 from adbench.progress import track
+from adbench.remember import reach, remembered
 
 
 def digest(text: str) -> str:
@@ -40,7 +41,8 @@ def hash_files(paths: Iterable[Path], memory: Path, what: str) -> dict[Path, str
             for (path, size, mtime), content in zip(stale, track(sums, f"hashing {what}", len(stale)), strict=True):
                 found[path] = content
                 known[str(path)] = [size, mtime, content]
-        write_atomically(memory, json.dumps(known).encode())
+        if reach() != "look":
+            write_atomically(memory, json.dumps(known).encode())
     return found
 
 
@@ -53,13 +55,15 @@ def _hash_file(path: Path) -> str:
 
 
 def hash_items(items: Sequence[Item], cache: Path, what: str) -> dict[str, str]:
-    """Return by item id the content hash of its image, or of image and mask together."""
-    files = [path for item in items for path in (item.path, item.mask) if path is not None]
+    """Return by item id the content hash of its image, followed by those of its masks; ids must be unique."""
+    check_ids(items)
+    files = [path for item in items for path in (item.path, *(item.mask or ()))]
     memory = cache / "hashes" / f"{digest(str(items[0].path.parent) + what)[:16]}.json" if items else cache / "none"
     sums = hash_files(files, memory, what)
-    return {item.id: sums[item.path] + (sums[item.mask] if item.mask else "") for item in items}
+    return {item.id: "".join(sums[path] for path in (item.path, *(item.mask or ()))) for item in items}
 
 
+@remembered()
 def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:
     """Return one hash of a dataset's content: ids, labels, patients, images and masks, whatever the layout."""
     rows = (f"{i.id}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}" for i in sorted(items, key=lambda item: item.id))

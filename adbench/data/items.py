@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from adbench.errors import DataError
+from adbench.errors import AdbenchError, DataError, did_you_mean
+from adbench.remember import remembered
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -19,28 +20,45 @@ CLASSES = ("normal", "abnormal")
 class Item:
     """One image on disk.
 
-    `id` is `<split>/<normal|abnormal>/<file name>` and so the same in every layout of a dataset. `label` is 0 for
-    normal and 1 for abnormal. `mask` is the file of the lesion mask, or none. `patient` is none where unknown.
+    `id` is `<split>/<normal|abnormal>/<file name>`, with folders where names repeat, and so the same in every layout of
+    a dataset. `label` is 0 for normal and 1 for abnormal. `mask` holds the files whose union is the lesion
+    mask, at least one, or is none. `patient` is none where unknown; `subgroup` is a kind of image within its class, as
+    a diagnosis, or none.
     """
 
     id: str
     split: Split
     label: int
     path: Path
-    mask: Path | None = None
+    mask: tuple[Path, ...] | None = None
     patient: str | None = None
+    subgroup: str | None = None
 
 
 @dataclass
 class DatasetConfig:
-    """The facts in configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`."""
+    """The facts in configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`.
+
+    What chooses among the images on disk (`category`, `table`, `split_shares`, ...) changes ids or contents, and so the
+    fingerprint: it needs no facet. `masks` none means: where every abnormal image has one; see `settle`.
+    """
 
     title: str
     object_name: str
     modality: str = ""
     organ: str = ""
     folders: list[str] = field(default_factory=list)
-    masks: bool = True
+    category: str | None = None
+    categories: dict[str, Any] = field(default_factory=dict)
+    table: str | None = None
+    split_shares: list[float] | None = None
+    split_seed: int = 0
+    normal_folders: list[str] = field(default_factory=list)
+    abnormal_folders: list[str] = field(default_factory=list)
+    mask_folders: list[str] = field(default_factory=list)
+    allow_patient_overlap: bool = False
+    allow_absolute_paths: bool = False
+    masks: bool | None = True
     mask_threshold: int = 127
     empty_masks: str = "error"
     support_split: str = "valid"
@@ -49,6 +67,17 @@ class DatasetConfig:
     source: str = ""
     citation: str = ""
     expected: dict[str, list[int] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take words and counts of the chosen category, where the dataset has categories and gives none of its own."""
+        if self.category is None or not self.categories:
+            return
+        if self.category != "all" and self.category not in self.categories:
+            known = did_you_mean(self.category, ["all", *self.categories])
+            raise AdbenchError(f"dataset.category={self.category} is no category of {self.title}: {known}")
+        facts = self.categories.get(self.category, {})
+        self.object_name = self.object_name or str(facts.get("object_name", "object"))
+        self.expected = self.expected or dict(facts.get("expected", {}))
 
     def facets(self) -> dict[str, object]:
         """The part of the configuration that can change a score or a figure."""
@@ -78,19 +107,56 @@ class Dataset(Protocol):
         ...
 
 
+def settle(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
+    """Return the configuration with `masks` decided: true where it is none and every abnormal image has one.
+
+    Raises DataError where some abnormal images have masks and others don't.
+    """
+    if config.masks is not None:
+        return config
+    abnormal = [item for item in items if item.label]
+    without = [item for item in abnormal if item.mask is None]
+    if without and len(without) < len(abnormal):
+        raise DataError(
+            f"the abnormal image {without[0].path} has no mask, one of {len(without)} of {len(abnormal)}. Give a mask "
+            "for each, or leave them all aside with dataset.masks=false"
+        )
+    return replace(config, masks=bool(abnormal) and not without)
+
+
+def check_ids(items: Sequence[Item]) -> None:
+    """Raise DataError where two items have one id: scores and supports are told apart by it."""
+    seen: dict[str, Item] = {}
+    for item in items:
+        other = seen.setdefault(item.id, item)
+        if other is not item:
+            raise DataError(
+                f"{other.path} and {item.path} have the same id {item.id}; each image needs its own. Rename one file."
+            )
+
+
 def count(items: Sequence[Item], split: str) -> tuple[int, int]:
     """Return (normal, abnormal) images of a split."""
     labels = Counter(item.label for item in items if item.split == split)
     return labels[0], labels[1]
 
 
-def of_split(items: Sequence[Item], split: str, dataset: str, root: Path) -> list[Item]:
-    """Return the items of one split, which must have both classes where it is the test split."""
+@remembered()
+def of_split(
+    items: Sequence[Item], split: str, dataset: str, root: Path, config: DatasetConfig | None = None
+) -> list[Item]:
+    """Return the items of one split, which must have both classes where it is the test split.
+
+    With `config` the error says so where other `split_shares` would fill the split.
+    """
     chosen = [item for item in items if item.split == split]
     normal, abnormal = count(items, split)
     if not chosen or (split == "test" and not (normal and abnormal)):
+        hint = f"Look into {root}."
+        if config is not None and config.split_shares is not None:
+            hint += f" Images without splits are dealt by dataset.split_shares={config.split_shares}; try [0.5,0,0.5]."
         raise DataError(
             f"dataset {dataset!r} at {root} has {normal} normal and {abnormal} abnormal images in its {split} split; "
-            f"{'both classes are' if split == 'test' else 'at least one is'} needed. Look into {root}."
+            f"{'both classes are' if split == 'test' else 'at least one is'} needed. {hint}"
         )
     return chosen

@@ -7,7 +7,7 @@ own state than to the other one. Equations are the paper's; where its code diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -104,19 +104,16 @@ class MadCLIP(Method):
 
     def prepare(self, support: Support) -> None:
         """Augment the support once and keep the trunk's features of every view."""
-        names = sorted(set(support.object_names))
-        if len(names) > 1:
-            raise AdbenchError(f"madclip learns one object at a time; the support spans {', '.join(names)}.")
-        self.object_name = names[0]
+        self.object_names = sorted(set(support.object_names))
+        named = torch.tensor([self.object_names.index(name) for name in support.object_names])
         self.has_masks.fill_(bool(support.has_mask.all()))
         images = support.images.float() / 255
         extra = self.params.views == 16
         jitter = self.generator("colour jitter") if extra else None
         views, masks = fixed_views(images, support.masks, zooms=extra, jitter=jitter)
         features = self.encode(views, "encoding the support")
-        self.data = TensorDataset(
-            *(features.blocks[b] for b in self.blocks), support.labels.repeat(self.params.views), masks
-        )
+        labels, named = support.labels.repeat(self.params.views), named.repeat(self.params.views)
+        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), named, labels, masks)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the views anew each epoch."""
@@ -124,9 +121,9 @@ class MadCLIP(Method):
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, where there are masks, the segmentation losses over the levels."""
-        *levels, labels, masks = batch
+        *levels, named, labels, masks = batch
         masks = masks.float()
-        text = self.learner(self.backbone, self.object_name)
+        text = self._text_of([self.object_names[i] for i in named.tolist()])
         terms: dict[str, Tensor] = {}
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
             terms[f"detection at block {block}"] = siglip(detection, labels)
@@ -147,23 +144,24 @@ class MadCLIP(Method):
     def score(self, batch: Batch) -> Scores:
         """Sum the abnormal probability over the levels, per pixel; the image score is its maximum or patch mean."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
-        maps, means = [], []
-        for name in dict.fromkeys(batch.object_names):
-            rows = torch.tensor([i for i, own in enumerate(batch.object_names) if own == name], device=tokens[0].device)
-            detection, segmentation = self._patch_scores([t[rows] for t in tokens], self._text_of(name))
-            # An image-level support never trains the segmentation heads: their maps would be noise.
-            mapped = segmentation if self.has_masks else detection
-            maps.append((rows, sum(self._pixel_probability(s) for s in mapped)))
-            means.append((rows, sum(s.softmax(-1)[..., 1].mean(1) for s in detection)))
-        pixel, mean = _in_order(maps), _in_order(means)
+        detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
+        # An image-level support never trains the segmentation heads: their maps would be noise.
+        mapped = segmentation if self.has_masks else detection
+        pixel = sum(self._pixel_probability(scores) for scores in mapped)
         rule = self.params.image_score
-        by_map = rule == "map_max" or (rule == "auto" and bool(self.has_masks))
-        return Scores(pixel.flatten(1).amax(1) if by_map else mean, pixel)
+        if rule == "map_max" or (rule == "auto" and bool(self.has_masks)):
+            return Scores(pixel.flatten(1).amax(1), pixel)
+        return Scores(sum(scores.softmax(-1)[..., 1].mean(1) for scores in detection), pixel)
 
-    def _text_of(self, object_name: str) -> Tensor:
-        if object_name not in self.text:
-            self.text[object_name] = self.learner(self.backbone, object_name)
-        return self.text[object_name]
+    def _text_of(self, object_names: Sequence[str]) -> Tensor:
+        """Return text vectors (2, D), normal and abnormal, or (B, 2, D) where the images show different objects."""
+        texts = {}
+        for name in dict.fromkeys(object_names):
+            kept = None if self.training else self.text.get(name)
+            texts[name] = self.learner(self.backbone, name) if kept is None else kept
+        if not self.training:
+            self.text |= texts
+        return next(iter(texts.values())) if len(texts) == 1 else torch.stack([texts[name] for name in object_names])
 
     def _pixel_probability(self, scores: Tensor) -> Tensor:
         """Upsample (B, patches, 2) scores and return the softmax's abnormal column, (B, H, W)."""
@@ -172,19 +170,14 @@ class MadCLIP(Method):
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
-        direction = text[0] - text[1]
+        direction = (text[..., 0, :] - text[..., 1, :])[..., None]
         detection, segmentation = [], []
         for tokens, normal, abnormal in zip(levels, self.normal, self.abnormal, strict=True):
             for scores, n, a in zip(
                 (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True
             ):
-                scores.append(torch.stack([n @ direction, -(a @ direction)], dim=-1))
+                scores.append(torch.cat([n @ direction, -(a @ direction)], dim=-1))
         return detection, segmentation
-
-
-def _in_order(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    rows, values = (torch.cat(column) for column in zip(*parts, strict=True))
-    return values[rows.argsort()]
 
 
 def _check(p: Params) -> None:

@@ -30,6 +30,23 @@ def test_features_are_the_streams_after_the_numbered_blocks(random_clip: bb.Back
     torch.testing.assert_close(features.pooled, whole)
 
 
+def test_the_tower_runs_onward_from_any_stream_with_gradient(random_clip: bb.Backbone, noise: torch.Tensor) -> None:
+    streams = random_clip.features(noise, (3, 4, 12)).blocks
+    onward = random_clip.run_blocks(streams[3].detach(), 4, 12)
+    torch.testing.assert_close(onward, streams[12])
+    assert torch.equal(random_clip.run_blocks(streams[3], 4, 4), streams[4])
+    tokens = streams[3].detach().requires_grad_()
+    direction = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad(random_clip.run_blocks(tokens, 4, 12)[0, 0].sum(), tokens)
+    with torch.no_grad():
+        ahead, behind = (random_clip.run_blocks(tokens + e * direction, 4, 12)[0, 0].sum() for e in (1e-2, -1e-2))
+    assert float((ahead - behind) / 2e-2) == pytest.approx(float((gradient * direction).sum()), rel=2e-2)
+    assert all(p.grad is None and not p.requires_grad for p in random_clip.model.parameters())
+    for first, last in ((0, 3), (4, 13), (5, 4)):
+        with pytest.raises(AdbenchError, match=f"blocks {first} to {last} of phantom-clip .* has blocks 1 to 12"):
+            random_clip.run_blocks(tokens, first, last)
+
+
 def test_the_projected_class_token_is_the_pooled_embedding(random_clip: bb.Backbone, noise: torch.Tensor) -> None:
     with torch.no_grad():
         features = random_clip.features(noise, (12,), pooled=True)

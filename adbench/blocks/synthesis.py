@@ -1,0 +1,177 @@
+"""Synthetic anomalies on normal images: the tasks of MediCLIP (Zhang et al., MICCAI 2024, Sec. 2), which took them from
+Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022).
+
+A task is a pure function: image, uint8 (C, H, W), and generator in; the changed image and its mask, bool (H, W), out.
+Points are (y, x) in pixels. Numbers are those of MediCLIP's code where its paper gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from adbench.blocks.poisson import seamless
+from adbench.blocks.shapes import Floats, Mask, any_convex, any_noise
+
+Image = NDArray[np.uint8]
+Task = Callable[[Image, Generator], tuple[Image, Mask]]
+# Sides of an anomaly, as shares of the image's.
+CUTPASTE_SIDES, GAUSS_SIDES, SOURCE_SIDES = (0.1, 0.6), (0.3, 0.8), (0.2, 0.6)
+NAMES = ("cutpaste", "gauss", "source", "identity")
+
+
+def tasks(names: Sequence[str], sources: Sequence[Image], blend: str = "hard") -> list[Task]:
+    """Return the tasks called `names` (of NAMES); `cutpaste` cuts from `sources` and joins as `blend` (of BLENDS)."""
+    known = {"cutpaste": cutpaste(sources, blend), "gauss": gauss, "source": source, "identity": identity}
+    return [known[name] for name in names]
+
+
+def identity(image: Image, _: Generator) -> tuple[Image, Mask]:
+    """Return the image as it is: a normal image among the anomalies."""
+    return image, np.zeros(image.shape[1:], dtype=bool)
+
+
+def cutpaste(sources: Sequence[Image], blend: str = "hard") -> Task:
+    """Return the task that pastes a turned and scaled piece of one of `sources`, in the shape of thresholded noise.
+
+    `blend`: `hard` replaces the pixels, `poisson` their gradients (Pérez et al., SIGGRAPH 2003). The mask is what
+    then differs by a grey level, closed and with its holes filled.
+    """
+    join = BLENDS[blend]
+
+    def once(image: Image, g: Generator) -> tuple[Image, Mask]:
+        shape, corner = _placed(any_noise(g, image.shape[1:], CUTPASTE_SIDES), image, g)
+        piece = any_piece(sources[int(g.integers(len(sources)))], shape.shape, g)
+        return join(image, piece, shape, corner), _on(image, shape, corner)
+
+    def task(image: Image, g: Generator) -> tuple[Image, Mask]:
+        after, within = once_or_twice(once, image, g)
+        return after, changed(image, after, within)
+
+    return task
+
+
+def gauss(image: Image, g: Generator) -> tuple[Image, Mask]:
+    """Brighten or darken a noise-shaped part by a smooth random texture of at most 0.4 to 0.6 of the grey range."""
+    return once_or_twice(_gauss_once, image, g)
+
+
+def _gauss_once(image: Image, g: Generator) -> tuple[Image, Mask]:
+    shape, corner = _placed(any_noise(g, image.shape[1:], GAUSS_SIDES), image, g)
+    speckle = (g.standard_normal(image.shape[1:]) >= 0).astype(float)
+    smooth = ndimage.gaussian_filter(speckle, g.choice([4.0, 7.0]))
+    texture = (smooth - smooth.min()) / np.ptp(smooth) * g.choice([-1, 1]) * g.uniform(0.4, 0.6)
+    where = _on(image, shape, corner)
+    patch = _box(shape, corner)[1:]
+    return add_texture(image, texture, where, _spread(shape, g.uniform(1, 4), patch, where)), where
+
+
+def _spread(shape: Mask, sigma: float, patch: tuple[slice, ...], where: Mask) -> Floats:
+    blurred = np.zeros(where.shape)
+    blurred[patch] = ndimage.gaussian_filter(shape.astype(float), sigma)  # inside its box, edges reflected
+    return blurred
+
+
+def add_texture(image: Image, texture: Floats, where: Mask, weight: Floats) -> Image:
+    """Add texture (H, W), 1 being the whole grey range, times weight (H, W) to the pixels `where`; clipped."""
+    return _bytes(image + 255 * texture * weight * where)
+
+
+def source(image: Image, g: Generator) -> tuple[Image, Mask]:
+    """Blow up the middle of an ellipse or rectangle at the cost of its rim; the mask is the whole shape."""
+    return once_or_twice(_source_once, image, g)
+
+
+def _source_once(image: Image, g: Generator) -> tuple[Image, Mask]:
+    outline = any_convex(g, image.shape[1:], SOURCE_SIDES)
+    shape, corner = _placed(outline.mask(), image, g)
+    inside = np.argwhere(shape)
+    centre = inside[g.integers(len(inside))]
+    out = image.copy()
+    box = _box(shape, corner)
+    points = outline.pushed(centre, 2 ** g.uniform(0.5, 2))
+    for channel, patch in zip(out[box], image[box], strict=True):
+        channel[:] = _bytes(ndimage.map_coordinates(patch.astype(float), points, order=3, mode="nearest"))
+    return out, _on(image, shape, corner)
+
+
+def once_or_twice(once: Task, image: Image, g: Generator) -> tuple[Image, Mask]:
+    """Apply an anomaly, and with probability 1/2 a second one of its kind on top; the masks are united."""
+    after, where = once(image, g)
+    if g.random() < 0.5:
+        after, more = once(after, g)
+        where = where | more
+    return after, where
+
+
+def paste(image: Image, piece: Floats, shape: Mask, corner: NDArray[np.int_]) -> Image:
+    """Replace the pixels of `shape` (h, w), its first one at `corner`, by those of `piece` (C, h, w) in 0 to 255."""
+    out = image.copy()
+    box = _box(shape, corner)
+    out[box] = np.where(shape, _bytes(piece), image[box])
+    return out
+
+
+BLENDS: Mapping[str, Callable[..., Image]] = {"hard": paste, "poisson": seamless}
+
+
+def any_piece(image: Image, shape: tuple[int, ...], g: Generator) -> Floats:
+    """Cut a random piece of size `shape` out of (C, H, W), turned up to 45 degrees, scaled by 1 + Exp(0.1) or 1/that.
+
+    The part that is cut out stays within 0.8 of the image.
+    """
+    size = np.array(image.shape[1:])
+    angle = g.uniform(-np.pi / 4, np.pi / 4)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    low, high = _reach(turn, shape)
+    factor = 1 + g.exponential(0.1)
+    scale = min(g.choice([factor, 1 / factor]), float((0.8 * size / (high - low)).min()))
+    low, high = _reach(scale * turn, shape)
+    start = g.integers(0, size - (high - low), endpoint=True)
+    piece = np.stack([
+        ndimage.affine_transform(channel.astype(float), scale * turn, start - low, output_shape=shape, mode="nearest")
+        for channel in image
+    ])  # fmt: skip
+    # The cubic spline overshoots.
+    clipped: Floats = piece.clip(image.min((1, 2), keepdims=True), image.max((1, 2), keepdims=True))
+    return clipped
+
+
+def _reach(matrix: Floats, shape: tuple[int, ...]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    corners = matrix @ np.array([[0, 0, shape[0], shape[0]], [0, shape[1], 0, shape[1]]])
+    return np.floor(corners.min(1)).astype(int), np.ceil(corners.max(1)).astype(int)
+
+
+def changed(before: Image, after: Image, within: Mask) -> Mask:
+    """Return where (C, H, W) images differ `within` (H, W): each part of it closed by 3 x 3, its holes filled."""
+    differs = within & (before != after).any(0)
+    out = np.zeros_like(differs)
+    for box in ndimage.find_objects(ndimage.label(within)[0]):
+        closed = ndimage.binary_closing(np.pad(differs[box], 1), np.ones((3, 3)))[1:-1, 1:-1]
+        out[box] |= ndimage.binary_fill_holes(closed, structure=np.ones((3, 3)))
+    return out
+
+
+def _placed(shape: Mask, image: Image, g: Generator) -> tuple[Mask, NDArray[np.int_]]:
+    """Choose where in the image the shape lies: the corner of its box."""
+    return shape, g.integers(0, np.array(image.shape[1:]) - shape.shape, endpoint=True)
+
+
+def _box(shape: Mask, corner: NDArray[np.int_]) -> tuple[slice, slice, slice]:
+    y, x = (slice(int(c), int(c) + n) for c, n in zip(corner, shape.shape, strict=True))
+    return slice(None), y, x
+
+
+def _on(image: Image, shape: Mask, corner: NDArray[np.int_]) -> Mask:
+    where = np.zeros(image.shape[1:], dtype=bool)
+    where[_box(shape, corner)[1:]] = shape
+    return where
+
+
+def _bytes(values: Floats) -> Image:
+    out: Image = np.rint(values).clip(0, 255).astype(np.uint8)
+    return out

@@ -1,0 +1,72 @@
+"""CheXpert (Irvin et al., AAAI 2019, arXiv 1901.07031): MediCLIP's selection of it, and Stanford's own archives.
+
+    MediCLIP    see mediclip.py
+    Stanford    <folder>/{train,valid}.csv    Path, Frontal/Lateral, No Finding and 13 observations: 1, 0, -1 or empty
+                <folder>/{train,valid}/patient00001/study1/view1_frontal.jpg
+
+Of Stanford's archives frontal views are read. Normal is `No Finding` 1; abnormal is a 1 in any other observation but
+`Support Devices`. Films with neither (uncertain, or devices alone), and with both, belong to no class and are left out.
+The train table is the train split; the valid table, read by radiologists, is the test split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from adbench.data.items import Item, Split
+from adbench.errors import DataError
+
+from .layout import item, patient_of
+from .mediclip import MediCLIP
+from .tables import Row, file_below, read_table
+
+TABLES: dict[str, Split] = {"train.csv": "train", "valid.csv": "test"}
+FINDINGS = (
+    "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
+    "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+)  # fmt: skip
+VALUES = {"": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
+
+
+class CheXpert(MediCLIP):
+    """Chest films of Stanford Hospital."""
+
+    expected = "samples/{train,test}.json and images/, as MediCLIP has it, or Stanford's {train,valid}.csv with images"
+    family = "chestxray"
+    names: ClassVar[tuple[str, str]] = ("{:05d}", "{:05d}")
+
+    def owners(self, folder: Path) -> bool:
+        """Whether there are Stanford's two tables."""
+        return all((folder / name).is_file() for name in TABLES)
+
+    def read_owners(self, folder: Path) -> list[Item]:
+        """Return the frontal films of both tables that are normal or abnormal."""
+        return [found for name, split in TABLES.items() for found in _read_films(folder, name, split)]
+
+
+def label_of(row: Row) -> tuple[int | None, str | None]:
+    """Return (0, none) for a film without finding, (1, its findings), or (none, none) for one of neither class."""
+    values = {}
+    for column in ("No Finding", *FINDINGS):
+        if row[column] not in VALUES:
+            raise DataError(f"{row.where}: {column} is {row[column]!r}; 1, 0, -1 and empty are possible.")
+        values[column] = VALUES[row[column]]
+    found = [name for name in FINDINGS if values[name] == 1]
+    if values["No Finding"] == 1:
+        return (None, None) if found else (0, None)
+    return (1, "|".join(found)) if found else (None, None)
+
+
+def _read_films(folder: Path, name: str, split: Split) -> list[Item]:
+    films = []
+    for row in read_table(folder / name, ("Path", "Frontal/Lateral", "No Finding", *FINDINGS)):
+        label, findings = label_of(row)
+        if row["Frontal/Lateral"] != "Frontal" or label is None:
+            continue
+        # `Path` starts with the archive's name, whatever the folder is called here.
+        text = row["Path"].partition("/")[2]
+        path = file_below(folder, text, row.where)
+        patient = patient_of(r".*?(?P<patient>patient\d+)/", text)
+        films.append(item(split, label, path, text.partition("/")[2], None, patient, findings))
+    return films

@@ -1,0 +1,90 @@
+"""Phantoms for layouts other than BMAD's: the same drawings, of other patients, saved by each layout's own writer."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adbench.data.items import SPLITS, Split
+
+from .phantom import PHANTOM_VERSION, Phantom, draw
+from .write import MARK
+
+WRITERS = 1  # raised when a layout's writer puts other files on disk
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One phantom of a set; `patient` counts from 0 over the whole set, `slice` within the patient."""
+
+    split: Split
+    patient: int
+    slice: int
+    phantom: Phantom
+
+    @property
+    def label(self) -> int:
+        """0 healthy, 1 diseased."""
+        return int(bool(self.phantom.kind))
+
+
+def scenes(
+    family: str, seed: int, counts: Mapping[str, tuple[int, int]], slices: int = 1, first: int = 0
+) -> Iterator[Scene]:
+    """Draw (healthy, diseased) images of each split; a patient has `slices` of them, is in one split and one class.
+
+    BMAD's phantoms have seed 0: other seeds are other patients. `first` is the number of the first patient.
+    """
+    patient = first
+    for split in SPLITS:
+        for abnormal, wanted in enumerate(counts.get(split, (0, 0))):
+            for number in range(wanted):
+                slice_ = number % slices
+                if number and not slice_:
+                    patient += 1
+                yield Scene(split, patient, slice_, draw(family, seed, patient, slice_, bool(abnormal)))
+            patient += wanted > 0
+
+
+def save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> None:
+    """Save an image, or a mask as 0 and 255, in the format of the ending: quick PNG, good JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"compress_level": 1} if path.suffix.lower() == ".png" else {"quality": 90}
+    values = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
+    Image.fromarray(values).save(path, **options)
+
+
+def halves(count: int) -> tuple[int, int]:
+    """Return (healthy, diseased) for a number of images; the odd one is healthy."""
+    return count - count // 2, count // 2
+
+
+def version(counts: Mapping[str, int], category: str | None = None) -> str:
+    """Name a phantom by the drawings' version, the writers', its size and its category, where it has one."""
+    parts = [f"v{PHANTOM_VERSION}w{WRITERS}", *map(str, counts.values()), category]
+    return "-".join(part for part in parts if part)
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
+    if target.exists():
+        raise FileExistsError(f"{target} exists; remove it to draw its phantoms again")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield part
+        (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
+        part.chmod(0o755)
+        os.rename(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise

@@ -1,0 +1,110 @@
+"""Splits for sets whose owners give none: by patient, or by content where the patient is unknown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adbench.data.fingerprint import digest
+from adbench.data.items import SPLITS, Item
+from adbench.errors import AdbenchError, DataError
+
+
+def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> list[Item]:
+    """Give every item a split, so that train, valid and test hold about `shares` (three numbers, sum 1) of each class.
+
+    Images of one patient stay together; so do files of equal content whose patient is unknown. Groups that hold an
+    abnormal image and groups that don't are dealt apart. The order of the groups is that of the SHA-256 of `seed` and
+    the patient (or the smallest id): it depends neither on paths nor on the order of files. A group goes where its
+    first image falls.
+    """
+    limits = _limits(shares)
+    if limits[0] == limits[1] == 0:
+        return sorted((_moved(item, 2) for item in items), key=lambda item: item.id)
+    strata: dict[int, list[tuple[str, list[Item]]]] = {0: [], 1: []}
+    for key, group in _groups(items).items():
+        strata[max(item.label for item in group)].append((digest(f"{seed}\n{key}"), group))
+    dealt: list[Item] = []
+    for groups in strata.values():
+        total, done = sum(len(group) for _, group in groups), 0
+        for _, group in sorted(groups, key=lambda pair: pair[0]):
+            position = done / total
+            split = next(i for i, limit in enumerate(limits) if position < limit - 1e-9 or i == 2)
+            dealt += [_moved(item, split) for item in group]
+            done += len(group)
+    return sorted(dealt, key=lambda item: item.id)
+
+
+def check_patients(items: Sequence[Item], told: Callable[[Item], str]) -> None:
+    """Raise DataError where a patient is in two splits; `told` names where an item comes from."""
+    first: dict[str, Item] = {}
+    for item in items:
+        if item.patient is None:
+            continue
+        other = first.setdefault(item.patient, item)
+        if other.split != item.split:
+            raise DataError(
+                f"{told(item)}: patient {item.patient} is in {item.split} here and in {other.split} by {told(other)}. "
+                "Give each patient one split, or accept it with dataset.allow_patient_overlap=true"
+            )
+
+
+def _moved(item: Item, split: int) -> Item:
+    return replace(item, split=SPLITS[split], id=f"{SPLITS[split]}/{item.id.partition('/')[2]}")
+
+
+def _limits(shares: Sequence[float] | None) -> tuple[float, float, float]:
+    shares = [0.0, 0.0, 1.0] if shares is None else shares
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise AdbenchError(
+            f"dataset.split_shares={list(shares)} is not possible: three shares of train, valid and test are needed "
+            "that add up to 1, as in [0.5,0,0.5]."
+        )
+    return shares[0], shares[0] + shares[1], 1.0
+
+
+def _groups(items: Sequence[Item]) -> dict[str, list[Item]]:
+    groups: dict[str, list[Item]] = defaultdict(list)
+    alone = []
+    for item in items:
+        if item.patient is not None:
+            groups[f"patient {item.patient}"].append(item)
+        else:
+            alone.append(item)
+    for group in _alike(alone, (_size, _sample, _content)) if alone else ():
+        groups[min(item.id.partition("/")[2] for item in group)] = group
+    return groups
+
+
+def _alike(items: list[Item], tests: Sequence[Callable[[Path], object]]) -> Iterator[list[Item]]:
+    """Yield groups of files that pass all tests alike; a file that is alone after a test needs no further one."""
+    if len(items) <= 1 or not tests:
+        yield items
+        return
+    found: dict[object, list[Item]] = defaultdict(list)
+    for item in items:
+        found[tests[0](item.path)].append(item)
+    for group in found.values():
+        yield from _alike(group, tests[1:])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _sample(path: Path) -> bytes:
+    # Uncompressed images are all of one size; few of those that differ are alike in the middle.
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // 2)
+        return hashlib.sha256(file.read(4096)).digest()
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

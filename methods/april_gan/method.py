@@ -1,0 +1,155 @@
+"""APRIL-GAN: zero-/few-shot anomaly classification and segmentation (Chen et al., VAND 2023, arXiv 2305.17382).
+
+A linear layer at each of four levels of a frozen CLIP takes the patch tokens into the joint space, where they are
+compared with fixed text for the normal and the abnormal state; focal and dice train these layers. A memory bank of the
+plain tokens of normal images adds a distance. The image score starts from CLIP's own zero-shot answer. Nothing is
+adversarial in it: the name is the team's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks.bank import cosine_distance
+from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.prompts import Prompts
+from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the authors' code, but for the batch and the support (README.md)."""
+
+    epochs: int = 15  # the authors' on VisA; 3 on MVTec AD
+    batch_size: int = 16  # code: 64, on thousands of images
+    learning_rate: float = 1e-3
+    levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
+    activation: str = "gelu"  # exact GELU in both towers, whatever the weights were trained with
+    normalisation: str = "clip"
+    prompts: Prompts = field(default_factory=Prompts)
+    scale: float = 100.0  # of the cosines, before the softmax over both states
+    bank: bool = True  # false: the zero-shot track, no distance to the normal images
+    map_share: float = 0.5  # of the map's maximum in the image score, beside CLIP's probability; 0: zero-shot track
+
+
+class AprilGAN(Method):
+    """APRIL-GAN as a LightningModule; the whole image tower is frozen, an epoch touches four linear layers only."""
+
+    Params = Params
+    editable = ("prompts", "map_share")
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from both classes; ask for all levels and the pooled embedding."""
+        if not 0 <= params.map_share <= 1:
+            raise AdbenchError(f"method.map_share={params.map_share} is not possible: a share from 0 to 1 is needed.")
+        return Capability(
+            support="both",
+            blocks=tuple(params.levels) or architecture.levels(4),
+            pooled=True,
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's or the schedule's; without masks, which the layers learn from, they pass idle."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create a linear layer for each level, with bias, and the empty bank."""
+        shape = self.backbone.architecture
+        self.levels = self.capability(self.params, shape).blocks
+        self.layers = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.levels)
+        self.register_buffer("bank", torch.empty(0, 0, 0))  # (levels, rows, width)
+        self.register_buffer("has_masks", torch.tensor(False))
+        self.texts = StateTexts(self.backbone, self.params.prompts)
+
+    def prepare(self, support: Support) -> None:
+        """Encode the support once: nothing in it changes."""
+        self.has_masks.fill_(bool(support.has_mask.any()))
+        if not self.has_masks and not self.params.bank:
+            raise AdbenchError(
+                "method.bank=false is not possible with a support that has no masks: neither the linear layers nor a "
+                "bank would draw a map. Use method.bank=true."
+            )
+        blocks = self.encode(support.images.float() / 255, "encoding the support").blocks
+        self.tokens = [blocks[level][:, 1:] for level in self.levels]
+        self.names = sorted(set(support.object_names))
+        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        seen = support.has_mask if self.has_masks else torch.ones_like(support.has_mask)
+        self.data = TensorDataset(objects[seen], support.masks[seen], *(tokens[seen] for tokens in self.tokens))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the images that have masks anew each epoch."""
+        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Sum focal and dice over the levels."""
+        objects, masks, *levels = batch
+        if not self.has_masks:
+            return 0 * torch.stack([parameter.sum() for parameter in self.layers.parameters()]).sum()
+        text = self.texts(self.names)[objects]
+        terms: dict[str, Tensor] = {}
+        for block, p in zip(self.levels, self._probabilities(levels, text), strict=True):
+            terms[f"focal at block {block}"] = focal(p, masks.float())
+            terms[f"dice at block {block}"] = dice(p, masks.float())
+        return finite(**terms)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate over the linear layers."""
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+
+    @torch.no_grad()
+    def memorise(self, support: Support) -> None:
+        """Fill the bank with the plain, normalised patch tokens of the normal images."""
+        if not self.params.bank:
+            return
+        normal = support.labels == 0
+        if not normal.any():
+            raise AdbenchError(
+                "april_gan has no normal support image to fill its memory bank with. Give it one, or method.bank=false."
+            )
+        rows = [F.normalize(tokens[normal].float(), dim=-1).flatten(0, 1) for tokens in self.tokens]
+        self.bank = torch.stack(rows).to(self.device)
+
+    def score(self, batch: Batch) -> Scores:
+        """Add the distance to the bank to what the text says of each pixel, means over the levels.
+
+        The image score is CLIP's probability of the abnormal state and the map's maximum, `map_share` of it.
+        """
+        pooled = batch.features.pooled
+        assert pooled is not None
+        text = self.texts(batch.object_names)
+        levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
+        parts = []
+        if self.has_masks:  # layers that learned nothing have nothing to say
+            parts.append(torch.stack(self._probabilities(levels, text)).mean(0))
+        if self.params.bank:
+            pairs = zip(levels, self.bank, strict=True)
+            far = [cosine_distance(F.normalize(tokens.float(), dim=-1), rows) for tokens, rows in pairs]
+            parts.append(self._pixels(torch.stack(far).mean(0)))
+        image = self._logits(pooled[:, None], text)[:, 0].sigmoid()
+        maps, share = torch.stack(parts).sum(0), self.params.map_share
+        return Scores((1 - share) * image + share * maps.flatten(1).amax(1), maps)
+
+    def _probabilities(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
+        """Return per level the probability (B, H, W) of the abnormal state: upsampled first, then the softmax."""
+        pairs = zip(self.layers, levels, strict=True)
+        return [self._pixels(self._logits(layer(tokens.float()), text)).sigmoid() for layer, tokens in pairs]
+
+    def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
+        return abnormal_logit(F.normalize(vectors, dim=-1), text, self.params.scale)
+
+    def _pixels(self, patches: Tensor) -> Tensor:
+        return pixels(patches, self.backbone.input_size)

@@ -1,0 +1,197 @@
+"""MediCLIP: adapting CLIP for few-shot medical image anomaly detection (Zhang et al., MICCAI 2024, arXiv 2405.11315).
+
+Learns from normal images alone: each epoch draws new anomalies into them. One linear adapter per level maps patches of
+a frozen CLIP into the joint space, learnable prompts give a vector for each state, and a patch is as abnormal as it is
+closer to the abnormal one. Where paper and code differ, the code is followed (README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from adbench.backbone import Architecture
+from adbench.blocks import synthesis
+from adbench.blocks.losses import dice, finite, focal, upsample
+from adbench.blocks.prompts import PromptLearner, Prompts
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+NORMAL = [
+    "normal", "healthy", "negative", "unremarkable", "clear", "asymptomatic", "normal findings", "no findings",
+    "in good health", "no evidence of disease",
+]  # fmt: skip
+ABNORMAL = [
+    "abnormal", "positive", "symptomatic", "disease", "lesion", "pathological", "impaired", "evidence of disease",
+    "abnormal finding", "pathological condition", "pathological abnormality",
+]  # fmt: skip
+Drawn = tuple[Tensor, Tensor, str]
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the authors' code; the README names the paper's where it differs."""
+
+    epochs: int = 200
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    levels: list[int] = field(default_factory=list)  # block numbers; empty: at 2/4, 3/4, 4/4 of the depth
+    activation: str = "native"
+    normalisation: str = "clip"
+    grey: str = "none"  # none: colours stay; code: support (learn from grey images, score in colour); both: always grey
+    tasks: list[str] = field(default_factory=lambda: ["cutpaste", "gauss", "source", "identity"])  # equally likely
+    blend: str = "hard"  # how cutpaste joins; paper: poisson
+    temperature: float = 1.0  # paper: 0.07
+    average: str = "logits"  # what is averaged over the levels; paper: maps
+    prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
+    context_length: int = 8
+    positions: list[str] = field(default_factory=lambda: ["end"])
+
+
+class MediCLIP(Method):
+    """MediCLIP as a LightningModule. The trunk runs on every synthetic image anew; none of them enters the cache."""
+
+    Params = Params
+    editable = ("prompts",)
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from normal images alone; the whole image tower is frozen."""
+        _check(params)
+        return Capability(
+            support="normal",
+            blocks=tuple(params.levels) or architecture.levels(4)[1:],
+            normalisation=params.normalisation,
+            activation=params.activation,
+            resize="bilinear",
+            grey=params.grey == "both",
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's 200, or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create one linear adapter per level and the prompt learner."""
+        p, shape = self.params, self.backbone.architecture
+        self.blocks = self.capability(p, shape).blocks
+        self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
+        self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        self.text: dict[str, Tensor] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Keep the normal images, in which every epoch draws other anomalies."""
+        images = support.images if self.params.grey == "none" else luminance(support.images)
+        makers = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
+        self.data = Anomalies(images, support.object_names, makers, self.generator("anomalies").initial_seed())
+
+    def train_dataloader(self) -> DataLoader[Drawn]:
+        """Go through the support in a new order each epoch."""
+        order = EveryImage(len(self.data.images), self.generator("order").initial_seed())
+        return DataLoader(self.data, self.params.batch_size, sampler=order)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str]], _: int) -> Tensor:
+        """Focal and dice loss of the map against the synthetic mask."""
+        images, masks, names = batch
+        with torch.no_grad():
+            features = self.backbone.features(images.float() / 255, self.blocks)
+        text = {name: self.learner(self.backbone, name) for name in dict.fromkeys(names)}
+        p = self._map(features.blocks, names, text)
+        masks = masks.float()
+        return finite(focal=focal(p, masks), dice=dice(p, masks))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate over adapters and prompts."""
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+
+    def memorise(self, support: Support) -> None:
+        """Forget text vectors of earlier weights."""
+        self.text = {}
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the map of abnormal probability at input size; the image score is its maximum."""
+        for name in set(batch.object_names) - set(self.text):
+            self.text[name] = self.learner(self.backbone, name)
+        maps = self._map(batch.features.blocks, batch.object_names, self.text)
+        return Scores(maps.flatten(1).amax(1), maps)
+
+    def _map(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, H, W): the softmax over both states' cosines, its abnormal column."""
+        states = torch.stack([text[name] for name in names])
+        # The softmax of two columns is the sigmoid of their difference, and cosines are linear in the text.
+        direction = (states[:, 1] - states[:, 0]) / self.params.temperature
+        logits = torch.stack([
+            F.normalize(adapter(blocks[block][:, 1:]), dim=-1) @ direction[:, :, None]
+            for block, adapter in zip(self.blocks, self.adapters, strict=True)
+        ])  # fmt: skip
+        size = self.backbone.input_size
+        if self.params.average == "logits":
+            return upsample(logits.mean(0).float(), size)[:, 0].sigmoid()
+        return upsample(logits.float().sigmoid().mean(0), size)[:, 0]
+
+
+class Anomalies(Dataset[Drawn]):
+    """Item `epoch * n + i` is image i as that epoch sees it: image (C, H, W) and mask (H, W), uint8, object's name.
+
+    Nothing is kept between items and each has a generator of its own: the number of loader workers changes nothing.
+    """
+
+    def __init__(self, images: Tensor, names: Sequence[str], makers: Sequence[synthesis.Task], seed: int) -> None:
+        self.images, self.names, self.makers, self.seed = images, names, makers, seed
+
+    def __getitem__(self, index: int) -> Drawn:
+        epoch, row = divmod(index, len(self.images))
+        g = np.random.default_rng([self.seed, epoch, row])
+        image, mask = self.makers[int(g.integers(len(self.makers)))](self.images[row].numpy(), g)
+        return torch.from_numpy(image), torch.from_numpy(mask), self.names[row]
+
+
+class EveryImage(Sampler[int]):
+    """All images once per epoch, in an order of that epoch; Lightning tells the epoch."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        return iter((self.epoch * self.count + order).tolist())
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Turn uint8 RGB (N, 3, H, W) into grey of three equal channels, as Pillow rounds it (ITU-R 601-2)."""
+    weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
+    grey = (images.long() * weights).sum(1, keepdim=True) + 0x8000 >> 16
+    return grey.to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+
+
+def _check(p: Params) -> None:
+    allowed = {
+        "grey": ("support", "both", "none"),
+        "blend": tuple(synthesis.BLENDS),
+        "average": ("logits", "maps"),
+    }
+    for key, values in allowed.items():
+        if getattr(p, key) not in values:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    if not p.tasks or set(p.tasks) - set(synthesis.NAMES):
+        raise AdbenchError(
+            f"method.tasks=[{','.join(p.tasks)}] is not possible: name one or more of {', '.join(synthesis.NAMES)}, "
+            "as in method.tasks=[cutpaste,gauss]."
+        )
+    if p.temperature <= 0:
+        raise AdbenchError(f"method.temperature={p.temperature} is not possible: a number above 0 is needed.")

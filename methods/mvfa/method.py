@@ -1,0 +1,335 @@
+"""MVFA: adapting visual-language models for medical anomaly detection (Huang et al., CVPR 2024, arXiv 2403.12570).
+
+After four blocks of a frozen CLIP two adapters, one for segmentation and one for detection, read the token stream and
+write back into it, so that each level sees what the levels before it made of the image. What an adapter has read is
+compared with the text of both states (the zero-shot branch) and with the normal support (the few-shot branch). Where
+paper and code differ, the code is followed, but for batch size and fusion (README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks.augment import fixed_views
+from adbench.blocks.bank import cosine_distance, rescale, value_range
+from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.prompts import Prompts
+from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+KINDS = ("segmentation", "detection")
+CHUNK = 32  # views that run through the adapted tower together when the bank is filled
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the authors' code, but for `batch_size`, `fusion` and `inject_untrained`."""
+
+    epochs: int = 50
+    batch_size: int = 16  # the paper's; code: 1
+    learning_rate: float = 1e-3
+    levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
+    activation: str = "gelu"  # exact GELU in both towers, whatever the weights were trained with
+    normalisation: str = "none"  # images enter as [0, 1]
+    adapter_activation: str = "leaky_relu"  # behind both layers; relu (paper): behind the first alone
+    keep: float = 0.8  # share of the stream that stays, each adapter gets half of the rest; paper: 0.9
+    projectors: bool = False  # feature alignment of the paper's Table 4: adapters read the stream and never write to it
+    inject_untrained: bool = False  # code: without masks the random segmentation adapters write to the stream too
+    views: int = 11  # fixed augmentations; 1: none
+    prompts: Prompts = field(default_factory=Prompts)
+    scale: float = 100.0  # of the cosines, before the softmax over both states
+    pooling: str = "mean"  # of patches, in the detection loss and score; paper: max
+    bce: str = "logits"  # the code's loss takes the probability for a logit; probability: plain cross-entropy
+    bank_views: bool = True  # the bank holds every view of the normal images; paper: the images
+    bank_cls: bool = True  # code: the class token is a row like the patches
+    image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
+    fusion: str = "support"  # none: Eq. 6 of the paper
+    text_share: float = 0.5  # of the zero-shot branch in the fusion; 1: no bank at all
+
+
+class Adapter(nn.Module):
+    """One level's bottleneck: `down` gives the features to compare, `up` what is written back."""
+
+    def __init__(self, width: int, embed_dim: int, activation: str, projector: bool) -> None:
+        super().__init__()
+        leaky = activation == "leaky_relu"
+        act = nn.LeakyReLU(0.01) if leaky else nn.ReLU()
+        self.down = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
+        if not projector:
+            self.up = nn.Sequential(nn.Linear(embed_dim, width, bias=False), act if leaky else nn.Identity())
+
+
+class MVFA(Method):
+    """MVFA as a LightningModule; the cache ends at the first level, behind it every step runs the tower onward."""
+
+    Params = Params
+    editable = ("prompts",)
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from both classes; the tower is frozen up to the first level, where the adapters begin to write."""
+        _check(params)
+        levels = _levels(params, architecture)
+        return Capability(
+            support="both",
+            blocks=levels if params.projectors else levels[:1],
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's 50, or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create the adapters (segmentation, then detection, per level), the empty banks and the fusion's bounds."""
+        p, shape = self.params, self.backbone.architecture
+        self.levels = _levels(p, shape)
+        self.adapters = nn.ModuleDict()
+        for kind in KINDS:
+            self.adapters[kind] = nn.ModuleList(
+                Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.projectors) for _ in self.levels
+            )
+            self.register_buffer(f"{kind}_bank", torch.empty(0, 0, 0))  # (levels, rows, embed_dim)
+        for bounds in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
+            self.register_buffer(bounds, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+        self.register_buffer("has_masks", torch.tensor(False))
+        self.texts = StateTexts(self.backbone, p.prompts)
+
+    def prepare(self, support: Support) -> None:
+        """Augment the support once and take every view as far as the tower is frozen."""
+        images, masks, count = support.images.float() / 255, support.masks, self.params.views
+        if count > 1:
+            images, masks = fixed_views(images, masks, zooms=False, jitter=None)
+        self.streams = self.encode(images, "encoding the support").blocks
+        self.has_masks.fill_(bool(support.has_mask.any()))
+        # Without masks the authors step the detection adapters alone.
+        self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
+        self.names = sorted(set(support.object_names))
+        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        facts = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
+        self.data = TensorDataset(*facts, masks, *self.streams.values())
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the views anew each epoch."""
+        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Sum the detection loss and, for images with masks, focal and dice over the levels."""
+        labels, masked, objects, masks, *streams = batch
+        text = self.texts(self.names)[objects]
+        features = self._features(dict(zip(self.streams, streams, strict=True)))
+        terms: dict[str, Tensor] = {}
+        for level, tokens in zip(self.levels, features["detection"], strict=True):
+            probability = self._pool(self._logits(tokens, text).sigmoid())
+            terms[f"detection at block {level}"] = _bce(probability, labels.float(), self.params.bce)
+        if masked.any():
+            for level, tokens in zip(self.levels, features["segmentation"], strict=True):
+                p = self._pixels(self._logits(tokens[masked], text[masked])).sigmoid()
+                terms[f"focal at block {level}"] = focal(p, masks[masked].float())
+                terms[f"dice at block {level}"] = dice(p, masks[masked].float())
+        return finite(**terms)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate: number by number, so that one does what the authors' two instances do."""
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+
+    @torch.no_grad()
+    def memorise(self, support: Support) -> None:
+        """Fill the banks with the normal images and take the bounds of both branches over the support itself."""
+        if self.params.text_share == 1:
+            return
+        views = self.params.views if self.params.bank_views else 1
+        normal = (support.labels == 0).nonzero()[:, 0]
+        if not len(normal):
+            raise AdbenchError(
+                "mvfa has no normal support image to fill its memory bank with. Give it one, or method.text_share=1: "
+                "the text branch alone."
+            )
+        features = self._normal_features((torch.arange(views)[:, None] * len(support) + normal).flatten())
+        for kind, found in features.items():
+            setattr(self, f"{kind}_bank", _rows(found))
+        if self.params.fusion == "support":
+            self._take_bounds(support, features, normal.repeat(views).to(self.device))
+
+    def score(self, batch: Batch) -> Scores:
+        """Fuse what text and bank say of every pixel; the image score is the maximum, or fused in the same way."""
+        banks = {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
+        maps, scores = self._branches(batch.features.blocks, batch.object_names, banks)
+        pixel = self._fuse(maps, self.map_bounds)
+        return Scores(pixel.flatten(1).amax(1) if self._by_map else self._fuse(scores, self.score_bounds), pixel)
+
+    @property
+    def _by_map(self) -> bool:
+        rule = self.params.image_score
+        return rule == "map_max" or (rule == "auto" and bool(self.has_masks))
+
+    @property
+    def _map_kind(self) -> str:
+        """Without masks the segmentation adapters are never trained: the detection adapters draw the map."""
+        return "segmentation" if self.has_masks else "detection"
+
+    def _features(self, streams: Mapping[int, Tensor]) -> dict[str, list[Tensor]]:
+        """Run the adapted tower; return for both kinds the unit features (B, 1 + patches, embed_dim) of each level."""
+        p = self.params
+        writers = KINDS if self.has_masks or p.inject_untrained else ("detection",)
+        found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+        x = streams[self.levels[0]].float()
+        for i, level in enumerate(self.levels):
+            if i and p.projectors:
+                x = streams[level].float()
+            elif i:
+                x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
+            middle = {kind: self.adapters[kind][i].down(x) for kind in KINDS}
+            for kind in KINDS:
+                found[kind].append(F.normalize(middle[kind], dim=-1))
+            if not p.projectors and level != self.levels[-1]:
+                share = (1 - p.keep) / 2
+                x = (1 - share * len(writers)) * x
+                for kind in writers:
+                    x = x + share * self.adapters[kind][i].up(middle[kind])
+        return found
+
+    def _branches(
+        self, streams: Mapping[int, Tensor], names: Sequence[str], banks: Mapping[str, Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what [text, bank] say: maps (B, H, W), and image scores (B,) or nothing if the map gives them.
+
+        Both are means over the levels. Without a bank, at `text_share` 1, the text speaks alone.
+        """
+        text, features = self.texts(names), self._features(streams)
+        kind, alone = self._map_kind, self.params.text_share == 1
+        maps = [_mean(self._pixels(self._logits(tokens, text)).sigmoid() for tokens in features[kind])]
+        if not alone:
+            maps.append(_mean(self._pixels(far) for far in _distances(features[kind], banks[kind])))
+        if self._by_map:
+            return maps, []
+        scores = [_mean(self._pool(self._logits(tokens, text).sigmoid()) for tokens in features["detection"])]
+        if not alone:
+            far = _distances(features["detection"], banks["detection"])
+            # The authors average behind the upsampling, where patches at the border weigh less.
+            mean = self.params.pooling == "mean"
+            scores.append(_mean(self._pixels(d).flatten(1).mean(1) if mean else self._pool(d) for d in far))
+        return maps, scores
+
+    def _fuse(self, branches: list[Tensor], bounds: Tensor) -> Tensor:
+        if len(branches) == 1:
+            return branches[0]
+        text, bank = (rescale(values, own) for values, own in zip(branches, bounds, strict=True))
+        return self.params.text_share * text + (1 - self.params.text_share) * bank
+
+    def _normal_features(self, views: Tensor) -> dict[str, Tensor]:
+        """Return the features (V, levels, tokens, embed_dim) of some views, of the kinds that scoring compares."""
+        kinds = {self._map_kind} if self._by_map else {self._map_kind, "detection"}
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+        for rows in views.split(CHUNK):
+            features = self._features({block: kept[rows].to(self.device) for block, kept in self.streams.items()})
+            for kind, own in parts.items():
+                own.append(torch.stack(features[kind], dim=1))
+        first = 0 if self.params.bank_cls else 1
+        return {kind: torch.cat(own)[:, :, first:] for kind, own in parts.items()}
+
+    def _take_bounds(self, support: Support, features: Mapping[str, Tensor], owners: Tensor) -> None:
+        """Take the smallest and largest value of each branch over the support.
+
+        A normal image is measured against the bank without its own views: its distance would be 0.
+        """
+        banks = {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
+        n, seen = len(support), []
+        images = [i for i in range(n) if (owners != i).any()]  # an only normal image has nothing to be measured against
+        # One image has one score, and no range: then its views stand in.
+        views = images if len(images) > 1 else [i + n * view for i in images for view in range(self.params.views)]
+        for row in views:
+            others = owners != row % n
+            left = banks if others.all() else {kind: _rows(found[others]) for kind, found in features.items()}
+            streams = {block: kept[row : row + 1].to(self.device) for block, kept in self.streams.items()}
+            seen.append(self._branches(streams, [support.object_names[row % n]], left))
+        if not seen:
+            raise AdbenchError(
+                "method.fusion=support is not possible with a single support image: its own views are all there is to "
+                "measure it against. Give it a second one, or method.fusion=none."
+            )
+        for bounds, found in zip((self.map_bounds, self.score_bounds), zip(*seen, strict=True), strict=True):
+            for own, values in zip(bounds, zip(*found, strict=True), strict=False):
+                own.copy_(value_range(torch.cat(values)))
+            if not (bounds[:, 1] > bounds[:, 0]).all():
+                raise AdbenchError(
+                    "method.fusion=support is not possible: over the whole support a branch of mvfa gives one and the "
+                    "same value. Try more shots, a smaller method.learning_rate, or method.fusion=none."
+                )
+
+    def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """Return (B, patches) logits of the abnormal state; the class token is left out."""
+        return abnormal_logit(tokens[:, 1:], text, self.params.scale)
+
+    def _pixels(self, patches: Tensor) -> Tensor:
+        return pixels(patches, self.backbone.input_size)
+
+    def _pool(self, patches: Tensor) -> Tensor:
+        return patches.amax(1) if self.params.pooling == "max" else patches.mean(1)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Turn (N, levels, tokens, C) into a bank (levels, rows, C)."""
+    return features.transpose(0, 1).flatten(1, 2)
+
+
+def _distances(levels: Sequence[Tensor], bank: Tensor) -> list[Tensor]:
+    """Return per level how far (B, patches) each patch is from the nearest row."""
+    return [cosine_distance(tokens[:, 1:], rows) for tokens, rows in zip(levels, bank, strict=True)]
+
+
+def _mean(levels: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(levels)).mean(0)
+
+
+def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
+    if rule == "logits":
+        return F.binary_cross_entropy_with_logits(probability, labels)
+    # Written out: torch's own refuses to run under autocast.
+    wrong = (labels - probability).abs()
+    return -(1 - wrong).clamp_min(1e-6).log().mean()
+
+
+def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:
+    levels = tuple(p.levels) or architecture.levels(4)
+    if sorted(set(levels)) != list(levels) or levels[0] < 1 or levels[-1] > architecture.depth:
+        raise AdbenchError(
+            f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {architecture.depth}."
+        )
+    return levels
+
+
+def _check(p: Params) -> None:
+    if p.fusion == "transductive":
+        raise AdbenchError(
+            "method.fusion=transductive is not possible: the authors' fusion rescales an image by the scores of all "
+            "other test images, and here a score depends on its own image and the support alone. "
+            "Use method.fusion=support (bounds from the support) or method.fusion=none (Eq. 6 of the paper)."
+        )
+    allowed = {
+        "views": (1, 11),
+        "adapter_activation": ("leaky_relu", "relu"),
+        "pooling": ("mean", "max"),
+        "bce": ("logits", "probability"),
+        "image_score": ("auto", "map_max", "detection"),
+        "fusion": ("support", "none"),
+    }
+    for key, values in allowed.items():
+        if getattr(p, key) not in values:
+            raise AdbenchError(
+                f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(map(str, values))}."
+            )
+    for key in ("keep", "text_share"):
+        if not 0 <= getattr(p, key) <= 1:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a share from 0 to 1 is needed.")

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from adbench.backbone import Backbone
+from adbench.blocks.prompts import Prompts
+from adbench.errors import AdbenchError
+from adbench.features import FrozenFeatures
+from adbench.methods.mediclip.method import EveryImage, MediCLIP, Params, luminance
+
+
+def prepared(bench, support, seed: int = 0, **params: object) -> MediCLIP:
+    """A method that has looked at the normal images and not trained."""
+    method = bench.new("mediclip", seed, **params)
+    method.prepare(support())
+    return method
+
+
+def test_parameter_counts_at_full_size(facts) -> None:
+    with torch.device("meta"):
+        backbone = Backbone("ViT-L-14", facts("ViT-L-14", weights="random"), 224)
+        method = MediCLIP(Params(), backbone, 0)
+        method.build()
+    count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
+    assert count == {"adapters": 2_361_600, "learner": 129_024}
+    assert sum(p.numel() for p in method.parameters()) == 2_361_600 + 129_024
+    assert method.blocks == (12, 18, 24)
+
+
+def test_the_words_name_no_object() -> None:
+    prompts = Params().prompts
+    assert (len(prompts.normal), len(prompts.abnormal)) == (10, 11)
+    assert prompts.phrases("Liver") == (prompts.normal, prompts.abnormal)
+
+
+def test_how_images_reach_the_backbone(bench) -> None:
+    shape = bench.backbone.architecture
+    plain = MediCLIP.capability(Params(), shape)
+    assert (plain.support, plain.blocks, plain.normalisation, plain.activation) == (
+        "normal",
+        (6, 9, 12),
+        "clip",
+        "native",
+    )
+    assert (plain.resize, plain.grey) == ("bilinear", False)
+    assert MediCLIP.capability(Params(grey="both"), shape).grey
+
+
+def test_grey_is_pillows(noise: torch.Tensor) -> None:
+    images = (noise * 255).to(torch.uint8)
+    wanted = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L").convert("RGB")) for i in images]
+    assert np.array_equal(luminance(images).permute(0, 2, 3, 1).numpy(), np.stack(wanted))
+
+
+@pytest.mark.parametrize(("grey", "coloured"), [("none", True), ("support", False)])
+def test_colours_stay_unless_asked(bench, support, grey: str, coloured: bool) -> None:
+    toy = support()
+    toy.images[:, 0] = 0
+    method = bench.new("mediclip", grey=grey)
+    method.prepare(toy)
+    image = method.data[0][0]
+    assert torch.equal(image[0], image[2]) is not coloured
+
+
+def test_scores_by_hand(bench, support) -> None:
+    method = bench.fitted("mediclip", epochs=1)
+    batch = bench.batch(method, support().images)
+    with torch.no_grad():
+        text = method.learner(bench.backbone, "Brain")
+        cosines = []
+        for block, adapter in zip((6, 9, 12), method.adapters, strict=True):
+            tokens = batch.features.blocks[block][:, 1:] @ adapter.weight.T + adapter.bias
+            cosines.append((tokens / tokens.norm(dim=-1, keepdim=True)) @ text.T)
+
+        def big(columns: torch.Tensor) -> torch.Tensor:
+            square = columns.transpose(1, 2).unflatten(2, (8, 8))
+            return F.interpolate(square, (112, 112), mode="bilinear", align_corners=True)
+
+        published = big(sum(cosines) / 3).softmax(1)[:, 1]
+        paper = sum(big((c / 0.07).softmax(-1)) for c in cosines)[:, 1] / 3
+        scores = method.score(batch)
+        torch.testing.assert_close(scores.maps, published)
+        torch.testing.assert_close(scores.image, published.flatten(1).amax(1))
+        assert 0.12 < float(scores.maps.min()) <= float(scores.maps.max()) < 0.88  # two cosines, no temperature
+        method.params.temperature, method.params.average = 0.07, "maps"
+        torch.testing.assert_close(method.score(batch).maps, paper)
+
+
+def test_every_epoch_sees_every_image_once_with_new_anomalies(bench, support) -> None:
+    method = prepared(bench, support)
+    loader = method.train_dataloader()
+    n = len(support())
+    epochs = []
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        epochs.append(list(loader.sampler))
+        assert sorted(i - epoch * n for i in epochs[-1]) == list(range(n))
+        assert all(i // n == epoch for i in epochs[-1])
+    assert [i % n for i in epochs[0]] != [i % n for i in epochs[1]]
+    marks = [[int(method.data[epoch * n + row][1].sum()) for epoch in range(4)] for row in range(n)]
+    assert all(len(set(row)) > 1 for row in marks)
+    assert len(set(map(tuple, marks))) == n  # no two images share a stream
+
+
+def test_the_trainer_tells_the_sampler_the_epoch(bench, support, monkeypatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(EveryImage, "set_epoch", lambda self, epoch: told.append(epoch))
+    bench.fitted("mediclip", epochs=3)
+    assert list(dict.fromkeys(told)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_workers_change_nothing(bench, support, workers: int) -> None:
+    method = prepared(bench, support, batch_size=2)
+    plain = method.train_dataloader()
+    other = DataLoader(method.data, 2, sampler=EveryImage(6, plain.sampler.seed), num_workers=workers)
+    for epoch in range(2):
+        plain.sampler.set_epoch(epoch)
+        other.sampler.set_epoch(epoch)
+        for one, two in zip(plain, other, strict=True):
+            assert torch.equal(one[0], two[0])
+            assert torch.equal(one[1], two[1])
+
+
+def test_the_seed_of_the_cell_decides_the_anomalies(bench, support) -> None:
+    draws = [prepared(bench, support, seed) for seed in (0, 0, 1)]
+    same, again, other = ([d.data[i][0] for i in range(24)] for d in draws)
+    assert all(torch.equal(a, b) for a, b in zip(same, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(same, other, strict=True))
+
+
+def test_only_the_tasks_that_are_named_are_drawn(bench, support) -> None:
+    alone = prepared(bench, support, tasks="[identity]")
+    assert not any(alone.data[i][1].any() for i in range(30))
+    three = prepared(bench, support, tasks="[cutpaste,gauss,source]")
+    four = prepared(bench, support)
+    unmarked = [sum(not m.data[i][1].any() for i in range(120)) for m in (three, four)]
+    assert unmarked[0] == 0
+    assert 15 < unmarked[1] < 45
+
+
+def test_synthetic_images_stay_out_of_the_cache(bench, support, tmp_path: Path) -> None:
+    method = prepared(bench, support, epochs=2)
+    method.attach(FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path))
+    loss = method.training_step(next(iter(method.train_dataloader())), 0)
+    loss.backward()
+    assert all(p.grad is not None for p in method.parameters())
+    assert not list(tmp_path.rglob("*.safetensors"))
+    bench.batch(method, support().images)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 6
+
+
+def test_it_learns_the_toy(bench, support) -> None:
+    toy = support()
+    method = bench.fitted("mediclip", epochs=40)
+    with torch.no_grad():
+        scores = method.score(bench.batch(method, toy.images))
+    assert scores.image[3:].min() > scores.image[:3].max()
+    inside = torch.stack([m[w].mean() for m, w in zip(scores.maps[3:], toy.masks[3:], strict=True)])
+    outside = torch.stack([m[~w].mean() for m, w in zip(scores.maps[3:], toy.masks[3:], strict=True)])
+    assert (inside > outside).all()
+
+
+def test_masks_of_the_support_are_not_used(bench, support) -> None:
+    with_masks, without = (
+        (lambda m: m.score(bench.batch(m, support().images)).image)(bench.fitted("mediclip", s, epochs=1))
+        for s in (support(), support(masks=False))
+    )
+    assert torch.equal(with_masks, without)
+
+
+@pytest.mark.parametrize(
+    ("facet", "value"),
+    [
+        ("tasks", "[cutpaste,gauss,source]"),
+        ("blend", "poisson"),
+        ("temperature", 0.07),
+        ("average", "maps"),
+        ("positions", "[front]"),
+        ("context_length", 4),
+        ("levels", "[3,6]"),
+        ("learning_rate", 1e-2),
+        ("prompts.normal", "[intact]"),
+    ],
+)
+def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
+    base = {"epochs": 2, "tasks": "[cutpaste]"} if facet == "blend" else {"epochs": 2}
+    plain, other = (
+        (lambda m: m.score(bench.batch(m, support().images)).maps)(bench.fitted("mediclip", **base, **facets))
+        for facets in ({}, {facet: value})
+    )
+    assert not torch.allclose(plain, other)
+
+
+def test_a_trained_method_takes_other_words(bench, support) -> None:
+    method = bench.fitted("mediclip", epochs=1)
+    batch = bench.batch(method, support().images)
+    with torch.no_grad():
+        before = method.score(batch).maps
+        other = bench.new("mediclip", epochs=1)
+        other.load_fitted(method.state_dict())
+        words = Params().prompts
+        other.learner.prompts = Prompts(["intact {}", *words.normal[1:]], words.abnormal)
+        assert not torch.allclose(other.score(batch).maps, before)
+        other.learner.prompts = Prompts(["intact {}"], words.abnormal)
+        other.memorise(support())
+        other.learner._frames.clear()
+        with pytest.raises(AdbenchError, match="10 learned contexts do not fit 1 phrases"):
+            other.score(batch)
+
+
+@pytest.mark.parametrize(("key", "value"), [("grey", "some"), ("blend", "soft"), ("average", "text")])
+def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
+    with pytest.raises(AdbenchError, match=rf"method.{key}={value} is not possible: choose from"):
+        bench.new("mediclip", **{key: value})
+
+
+def test_impossible_tasks_and_temperatures_are_named(bench) -> None:
+    for tasks in ("[cutpaste,smooth]", "[]"):
+        with pytest.raises(
+            AdbenchError, match=r"method.tasks=\[.*\] is not possible: name one or more of cutpaste, gauss"
+        ):
+            bench.new("mediclip", tasks=tasks)
+    with pytest.raises(AdbenchError, match="method.temperature=0.0 is not possible: a number above 0"):
+        bench.new("mediclip", temperature=0)

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from adbench.backbone import Backbone
+from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
+from adbench.errors import AdbenchError
+from adbench.methods.mvfa.method import KINDS, MVFA, Adapter, Params, _bce
+
+FAST = {"epochs": 1, "views": 1}
+
+
+def scored(bench, method, images):
+    with torch.no_grad():
+        return method.score(bench.batch(method, images))
+
+
+def by_hand(method, images: torch.Tensor) -> dict[str, list[torch.Tensor]]:
+    """The adapted tower with a hook behind each level's block: no run_blocks, no cache."""
+    found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
+    visual = method.backbone.model.visual
+
+    def adapt(i: int, writers: tuple[str, ...]):
+        def hook(_module, _inputs, x):
+            outs = []
+            for kind in KINDS:
+                adapter = method.adapters[kind][i]
+                middle = F.leaky_relu(x @ adapter.down[0].weight.T, 0.01)
+                found[kind].append(middle / middle.norm(dim=-1, keepdim=True))
+                if kind in writers:
+                    outs.append(F.leaky_relu(middle @ adapter.up[0].weight.T, 0.01))
+            return (1 - 0.1 * len(outs)) * x + 0.1 * sum(outs)
+
+        return hook
+
+    writers = KINDS if method.has_masks else ("detection",)
+    blocks = visual.transformer.resblocks
+    hooks = [blocks[b - 1].register_forward_hook(adapt(i, writers)) for i, b in enumerate(method.levels)]
+    with torch.no_grad():
+        visual(method.backbone.normalise(images.float() / 255))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def big(patches: torch.Tensor) -> torch.Tensor:
+    grid = patches.unflatten(1, (8, 8))[:, None]
+    return F.interpolate(grid, (112, 112), mode="bilinear", align_corners=True)[:, 0]
+
+
+def test_parameter_counts_at_full_size(facts) -> None:
+    with torch.device("meta"):
+        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
+        method = MVFA(Params(), backbone, 0)
+        method.build()
+    assert sum(p.numel() for p in method.parameters()) == 12_582_912
+    assert method.levels == (6, 12, 18, 24)
+    assert MVFA.capability(Params(), backbone.architecture).blocks == (6,)
+
+
+def test_the_prompts_are_the_authors() -> None:
+    prompts = Params().prompts
+    assert (prompts.normal, prompts.abnormal) == (NORMAL, ABNORMAL)
+    assert (len(NORMAL) * len(TEMPLATES), len(ABNORMAL) * len(TEMPLATES)) == (245, 175)
+
+
+def test_the_papers_activation_stands_behind_the_first_layer_alone() -> None:
+    torch.manual_seed(0)
+    tokens = torch.randn(2, 3, 8)
+    for name, middle, out in (
+        ("leaky_relu", lambda x: F.leaky_relu(x, 0.01), lambda x: F.leaky_relu(x, 0.01)),
+        ("relu", torch.relu, lambda x: x),
+    ):
+        adapter = Adapter(8, 5, name, projector=False)
+        wanted = middle(tokens @ adapter.down[0].weight.T)
+        torch.testing.assert_close(adapter.down(tokens), wanted)
+        torch.testing.assert_close(adapter.up(wanted), out(wanted @ adapter.up[0].weight.T))
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_scores_by_hand(bench, support, masks: bool) -> None:
+    toy = support(masks=masks)
+    method = bench.fitted("mvfa", toy, fusion="none", **FAST)
+    scores = scored(bench, method, toy.images)
+    kind = "segmentation" if masks else "detection"
+    tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
+    maps, image = 0, 0
+    for level in tower[kind]:
+        bank = level[:3].flatten(0, 1)  # the normal images come first, class tokens too
+        patches = level[:, 1:]
+        probability = (100 * patches @ text.T).softmax(-1)[..., 1]
+        logits = 100 * patches @ text.T
+        upsampled = torch.stack([big(logits[..., 0]), big(logits[..., 1])], dim=-1).softmax(-1)[..., 1]
+        distance = (1 - patches @ bank.T).amin(-1)
+        maps = maps + (0.5 * upsampled + 0.5 * big(distance)) / 4
+        image = image + (0.5 * probability.mean(1) + 0.5 * big(distance).flatten(1).mean(1)) / 4
+    torch.testing.assert_close(scores.maps, maps, atol=2e-5, rtol=1e-3)
+    wanted = maps.flatten(1).amax(1) if masks else image
+    torch.testing.assert_close(scores.image, wanted, atol=2e-5, rtol=1e-3)
+
+
+def test_the_supports_bounds_leave_an_images_own_views_out(bench, support) -> None:
+    toy = support()
+    method = bench.fitted("mvfa", toy, **FAST)
+    tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
+    said, far = torch.zeros(6, 112, 112), torch.zeros(6, 112, 112)
+    for level in tower["segmentation"]:
+        logits = 100 * level[:, 1:] @ (text[1] - text[0])
+        said += big(logits).sigmoid() / 4
+        for i in range(6):
+            bank = torch.cat([level[j] for j in range(3) if j != i])
+            far[i] += big((1 - level[i : i + 1, 1:] @ bank.T).amin(-1))[0] / 4
+    wanted = torch.tensor([[said.min(), said.max()], [far.min(), far.max()]])
+    torch.testing.assert_close(method.map_bounds, wanted, atol=2e-5, rtol=1e-3)
+    # Against the whole bank a normal image of the support would be at distance 0.
+    assert float(wanted[1, 0]) > 1e-3
+    plain = bench.new("mvfa", **FAST)
+    plain.load_fitted({name: value.clone() for name, value in method.state_dict().items()})
+    plain.map_bounds.copy_(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+    plain.params.text_share, method.params.text_share = 0.25, 0.25
+    with torch.no_grad():
+        batch = bench.batch(method, toy.images)
+        (text_map, bank_map), _ = plain._branches(
+            batch.features.blocks, batch.object_names, {"segmentation": plain.segmentation_bank}
+        )
+    (t0, t1), (b0, b1) = method.map_bounds.tolist()
+    fused = 0.25 * (text_map - t0) / (t1 - t0) + 0.75 * (bank_map - b0) / (b1 - b0)
+    torch.testing.assert_close(scored(bench, method, toy.images).maps, fused, atol=1e-5, rtol=1e-4)
+
+
+def test_one_training_step_is_the_sum_of_its_losses(bench, support) -> None:
+    toy = support()
+    method = bench.new("mvfa", views=1)
+    method.prepare(toy)
+    batch = [column.clone() for column in method.data.tensors]
+    loss = method.training_step(batch, 0)
+    tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
+    wanted = 0.0
+    for seg, det in zip(tower["segmentation"], tower["detection"], strict=True):
+        p = (100 * det[:, 1:] @ text.T).softmax(-1)[..., 1].mean(1)
+        wanted += F.binary_cross_entropy(torch.sigmoid(p), toy.labels.float())  # the second sigmoid
+        pixels = big(100 * seg[:, 1:] @ (text[1] - text[0])).sigmoid()
+        right = torch.where(toy.masks, pixels, 1 - pixels)
+        wanted += (-((1 - right) ** 2) * (right + 1e-5).log()).mean()
+        overlap = 2 * (pixels * toy.masks).sum((1, 2)) + 1
+        wanted += (1 - overlap / (pixels.sum((1, 2)) + toy.masks.sum((1, 2)) + 1)).mean()
+    assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-3)
+    loss.backward()
+    # What an early adapter writes is felt behind the frozen blocks; nothing reads what the last one would write.
+    for kind in KINDS:
+        grads = [adapter.up[0].weight.grad for adapter in method.adapters[kind]]
+        assert all(g is not None and float(g.abs().max()) > 0 for g in grads[:-1])
+        assert grads[-1] is None
+    assert all(p.grad is None for p in bench.backbone.model.parameters())
+
+
+def test_plain_cross_entropy_by_hand() -> None:
+    p, y = torch.tensor([0.2, 0.9, 1.0]), torch.tensor([0.0, 1.0, 1.0])
+    torch.testing.assert_close(_bce(p, y, "probability"), F.binary_cross_entropy(p, y))
+    assert torch.isfinite(_bce(torch.tensor([0.0]), torch.tensor([1.0]), "probability"))
+
+
+def test_without_masks_only_the_detection_adapters_learn(bench, support) -> None:
+    for masks in (True, False):
+        before, after = bench.new("mvfa", **FAST), bench.fitted("mvfa", support(masks=masks), **FAST)
+        for kind in KINDS:
+            pairs = zip(before.adapters[kind], after.adapters[kind], strict=True)
+            moved = [not torch.equal(b.down[0].weight, a.down[0].weight) for b, a in pairs]
+            assert all(moved) if masks or kind == "detection" else not any(moved)
+
+
+def test_untrained_adapters_write_to_the_stream_only_when_told(bench, support) -> None:
+    toy = support(masks=False)
+    for inject in ("false", "true"):
+        method = bench.fitted("mvfa", toy, inject_untrained=inject, **FAST)
+        before = scored(bench, method, toy.images).image
+        with torch.no_grad():
+            method.adapters["segmentation"][0].up[0].weight.mul_(-3)
+        assert torch.equal(before, scored(bench, method, toy.images).image) == (inject == "false")
+
+
+def test_projectors_read_the_untouched_stream_from_the_cache(bench, support) -> None:
+    method = bench.fitted("mvfa", projectors="true", **FAST)
+    assert bench.capability(method).blocks == (3, 6, 9, 12)
+    assert not any("up" in name for name, _ in method.named_parameters())
+    toy = support()
+    streams = bench.backbone.features(toy.images.float() / 255, (3, 6, 9, 12)).blocks
+    with torch.no_grad():
+        found = method._features(streams)["segmentation"]
+        for adapter, stream, own in zip(method.adapters["segmentation"], streams.values(), found, strict=True):
+            torch.testing.assert_close(own, F.normalize(F.leaky_relu(stream @ adapter.down[0].weight.T), dim=-1))
+
+
+def test_objects_of_several_kinds_are_each_told_in_their_own_words(bench, support) -> None:
+    toy = dataclasses.replace(support(), object_names=("Brain", "Liver") * 3)
+    method = bench.new("mvfa", views=1)
+    method.prepare(toy)
+    objects = method.data.tensors[2]
+    assert [method.names[i] for i in objects.tolist()] == list(toy.object_names)
+    mixed = float(method.training_step(list(method.data.tensors), 0).detach())
+    method.prepare(support())
+    brain = float(method.training_step(list(method.data.tensors), 0).detach())
+    assert mixed != pytest.approx(brain, rel=1e-5)
+
+
+def test_the_text_alone_needs_no_bank(bench, support) -> None:
+    method = bench.fitted("mvfa", text_share=1, **FAST)
+    assert method.segmentation_bank.numel() == method.detection_bank.numel() == 0
+    tower, text = by_hand(method, support().images), ensemble(bench.backbone, Params().prompts, "Brain")
+    wanted = sum(big(100 * t[:, 1:] @ (text[1] - text[0])).sigmoid() for t in tower["segmentation"]) / 4
+    torch.testing.assert_close(scored(bench, method, support().images).maps, wanted, atol=2e-5, rtol=1e-3)
+
+
+def test_it_learns_the_toy(bench, support) -> None:
+    toy = support()
+    method = bench.fitted("mvfa", epochs=12, views=1, batch_size=2)
+    scores = scored(bench, method, toy.images)
+    assert scores.image[3:].min() > scores.image[:3].max()
+    for own, where in zip(scores.maps[3:], toy.masks[3:], strict=True):
+        assert own[where].mean() > own[~where].mean()
+
+
+FACETS = {
+    "views": 11, "adapter_activation": "relu", "keep": 0.9, "projectors": "true", "levels": "[12]", "scale": 10,
+    "bce": "probability", "pooling": "max", "image_score": "detection", "fusion": "none", "text_share": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def default_scores(bench, support):
+    return scored(bench, bench.fitted("mvfa", **FAST), support().images).image
+
+
+@pytest.mark.parametrize("facet", list(FACETS))
+def test_every_facet_does_something(bench, support, default_scores, facet: str) -> None:
+    other = scored(bench, bench.fitted("mvfa", **(FAST | {facet: FACETS[facet]})), support().images).image
+    assert not torch.allclose(default_scores, other)
+
+
+def test_the_bank_holds_every_view_of_the_normal_images_or_the_images(bench, support) -> None:
+    toy = support(shots=2)
+    every = bench.fitted("mvfa", toy, epochs=0)
+    plain = bench.fitted("mvfa", toy, epochs=0, bank_views="false", bank_cls="false")
+    assert every.segmentation_bank.shape == (4, 2 * 11 * 65, 128)
+    assert plain.segmentation_bank.shape == (4, 2 * 64, 128)
+    torch.testing.assert_close(every.segmentation_bank[:, 1:65], plain.segmentation_bank[:, :64], atol=1e-5, rtol=1e-4)
+    assert every.detection_bank.numel() == 0  # where the map decides, nothing asks for it
+
+
+def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None:
+    shape = bench.backbone.architecture
+    plain = MVFA.capability(Params(), shape)
+    assert (plain.normalisation, plain.activation, plain.blocks) == ("none", "gelu", (3,))
+    other = MVFA.capability(Params(normalisation="clip", activation="native", levels=[12]), shape)
+    assert (other.normalisation, other.activation, other.blocks) == ("clip", "native", (12,))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meaning"),
+    [
+        ("fusion", "transductive", "a score depends on its own image and the support alone.*method.fusion=support"),
+        ("fusion", "max", "choose from support, none"),
+        ("views", 16, "choose from 1, 11"),
+        ("bce", "sigmoid", "choose from logits, probability"),
+        ("pooling", "median", "choose from mean, max"),
+        ("image_score", "mean", "choose from auto, map_max, detection"),
+        ("adapter_activation", "tanh", "choose from leaky_relu, relu"),
+        ("keep", 1.2, "a share from 0 to 1"),
+        ("text_share", -0.1, "a share from 0 to 1"),
+        ("levels", "[6, 3]", "rising block numbers from 1 to 12"),
+        ("levels", "[6, 13]", "rising block numbers from 1 to 12"),
+    ],
+)
+def test_impossible_facets_are_named(bench, key: str, value: object, meaning: str) -> None:
+    shown = str(value).replace("[", r"\[").replace("]", r"\]")
+    with pytest.raises(AdbenchError, match=rf"method\.{key}={shown} is not possible: .*{meaning}"):
+        bench.new("mvfa", **{key: value})
+
+
+def test_a_support_that_gives_no_bank_or_no_range_is_named(bench, support) -> None:
+    def of(*rows: int):
+        values = {f.name: getattr(support(), f.name) for f in dataclasses.fields(support())}
+        kept = {
+            n: v[list(rows)] if isinstance(v, torch.Tensor) else tuple(v[i] for i in rows) for n, v in values.items()
+        }
+        return dataclasses.replace(support(), **kept)
+
+    with pytest.raises(AdbenchError, match=r"no normal support image .*method\.text_share=1"):
+        bench.fitted("mvfa", of(3, 4), epochs=0, views=1)
+    with pytest.raises(AdbenchError, match=r"not possible with a single support image.*method\.fusion=none"):
+        bench.fitted("mvfa", of(0), epochs=0)
+    assert torch.isfinite(scored(bench, bench.fitted("mvfa", of(0), epochs=0, fusion="none"), of(0).images).image).all()
+    with pytest.raises(AdbenchError, match="gives one and the same value.*more shots"):
+        bench.fitted("mvfa", of(0, 3), epochs=0, views=1, image_score="detection")
