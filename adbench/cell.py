@@ -4,52 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
+from typing import Any, cast
 
 from adbench import config as configs
 from adbench import registry
-from adbench.backbone import Architecture, BackboneConfig, architecture, model_hash, weights_hash
+from adbench.backbone import Architecture, Backbone, BackboneConfig, architecture, model_hash, weights_hash
 from adbench.config import RunConfig
 from adbench.data import support as supports
-from adbench.data.fingerprint import digest, fingerprint, hash_items
+from adbench.data.fingerprint import digest, fingerprint
 from adbench.data.items import DatasetConfig, Item, of_split
 from adbench.errors import AdbenchError
-from adbench.files import unwritable
 from adbench.method import Capability, Method
 from adbench.record import SCHEMA
+from adbench.remember import remembered
+from adbench.sources import ELSEWHERE, Opened, Source, manifest_of, open_dataset, protocol_of, training
 from adbench.trainer import check_trainer
 
-PROTOCOLS = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
-CLASSES = {"none": (), "normal": (0,), "both": (0, 1)}
+# Facts that say how a trained method is tested, not how it was trained.
+OF_THE_TEST = ("dataset", "data", "dataset_facets", "eval_size", "batch_size")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Everything a run needs and nothing it changes. `facts` is what the key is made of."""
+    """Everything a run needs and nothing it changes. `facts` is what the key is made of.
+
+    `held`: the images by which selection=valid chooses the epoch, without the support and its patients.
+    """
 
     config: RunConfig
     method_class: type[Method]
     params: Any
     capability: Capability
-    dataset: DatasetConfig
     backbone: BackboneConfig
     input_size: int
     weights: str
     protocol: str
-    root: Path
-    items: tuple[Item, ...]
-    hashes: dict[str, str]
-    support: tuple[Item, ...]
+    target: Opened
+    sources: tuple[Source, ...]
+    held: tuple[Item, ...]
     manifest: supports.Manifest
     facts: dict[str, Any]
     notes: tuple[str, ...]
-    phantom: bool
     seconds: float
 
     @property
@@ -60,14 +57,38 @@ class Cell:
     @property
     def test(self) -> list[Item]:
         """The items of the test split."""
-        return [item for item in self.items if item.split == "test"]
+        return [item for item in self.target.items if item.split == "test"]
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """The configuration of the tested dataset."""
+        return self.target.config
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Content hashes of the tested dataset's items."""
+        return self.target.hashes
+
+    @property
+    def training_key(self) -> str | None:
+        """What names a training that other cells share: none where the method learns from the tested dataset alone."""
+        if self.protocol not in ELSEWHERE:
+            return None
+        chosen_by_test = self.config.selection in ("oracle", "valid")
+        facts = {key: v for key, v in self.facts.items() if chosen_by_test or key not in OF_THE_TEST}
+        return digest(json.dumps(facts, sort_keys=True))[:20]
 
     @property
     def overlap(self) -> int:
         """How many support images are a test image, by content, or show a patient of the test split."""
         images = {self.hashes[item.id][:64] for item in self.test}
         patients = {item.patient for item in self.test if item.patient is not None}
-        return sum(self.hashes[item.id][:64] in images or item.patient in patients for item in self.support)
+        return sum(
+            source.opened.hashes[item.id][:64] in images
+            or (source.opened.name == self.target.name and item.patient in patients)
+            for source in self.sources
+            for item in source.support
+        )
 
     @property
     def eval_size(self) -> int:
@@ -81,33 +102,43 @@ def resolve(config: RunConfig) -> Cell:
     backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
-    protocol = _protocol(config, capability)
+    protocol = protocol_of(config, capability)
     check_trainer(config.overrides.get("trainer", {}))
     notes = []
     if capability.support == "none" and (config.shots or config.draw):
         config = dataclasses.replace(config, shots=0, draw=0)
         notes.append(f"{config.method} learns from no image: shots and draw are set to 0.")
+    if protocol == "full_normal" and config.shots != "full":
+        config = dataclasses.replace(config, shots="full")
+        notes.append("protocol=full_normal takes every normal image of the train split: shots is set to full.")
+    if config.shots == "full" and config.draw and not config.support:
+        config = dataclasses.replace(config, draw=0)
+        notes.append("shots=full takes every image: draw is set to 0.")
+    epochs = _epochs(method_class, params)
+    config, told = _selection(config, capability, epochs)
+    notes += told
     if capability.support != "none" and config.shots == 0:
         raise AdbenchError(f"shots=0: {config.method} learns from support images; give shots=1 or more.")
 
-    dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", config.dataset, config)
-    root = data_root(config, dataset)
-    drawn = registry.find("dataset", config.dataset).load()(config.dataset, dataset)
-    items = drawn.index(root)
-    hashes = hash_items(items, config.cache_dir, config.dataset)
-    of_split(items, "test", config.dataset, root)
-    support, manifest = _support(config, capability, dataset, items, hashes, root)
+    target = open_dataset(config.dataset, config)
+    of_split(target.items, "test", config.dataset, target.root)
+    sources = training(config, capability, protocol, target)
+    manifest = manifest_of(sources)
+    held = _held(config, target, sources) if config.selection == "valid" else []
     weights = weights_hash(backbone, config.backbone, config.cache_dir)
     input_size = config.input_size or backbone.input_size
+    entry = registry.find("method", config.method)
     facts = {
         "schema": SCHEMA,
-        "method": config.method,
+        "method": entry.name,
         "method_version": method_class.version,
-        "params": dataclasses.asdict(params),
+        "params": _plain(params),
         "dataset": config.dataset,
-        "data": fingerprint(items, hashes),
-        "dataset_facets": dataset.facets(),
+        "data": fingerprint(target.items, target.hashes),
+        "dataset_facets": target.config.facets(),
         "protocol": protocol,
+        "train_on": "+".join(s.opened.name for s in sources) if protocol in ELSEWHERE else None,
+        "sources": [s.opened.config.facets() | {"split": s.split} for s in sources] if protocol in ELSEWHERE else None,
         "support": manifest.hash,
         "seed": config.seed,
         "backbone": config.backbone,
@@ -124,12 +155,15 @@ def resolve(config: RunConfig) -> Cell:
         "schedule": config.schedule,
         "trainer": config.overrides.get("trainer", {}),
     }
+    if source := entry.source(method_class):
+        facts["source"] = source
     return Cell(
-        config, method_class, params, capability, dataset, backbone, input_size, weights, protocol, root, tuple(items),
-        hashes, tuple(support), manifest, facts, tuple(notes), drawn.is_phantom(root), time.perf_counter() - start,
+        config, method_class, params, capability, backbone, input_size, weights, protocol, target, sources, tuple(held),
+        manifest, facts, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
 
 
+@remembered("method", "schedule", "backbone", "overrides")
 def resolve_method(config: RunConfig, shape: Architecture) -> tuple[type[Method], Any, Capability]:
     """Import a method and resolve its parameters and what it declares."""
     method_class = registry.find("method", config.method).load()
@@ -146,57 +180,48 @@ def resolve_method(config: RunConfig, shape: Architecture) -> tuple[type[Method]
     return method_class, params, capability
 
 
+@remembered()
+def _plain(params: Any) -> dict[str, Any]:
+    return dataclasses.asdict(params)
+
+
+@remembered()
+def _epochs(method_class: type[Method], params: Any) -> int:
+    return method_class(params, cast(Backbone, None)).epochs
+
+
+def _selection(config: RunConfig, capability: Capability, epochs: int) -> tuple[RunConfig, list[str]]:
+    rule = config.selection
+    if epochs == 0 and rule != "last":
+        return dataclasses.replace(config, selection="last"), [
+            f"{config.method} has no epochs: selection is set to last."
+        ]
+    if rule.startswith("fixed:") and int(rule.removeprefix("fixed:")) > epochs:
+        raise AdbenchError(
+            f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. Use method.epochs="
+        )
+    if rule == "support_cv" and (capability.support != "both" or config.shots == 1):
+        why = "one shot leaves no image to score" if capability.support == "both" else "its support is normal only"
+        raise AdbenchError(
+            f"selection=support_cv is not possible for {config.method}: {why}. Use selection=last or fixed:N."
+        )
+    return config, []
+
+
+def _held(config: RunConfig, target: Opened, sources: tuple[Source, ...]) -> list[Item]:
+    support = [item for source in sources if source.opened.name == target.name for item in source.support]
+    taken, patients = {item.id for item in support}, {item.patient for item in support} - {None}
+    pool = [item for item in target.items if item.split == target.config.support_split]
+    held = [item for item in pool if item.id not in taken and item.patient not in patients]
+    normal, abnormal = (sum(item.label == label for item in held) for label in (0, 1))
+    if not (normal and abnormal):
+        raise AdbenchError(
+            f"selection=valid is not possible: of the {len(pool)} images in the {target.config.support_split} split of "
+            f"{config.dataset}, {normal} normal and {abnormal} abnormal are left without the support and its patients. "
+            "Use selection=last, fixed:N or support_cv, or fewer shots."
+        )
+    return held
+
+
 def _native(asked: str, own: str) -> str:
     return own if asked == "native" else asked
-
-
-def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
-    """Return the folder of the images; for `phantom`, draw the phantoms where they aren't there yet."""
-    if config.data_root != "phantom":
-        return Path(config.data_root).expanduser()
-    drawer = registry.find("dataset", config.dataset).load()(config.dataset, dataset)
-    folder = config.cache_dir / "phantom" / drawer.phantom_version()
-    root = folder / config.dataset
-    if not root.is_dir():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f".{config.dataset}.lock"):  # of two processes the second finds it drawn
-                if not root.is_dir():
-                    unfinished = folder / f".{config.dataset}.unfinished"
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                    drawer.draw_phantom(unfinished)
-                    unfinished.rename(root)
-        except OSError as error:
-            raise unwritable(root, error) from error
-    return root
-
-
-def _protocol(config: RunConfig, capability: Capability) -> str:
-    own = PROTOCOLS[capability.support]
-    if config.protocol not in ("auto", own):
-        what = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
-        raise AdbenchError(
-            f"protocol={config.protocol} is not possible: {config.method} learns from {what[capability.support]}, "
-            f"which is protocol={own} (or auto)."
-        )
-    return own
-
-
-def _support(
-    config: RunConfig,
-    capability: Capability,
-    dataset: DatasetConfig,
-    items: list[Item],
-    hashes: dict[str, str],
-    root: Path,
-) -> tuple[list[Item], supports.Manifest]:
-    if capability.support == "none":
-        return [], supports.nothing()
-    split = dataset.support_split
-    if split not in ("train", "valid"):
-        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
-    pool = of_split(items, split, config.dataset, root)
-    classes, where = CLASSES[capability.support], f"the {split} split of {config.dataset}"
-    if config.support:
-        return supports.from_list(Path(config.support), pool, hashes, classes, where)
-    return supports.draw(pool, hashes, config.shots, config.draw, classes, where)

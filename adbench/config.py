@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import fnmatch
 import functools
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from adbench import registry
+from adbench import locate, registry
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.remember import remembered
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -24,14 +28,20 @@ if TYPE_CHECKING:
 SECTIONS = ("method", "dataset", "backbone", "trainer")
 ALLOWED = {
     "preset": ("none", "paper"),
-    "protocol": ("auto", "few_shot", "few_normal_shot", "zero_shot"),
-    "selection": ("last",),
+    "protocol": ("auto", "few_shot", "few_normal_shot", "zero_shot", "full_normal", "cross_dataset", "unified")
+    + ("leave_one_out", "leave_one_out_published"),
     "schedule": ("short", "paper"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
 }
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
-NOT_AXES = ("data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "feature_cache")
+NOT_AXES = (
+    "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "feature_cache", "executor",
+    "workers",
+)  # fmt: skip
+LEAST = {"shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1}
+# Keys whose values are names, which groups and wildcards can stand for.
+NAMED: tuple[registry.Kind, ...] = ("method", "dataset", "backbone")
 
 
 @dataclass
@@ -44,7 +54,8 @@ class RunConfig:
     data_root: str
     preset: str
     protocol: str
-    shots: int
+    train_on: str | None
+    shots: int | str
     draw: int
     support: str | None
     seed: int
@@ -62,6 +73,8 @@ class RunConfig:
     feature_cache: bool
     force: bool
     gallery: int
+    executor: str = "local"
+    workers: int = 1
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -92,10 +105,12 @@ def load_yaml(file: Traversable | Path) -> dict[str, Any]:
 
 
 def parse(words: Sequence[str]) -> list[RunConfig]:
-    """Turn `key=value` words into one configuration per cell; `a,b,c` is an axis.
+    """Turn `key=value` words into one configuration per cell; `a,b,c` is an axis, and so are groups and wildcards.
 
     >>> [(c.shots, c.seed) for c in parse(["shots=4,8", "seed=1"])]
     [(4, 1), (8, 1)]
+    >>> [c.dataset for c in parse(["method=clip", "dataset=bmad_mask*"])]
+    ['brainmri', 'liverct', 'resc']
     """
     given = _split(words)
     axes: dict[str, list[str]] = {}
@@ -104,7 +119,55 @@ def parse(words: Sequence[str]) -> list[RunConfig]:
         axes[key] = [part.strip() for part in text.split(",") if part.strip()] if is_axis else [text]
         if not axes[key]:
             raise AdbenchError(f"{key}={text}: a value is missing. Write {key}=a or {key}=a,b,c.")
-    return [_build(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    for kind in NAMED:
+        if kind in axes:
+            axes[kind] = list(dict.fromkeys(name for part in axes[kind] for name in expand(kind, part)))
+    return _build(axes)
+
+
+@functools.cache
+def groups() -> dict[str, dict[str, list[str]]]:
+    """The named groups of configs/group/*.yaml: {name: {"dataset": [name, ...]}}, or of methods or backbones."""
+    found = {}
+    for name, file in registry.config_files("group").items():
+        content = load_yaml(file)
+        content.pop("title", None)
+        wrong = set(content) - set(NAMED)
+        if wrong or not content or not all(isinstance(v, list) and v for v in content.values()):
+            raise AdbenchError(
+                f"group/{name}.yaml: {wrong.pop() if wrong else 'its content'!r} is not possible; it holds a title and "
+                f"a list of names under {', '.join(NAMED)}."
+            )
+        found[name] = {kind: [str(one) for one in names] for kind, names in content.items()}
+    return found
+
+
+def expand(kind: registry.Kind, text: str) -> list[str]:
+    """Return the names that one word stands for: those of a group, those that a wildcard matches, or the word itself.
+
+    A wildcard (`*`, `?`) is matched against names and groups. What matches nothing raises with what there is.
+
+    >>> expand("dataset", "bmad_masked")
+    ['brainmri', 'liverct', 'resc']
+    """
+    known = list(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))
+    own = {name: content[kind] for name, content in groups().items() if kind in content}
+    if ":" in text:  # `file.py:Class` names itself
+        return [str(locate.Place.of(text)) if kind == "method" else text]
+    if text in known:
+        return [text]
+    if text in own:
+        return own[text]
+    if "*" in text or "?" in text:
+        matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
+        matched += [name for group in own if fnmatch.fnmatchcase(group, text) for name in own[group]]
+        if not matched:
+            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *own]))}")
+        return list(dict.fromkeys(matched))
+    near = difflib.get_close_matches(text, [*known, *own], n=1, cutoff=0.5)
+    if near and near[0] in own:
+        raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(own[near[0]])}?")
+    return [text]
 
 
 def _split(words: Sequence[str]) -> dict[str, str]:
@@ -124,22 +187,50 @@ def _split(words: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _build(given: Mapping[str, str]) -> RunConfig:
-    plain = {key: text for key, text in given.items() if "." not in key}
-    base = dict(defaults())
-    if plain.get("preset", base["preset"]) not in ("none", base["preset"]):
-        base |= preset(plain.get("method", base["method"]), plain["preset"])
-    config = merge(RunConfig, base, {k: value(v) for k, v in plain.items()}, "run")
-    for key, text in given.items():
+def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
+    """Build the product of the axes. What depends on one word alone is done once, not once per cell."""
+    plain = {key: texts for key, texts in axes.items() if "." not in key}
+    overrides: dict[str, dict[str, Any]] = {}
+    for key, texts in axes.items():
         section, dot, rest = key.partition(".")
         if dot:
-            config.overrides.setdefault(section, {})[rest] = value(text)
-    _validate(config)
-    return config
+            overrides.setdefault(section, {})[rest] = value(texts[0])
+    bases: dict[tuple[str, str], RunConfig] = {}
+    typed: dict[tuple[str, str], Any] = {}
+    configs, checked = [], set()
+    for values in itertools.product(*plain.values()):
+        cell = dict(zip(plain, values, strict=True))
+        which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
+        if which not in bases:
+            base = defaults() | (preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
+            bases[which] = merge(RunConfig, base, {}, "run")
+        for key, text in cell.items():
+            if (key, text) not in typed:
+                typed[key, text] = _typed(key, text)
+        config = dataclasses.replace(
+            bases[which], **{key: typed[key, text] for key, text in cell.items()}, overrides=overrides
+        )
+        names = config.method, config.dataset, config.backbone
+        if names not in checked:
+            _check_names(config)
+            checked.add(names)
+        _validate(config)
+        configs.append(config)
+    return configs
+
+
+def _typed(key: str, text: str) -> Any:
+    number = value(text)
+    # A plain integer needs no schema; an axis may have thousands.
+    if type(number) is int and type(defaults()[key]) is int:
+        return number
+    return getattr(merge(RunConfig, defaults(), {key: number}, "run"), key)
 
 
 def value(text: str) -> Any:
     """Read one value as OmegaConf does: numbers, booleans, null, [lists] and {maps}; anything else is text."""
+    if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        return int(text)
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException) as error:
@@ -165,13 +256,11 @@ def merge(schema: type[Any], base: Mapping[str, Any], over: Any, what: str) -> A
 
 def method_config(name: str) -> dict[str, Any]:
     """The YAML of a method (`title`, `params`, `schedules`, `presets`), empty where it ships none."""
-    file = registry.config_files("method").get(name)
+    file = registry.config_file("method", name)
     content = load_yaml(file) if file else {}
     extra = set(content) - {"title", "params", "schedules", "presets"}
     if extra:
-        raise AdbenchError(
-            f"method/{name}.yaml: unknown key {extra.pop()!r}; allowed: title, params, presets, schedules"
-        )
+        raise AdbenchError(f"{file}: unknown key {extra.pop()!r}; allowed: title, params, presets, schedules")
     return content
 
 
@@ -188,39 +277,62 @@ def preset(method: str, name: str) -> dict[str, Any]:
 
 def method_params(schema: type[Any], config: RunConfig) -> Any:
     """Resolve a method's parameters: its YAML, then the schedule, then the user's `method.X=` words."""
-    yaml = method_config(config.method)
-    base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(config.schedule) or {})
+    yaml, words = method_config(config.method), config.overrides.get("method", {})
+    return merge_params(schema, yaml, config.schedule, words, f"method {config.method!r}")
+
+
+def merge_params(schema: type[Any], yaml: Mapping[str, Any], schedule: str, words: Mapping[str, Any], what: str) -> Any:
+    """Fill the dataclass `schema` from a method's YAML, then the schedule, then `words` such as `prompts.normal`."""
+    base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
     over = OmegaConf.create({})
-    for key, value in config.overrides.get("method", {}).items():
+    for key, value in words.items():
         OmegaConf.update(over, key, value, force_add=True)
-    return merge(schema, base, over, f"method {config.method!r}")
+    return merge(schema, base, over, what)
 
 
+@remembered("overrides")
 def section_config(schema: type[Any], kind: registry.Kind, name: str, config: RunConfig) -> Any:
     """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then the user's `<kind>.X=` words."""
-    files = registry.config_files(kind)
-    if name not in files:
+    file = registry.config_file(kind, name) if kind == "dataset" else registry.config_files(kind).get(name)
+    if file is None and kind == "dataset":
+        raise AdbenchError(
+            f"the dataset {name!r} of {registry.find(kind, name).package} ships no configuration. It needs at least "
+            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml beside its module."
+        )
+    if file is None:
+        files = registry.config_files(kind)
         raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
     over = DictConfig(dict(config.overrides.get(kind, {})))
-    return merge(schema, load_yaml(files[name]), over, f"{kind} {name!r}")
+    return merge(schema, load_yaml(file), over, f"{kind} {name!r}")
 
 
-def _validate(config: RunConfig) -> None:
+def _check_names(config: RunConfig) -> None:
     registry.find("method", config.method)
     registry.find("dataset", config.dataset)
+    registry.find("executor", config.executor)
     backbones = registry.config_files("backbone")
     if config.backbone not in backbones:
         raise AdbenchError(
             f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)}. "
             "Other weights of a known architecture: backbone.weights=FILE.safetensors"
         )
+
+
+def _validate(config: RunConfig) -> None:
     for key, allowed in ALLOWED.items():
         value = getattr(config, key)
         if value not in allowed:
             raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), allowed)}")
-    for key, least in (("shots", 0), ("draw", 0), ("seed", 0), ("threads", 1), ("batch_size", 1), ("gallery", 0)):
-        if getattr(config, key) < least:
+    if isinstance(config.shots, str) and config.shots != "full":
+        raise AdbenchError(
+            f"shots={config.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
+        )
+    for key, least in LEAST.items():
+        if getattr(config, key) != "full" and getattr(config, key) < least:
             raise AdbenchError(f"{key}={getattr(config, key)} is not possible: at least {least} is needed.")
+    if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9]\d*", config.selection):
+        rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
+        raise AdbenchError(f"selection={config.selection} is not possible: {did_you_mean(config.selection, rules)}")
     if config.input_size is not None and config.input_size < 1:
         raise AdbenchError(f"input_size={config.input_size} is not possible: give a number of pixels, as in 240.")
     if config.eval_size != "method" and not (config.eval_size.isdigit() and int(config.eval_size) > 0):

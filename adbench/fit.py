@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import signal
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,11 +17,10 @@ from adbench.backbone import Backbone
 from adbench.cell import Cell
 from adbench.config import RunConfig
 from adbench.data import arrays
-from adbench.data.decode import Filter
-from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
 from adbench.method import Method, Support
+from adbench.sources import Source
 from adbench.trainer import new_trainer
 
 
@@ -54,30 +54,39 @@ def new_method(cell: Cell, device: torch.device) -> Method:
     return method.to(device)
 
 
-def load_support(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool,
-    dataset: str, config: DatasetConfig,
-) -> Support:  # fmt: skip
-    """Decode the support at network resolution."""
-    what = f"the support of {dataset}"
-    n = len(items)
-    if n == 0:
-        empty = torch.zeros(0, 3, size, size, dtype=torch.uint8)
-        return Support(empty, torch.zeros(0, dtype=torch.long), torch.zeros(0, size, size, dtype=torch.bool),
-                       torch.zeros(0, dtype=torch.bool), (), (), ())  # fmt: skip
-    images = arrays.images(items, hashes, cache, size, resize, grey, what)
+def load_support(cell: Cell) -> Support:
+    """Decode what the method learns from, at network resolution; ids of several datasets read `dataset:id`."""
+    parts = [_load(source, cell, len(cell.sources) > 1) for source in cell.sources] or [_nothing(cell.input_size)]
+    rows: dict[str, Any] = {}
+    for column in dataclasses.fields(Support):
+        values = [getattr(part, column.name) for part in parts]
+        rows[column.name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(itertools.chain(*values))
+    return Support(**rows)
+
+
+def _load(source: Source, cell: Cell, prefixed: bool) -> Support:
+    items, n, size, name = source.support, len(source.support), cell.input_size, source.opened.name
+    cache, facts, what = cell.config.cache_dir, source.opened.config, f"the support of {name}"
+    capability = cell.capability
+    images = arrays.images(items, source.opened.hashes, cache, size, capability.resize, capability.grey, what)
     masks = torch.zeros(n, size, size, dtype=torch.bool)
-    if config.masks:
-        masks = torch.from_numpy(arrays.masks(items, hashes, cache, size, config, what).copy()).bool()
+    if facts.masks:
+        masks = torch.from_numpy(arrays.masks(items, source.opened.hashes, cache, size, facts, what).copy()).bool()
     return Support(
         images=to_tensor(images),
         labels=torch.tensor([item.label for item in items]),
         masks=masks,
-        has_mask=torch.full((n,), config.masks),
-        ids=tuple(item.id for item in items),
-        datasets=(dataset,) * n,
-        object_names=(config.object_name,) * n,
+        has_mask=torch.full((n,), bool(facts.masks)),
+        ids=tuple(f"{name}:{item.id}" if prefixed else item.id for item in items),
+        datasets=(name,) * n,
+        object_names=(facts.object_name,) * n,
     )
+
+
+def _nothing(size: int) -> Support:
+    none = torch.zeros(0, dtype=torch.bool)
+    images = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+    return Support(images, none.long(), none.view(0, 1, 1).expand(0, size, size), none, (), (), ())
 
 
 def to_tensor(images: Any) -> Tensor:
@@ -85,13 +94,15 @@ def to_tensor(images: Any) -> Tensor:
     return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).contiguous()
 
 
-def fit(method: Method, support: Support, config: RunConfig, device: torch.device) -> None:
+def fit(
+    method: Method, support: Support, config: RunConfig, device: torch.device, callbacks: Sequence[pl.Callback] = ()
+) -> None:
     """Run the method's epochs in Lightning's Trainer and let it gather what scoring needs."""
     method.prepare(support)
     if method.epochs > 0:
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                new_trainer(config, method.epochs, device, scratch).fit(method)
+                new_trainer(config, method.epochs, device, scratch, callbacks).fit(method)
             except SystemExit as stop:
                 # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)

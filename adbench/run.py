@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,51 +12,54 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save
 
-from adbench import pictures, provenance, record
+from adbench import pictures, provenance, record, registry
 from adbench.cell import Cell
 from adbench.data import arrays
 from adbench.files import shrink
-from adbench.fit import device_of, fit, load_support, new_method
+from adbench.fit import device_of, new_method
 from adbench.method import Method
-from adbench.scorer import Outcome, maps_of, score_test
+from adbench.reuse import fit_once
+from adbench.scorer import Outcome, maps_of, score_test, throughput
 
 
 class Stopwatch:
-    """Wall seconds of each named stage."""
+    """Wall seconds of each named stage; `notice` hears of a stage when it begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, notice: Callable[[str], None] | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self.notice = notice
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a block under `name`."""
+        if self.notice:
+            self.notice(name)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def run_cell(cell: Cell, words: Sequence[str]) -> record.Record:
-    """Fit and score a cell and write its record; `words` are kept as what was asked."""
-    config, watch = cell.config, Stopwatch()
+def run_cell(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None = None) -> record.Record:
+    """Fit and score a cell and write its record; `words` are kept as what was asked, `notice` hears of each stage."""
+    config, watch = cell.config, Stopwatch(notice)
     watch.seconds["resolve"] = round(cell.seconds, 3)
     provenance.reset_peak()
     device = device_of(config)
-    with record.writing(Path(config.runs), cell.key) as folder:
+    with record.writing(Path(config.runs), cell.key, config.force) as folder:
         with watch.stage("build"):
             method = new_method(cell, device)
         with watch.stage("fit"):
-            support = load_support(
-                cell.support, cell.hashes, config.cache_dir, cell.input_size, cell.capability.resize,
-                cell.capability.grey, config.dataset, cell.dataset,
-            )  # fmt: skip
-            fit(method, support, config, device)
+            chosen, last, reused = fit_once(cell, method, device)
         with watch.stage("score"):
             outcome = score_test(cell, method)
+            speed, gflops = throughput(cell, method)
         with watch.stage("write"):
             _write(folder, cell, method, outcome)
         content = _content(cell, method, outcome, words, watch.seconds)
+        content["selection"] = dataclasses.asdict(chosen) | {"last": last or None, "training_reused": reused}
+        content["images_per_second"], content["gflops_per_image"] = speed, gflops
         (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
-    shrink([config.cache_dir / "features", config.cache_dir / "decoded"], config.cache_gb)
+    shrink([config.cache_dir / name for name in ("features", "decoded", "fits")], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
 
 
@@ -68,7 +71,7 @@ def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
         table.to_parquet(folder / "histogram.parquet", index=False)
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
-    metadata = {"method": cell.config.method, "cell": cell.key}
+    metadata = {"method": cell.facts["method"], "cell": cell.key}
     (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))
     if cell.config.gallery:
         rows = pictures.choose(outcome.predictions, cell.config.gallery)
@@ -86,6 +89,7 @@ def _content(
 ) -> dict[str, Any]:
     device = method.backbone.device.type
     trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    entry = registry.find("method", cell.config.method)
     histogram = None
     if outcome.histogram is not None:
         columns = outcome.histogram.to_arrays()
@@ -94,13 +98,19 @@ def _content(
         "schema": record.SCHEMA,
         "key": cell.key,
         "status": "complete",
-        "data": "phantom" if cell.phantom else "real",
+        "data": "phantom" if cell.target.phantom else "real",
         "overlap": cell.overlap,
         "given": list(words),
         "resolved": dataclasses.asdict(cell.config),
         "facts": cell.facts,
-        "dataset": dataclasses.asdict(cell.dataset) | {"root": str(cell.root), "fingerprint": cell.facts["data"]},
+        "dataset": dataclasses.asdict(cell.dataset)
+        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"]},
         "support": dataclasses.asdict(cell.manifest),
+        "seen": [
+            {"dataset": s.opened.name, "split": s.split, "root": str(s.opened.root), "images": len(s.support),
+             "data": "phantom" if s.opened.phantom else "real"}
+            for s in cell.sources
+        ],
         "protocol": cell.protocol,
         "backbone": dataclasses.asdict(cell.backbone) | {
             "name": cell.config.backbone,
@@ -116,12 +126,10 @@ def _content(
         "histogram": histogram,
         "test_images": len(outcome.predictions),
         "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
-        "gflops_per_image": outcome.gflops_per_image,
-        "images_per_second": outcome.images_per_second,
         "seconds": seconds,
         "peak_memory": provenance.peak_memory(device),
         "code": provenance.code(),
-        "packages": provenance.packages(),
+        "packages": provenance.packages() | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
         "device": provenance.device(device),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip

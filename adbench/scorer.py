@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adbench.cell import Cell
 from adbench.data import arrays
+from adbench.data.items import Item
 from adbench.errors import NumericalError
 from adbench.features import autocast
 from adbench.fit import to_tensor
@@ -26,14 +27,12 @@ from adbench.progress import track
 
 @dataclass(frozen=True)
 class Outcome:
-    """What scoring leaves: one row per test image, the pixel histogram (or none), the figures, and the speed."""
+    """What scoring leaves: one row per image, the pixel histogram (or none), and the figures."""
 
     predictions: pd.DataFrame
     histogram: Histogram | None
     metrics: dict[str, float | None]
     half_widths: dict[str, float]
-    images_per_second: float
-    gflops_per_image: float
 
 
 @torch.no_grad()
@@ -73,22 +72,21 @@ def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
             )
 
 
-def score_test(cell: Cell, method: Method) -> Outcome:
-    """Score the whole test split and evaluate it."""
-    test, config = cell.test, cell.config
-    what = f"{config.dataset} test"
-    images = test_images(cell)
+def evaluate(cell: Cell, method: Method, items: Sequence[Item], what: str) -> Outcome:
+    """Score `items` and compare with their labels and masks."""
+    config = cell.config
+    images = images_of(cell, items, what)
     with_pixels = cell.dataset.masks and cell.capability.maps
     size = cell.eval_size
-    masks = arrays.masks(test, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
+    masks = arrays.masks(items, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
     histogram = Histogram() if with_pixels else None
     columns: dict[str, list[NDArray[np.float32]]] = {"score": [], "map_max": [], "map_mean": []}
     batches = score_images(
         method, images, config.dataset, cell.dataset.object_name, config.batch_size, config.precision
     )
-    for start, scores in track(batches, f"scoring {what}", -(-len(test) // config.batch_size)):
+    for start, scores in track(batches, f"scoring {what}", -(-len(items) // config.batch_size)):
         rows = slice(start, start + len(scores.image))
-        check_finite(scores, [item.id for item in test[rows]], config.method)
+        check_finite(scores, [item.id for item in items[rows]], config.method)
         columns["score"].append(scores.image.numpy())
         if scores.maps is None:
             continue
@@ -97,26 +95,34 @@ def score_test(cell: Cell, method: Method) -> Outcome:
         columns["map_mean"].append(maps.flatten(1).mean(1).numpy())
         if histogram is not None and masks is not None:
             histogram.update(maps.numpy(), masks[rows].astype(bool))
-    table = pd.DataFrame({"image": [i.id for i in test], "label": np.array([i.label for i in test], np.int8)})
+    table = pd.DataFrame({"image": [i.id for i in items], "label": np.array([i.label for i in items], np.int8)})
     for name, parts in columns.items():
         table[name] = np.concatenate(parts) if parts else np.nan
-    table["patient"] = pd.array([i.patient for i in test], dtype="string")
+    table["patient"] = pd.array([i.patient for i in items], dtype="string")
     metrics: dict[str, float | None] = dict(
         image_metrics(table["score"].to_numpy(), table["label"].to_numpy(), cell.capability.threshold)
     )
     pixel = pixel_metrics(histogram) if histogram is not None else {}
     metrics |= {name: estimate.value for name, estimate in pixel.items()}
     half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
-    speed, gflops = throughput(cell, method, images)
-    return Outcome(table, histogram, metrics, half_widths, speed, gflops)
+    return Outcome(table, histogram, metrics, half_widths)
+
+
+def score_test(cell: Cell, method: Method) -> Outcome:
+    """Score the whole test split and evaluate it."""
+    return evaluate(cell, method, cell.test, f"{cell.config.dataset} test")
+
+
+def images_of(cell: Cell, items: Sequence[Item], what: str) -> NDArray[np.uint8]:
+    """Return decoded images, (N, H, W, 3) uint8, memory-mapped."""
+    return arrays.images(
+        items, cell.hashes, cell.config.cache_dir, cell.input_size, cell.capability.resize, cell.capability.grey, what
+    )
 
 
 def test_images(cell: Cell) -> NDArray[np.uint8]:
     """Return the decoded test images, (N, H, W, 3) uint8, memory-mapped."""
-    return arrays.images(
-        cell.test, cell.hashes, cell.config.cache_dir, cell.input_size, cell.capability.resize, cell.capability.grey,
-        f"{cell.config.dataset} test",
-    )  # fmt: skip
+    return images_of(cell, cell.test, f"{cell.config.dataset} test")
 
 
 def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
@@ -133,9 +139,9 @@ def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np
 
 
 @torch.no_grad()
-def throughput(cell: Cell, method: Method, images: NDArray[np.uint8], n: int = 4) -> tuple[float, float]:
+def throughput(cell: Cell, method: Method, n: int = 4) -> tuple[float, float]:
     """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
-    device = method.backbone.device
+    device, images = method.backbone.device, test_images(cell)
     n = min(n, len(images))
     names = (cell.config.dataset,) * n, (cell.dataset.object_name,) * n
     pixels = to_tensor(images[:n])

@@ -40,7 +40,9 @@ def check_trainer(extra: Iterable[str]) -> None:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
 
 
-def new_trainer(config: RunConfig, epochs: int, device: torch.device, scratch: str) -> pl.Trainer:
+def new_trainer(
+    config: RunConfig, epochs: int, device: torch.device, scratch: str, callbacks: Iterable[pl.Callback] = ()
+) -> pl.Trainer:
     """Return the Trainer of one fit: the run's precision and device, a progress bar, a stop at a loss gone wrong."""
     quiet = {
         "logger": False,
@@ -53,7 +55,7 @@ def new_trainer(config: RunConfig, epochs: int, device: torch.device, scratch: s
     return pl.Trainer(
         max_epochs=epochs, precision=config.precision,  # type: ignore[arg-type]
         num_sanity_val_steps=0, default_root_dir=scratch,
-        callbacks=[_Progress(), _FiniteLoss()], **{**quiet, **place, **config.overrides.get("trainer", {})},
+        callbacks=[_Progress(), _FiniteLoss(), *callbacks], **{**quiet, **place, **config.overrides.get("trainer", {})},
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def test_a_list_in_a_section_is_one_value() -> None:
         (["shots=-1"], "at least 0"),
         (["threads=0"], "at least 1"),
         (["schedule=long"], "schedule=long"),
-        (["selection=oracle"], "Allowed: last"),
+        (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),
         (["eval_size=big"], "eval_size=big"),
         (["preset=fast"], "fast"),
         (["shots"], "is not key=value"),

@@ -1,0 +1,54 @@
+"""Trainings that several cells share: one model, tested on many datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from adbench.cell import Cell
+from adbench.errors import AdbenchError
+from adbench.files import unwritable, write_atomically
+from adbench.fit import load_support
+from adbench.method import Method
+from adbench.selection import Chosen, fit_and_choose, state_of
+
+
+def fit_once(cell: Cell, method: Method, device: torch.device) -> tuple[Chosen, dict[str, Any], bool]:
+    """Fit a method, or take over the very same training of an earlier cell; the last value says which.
+
+    Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first.
+    """
+    if cell.training_key is None:
+        return *fit_and_choose(cell, method, load_support(cell), device), False
+    path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with lock:
+        if path.is_file() and not cell.config.force:
+            try:
+                with safe_open(path, "pt") as file:
+                    method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                    told = json.loads(file.metadata()["chosen"])
+            except (SafetensorError, OSError, KeyError, TypeError) as error:
+                raise AdbenchError(
+                    f"the shared training {path} is damaged ({error}). Remove it and run again."
+                ) from error
+            method.eval().to(device)
+            curve = {int(epoch): figure for epoch, figure in told["curve"].items()}
+            return Chosen(told["rule"], told["epoch"], curve), told["last"], True
+        chosen, last = fit_and_choose(cell, method, load_support(cell), device)
+        told = json.dumps(dataclasses.asdict(chosen) | {"last": last})
+        write_atomically(
+            path, save({k: v.contiguous() for k, v in state_of(method).items()}, metadata={"chosen": told})
+        )
+        return chosen, last, False

@@ -1,0 +1,161 @@
+"""Which epoch of a training is scored, and on whose word.
+
+last          the last one (default)
+fixed:N       epoch N
+valid         the best on the support's split, without the support and its patients
+support_cv    the best in a cross-validation within the support
+oracle        the best on the test split: what the authors' published code does, and a leak; the record says how large
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adbench.cell import Cell
+from adbench.errors import NumericalError
+from adbench.fit import fit, new_method
+from adbench.method import Method, Support
+from adbench.metrics import image_metrics
+from adbench.scorer import evaluate, score_images
+
+FOLDS = 4
+
+
+@dataclass
+class Chosen:
+    """The epoch that is scored, counted from 1, and the figure of each epoch that was looked at."""
+
+    rule: str
+    epoch: int
+    curve: dict[int, float] = field(default_factory=dict)
+
+
+class Chooser(pl.Callback):
+    """After each epoch, ask `look` for a figure and keep the weights of the first best one.
+
+    `look` is None where the epoch is known: then training ends behind `stop` and nothing is asked.
+    """
+
+    def __init__(self, support: Support, look: Callable[[Method], float] | None, stop: int = 0) -> None:
+        self.support = support
+        self.look = look
+        self.stop = stop
+        self.curve: dict[int, float] = {}
+        self.best: Mapping[str, Tensor] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score in the middle of the training, and leave no trace in it."""
+        assert isinstance(pl_module, Method)
+        epoch = trainer.current_epoch + 1
+        if self.stop:
+            trainer.should_stop = epoch >= self.stop
+        if self.look is None:
+            return
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad():
+            pl_module.eval()
+            pl_module.memorise(self.support)
+            figure = self.look(pl_module)
+            if not self.curve or figure > max(self.curve.values()):
+                self.best = state_of(pl_module)
+            self.curve[epoch] = figure
+            pl_module.train()
+
+    @property
+    def epoch(self) -> int:
+        """The first epoch with the best figure."""
+        return max(self.curve, key=lambda epoch: (self.curve[epoch], -epoch))
+
+
+def state_of(method: Method) -> dict[str, Tensor]:
+    """Return a copy of a method's state on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
+
+
+def fit_and_choose(cell: Cell, method: Method, support: Support, device: torch.device) -> tuple[Chosen, dict[str, Any]]:
+    """Fit `method` and leave it at the chosen epoch; under `oracle` also return the metrics of the last epoch."""
+    rule, config = cell.config.selection, cell.config
+    if rule == "last" or method.epochs == 0:
+        fit(method, support, config, device)
+        return Chosen(rule, method.epochs), {}
+    if rule == "support_cv":
+        curve = cross_validate(cell, support, device)
+        epoch = max(curve, key=lambda e: (curve[e], -e))
+        fit(method, support, config, device, [Chooser(support, None, stop=epoch)])
+        return Chosen(rule, epoch, curve), {}
+    if rule.startswith("fixed:"):
+        epoch = int(rule.removeprefix("fixed:"))
+        fit(method, support, config, device, [Chooser(support, None, stop=epoch)])
+        return Chosen(rule, epoch), {}
+    items = cell.test if rule == "oracle" else list(cell.held)
+    chooser = Chooser(support, lambda m: _sum(evaluate(cell, m, items, rule).metrics))
+    fit(method, support, config, device, [chooser])
+    last = evaluate(cell, method, cell.test, "the last epoch").metrics if rule == "oracle" else {}
+    method.load_state_dict(dict(chooser.best))
+    method.memorise(support)
+    return Chosen(rule, chooser.epoch, chooser.curve), last
+
+
+def _sum(metrics: Mapping[str, float | None]) -> float:
+    """Image AUROC plus, where there are masks, pixel AUROC: what the authors of MVFA and MadCLIP select by."""
+    return math.fsum(metrics.get(name) or 0.0 for name in ("image_auroc", "pixel_auroc"))
+
+
+def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[int, float]:
+    """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it."""
+    groups = folds(cell, support)
+    scores: dict[int, NDArray[np.float32]] = {}
+    for fold in range(int(groups.max()) + 1):
+        held = groups == fold
+        method = new_method(cell, device)
+        rest, seen = rows(support, ~held), rows(support, held)
+        pixels = seen.images.permute(0, 2, 3, 1).numpy()
+
+        def look(m: Method, held: NDArray[np.bool_] = held, pixels: NDArray[np.uint8] = pixels) -> float:
+            parts = score_images(
+                m, pixels, cell.config.dataset, cell.dataset.object_name, cell.config.batch_size, cell.config.precision
+            )
+            found = np.concatenate([part.image.numpy() for _, part in parts])
+            if not np.isfinite(found).all():
+                raise NumericalError(f"{cell.config.method} gives an image of its support a score that is not finite.")
+            scores.setdefault(m.current_epoch + 1, np.zeros(len(held), np.float32))[held] = found
+            return 0.0
+
+        fit(method, rest, cell.config, device, [Chooser(rest, look)])
+    labels = support.labels.numpy()
+    return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in scores.items()}
+
+
+def folds(cell: Cell, support: Support) -> NDArray[np.int64]:
+    """Return the fold (N,) of each support image: patients stay together, each class is dealt out in turn."""
+    names = [f"{s.opened.name} {item.patient or item.id}" for s in cell.sources for item in s.support]
+    fold_of: dict[str, int] = {}
+    for label in (1, 0):
+        turn = 0
+        for name, own in zip(names, support.labels.tolist(), strict=True):
+            if own == label and name not in fold_of:
+                fold_of[name], turn = turn % FOLDS, turn + 1
+    found = np.array([fold_of[name] for name in names])
+    return np.unique(found, return_inverse=True)[1]
+
+
+def rows(support: Support, keep: NDArray[np.bool_]) -> Support:
+    """Return the images of a support where `keep` (N,) is true."""
+    chosen: dict[str, Any] = {}
+    for column in fields(support):
+        value = getattr(support, column.name)
+        chosen[column.name] = (
+            value[torch.from_numpy(keep)]
+            if isinstance(value, Tensor)
+            else tuple(v for v, kept in zip(value, keep, strict=True) if kept)
+        )
+    return replace(support, **chosen)

@@ -1,0 +1,186 @@
+"""Where training images come from: the dataset that is tested, or others. The protocols of docs/protocols.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from adbench import config as configs
+from adbench import registry
+from adbench.config import RunConfig
+from adbench.data import support as supports
+from adbench.data.fingerprint import digest, hash_items
+from adbench.data.items import DatasetConfig, Item, of_split, settle
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.files import unwritable
+from adbench.method import Capability
+from adbench.remember import NotThereError, reach, remembered
+
+OWN = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
+LEARNS = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
+CLASSES = {"none": (), "normal": (0,), "both": (0, 1)}
+ELSEWHERE = ("cross_dataset", "unified", "leave_one_out", "leave_one_out_published")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset found on disk: its items, and by item id the content hash of image and mask."""
+
+    name: str
+    config: DatasetConfig
+    root: Path
+    items: tuple[Item, ...]
+    hashes: dict[str, str]
+    phantom: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """What of one dataset a method learns from."""
+
+    opened: Opened
+    split: str
+    support: tuple[Item, ...]
+    manifest: supports.Manifest
+
+
+@remembered("dataset", "data_root", "cache", "overrides")
+def open_dataset(name: str, config: RunConfig) -> Opened:
+    """Find a dataset on disk; `dataset.X=` words reach into the one that is tested."""
+    if reach() == "words":
+        raise NotThereError(f"{name} is not opened", config)
+    if name != config.dataset:
+        overrides = {section: words for section, words in config.overrides.items() if section != "dataset"}
+        config = dataclasses.replace(config, dataset=name, overrides=overrides)
+    facts: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
+    root = data_root(config, facts)
+    dataset = registry.find("dataset", name).load()(name, facts)
+    items = dataset.index(root)
+    facts = settle(facts, items)
+    return Opened(name, facts, root, tuple(items), hash_items(items, config.cache_dir, name), dataset.is_phantom(root))
+
+
+def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
+    """Return the folder of the images; for `phantom`, draw the phantoms where they aren't there yet."""
+    if config.data_root != "phantom":
+        return Path(config.data_root).expanduser()
+    drawer = registry.find("dataset", config.dataset).load()(config.dataset, dataset)
+    folder = config.cache_dir / "phantom" / drawer.phantom_version()
+    root = folder / config.dataset
+    if not root.is_dir():
+        if reach() == "look":
+            raise NotThereError(f"the phantoms of {config.dataset} are not drawn yet", config)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f".{config.dataset}.lock"):  # of two processes the second finds it drawn
+                if not root.is_dir():
+                    unfinished = folder / f".{config.dataset}.unfinished"
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    drawer.draw_phantom(unfinished)
+                    unfinished.rename(root)
+        except OSError as error:
+            raise unwritable(root, error) from error
+    return root
+
+
+def protocol_of(config: RunConfig, capability: Capability) -> str:
+    """Return the protocol, or say why a method can't follow the one that is asked for."""
+    asked, own = config.protocol, OWN[capability.support]
+    if asked in ELSEWHERE or (asked == "auto" and config.train_on):
+        if capability.support == "none":
+            raise AdbenchError(f"{config.method} learns from no image: protocol={own} (or auto), without train_on=.")
+        names = (config.train_on or "").split("+")
+        found = asked if asked != "auto" else "unified" if config.dataset in names else "cross_dataset"
+        if found in ("cross_dataset", "unified") and not config.train_on:
+            raise AdbenchError(
+                f"protocol={found} needs the datasets to train on: train_on=brainmri or brainmri+liverct."
+            )
+        if (config.dataset in names) != (found == "unified"):
+            has = "is" if config.dataset in names else "is not"
+            raise AdbenchError(
+                f"protocol={found} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
+                "them. unified trains on the tested dataset too, the other protocols never do."
+            )
+        return found
+    if config.train_on:
+        raise AdbenchError(f"protocol={asked} trains on the tested dataset; leave out train_on={config.train_on}.")
+    if asked == "full_normal" and capability.support == "normal":
+        return asked
+    if asked not in ("auto", own):
+        also = " or full_normal" if capability.support == "normal" else ""
+        raise AdbenchError(
+            f"protocol={asked} is not possible: {config.method} learns from {LEARNS[capability.support]}, "
+            f"which is protocol={own}{also} (or auto)."
+        )
+    return own
+
+
+def training(config: RunConfig, capability: Capability, protocol: str, target: Opened) -> tuple[Source, ...]:
+    """Return what the method learns from, dataset by dataset."""
+    if capability.support == "none":
+        return ()
+    classes = CLASSES[capability.support]
+    if protocol not in ELSEWHERE:
+        split = "train" if protocol == "full_normal" else target.config.support_split
+        return (_source(target, split, config, classes),)
+    if config.support:
+        raise AdbenchError(
+            f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
+        )
+    published = protocol == "leave_one_out_published"
+    found = []
+    for name in _names(config, target, protocol):
+        opened = open_dataset(name, config)
+        if protocol == "leave_one_out" and opened.config.organ == target.config.organ:
+            continue
+        found.append(_source(opened, "test" if published else opened.config.support_split, config, classes))
+    if not found:
+        raise AdbenchError(f"protocol={protocol}: no other dataset is left to train on for {config.dataset}.")
+    return tuple(found)
+
+
+def _names(config: RunConfig, target: Opened, protocol: str) -> list[str]:
+    if config.train_on:
+        names = config.train_on.split("+")
+        known = registry.entries("dataset")
+        for name in names:
+            if name not in known:
+                raise AdbenchError(f"train_on={config.train_on}: unknown dataset {name!r}: {did_you_mean(name, known)}")
+        if len(set(names)) < len(names):
+            raise AdbenchError(f"train_on={config.train_on} names a dataset twice.")
+        return names
+    family = registry.find("dataset", target.name).load()
+    return [
+        name for name, entry in registry.entries("dataset").items() if name != target.name and entry.load() is family
+    ]
+
+
+@remembered("protocol", "shots", "draw", "support")
+def _source(opened: Opened, split: str, config: RunConfig, classes: tuple[int, ...]) -> Source:
+    allowed = ("train", "valid", "test") if config.protocol == "leave_one_out_published" else ("train", "valid")
+    if split not in allowed:
+        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
+    pool = of_split(opened.items, split, opened.name, opened.root, opened.config)
+    where = f"the {split} split of {opened.name}"
+    if config.support:
+        chosen, manifest = supports.from_list(Path(config.support), pool, opened.hashes, classes, where)
+    else:
+        chosen, manifest = supports.draw(pool, opened.hashes, config.shots, config.draw, classes, where)
+    return Source(opened, split, tuple(chosen), manifest)
+
+
+def manifest_of(sources: tuple[Source, ...]) -> supports.Manifest:
+    """Return one manifest; ids of several datasets read `dataset:id`."""
+    if not sources:
+        return supports.nothing()
+    if len(sources) == 1:
+        return sources[0].manifest
+    first = sources[0].manifest
+    normal = tuple(f"{s.opened.name}:{i}" for s in sources for i in s.manifest.normal)
+    abnormal = tuple(f"{s.opened.name}:{i}" for s in sources for i in s.manifest.abnormal)
+    whole = digest("\n".join(f"{s.opened.name}\t{s.manifest.hash}" for s in sources))
+    return supports.Manifest(first.source, first.shots, normal, abnormal, whole)

@@ -1,0 +1,137 @@
+"""Training on the tested dataset, on others, and on several, from files on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from adbench import config
+from adbench.cell import resolve
+from adbench.datasets.phantoms import write_bmad
+from adbench.fit import load_support
+
+QUICK = ("method.epochs=1", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    for family in ("brainmri", "liverct", "resc", "oct17", "chestxray", "his"):
+        write_bmad(family, root, train=3, valid=8, test=6)
+    return root
+
+
+def cell_of(root: Path, *words: str):
+    (run,) = config.parse([f"data_root={root}", *words])
+    return resolve(run)
+
+
+def records(runs: Path) -> dict[str, dict]:
+    found = [json.loads(path.read_text()) for path in runs.glob("*/record.json")]
+    return {record["facts"]["dataset"]: record for record in found}
+
+
+def test_cross_dataset_trains_once_for_a_row_of_targets(adbench, drawn: Path, tmp_path: Path) -> None:
+    cache, runs = tmp_path / "cache", tmp_path / "runs"
+    words = [
+        "run",
+        "method=madclip",
+        "train_on=brainmri",
+        f"data_root={drawn}",
+        f"cache={cache}",
+        f"runs={runs}",
+        *QUICK,
+    ]
+    answer = adbench(*words, "dataset=liverct,resc")
+    assert answer.code == 0, answer.err
+    liver, retina = records(runs)["liverct"], records(runs)["resc"]
+    assert liver["protocol"] == retina["protocol"] == "cross_dataset"
+    assert [liver["selection"]["training_reused"], retina["selection"]["training_reused"]] == [False, True]
+    assert len(list((cache / "fits").glob("*.safetensors"))) == 1
+    assert [(s["dataset"], s["split"], s["images"]) for s in liver["seen"]] == [("brainmri", "valid", 4)]
+    assert all(name.startswith("valid/") for name in liver["support"]["normal"])
+    shutil.rmtree(cache / "fits")
+    assert adbench(*words, "dataset=resc", "force=true").code == 0
+    fresh = records(runs)["resc"]
+    assert fresh["selection"]["training_reused"] is False
+    assert fresh["metrics"] == retina["metrics"]
+
+
+def test_unified_learns_each_dataset_by_its_own_name(adbench, drawn: Path, tmp_path: Path) -> None:
+    cell = cell_of(drawn, "method=madclip", "train_on=brainmri+liverct", "dataset=liverct", "shots=2")
+    assert cell.protocol == "unified"
+    support = load_support(cell)
+    assert support.datasets == ("brainmri",) * 4 + ("liverct",) * 4
+    assert support.object_names == ("Brain",) * 4 + ("Liver",) * 4
+    assert support.ids[0].startswith("brainmri:valid/normal/")
+    assert support.labels.tolist() == [0, 0, 1, 1] * 2
+    assert torch.equal(support.masks.flatten(1).any(1), support.labels.bool())
+    answer = adbench(
+        "run", "method=madclip", "train_on=brainmri+liverct", "dataset=liverct", f"data_root={drawn}",
+        f"runs={tmp_path / 'runs'}", *QUICK,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert records(tmp_path / "runs")["liverct"]["facts"]["train_on"] == "brainmri+liverct"
+
+
+def test_leave_one_out_keeps_the_organ_out_and_as_published_does_not(drawn: Path) -> None:
+    clean = cell_of(drawn, "method=madclip", "protocol=leave_one_out", "dataset=resc", "shots=2")
+    published = cell_of(drawn, "method=madclip", "protocol=leave_one_out_published", "dataset=resc", "shots=2")
+    assert {s.opened.name for s in clean.sources} == {"brainmri", "liverct", "chestxray", "his"}
+    assert {s.opened.name for s in published.sources} == {"brainmri", "liverct", "chestxray", "his", "oct17"}
+    assert {s.split for s in clean.sources} == {"valid"}
+    assert {s.split for s in published.sources} == {"test"}
+
+
+def test_full_normal_takes_every_normal_training_image(drawn: Path) -> None:
+    cell = cell_of(drawn, "method=patchcore", "protocol=full_normal", "dataset=brainmri")
+    assert cell.config.shots == "full"
+    (source,) = cell.sources
+    assert (source.split, len(source.support)) == ("train", 3)
+    assert {item.label for item in source.support} == {0}
+
+
+def test_a_copied_image_in_another_dataset_is_an_overlap(drawn: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(drawn, root)
+    image = next((root / "Liver/test/good/img").iterdir())
+    for file in (root / "Brain/valid/good/img").iterdir():
+        shutil.copy(image, file)
+    cell = cell_of(root, "method=madclip", "train_on=brainmri", "dataset=liverct", "shots=2")
+    assert cell.overlap == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train_on=brainmri", "protocol=unified"], "resc is not among them"),
+        (["train_on=resc", "protocol=cross_dataset"], "resc is among them"),
+        (["protocol=cross_dataset"], "train_on=brainmri"),
+        (["train_on=brainmri", "protocol=few_shot"], "leave out train_on"),
+        (["train_on=brian"], "unknown dataset 'brian'"),
+        (["train_on=brainmri+brainmri"], "names a dataset twice"),
+        (["train_on=brainmri", "method=clip"], "learns from no image"),
+        (["protocol=full_normal"], "learns from normal and abnormal images"),
+    ],
+)
+def test_what_a_protocol_cannot_do_is_one_sentence(adbench, drawn: Path, tmp_path: Path, words, says) -> None:
+    answer = adbench("run", "dataset=resc", f"data_root={drawn}", f"runs={tmp_path / 'runs'}", *words)
+    assert answer.code == 2
+    assert says in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_shared_training_is_named(adbench, drawn: Path, tmp_path: Path) -> None:
+    words = ["run", "method=madclip", "train_on=brainmri", "dataset=liverct", f"data_root={drawn}", *QUICK]
+    words += [f"cache={tmp_path / 'cache'}", f"runs={tmp_path / 'runs'}"]
+    assert adbench(*words).code == 0
+    (file,) = (tmp_path / "cache" / "fits").glob("*.safetensors")
+    file.write_bytes(b"nonsense")
+    answer = adbench(*words, "batch_size=4")
+    assert answer.code != 0
+    assert f"{file} is damaged" in answer.err

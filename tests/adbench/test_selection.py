@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adbench import config
+from adbench.cell import resolve
+from adbench.fit import load_support
+from adbench.selection import folds, rows
+
+QUICK = ("method.epochs=3", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
+
+
+@pytest.fixture
+def train(adbench, tiny: Path, tmp_path: Path):
+    """Run madclip for three epochs on the tiny set and return its record."""
+
+    def run(*words: str) -> dict:
+        given = dict(word.split("=") for word in (*QUICK, *words))
+        given |= {"method": "madclip", "data_root": tiny, "runs": tmp_path / "runs"}
+        answer = adbench("run", *(f"{key}={value}" for key, value in given.items()))
+        assert answer.code == 0, answer.err
+        return [json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/record.json")]
+
+    return run
+
+
+def only(records: list[dict], rule: str) -> dict:
+    (found,) = (record for record in records if record["selection"]["rule"] == rule)
+    return found
+
+
+def test_oracle_is_never_worse_than_last_by_its_own_yardstick_and_keeps_both(train) -> None:
+    train()
+    records = train("selection=oracle")
+    last, oracle = only(records, "last"), only(records, "oracle")
+    curve = oracle["selection"]["curve"]
+    assert list(curve) == ["1", "2", "3"]
+    assert oracle["selection"]["last"] == last["metrics"]  # looking at every epoch left no trace in the training
+    best = oracle["metrics"]["image_auroc"] + oracle["metrics"]["pixel_auroc"]
+    assert best == pytest.approx(max(curve.values()), abs=1e-12)
+    assert curve[str(oracle["selection"]["epoch"])] == max(curve.values())
+
+
+def test_fixed_is_the_training_cut_short(train) -> None:
+    train("method.epochs=2")
+    records = train("selection=fixed:2")
+    assert only(records, "fixed:2")["metrics"] == only(records, "last")["metrics"]
+    assert only(records, "fixed:2")["selection"]["epoch"] == 2
+
+
+def test_valid_uses_neither_the_support_nor_its_patients(train, tiny: Path) -> None:
+    (run,) = config.parse(["method=madclip", f"data_root={tiny}", "selection=valid", "shots=1"])
+    cell = resolve(run)
+    held = {item.patient for item in cell.held}
+    assert {item.label for item in cell.held} == {0, 1}
+    assert not held & {item.patient for item in cell.sources[0].support}
+    assert {item.split for item in cell.held} == {"valid"}
+    record = only(train("selection=valid", "shots=1"), "valid")
+    assert len(record["selection"]["curve"]) == 3
+
+
+def test_support_cv_scores_each_support_image_by_a_fit_that_did_not_see_it(train, tiny: Path) -> None:
+    record = only(train("selection=support_cv"), "support_cv")
+    assert len(record["selection"]["curve"]) == 3
+    assert record["selection"]["epoch"] in (1, 2, 3)
+    (run,) = config.parse(["method=madclip", f"data_root={tiny}", "shots=4"])
+    cell = resolve(run)
+    support = load_support(cell)
+    fold = folds(cell, support)
+    assert set(fold) == {0, 1}  # two patients of each class
+    for number in (0, 1):
+        assert set(support.labels[torch.from_numpy(fold == number)].tolist()) == {0, 1}
+    patients = np.array([item.patient for item in cell.sources[0].support])
+    assert not set(patients[fold == 0]) & set(patients[fold == 1])
+    part = rows(support, fold == 0)
+    assert len(part) == len(part.ids) == int((fold == 0).sum())
+    assert part.ids == tuple(np.array(support.ids)[fold == 0])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["selection=best"], "selection=best is not possible"),
+        (["selection=fixed:0"], "selection=fixed:0 is not possible"),
+        (["selection=fixed:99"], "madclip runs 3 epochs"),
+        (["selection=valid", "shots=5"], "0 normal and 0 abnormal are left"),
+        (["selection=support_cv", "shots=1"], "one shot leaves no image"),
+    ],
+)
+def test_impossible_rules_are_named_before_anything_runs(adbench, tiny: Path, tmp_path: Path, words, says) -> None:
+    quick = [word for word in QUICK if not word.startswith("shots")] + ["shots=2"] * (len(words) == 1)
+    answer = adbench("run", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", *quick, *words)
+    assert answer.code == 2
+    assert says in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_methods_without_epochs_have_nothing_to_select(tiny: Path) -> None:
+    (run,) = config.parse(["method=patchcore", f"data_root={tiny}", "selection=oracle", "shots=2"])
+    cell = resolve(run)
+    assert cell.config.selection == "last"
+    assert "no epochs" in cell.notes[-1]
+
+
+def test_the_leaderboard_keeps_the_leak_apart(adbench, train, tmp_path: Path) -> None:
+    train()
+    train("selection=oracle")
+    answer = adbench("leaderboard", tmp_path / "runs", "--markdown")
+    honest, leaked = answer.out.split("epoch chosen on the test split (a leak)")
+    assert "| madclip |" in honest.replace("  ", " ")
+    assert "| madclip |" in leaked.replace("  ", " ")
