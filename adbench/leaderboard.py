@@ -1,9 +1,9 @@
-"""A leaderboard is a view over records: it never runs a model."""
+"""A leaderboard is a view over records: it never runs a model. How it is written: render.py."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
 from adbench.record import Record, read_all
 
-ROW = ["data", "method", "variant", "backbone", "schedule", "protocol", "shots", "selection"]
+ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # Facts that tell draws, seeds and datasets apart, not methods.
-APART = ("support", "seed", "dataset", "data", "dataset_facets")
-HEADLINE = ("image_auroc", "pixel_auroc")
+APART = ("support", "seed", "dataset", "data", "dataset_facets", "sources")
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
+COSTS = ("fit_seconds", "images_per_second", "peak_gb", "gflops_per_image", "trainable_parameters")
 
 
 def collect(folders: Sequence[Path]) -> list[Record]:
@@ -34,9 +34,10 @@ def collect(folders: Sequence[Path]) -> list[Record]:
     return list(found.values())
 
 
-def table(records: Sequence[Record]) -> pd.DataFrame:
-    """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n, in per cent.
+def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
+    """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n.
 
+    Metrics are in per cent; costs, which depend on the machine, only where asked for, in the unit of their name.
     Records are averaged only where nothing but support and seed differs. What else differs between rows of one name
     stands in `variant`; two contents of one dataset stand apart as `name@hash`.
     """
@@ -50,25 +51,50 @@ def table(records: Sequence[Record]) -> pd.DataFrame:
     for record, head, variant in zip(records, heads, variants, strict=True):
         name = record.content["facts"]["dataset"]
         dataset = name if len(contents[name]) == 1 else f"{name}@{_content(record)[:6]}"
-        figures = ((metric, record.metrics.get(metric)) for metric in FIGURES)
         whole = head | {"variant": variant, "dataset": dataset}
-        rows += [whole | {"metric": metric, "value": 100 * value} for metric, value in figures if value is not None]
+        figures = {m: 100 * v for m in FIGURES if (v := record.metrics.get(m)) is not None}
+        rows += [whole | {"metric": m, "value": v} for m, v in (figures | (_costs(record) if costs else {})).items()]
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)["value"]
     return grouped.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
 
 
 def setting(record: Record) -> dict[str, str]:
     """Return what a record's cell is made of, flat, without support, seed and dataset."""
-    facts = {k: v for k, v in record.content["facts"].items() if k not in APART}
-    flat = pd.json_normalize(facts, sep=".").iloc[0]
-    return {str(key): str(value) for key, value in flat.items()}
+    return dict(_flat({k: v for k, v in record.content["facts"].items() if k not in APART}, ""))
+
+
+def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _standing(record: Record) -> str:
+    """Return why a record may not be compared with honest ones: `oracle`, `overlap`, both, or "clean"."""
+    marks = {"oracle": record.content["resolved"]["selection"] == "oracle", "overlap": record.content["overlap"] > 0}
+    return " and ".join(name for name, marked in marks.items() if marked) or "clean"
 
 
 def _head(record: Record) -> dict[str, Any]:
-    resolved = record.content["resolved"]
-    head = {key: resolved[key] for key in ("method", "backbone", "schedule", "selection")}
-    shots = record.content["support"]["shots"]
-    return head | {"data": record.content["data"], "protocol": record.content["protocol"], "shots": shots}
+    content = record.content
+    head = {key: content["resolved"][key] for key in ("backbone", "schedule", "selection")}
+    head |= {"method": content["facts"]["method"], "data": content["data"]}
+    head |= {"standing": _standing(record), "protocol": content["protocol"]}
+    return head | {"shots": str(content["support"]["shots"]), "train_on": content["facts"].get("train_on") or ""}
+
+
+def _costs(record: Record) -> dict[str, float]:
+    content = record.content
+    memory = content["peak_memory"]
+    return {
+        "fit_seconds": content["seconds"]["fit"],
+        "images_per_second": content["images_per_second"],
+        "peak_gb": (memory.get("device_bytes") or memory["host_bytes"]) / 1e9,
+        "gflops_per_image": content["gflops_per_image"],
+        "trainable_parameters": content["parameters"]["trainable"],
+    }
 
 
 def _content(record: Record) -> str:
@@ -84,8 +110,8 @@ def _variants(heads: Sequence[dict[str, Any]], settings: Sequence[dict[str, str]
     texts = [""] * len(heads)
     for members in groups.values():
         keys = sorted({key for i in members for key in settings[i]})
+        differ = [key for key in keys if len({settings[j].get(key) for j in members}) > 1]
         for i in members:
-            differ = [key for key in keys if len({settings[j].get(key) for j in members}) > 1]
             words = [f"{key.removeprefix('params.')}={_short(settings[i].get(key, 'none'))}" for key in differ]
             if settings[i]["weights"].startswith("random") and "weights" not in differ:
                 words.append("weights=random")
@@ -97,43 +123,3 @@ def _short(text: str) -> str:
     if text.startswith("random-"):
         return "random"
     return text if len(text) <= 24 else digest(text)[:6]
-
-
-def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield (title, header, rows) for phantom and for real data: figures never stand in one table.
-
-    What all rows share goes into the title; figures read `mean ± std (n)`, best first column on top.
-    """
-    for data, part in long[long["metric"].isin(figures)].groupby("data", sort=True):
-        cells = part.assign(
-            column=part["dataset"] + " " + part["metric"].str.replace("_", " "),
-            text=[_cell(m, s, n) for m, s, n in zip(part["mean"], part["std"], part["n"], strict=True)],
-        )
-        names = [f"{d} {m.replace('_', ' ')}" for d in sorted(set(part["dataset"])) for m in figures]
-        names = [name for name in names if name in set(cells["column"])]
-        keys = [key for key in ROW if key != "data" and (part[key].nunique() > 1 or key == "method")]
-        shared = [f"{key} {part[key].iloc[0]}" for key in ROW if key not in (*keys, "data") and str(part[key].iloc[0])]
-        laid = cells.pivot(index=keys, columns="column", values="text").reindex(columns=names).fillna("missing")
-        value = cells[cells["column"] == names[0]].set_index(keys)["mean"]
-        laid = laid.loc[value.reindex(laid.index).sort_values(ascending=False, kind="stable").index].reset_index()
-        title = f"{str(data).capitalize()} data; per cent; {', '.join(shared)}"
-        yield title, [*keys, *names], [[str(v) for v in row] for row in laid.itertuples(index=False)]
-
-
-def _cell(mean: float, std: float, n: int) -> str:
-    return f"{mean:.2f}" if n == 1 else f"{mean:.2f} ± {std:.2f} ({n})"
-
-
-def to_csv(long: pd.DataFrame) -> str:
-    """Return the aggregated table as CSV, one line per figure, per cent with two decimals."""
-    return str(long.to_csv(index=False, float_format="%.2f", lineterminator="\n"))
-
-
-def to_markdown(long: pd.DataFrame) -> str:
-    """Return one Markdown table for phantom and one for real data; figures in per cent, mean ± std (n)."""
-    tables = []
-    for title, header, rows in parts(long):
-        lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
-        tables.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
-    return "\n".join(tables)
