@@ -1,6 +1,7 @@
 # Everything a machine with git, make and Python needs. VENV may point elsewhere: make test VENV=/some/folder
 PYTHON ?= python3
 VENV ?= .venv
+export PYTHONWARNINGS := ignore:Editable installation
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
@@ -39,6 +40,7 @@ types: $(STAMP)
 bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/sweep.py
 
 clean:
 	rm -rf .venv build dist site *.egg-info

@@ -48,8 +48,9 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: A
     """Rebuild the trained method of a record.
 
     `overrides` replaces parameters that need no training, as prompts do. `machine` replaces what belongs to the place
-    and not to the record: `device` (default auto), `cache`, `precision`, `weights` (the backbone's file).
-    Raises RecordError where the record is damaged or the weights are not those it was made with.
+    and not to the record: `device` (default auto), `cache`, `precision`, `weights` (the backbone's file), `method`
+    (FILE.py:Class, where the file has moved).
+    Raises RecordError where the record is damaged, or weights or method are not those it was made with.
     """
     record = read(Path(path))
     content = record.content
@@ -62,7 +63,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: A
     backbone_config = _from(BackboneConfig, content["backbone"])
     backbone_config.weights = machine.pop("weights", None) or backbone_config.weights
     config = dataclasses.replace(config, **{key: value for key, value in machine.items() if value is not None})
-    method_class: type[Method] = registry.find("method", config.method).load()
+    method_class = _method_class(path, config.method, content["facts"])
     params = configs.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
@@ -84,6 +85,25 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: A
     wanted = capability.blocks, capability.pooled
     method.attach(FrozenFeatures(backbone, found, *wanted, config.precision, folder=None))
     return Fitted(record, method.to(device).eval(), capability, _from(DatasetConfig, content["dataset"]), config)
+
+
+def _method_class(path: str | Path, name: str, facts: dict[str, Any]) -> type[Method]:
+    made = facts.get("source") or "package:adbench-medical"
+    try:
+        entry = registry.find("method", name)
+        found: type[Method] = entry.load()
+        source = entry.source(found)
+    except AdbenchError as error:
+        raise RecordError(
+            f"{path} was made by {facts['method']} ({made}), which is not found again: {error} "
+            "Where its file has moved: method=FILE.py:Class."
+        ) from error
+    if (entry.name, source) != (facts["method"], facts.get("source")):
+        raise RecordError(
+            f"{path} was made by {facts['method']} ({made}); here {name} is {entry.name} ({source or 'built in'}). "
+            "Bring that source back, or name a file that holds it: method=FILE.py:Class."
+        )
+    return found
 
 
 def _from(schema: type[Any], content: dict[str, Any]) -> Any:

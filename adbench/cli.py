@@ -19,6 +19,8 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(no_args_is_help=True, help="Datasets on disk.")
 app.add_typer(data_app, name="data")
+support_app = typer.Typer(no_args_is_help=True, help="The labelled images that a method learns from.")
+app.add_typer(support_app, name="support")
 Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
 
 
@@ -39,6 +41,15 @@ def run(
 
 
 @app.command()
+def plan(words: Words = None) -> None:
+    """Show what `adbench run` with the same words would do, and its time, disk and memory; changes nothing."""
+    with _told():
+        from adbench.session import plan_words
+
+        plan_words(words or [])
+
+
+@app.command()
 def score(
     record: Annotated[Path, typer.Argument(help="A record's folder, as in runs/<cell key>.")],
     words: Annotated[list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders.")],
@@ -55,7 +66,7 @@ def score(
 
 
 @app.command(name="list")
-def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones")]) -> None:
+def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors")]) -> None:
     """List what is registered, with a line each."""
     with _told():
         from adbench.session import listing
@@ -69,12 +80,17 @@ def leaderboard(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of records; default: runs.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the aggregated figures as CSV.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the aggregated figures as JSON.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add the papers' figures; [+1.20] is ours minus theirs.")
+    ] = False,
+    costs: Annotated[bool, typer.Option("--costs", help="Add times, memory and FLOPs of this machine.")] = False,
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
     with _told():
         from adbench.session import show_leaderboard
 
-        show_leaderboard(runs or [Path("runs")], csv, markdown)
+        show_leaderboard(runs or [Path("runs")], csv, markdown, json, published, costs)
 
 
 @data_app.command()
@@ -90,6 +106,89 @@ def phantom(
         from adbench.session import draw_phantoms
 
         draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
+
+
+@data_app.command()
+def check(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="adbench list datasets")],
+    words: Words = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON into a file as well.")] = None,
+) -> None:
+    """Examine a dataset: counts, masks, duplicates, patients, shortcuts. Exit code 1: something makes results wrong.
+
+    Keys: data_root=DIR, dataset.X=…, cache=DIR
+    """
+    with _told():
+        from adbench.inspect import check as examine
+
+        good = examine(name, words or [], json, out)
+    if not good:
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def describe(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="adbench list datasets")],
+    words: Words = None,
+    out: Annotated[Path | None, typer.Option(help="The contact sheet, a PNG; default: <dataset>.png.")] = None,
+) -> None:
+    """Print what a dataset is and draw a contact sheet of it, masks outlined.
+
+    Keys: data_root=DIR, dataset.X=…, cache=DIR
+    """
+    with _told():
+        from adbench.show import describe as tell
+
+        tell(name, words or [], out)
+
+
+@support_app.command()
+def show(
+    words: Words = None,
+    out: Annotated[Path | None, typer.Option(help="The picture, a PNG; default: support-<dataset>-….png.")] = None,
+) -> None:
+    """Print and draw the support of one draw, as a run takes it: adbench support show dataset=brainmri shots=4 draw=1.
+
+    Keys: dataset=, shots=, draw=, support=FILE, method= (which classes; default both), data_root=DIR, dataset.X=…
+    """
+    with _told():
+        from adbench.show import show_support
+
+        show_support(words or [], out)
+
+
+@app.command()
+def new_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, underscores.")],
+    into: Annotated[Path, typer.Option(help="The folder in which the folder NAME is made.")] = Path(),
+) -> None:
+    """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
+    with _told():
+        from adbench.scaffold import new_method as write
+
+        folder = write(name, into)
+        typer.echo(
+            f"{folder} is written. Next: pip install --no-build-isolation --no-deps -e {folder} && "
+            f"adbench check-method {name}"
+        )
+
+
+@app.command()
+def check_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, FILE.py:Class or module:Class.")],
+    words: Words = None,
+) -> None:
+    """Examine a method on phantoms: determinism, saving, batches, files, memory, ... Exit code 1: it fails a check.
+
+    Keys: method.X=…
+    """
+    with _told():
+        from adbench.conformance.report import check_method as examine
+
+        good = examine(name, words or [])
+    if not good:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -22,6 +22,22 @@ class RecordError(AdbenchError):
     exit_code = 4
 
 
+class FailedCellError(RecordError):
+    """What was taken for a record says that its cell failed."""
+
+
+class SweepError(AdbenchError):
+    """Some cells of a sweep failed; the others have their records."""
+
+    exit_code = 1
+
+
+class StoppedError(AdbenchError):
+    """A sweep was asked to stop, and did so after its running cells."""
+
+    exit_code = 130
+
+
 class NumericalError(AdbenchError):
     """A score, a map or a loss is not finite."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adbench.backbone import Backbone, Features
 from adbench.errors import AdbenchError
-from adbench.files import write_atomically
+from adbench.files import alone, write_atomically
 from adbench.progress import track
 
 Track = Callable[[Iterable[int], str, int], Iterator[int]]
@@ -74,6 +74,16 @@ class FrozenFeatures:
     def _chunk(self, images: Tensor) -> list[dict[str, Tensor]]:
         paths = [self._path(image) for image in images]
         rows = [self._read(path) for path in paths]
+        first = next((path for path, row in zip(paths, rows, strict=True) if path is not None and row is None), None)
+        # Of two processes that look at the same images the second finds them computed.
+        with alone(self.folder / first.name) if self.folder and first else contextlib.nullcontext():
+            if first:
+                rows = [self._read(path) if row is None else row for path, row in zip(paths, rows, strict=True)]
+            return self._completed(images, paths, rows)
+
+    def _completed(
+        self, images: Tensor, paths: list[Path | None], rows: list[dict[str, Tensor] | None]
+    ) -> list[dict[str, Tensor]]:
         missing = [i for i, row in enumerate(rows) if row is None]
         if missing:
             with autocast(self.backbone.device, self.precision):

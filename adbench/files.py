@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from filelock import FileLock
+
 from adbench.errors import AdbenchError
+
+LOCKS = ".locks"
 
 
 @contextlib.contextmanager
@@ -35,6 +41,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def alone(path: Path) -> AbstractContextManager[object]:
+    """Return a lock for the making of `path`: of two processes that want it, the second finds it made.
+
+    The locks lie in `.locks` beside the file, at most 256 of them.
+    """
+    folder = path.parent / LOCKS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(path.name.encode()).hexdigest()[:2]
+        return FileLock(folder / f"{name}.lock").acquire(poll_interval=0.02)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> AdbenchError:
     """Return the error for a place that can't be written: no permission, no space, no folder."""
     return AdbenchError(
@@ -48,7 +68,7 @@ def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     files = []
     for path in (path for folder in folders for path in folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file():
+            if path.is_file() and path.parent.name != LOCKS:
                 stat = path.stat()
                 files.append((stat.st_mtime_ns, stat.st_size, path))
     excess = sum(size for _, size, _ in files) - limit_gb * 1e9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import platform
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adbench.errors import RecordError
+from adbench.errors import FailedCellError, RecordError
 from adbench.files import unwritable
 
 SCHEMA = 1
+LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 FILES = ("predictions.parquet", "method.safetensors")
 HOST = platform.node().replace(".", "-") or "host"
 
@@ -57,20 +59,37 @@ class Record:
 
 
 def find(runs: Path, key: str) -> Record | None:
-    """Return the finished record of a cell, or none."""
-    return read(runs / key) if (runs / key).is_dir() else None
+    """Return the finished record of a cell, or none; a cell that failed has none."""
+    try:
+        return read(runs / key) if (runs / key).is_dir() else None
+    except FailedCellError:
+        return None
+
+
+def failed(path: Path) -> dict[str, Any] | None:
+    """Return the content of a folder in which a sweep noted that its cell failed, or none where it is anything else."""
+    try:
+        content = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("status") == "failed" else None
 
 
 def read(path: Path) -> Record:
-    """Read a record folder; raises RecordError where it is no record, damaged, or of another schema."""
+    """Read a record folder; raises RecordError where it is none, damaged, of a failed cell or of another schema."""
     file = path / "record.json"
     if not file.is_file():
         raise RecordError(f"{path} is not a record: it has no record.json. Records are the folders in runs/.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        schema = content["schema"]
+        schema, status = content["schema"], content.get("status")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, OSError) as error:
         raise RecordError(f"{file} is damaged ({error}). Remove {path} and run its cell again.") from error
+    if status == "failed":
+        why = content.get("error") or {}
+        raise FailedCellError(
+            f"{path} is the record of a cell that failed ({why.get('kind')}: {why.get('message')}). Run it again."
+        )
     if schema != SCHEMA:
         raise RecordError(
             f"{path} is of record schema {schema}; this adbench {SCHEMA} reads schema {SCHEMA}. "
@@ -78,7 +97,7 @@ def read(path: Path) -> Record:
         )
     wanted = [*FILES, "histogram.parquet"] if content.get("histogram") else FILES
     missing = [name for name in wanted if not (path / name).is_file()]
-    if missing or content.get("status") != "complete":
+    if missing or status != "complete":
         raise RecordError(
             f"{path} is incomplete ({', '.join(missing) or 'no status'}). Remove it and run its cell again."
         )
@@ -86,20 +105,34 @@ def read(path: Path) -> Record:
 
 
 def read_all(runs: Path) -> list[Record]:
-    """Read every record in a folder, or the one record that `runs` itself is."""
+    """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over."""
     if (runs / "record.json").is_file():
         return [read(runs)]
     if not runs.is_dir():
         raise RecordError(f"{runs} is not a folder of records. `adbench run` makes one; runs=DIR names it.")
-    return [read(path) for path in sorted(runs.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    found = []
+    for path in folders(runs):
+        with contextlib.suppress(FailedCellError):
+            found.append(read(path))
+    return found
+
+
+def folders(runs: Path) -> list[Path]:
+    """Return the folders in `runs` that should be records: all but hidden ones and the logs."""
+    if not runs.is_dir():
+        return []
+    return [path for path in sorted(runs.iterdir()) if path.is_dir() and path.name != LOGS and path.name[0] != "."]
 
 
 @contextlib.contextmanager
-def writing(runs: Path, key: str) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `runs/<key>` when the block ends well, and vanishes otherwise."""
+def writing(runs: Path, key: str, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `runs/<key>` when the block ends well, and vanishes otherwise.
+
+    A finished record that another process has put there meanwhile stays, unless `force`: one cell, one result.
+    """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        _sweep(runs)
+        tidy(runs)
         folder = runs / f".{key}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
         folder.mkdir()
     except OSError as error:
@@ -107,19 +140,41 @@ def writing(runs: Path, key: str) -> Iterator[Path]:
     final, old = runs / key, folder.with_suffix(".old")
     try:
         yield folder
-        if final.exists():
-            final.rename(old)
-        folder.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        _publish(folder, final, old, force)
     except OSError as error:
         raise unwritable(final, error) from error
     finally:
         if old.exists() and not final.exists():
             old.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(runs: Path) -> None:
+def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
+    """Give `folder` its name; a folder of that name goes aside first, and another process may be doing the same."""
+    while True:
+        if final.exists():
+            if not force and (final / "record.json").is_file() and failed(final) is None:
+                return
+            shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(old)
+        try:
+            folder.rename(final)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
+    """Leave `runs/<key>/record.json` with status `failed`: no record, which every reader passes over, but a trace."""
+    head = {"schema": SCHEMA, "key": key, "status": "failed"}
+    with writing(runs, key) as folder:
+        (folder / "record.json").write_text(to_json(head | content), encoding="utf-8")
+
+
+def tidy(runs: Path) -> None:
     """Mend what killed runs of this machine left: half-written folders go, a record set aside comes back."""
     for path in [*runs.glob(f".*.{HOST}.*.tmp"), *runs.glob(f".*.{HOST}.*.old")]:
         key, _, pid, _, kind = path.name[1:].split(".")

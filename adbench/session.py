@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from rich.table import Table
 
 from adbench import config as configs
 from adbench import provenance, registry
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError, StoppedError, SweepError, did_you_mean
 
 if TYPE_CHECKING:
     from adbench.data.items import DatasetConfig
+    from adbench.executors import Executor
     from adbench.record import Record
+    from adbench.sweep import Task
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 
-SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights")
+SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
 
 
 def out() -> Console:
@@ -32,39 +35,125 @@ def out() -> Console:
 
 
 def run_words(words: Sequence[str]) -> None:
-    """Run the cells that the words name, one after the other; recorded cells are reused."""
-    cells = configs.parse(words)
-    console = out()
-    # torch and Lightning take seconds to import: only after the words have been found good.
-    from adbench.cell import resolve
-    from adbench.record import find
+    """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
+    asked = configs.parse(words)
+    with closing(_executor(asked)) as executor:
+        # torch and Lightning take seconds to import: only after the words have been found good.
+        from adbench.sweep import plan
+
+        # All of them before the first runs: a bad word costs no time.
+        tasks = plan(asked)
+        if len(tasks) == 1:
+            _run_one(tasks[0], words)
+        else:
+            _run_many(tasks, words, executor)
+
+
+def _executor(asked: Sequence[configs.RunConfig]) -> Executor:
+    """Return the executor; its workers warm up where the folder of records shows that there is something to run."""
+    config = asked[0]
+    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)))
+    runs = Path(config.runs)
+    if len(asked) > (sum(1 for _ in runs.iterdir()) if runs.is_dir() else 0):
+        executor.warm_up()
+    return executor
+
+
+def _run_one(task: Task, words: Sequence[str]) -> None:
     from adbench.run import run_cell
 
-    # All of them before the first runs: a bad word costs no time.
-    resolved = {cell.key: cell for cell in map(resolve, cells)}
-    for cell in resolved.values():
-        config = cell.config
-        for note in cell.notes:
-            console.print(f"note: {note}")
-        console.print(_headline(cell.config, cell.manifest.shots, cell.protocol), style="bold")
-        record = None if config.force else find(Path(config.runs), cell.key)
-        if record is not None:
-            console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
-        else:
-            record = run_cell(cell, words)
-        console.print(_figures(record.content, record.path))
-        console.print(
-            f"data: {record.content['data']} ({record.content['resolved']['data_root']}), "
-            f"backbone: {config.backbone}, schedule: {config.schedule}; "
-            f"adbench leaderboard {config.runs} shows it beside others"
+    if task.cell is None:
+        assert task.error is not None
+        raise task.error
+    console, config, cell = out(), task.config, task.cell
+    for note in cell.notes:
+        console.print(f"note: {note}")
+    console.print(_headline(config, cell.manifest.shots, cell.protocol), style="bold")
+    record = task.found
+    if record is not None:
+        console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
+    else:
+        record = run_cell(cell, words)
+    console.print(_figures(record.content, record.path))
+    console.print(
+        f"data: {record.content['data']} ({record.content['resolved']['data_root']}), "
+        f"backbone: {config.backbone}, schedule: {config.schedule}; "
+        f"adbench leaderboard {config.runs} shows it beside others"
+    )
+
+
+def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
+    from adbench import tables
+    from adbench.fit import device_of
+    from adbench.record import tidy
+    from adbench.sweep import costs, run
+    from adbench.watch import Watch
+
+    console, config = out(), tasks[0].config
+    if all(task.error for task in tasks):
+        raise tasks[0].error or AssertionError
+    todo = [task for task in tasks if task.state == "to run"]
+    for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
+        device_of(one)
+    recorded = sum(task.found is not None for task in tasks)
+    what = _common(tasks)
+    console.print(
+        f"{len(tasks)} cells ({what}): {recorded} recorded already, {len(todo)} to run, workers={config.workers}",
+        style="bold",
+    )
+    for note in dict.fromkeys(note for task in tasks if task.cell for note in task.cell.notes):
+        console.print(f"note: {note}")
+    runs = Path(config.runs)
+    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), costs(runs) if todo else {})
+    try:
+        with watch.shown():
+            done = run(tasks, words, executor, watch)
+    except KeyboardInterrupt:
+        executor.close()
+        tidy(runs)
+        raise
+    console.print(tables.results(tasks, done.failures), markup=False)
+    console.print(f"{what}; adbench leaderboard {config.runs} shows them side by side")
+    failed = len(done.failures) + sum(task.error is not None for task in tasks)
+    if failed:
+        console.print(f"failed, {failed} of {len(tasks)} cells:", style="bold")
+        console.print(tables.failed(tasks, done.failures), markup=False)
+    if done.stopped:
+        raise StoppedError(f"stopped as asked, with {done.left} cells left. The same command goes on.")
+    if failed:
+        raise SweepError(
+            f"{failed} of {len(tasks)} cells failed; the others have their records. The same command tries those again."
         )
 
 
-def _headline(config: configs.RunConfig, shots: int, protocol: str) -> str:
+def _common(tasks: Sequence[Task]) -> str:
+    """Name data, backbone and schedule of all cells."""
+    configs_ = [task.config for task in tasks]
+    roots = ", ".join(sorted({c.data_root for c in configs_}))
+    backbones, schedules = (", ".join(sorted({getattr(c, key) for c in configs_})) for key in ("backbone", "schedule"))
+    return f"data: {roots}, backbone: {backbones}, schedule: {schedules}"
+
+
+def plan_words(words: Sequence[str]) -> None:
+    """Show the cells that the words name, and what they will cost; draw, fetch, write and run nothing."""
+    asked = configs.parse(words)
+    from adbench import tables
+    from adbench.sweep import costs, plan
+
+    tasks, config = plan(asked, looking=True), asked[0]
+    known = costs(Path(config.runs))
+    console = out()
+    console.print(tables.planned(tasks, known), markup=False)
+    console.print(tables.totals(tasks, known, config.workers, config.cache_gb), markup=False)
+    console.print(_common(tasks))
+
+
+def _headline(config: configs.RunConfig, shots: int | str, protocol: str) -> str:
     data = "phantom data" if config.data_root == "phantom" else f"data {config.data_root}"
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
+    number = "all images of a class" if shots == "full" else f"{shots} shots"
     return (
-        f"{config.method} on {config.dataset} ({data}), {protocol}, {shots} shots, {support}, seed {config.seed}, "
+        f"{config.method} on {config.dataset} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
         f"backbone {config.backbone}, schedule {config.schedule}"
     )
 
@@ -117,8 +206,10 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     overrides = {
         key.removeprefix("method."): configs.value(text) for key, text in keys.items() if key.startswith("method.")
     }
-    machine = {key: keys.get(key) for key in ("device", "cache", "precision")}
-    configs.parse([f"{key}={text}" for key, text in machine.items() if text is not None])  # checks the words
+    machine = {key: keys.get(key) for key in ("device", "cache", "precision", "method")}
+    (checked,) = configs.parse([f"{key}={text}" for key, text in machine.items() if text is not None])
+    if machine["method"]:
+        machine["method"] = checked.method
     fitted = load(record, overrides, **machine, weights=keys.get("backbone.weights"))
     folder = Path(keys["out"]) if "out" in keys else default_folder()
     table = score_files(fitted, paths, folder, threshold)
@@ -131,38 +222,69 @@ def score_words(record: Path, words: Sequence[str]) -> None:
 def listing(what: str) -> Iterator[str]:
     """Yield a line per registered method, dataset or backbone."""
     kinds: dict[str, registry.Kind] = {"methods": "method", "datasets": "dataset", "backbones": "backbone"}
+    kinds |= {"groups": "group", "executors": "executor"}
     if what not in kinds:
         raise AdbenchError(f"cannot list {what!r}: {did_you_mean(what, kinds)}")
     kind = kinds[what]
-    files = registry.config_files(kind)
-    titles = {name: str(configs.load_yaml(file).get("title", "")) for name, file in files.items()}
-    if kind == "backbone":
+    if kind in ("group", "backbone"):
+        files = registry.config_files(kind)
+        titles = {name: str(configs.load_yaml(file).get("title", "")) for name, file in files.items()}
+    if kind == "group":
+        for name, content in configs.groups().items():
+            yield f"{name:<16}{titles[name]}  [{', '.join(one for names in content.values() for one in names)}]"
+    elif kind == "backbone":
         yield from (f"{name:<16}{title}" for name, title in titles.items())
     else:
         for name, entry in registry.entries(kind).items():
-            yield f"{name:<16}{titles.get(name, '')}  [{entry.package}]"
+            yield f"{name:<16}{_title(kind, entry)}  [{entry.package}]"
 
 
-def show_leaderboard(runs: Sequence[Path], csv: Path | None, markdown: bool) -> None:
-    """Print the leaderboard of some folders of records, and write it as CSV where asked."""
-    from adbench import leaderboard
+def _title(kind: registry.Kind, entry: registry.Entry) -> str:
+    """Return the title in an entry's YAML, or why a stranger's package is broken."""
+    try:
+        file = registry.config_file(kind, entry.name)
+        title = str(configs.load_yaml(file).get("title", "")) if file else ""
+        if entry.foreign:  # the built-in ones are tested; importing them would import torch
+            entry.load()
+    except AdbenchError as error:
+        cause = error.__cause__
+        return f"broken: {registry.reason(cause) if cause else error}"
+    return title
+
+
+def show_leaderboard(
+    runs: Sequence[Path], csv: Path | None, markdown: bool, json: Path | None, published: bool, costs: bool
+) -> None:
+    """Print the leaderboard of some folders of records, and write it as CSV or JSON where asked."""
+    import pandas as pd
+
+    from adbench import leaderboard, render
+    from adbench import published as papers
     from adbench.files import write_atomically
 
-    long = leaderboard.table(leaderboard.collect(runs))
-    if csv is not None:
-        write_atomically(csv, leaderboard.to_csv(long).encode())
+    long = leaderboard.table(leaderboard.collect(runs), costs)
+    if published:
+        theirs = papers.figures()
+        known = theirs[theirs["dataset"].isin(set(long["dataset"]))]
+        blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
+        long = pd.concat([papers.beside(long), known.assign(**blank)], ignore_index=True)
+    for file, text in ((csv, render.to_csv), (json, render.to_json)):
+        if file is not None:
+            write_atomically(file, text(long).encode())
+    extra = leaderboard.COSTS if costs else ()
     if markdown:
-        print(leaderboard.to_markdown(long))
+        print(render.to_markdown(long, (*leaderboard.FIGURES, *extra)))
         return
-    for title, header, rows in leaderboard.parts(long, leaderboard.HEADLINE):
+    for title, header, rows in render.parts(long, (*render.HEADLINE, *extra)):
         table = Table(title=title, title_justify="left", header_style="bold")
         for name in header:
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*row)
         Console(highlight=False).print(table)
-    if csv is not None:
-        print(f"written: {csv}")
+    for file in (csv, json):
+        if file is not None:
+            print(f"written: {file}")
 
 
 def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The k labelled images a method may learn from: numbered draws, nested in k, one patient after the other."""
+"""The labelled images a method may learn from: numbered draws, nested in k, one patient after the other, or all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from adbench.errors import AdbenchError
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which images a support holds. `source` is `draw:N` or the path of a list; `hash` covers ids and contents."""
+    """Which images a support holds. `source` is `draw:N` or the path of a list; `hash` covers ids and contents.
+
+    `shots` is a number of images per class, or `full`.
+    """
 
     source: str
-    shots: int
+    shots: int | str
     normal: tuple[str, ...]
     abnormal: tuple[str, ...]
     hash: str
@@ -50,16 +53,26 @@ def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
 
 
 def draw(
-    items: Sequence[Item], hashes: dict[str, str], shots: int, number: int, classes: Sequence[int], where: str
+    items: Sequence[Item], hashes: dict[str, str], shots: int | str, number: int, classes: Sequence[int], where: str
 ) -> tuple[list[Item], Manifest]:
-    """Choose `shots` images of each class in `classes` (0 normal, 1 abnormal) from the support split's `items`."""
+    """Choose `shots` images of each class in `classes` (0 normal, 1 abnormal) from the support split's `items`.
+
+    `full` takes every image of these classes, in the order of the draw, so that each number of shots is its prefix.
+    """
     pools = [[item for item in items if item.label == label] for label in classes]
-    if any(len(pool) < shots for pool in pools):
-        have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, classes, strict=True))
+    have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, classes, strict=True))
+    if isinstance(shots, str):
+        if not all(pools):
+            raise AdbenchError(
+                f"shots={shots} takes every image of each class, and {where} has {have} images. "
+                "Another split: dataset.support_split=train or valid."
+            )
+    elif any(len(pool) < shots for pool in pools):
         raise AdbenchError(
             f"shots={shots} is more than there are: {where} has {have} images. At most shots={min(map(len, pools))}."
         )
-    chosen = [item for pool in pools for item in draw_order(pool, number)[:shots]]
+    count = None if isinstance(shots, str) else shots
+    chosen = [item for pool in pools for item in draw_order(pool, number)[:count]]
     return chosen, _manifest(chosen, hashes, shots, f"draw:{number}")
 
 
@@ -95,7 +108,9 @@ def nothing() -> Manifest:
     return _manifest([], {}, 0, "none")
 
 
-def _manifest(chosen: Sequence[Item], hashes: dict[str, str], shots: int, source: str) -> Manifest:
+def _manifest(chosen: Sequence[Item], hashes: dict[str, str], shots: int | str, source: str) -> Manifest:
     normal, abnormal = (tuple(item.id for item in chosen if item.label == label) for label in (0, 1))
-    rows = [f"{item.label}\t{item.id}\t{hashes[item.id]}" for item in chosen]
+    # `full` is a cell of its own even where a number of shots happens to take every image.
+    rows = [shots] if isinstance(shots, str) else []
+    rows += [f"{item.label}\t{item.id}\t{hashes[item.id]}" for item in chosen]
     return Manifest(source, shots, normal, abnormal, digest("\n".join(rows)))

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from adbench import config
+from adbench.cell import resolve
 from adbench.data import support
 from adbench.data.items import Item
 from adbench.errors import AdbenchError
+from adbench.record import read_all
 
 
 def rows(label: int, patients: int, slices: int) -> list[Item]:
@@ -70,6 +74,59 @@ def test_the_hash_seed_of_python_does_not_matter() -> None:
 def test_more_shots_than_images_says_how_many_there_are() -> None:
     with pytest.raises(AdbenchError, match="shots=21.*24 normal and 20 abnormal.*At most shots=20"):
         chosen(21)
+
+
+def test_full_takes_every_image_and_every_number_of_shots_is_its_prefix() -> None:
+    for number in (0, 3):
+        items, manifest = support.draw(POOL, HASHES, "full", number, (0, 1), "x")
+        assert manifest.shots == "full"
+        assert len(items) == len(POOL) == 44
+        assert {item.id for item in items} == {item.id for item in POOL}
+        for shots in (1, 2, 4, 8, 16):
+            _, few = support.draw(POOL, HASHES, shots, number, (0, 1), "x")
+            assert few.normal == manifest.normal[:shots]
+            assert few.abnormal == manifest.abnormal[:shots]
+    normals, _ = support.draw(POOL, HASHES, "full", 0, (0,), "x")
+    assert [item.label for item in normals] == [0] * 24
+
+
+def test_full_is_a_support_of_its_own_even_where_a_number_takes_all() -> None:
+    pool = rows(0, 4, 2)
+    _, full = support.draw(pool, HASHES, "full", 0, (0,), "x")
+    _, eight = support.draw(pool, HASHES, 8, 0, (0,), "x")
+    assert full.normal == eight.normal
+    assert full.hash != eight.hash
+
+
+def test_full_of_a_class_that_is_not_there_names_another_split() -> None:
+    with pytest.raises(AdbenchError, match="shots=full.*the train split has 24 normal and 0 abnormal.*support_split="):
+        support.draw(rows(0, 8, 3), HASHES, "full", 0, (0, 1), "the train split")
+
+
+@pytest.mark.parametrize("word", ["shots=fulll", "shots=all", "shots=-1", "shots=2.5", "shots=null"])
+def test_other_shots_are_one_sentence(word: str) -> None:
+    with pytest.raises(AdbenchError, match="shots"):
+        config.parse([word])
+    assert [run.shots for run in config.parse(["shots=4,full"])] == [4, "full"]
+
+
+def test_full_is_recorded_as_such_and_stands_beside_numbers_on_the_leaderboard(adbench, tiny, tmp_path: Path) -> None:
+    words = [f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0", "method=patchcore"]
+    answer = adbench("run", "shots=2,full", "draw=0,1", *words)
+    assert answer.code == 0, answer.err
+    cells = [resolve(run) for run in config.parse([*words, "shots=full", "draw=0,1"])]
+    assert cells[0].key == cells[1].key
+    assert [cell.notes for cell in cells] == [(), ("shots=full takes every image: draw is set to 0.",)]
+    found = read_all(tmp_path / "runs")
+    full = [record.content for record in found if record.content["support"]["shots"] == "full"]
+    assert len(found) == 3, "two draws of 2 shots, one of all images"
+    assert len(full[0]["support"]["normal"]) == 6
+    assert full[0]["resolved"]["shots"] == "full"
+    board = adbench("leaderboard", tmp_path / "runs", "--csv", tmp_path / "board.csv")
+    assert board.code == 0, board.err
+    table = pd.read_csv(tmp_path / "board.csv")
+    counts = table[table["metric"] == "image_auroc"].set_index("shots")["n"].to_dict()
+    assert counts == {"2": 2, "full": 1}
 
 
 def test_the_manifest_hash_covers_content() -> None:

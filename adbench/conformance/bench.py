@@ -1,0 +1,137 @@
+"""Phantoms, drawn for one examination, and backbones on which methods are examined."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adbench import config as configs
+from adbench import registry
+from adbench.backbone import Architecture, Backbone, BackboneConfig, architecture
+from adbench.config import RunConfig
+from adbench.data.decode import read_image, read_masks
+from adbench.data.items import DatasetConfig, Item
+from adbench.fit import to_tensor
+from adbench.method import Capability, Support
+
+SHOTS = 3
+PROBES = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One phantom at network resolution: (H, W, 3) uint8, its label, its mask (H, W) bool and its id."""
+
+    id: str
+    label: int
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+@dataclass
+class Bench:
+    """A few phantoms of one dataset, half of them abnormal, and a backbone; see `new_bench`."""
+
+    run: RunConfig
+    backbone: BackboneConfig
+    dataset: DatasetConfig
+    support: Sequence[Picture]
+    probes: Sequence[Picture]
+    built: dict[tuple[str, str], tuple[Backbone, dict[str, Tensor]]] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The backbone's shape."""
+        return architecture(self.backbone, self.run.backbone)
+
+    def backbone_for(self, capability: Capability) -> Backbone:
+        """Return the backbone with the activation and normalisation that a method asks for, built once."""
+        wanted = capability.activation, capability.normalisation
+        if wanted not in self.built:
+            backbone = Backbone(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
+            self.built[wanted] = backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}
+        return self.built[wanted][0]
+
+    def damage(self, backbone: Backbone) -> str | None:
+        """Return what a method has done to a backbone of this bench, or none."""
+        (pristine,) = (state for built, state in self.built.values() if built is backbone)
+        model = backbone.model
+        for name, value in model.state_dict().items():
+            if not torch.equal(value, pristine[name]):
+                return f"{name} of the backbone changed by the fit"
+        for name, module in model.named_modules():
+            if module.training:
+                return f"the backbone in training mode after the fit ({name or 'as a whole'})"
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad or parameter.grad is not None:
+                return f"{name} of the backbone asked for a gradient"
+        return None
+
+    def mend(self) -> None:
+        """Bring every backbone back to what it was."""
+        for backbone, pristine in self.built.values():
+            backbone.model.load_state_dict(pristine)
+            backbone.model.eval().requires_grad_(False).zero_grad()
+
+    def support_of(self, classes: Sequence[int], shots: int = SHOTS, masks: bool = True) -> Support:
+        """Return the first `shots` support images of each of the classes, with masks or without."""
+        chosen = [p for label in classes for p in [p for p in self.support if p.label == label][:shots]]
+        n, size = len(chosen), self.backbone.input_size
+        where = torch.zeros(n, size, size, dtype=torch.bool)
+        if masks and n:
+            where = torch.from_numpy(np.stack([p.mask for p in chosen]))
+        return Support(
+            images=to_tensor(np.stack([p.pixels for p in chosen])) if n else _no_images(size),
+            labels=torch.tensor([p.label for p in chosen], dtype=torch.long),
+            masks=where,
+            has_mask=torch.full((n,), masks),
+            ids=tuple(p.id for p in chosen),
+            datasets=(self.run.dataset,) * n,
+            object_names=(self.dataset.object_name,) * n,
+        )
+
+    def images(self) -> NDArray[np.uint8]:
+        """Return what is scored, (N, H, W, 3) uint8."""
+        return np.stack([p.pixels for p in self.probes])
+
+    def strangers(self) -> NDArray[np.uint8]:
+        """Return images unlike any phantom, of the shape of `images`: black, white, and noise."""
+        images = np.random.default_rng(0).integers(0, 256, self.images().shape, dtype=np.uint8)
+        images[0], images[1] = 0, 255
+        return images
+
+
+def new_bench(backbone: BackboneConfig | None = None) -> Bench:
+    """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache."""
+    (run,) = configs.parse([])
+    facts: DatasetConfig = configs.section_config(DatasetConfig, "dataset", run.dataset, run)
+    backbone = backbone or configs.section_config(BackboneConfig, "backbone", run.backbone, run)
+    dataset = registry.find("dataset", run.dataset).load()(run.dataset, facts)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "phantoms"
+        dataset.draw_phantom(root, {"train": 0, "valid": 2 * SHOTS, "test": PROBES})
+        items = dataset.index(root)
+        drawn = {
+            split: [_picture(item, backbone.input_size, facts) for item in items if item.split == split]
+            for split in ("valid", "test")
+        }
+    return Bench(dataclasses.replace(run, overrides={}), backbone, facts, drawn["valid"], drawn["test"])
+
+
+def _picture(item: Item, size: int, facts: DatasetConfig) -> Picture:
+    mask = np.zeros((size, size), np.bool_)
+    if item.mask is not None:
+        mask = read_masks(item.mask, size, facts.mask_threshold)
+    return Picture(item.id, item.label, read_image(item.path, size), mask)
+
+
+def _no_images(size: int) -> Tensor:
+    return torch.zeros(0, 3, size, size, dtype=torch.uint8)

@@ -1,0 +1,330 @@
+"""The checks, in the order in which they run. Each returns what it saw instead of what was expected, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from adbench.backbone import ACTIVATIONS, STATISTICS, Backbone
+from adbench.conformance.bench import PROBES, Bench
+from adbench.conformance.subject import Subject, content, equal, gap, take
+from adbench.conformance.traces import growth, held, opened
+from adbench.features import autocast
+from adbench.fit import to_tensor
+from adbench.method import Batch, Capability, Method
+
+FLOAT32 = float(torch.finfo(torch.float32).max)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a method must keep. `look`: the methods of its class where a failure is mended.
+
+    Behind a `gate` that fails, nothing more can be said: the checks after it aren't run.
+    """
+
+    name: str
+    expected: str
+    look: tuple[str, ...]
+    gate: bool
+    run: Callable[[Subject], str | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a check: `passed`, `failed`, or `not run` behind a failed gate."""
+
+    check: str
+    outcome: str
+    expected: str
+    seen: str = ""
+    look: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.check}: expected {self.expected}; saw {self.seen}. Look at {self.look}."
+
+
+CHECKS: list[Check] = []
+
+
+def examine(method: str | type[Method], words: Mapping[str, Any], bench: Bench) -> list[Finding]:
+    """Run every check on a method, by name or class, with `words` such as {"epochs": 2} for its parameters.
+
+    Raises AdbenchError where there is no such method or it cannot be imported.
+    """
+    subject, shut, findings = Subject(method, words, bench), False, []
+    bench.mend()  # after what an earlier method may have done to a backbone
+    for check in CHECKS:
+        if shut:
+            findings.append(Finding(check.name, "not run", check.expected))
+            continue
+        try:
+            seen = check.run(subject)
+        except Exception as error:  # a stranger's method may raise anything
+            seen = subject.said(error)
+        if seen is None:
+            findings.append(Finding(check.name, "passed", check.expected))
+        else:
+            findings.append(Finding(check.name, "failed", check.expected, seen, subject.where(*check.look)))
+            shut = check.gate
+    return findings
+
+
+def check(
+    name: str, expected: str, *look: str, gate: bool = False
+) -> Callable[[Callable[[Subject], str | None]], Callable[[Subject], str | None]]:
+    """Register a check."""
+
+    def register(run: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
+        CHECKS.append(Check(name, expected, look, gate, run))
+        return run
+
+    return register
+
+
+@check("parameters", "a dataclass `Params` whose defaults resolve, and `editable` fields of it", "Params", gate=True)
+def _parameters(s: Subject) -> str | None:
+    schema = getattr(s.method_class, "Params", None)
+    if not (isinstance(schema, type) and dataclasses.is_dataclass(schema)):
+        return f"Params is {schema!r}"
+    names = {f.name for f in dataclasses.fields(schema)}
+    for name in s.method_class.editable:
+        if name.partition(".")[0] not in names:
+            return f"editable names {name!r}, which Params does not have"
+    if not isinstance(s.method_class.version, str):
+        return f"version is {s.method_class.version!r}, no text"
+    assert s.params is not None
+    return None
+
+
+@check("capability", "a Capability that the backbone can serve, always the same", "capability", gate=True)
+def _capability(s: Subject) -> str | None:
+    can, depth = s.capability, s.bench.architecture.depth
+    if not isinstance(can, Capability):
+        return f"{can!r}"
+    choices = {
+        "support": (can.support, ("none", "normal", "both")),
+        "resize": (can.resize, ("bicubic", "bilinear")),
+        "activation": (can.activation, ("native", *ACTIVATIONS)),
+        "normalisation": (can.normalisation, ("native", *STATISTICS)),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            return f"{name}={value!r}, which is none of {', '.join(allowed)}"
+    if len(set(can.blocks)) < len(can.blocks) or not all(1 <= block <= depth for block in can.blocks):
+        return f"blocks={list(can.blocks)}, where blocks 1 to {depth} can each be named once"
+    if can.threshold is not None and not math.isfinite(can.threshold):
+        return f"threshold={can.threshold}"
+    again = s.method_class.capability(s.params, s.bench.architecture)
+    return None if again == can else f"another answer at the second call: {again}"
+
+
+@check("constructor", "to store arguments only, and `epochs` known before `build`", "__init__", "epochs")
+def _constructor(s: Subject) -> str | None:
+    bare = s.method_class(s.params, cast(Backbone, None))  # as a cell asks for `epochs`
+    if bare.state_dict():
+        return f"a constructor that creates {next(iter(bare.state_dict()))}; that belongs into `build`"
+    if not isinstance(bare.epochs, int) or bare.epochs < 0:
+        return f"epochs={bare.epochs!r}"
+    return None
+
+
+@check("fit", "a fit on the classes that the capability declares, and on no other", "prepare", "memorise", gate=True)
+def _fit(s: Subject) -> str | None:
+    try:
+        assert s.fitted is not None
+    except Exception as error:
+        said, declared = s.said(error), s.capability.support
+        if declared != "both":
+            try:
+                s.fit(s.bench.support_of((0, 1)))
+            except Exception:
+                return said
+            return f"support={declared!r} is declared, but without abnormal images the fit ends in {said}"
+        return said
+    return None
+
+
+@check("batch alone", "scores from images, features and names: a Batch has no label, mask or path", "score", gate=True)
+def _batch(s: Subject) -> str | None:
+    assert s.scores is not None
+    return None
+
+
+@check("shapes", "image (B,) and maps (B, h, w), or none where maps=False is declared", "score", gate=True)
+def _shapes(s: Subject) -> str | None:
+    image, maps = s.scores.image, s.scores.maps
+    if image.shape != (PROBES,):
+        return f"image of shape {tuple(image.shape)} for {PROBES} images"
+    if (maps is None) == s.capability.maps:
+        return f"maps={s.capability.maps} is declared and maps are {'none' if maps is None else 'there'}"
+    if maps is not None and (maps.ndim != 3 or len(maps) != PROBES or not maps.numel()):
+        return f"maps of shape {tuple(maps.shape)} for {PROBES} images"
+    return None
+
+
+@check("finite", "no NaN and no infinity in scores and maps, on phantoms, black, white and noise", "score", gate=True)
+def _finite(s: Subject) -> str | None:
+    for what, scores in (("phantoms", s.scores), ("odd images", s.score(s.fitted, s.bench.strangers()))):
+        for name, values in (("scores", scores.image), ("maps", scores.maps)):
+            if values is not None and not torch.isfinite(values).all():
+                bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
+                return f"{name} of {int(bad.sum())} of {PROBES} {what} not finite"
+    return None
+
+
+@check("range", "floating-point scores and maps that tell images apart", "score")
+def _range(s: Subject) -> str | None:
+    raw = _raw(s, s.fitted)
+    for name, values in (("image", raw.image), ("maps", raw.maps)):
+        if values is not None and not values.is_floating_point():
+            return f"{name} of type {values.dtype}"
+        if values is not None and float(values.max()) == float(values.min()):
+            return f"the same value {float(values.max()):g} everywhere in {name}"
+    return None
+
+
+@check("determinism", "the same bits from the same seed, fitted or scored twice", "generator", "prepare", "score")
+def _determinism(s: Subject) -> str | None:
+    once, twice = (s.score(s.fitted, s.bench.images()) for _ in range(2))
+    if not equal(once, twice):
+        return "other scores when the same images are scored again: something random, or remembered, in `score`"
+    again = s.score(_another_fit(s), s.bench.images())
+    if not equal(s.scores, again):
+        return f"other scores after a second fit, {gap(s.scores, again):.3g} times what is tolerated"
+    return None
+
+
+@check("scored in mid-fit", "a training that scoring between its epochs leaves unchanged", "score", "memorise")
+def _mid_fit(s: Subject) -> str | None:
+    if s.fitted.epochs == 0:
+        return None
+    looked_at = s.score(s.fit(looked_at=True), s.bench.images())
+    return None if equal(s.scores, looked_at) else "other scores where selection rules look at every epoch"
+
+
+@check("batch size", "the score of an image to be the same alone and in a batch", "score")
+def _batch_size(s: Subject) -> str | None:
+    whole = s.score(s.fitted, s.bench.images())
+    for size in (1, 4):
+        apart = gap(whole, s.score(s.fitted, s.bench.images(), size))
+        if apart > 1:
+            return f"scores in batches of {size} and of {PROBES} that differ by {apart:.3g} times what is tolerated"
+    return None
+
+
+@check("other images", "a score that no other test image changes, before it or beside it", "score")
+def _other_images(s: Subject) -> str | None:
+    images, strangers = s.bench.images(), s.bench.strangers()
+    s.score(s.fitted, strangers)
+    apart = gap(s.scores, s.score(s.fitted, images))
+    if apart > 1:
+        return f"other scores after other images were scored, {apart:.3g} times what is tolerated: something is kept"
+    mixed = s.score(s.fitted, np.concatenate([images[:2], strangers[:4]]))
+    apart = gap(take(s.scores, [0, 1]), take(mixed, [0, 1]))
+    return f"other scores in other company, {apart:.3g} times what is tolerated" if apart > 1 else None
+
+
+@check("inputs", "support and batch left as they were given", "prepare", "memorise", "score")
+def _inputs(s: Subject) -> str | None:
+    support = s.support()
+    before = content(_tensors(support))
+    s.fit(support)
+    if content(_tensors(support)) != before:
+        return "a support that the fit has written into"
+    batch = _batch_of(s, s.fitted)
+    tensors = {"images": batch.images, **{str(i): t for i, t in batch.features.blocks.items()}}
+    if batch.features.pooled is not None:
+        tensors["pooled"] = batch.features.pooled
+    before = content(tensors)
+    with torch.no_grad():
+        s.fitted.score(batch)
+    return None if content(tensors) == before else "a batch that `score` has written into"
+
+
+@check("save and load", "the same bits from a new method with the saved state", "build", "memorise", "load_fitted")
+def _save_and_load(s: Subject) -> str | None:
+    state = {name: value.detach().cpu().contiguous() for name, value in s.fitted.state_dict().items()}
+    other = s.new(seed=9)
+    other.load_fitted(load(save(state)))
+    other.eval()
+    after = s.score(other, s.bench.images())
+    if equal(s.scores, after):
+        return None
+    return "other scores after loading: what `score` needs must be a parameter or buffer, registered in `build`"
+
+
+@check("frozen backbone", "a backbone unchanged, in eval mode, without gradient, and not in the saved state", "build",
+       "training_step")  # fmt: skip
+def _frozen(s: Subject) -> str | None:
+    assert s.fitted is not None
+    if damage := s.bench.damage(s.backbone):
+        return damage
+    matrices = {name: value for name, value in s.backbone.model.state_dict().items() if value.ndim >= 2}
+    for key, value in s.fitted.state_dict().items():
+        for name, twin in matrices.items():
+            if value.shape == twin.shape and torch.equal(value, twin):
+                return f"{key} in the saved state, which is {name} of the backbone"
+    return None
+
+
+@check("one shot, no masks", "a fit on one image a class without masks, finite scores", "prepare", "memorise")
+def _one_shot(s: Subject) -> str | None:
+    scores = s.score(s.fit(s.support(shots=1, masks=False)), s.bench.images())
+    return None if torch.isfinite(scores.image).all() else "scores that are not finite"
+
+
+@check("files", "no file opened while scoring, and none kept", "score", "prepare")
+def _files(s: Subject) -> str | None:
+    batch = _batch_of(s, s.fitted)
+    with torch.no_grad(), opened() as files:
+        s.fitted.score(batch)
+    if files:
+        return f"`score` opening {files[0]}"
+    kept = held(s.fitted)
+    return f"the method keeping {kept[0]}" if kept else None
+
+
+@check("memory", "no more tensors alive after three more scorings of one batch", "score")
+def _memory(s: Subject) -> str | None:
+    batch = _batch_of(s, s.fitted)
+
+    def score() -> None:
+        with torch.no_grad():
+            s.fitted.score(batch)
+
+    number, size = growth(score)
+    if number > 0 or size > 0:
+        return f"{number} more tensors, {size / 1e3:.2f} kB more, after three scorings of one batch"
+    return None
+
+
+def _another_fit(s: Subject) -> Method:
+    """Fit once more from the same seed, after other random numbers were drawn."""
+    torch.rand(7)
+    np.random.default_rng()
+    return s.fit()
+
+
+def _batch_of(s: Subject, method: Method) -> Batch:
+    pixels = to_tensor(s.bench.images())
+    n, run = len(pixels), s.bench.run
+    return Batch(pixels, method.encode(pixels.float() / 255), (run.dataset,) * n, (s.bench.dataset.object_name,) * n)
+
+
+def _raw(s: Subject, method: Method) -> Any:
+    """Return what `score` says before the scorer turns it into fp32."""
+    with torch.no_grad(), autocast(torch.device("cpu"), s.bench.run.precision):
+        return method.score(_batch_of(s, method))
+
+
+def _tensors(support: Any) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(support).items() if isinstance(value, Tensor)}

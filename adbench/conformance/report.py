@@ -1,0 +1,47 @@
+"""`adbench check-method`: the checks as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from adbench import config as configs
+from adbench import locate, registry
+from adbench.errors import AdbenchError
+
+
+def check_method(name: str, words: Sequence[str]) -> bool:
+    """Examine a method, print a line for each check, and return whether all passed."""
+    given = _params(words)
+    if ":" in name:
+        name = str(locate.Place.of(name))
+    registry.find("method", name)
+    # torch and Lightning take seconds to import: only after the words have been found good.
+    from adbench.conformance.bench import new_bench
+    from adbench.conformance.checks import examine
+
+    findings = examine(name, given, new_bench())
+    plain = Console(highlight=False, soft_wrap=True)
+    plain.print(f"{name} on phantoms", style="bold", markup=False)
+    for finding in findings:
+        plain.print(f"  {finding.check:<20}{finding.outcome:<9}{finding.expected}", markup=False)
+    failed = [finding for finding in findings if finding.outcome == "failed"]
+    for finding in failed:
+        plain.print(f"\n{finding.check} failed", style="bold", markup=False)
+        for title, text in (("expected", finding.expected), ("seen", finding.seen), ("look at", finding.look)):
+            plain.print(f"  {title:<10}{text}", markup=False)
+    passed = sum(finding.outcome == "passed" for finding in findings)
+    plain.print(f"{passed} of {len(findings)} checks passed", markup=False)
+    return not failed
+
+
+def _params(words: Sequence[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.startswith("method.") or key == "method.":
+            raise AdbenchError(f"{word!r} is not possible here: check-method takes method.X=VALUE, as method.epochs=2.")
+        given[key.removeprefix("method.")] = configs.value(text)
+    return given

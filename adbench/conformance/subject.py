@@ -1,0 +1,182 @@
+"""One method under examination: fitted and scored in all the ways that the checks compare."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adbench import config as configs
+from adbench import locate, registry
+from adbench.backbone import Backbone
+from adbench.conformance.bench import PROBES, SHOTS, Bench
+from adbench.errors import AdbenchError
+from adbench.features import FrozenFeatures
+from adbench.fit import fit
+from adbench.method import Capability, Method, Scores, Support
+from adbench.scorer import score_images
+from adbench.selection import Chooser
+from adbench.sources import CLASSES
+
+EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns is no part of it
+
+
+class Subject:
+    """A method class, the words `method.X=` that were given for it, and the bench; `fitted` is fitted on first use."""
+
+    def __init__(self, method: str | type[Method], words: Mapping[str, Any], bench: Bench) -> None:
+        self.bench = bench
+        self.words = words
+        if isinstance(method, str):
+            self.name, self.yaml = method, configs.method_config(method)
+            self.method_class: type[Method] = registry.find("method", method).load()
+        else:
+            self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
+        if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
+            raise AdbenchError(f"{self.name!r} is {self.method_class!r}, which is no subclass of adbench.Method.")
+
+    @functools.cached_property
+    def params(self) -> Any:
+        """The parameters, as a run resolves them."""
+        return configs.merge_params(
+            self.method_class.Params, self.yaml, self.bench.run.schedule, self.words, f"method {self.name!r}"
+        )
+
+    @functools.cached_property
+    def capability(self) -> Capability:
+        """What the method declares."""
+        return self.method_class.capability(self.params, self.bench.architecture)
+
+    @functools.cached_property
+    def fitted(self) -> Method:
+        """The method, fitted on what it declares to learn from."""
+        return self.fit()
+
+    @functools.cached_property
+    def scores(self) -> Scores:
+        """What `fitted` says of the bench's images, in one batch."""
+        return self.score(self.fitted, self.bench.images())
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone as the method asks for it."""
+        return self.bench.backbone_for(self.capability)
+
+    def new(self, seed: int = 0) -> Method:
+        """Return the untrained method, every generator seeded, as a run builds it."""
+        torch.set_num_threads(self.bench.run.threads)
+        pl.seed_everything(seed, workers=True, verbose=False)
+        method = self.method_class(self.params, self.backbone, seed)
+        method.build()
+        wanted = self.capability.blocks, self.capability.pooled
+        method.attach(FrozenFeatures(self.backbone, "examined", *wanted, self.bench.run.precision, folder=None))
+        return method
+
+    def support(self, shots: int = SHOTS, masks: bool = True) -> Support:
+        """Return a support of the classes that the method declares."""
+        return self.bench.support_of(CLASSES[self.capability.support], shots, masks)
+
+    def fit(self, support: Support | None = None, looked_at: bool = False) -> Method:
+        """Return a newly fitted method; `looked_at`: scored after each epoch, as some selection rules do."""
+        support = self.support() if support is None else support
+        method = self.new()
+
+        def look(m: Method) -> float:
+            self.score(m, self.bench.images()[:1])
+            return 0.0
+
+        chooser = Chooser(support, look if looked_at else None, EPOCHS)
+        fit(
+            method,
+            support,
+            self.bench.run,
+            torch.device("cpu"),
+            [chooser],
+        )
+        return method
+
+    def score(self, method: Method, images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:
+        """Score (N, H, W, 3) uint8 images as a run does: in batches that hold neither label nor mask."""
+        run, facts = self.bench.run, self.bench.dataset
+        parts = [
+            part for _, part in score_images(method, images, run.dataset, facts.object_name, batch_size, run.precision)
+        ]
+        maps = [part.maps for part in parts if part.maps is not None]
+        return Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
+
+    def where(self, *names: str) -> str:
+        """Return where the named methods of the class are defined: `Nearest.score (method.py:56)`."""
+        return ", ".join(_where(self.method_class, name) for name in names)
+
+    def said(self, error: BaseException) -> str:
+        """Return an error's class and first line, and the deepest place in the method's own file."""
+        file = inspect.getfile(self.method_class)
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        at = f" ({Path(file).name}:{frames[-1].lineno})" if frames else ""
+        return registry.reason(error) + at
+
+
+def _yaml_of(method_class: type[Method]) -> dict[str, Any]:
+    """Return the YAML beside a class, as that of `FILE.py:Class`, or nothing."""
+    try:
+        path = locate.beside(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
+    except (OSError, TypeError):
+        return {}
+    return configs.load_yaml(path) if path else {}
+
+
+def _where(method_class: type[Any], name: str) -> str:
+    found = inspect.getattr_static(method_class, name, None)
+    found = getattr(found, "fget", None) or getattr(found, "__func__", None) or found
+    own = getattr(found, "__qualname__", f"{method_class.__name__}.{name}")
+    own = f"{method_class.__name__}.{name}" if not own.endswith(f".{name}") else own.rpartition("<locals>.")[2]
+    try:
+        file = inspect.getsourcefile(found)
+        line = inspect.getsourcelines(found)[1]
+    except (OSError, TypeError):
+        return own
+    return f"{own} ({Path(file or '').name}:{line})"
+
+
+def equal(one: Scores, two: Scores) -> bool:
+    """Whether two scores are the same bits; NaN counts as itself."""
+
+    def same(a: Tensor | None, b: Tensor | None) -> bool:
+        if a is None or b is None:
+            return a is b
+        return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7e7), b.nan_to_num(7e7)))
+
+    return same(one.image, two.image) and same(one.maps, two.maps)
+
+
+def gap(one: Scores, two: Scores) -> float:
+    """Return the largest difference of scores or maps in units of (1e-5 + 1e-4 of the value): above 1 is apart."""
+    pairs = [(one.image, two.image)]
+    if one.maps is not None and two.maps is not None:
+        pairs.append((one.maps, two.maps))
+    if any(a.shape != b.shape for a, b in pairs):
+        return float("inf")
+    return max(float(((a - b).abs() / (1e-5 + 1e-4 * b.abs())).max()) for a, b in pairs)
+
+
+def take(scores: Scores, rows: Sequence[int]) -> Scores:
+    """Return the scores of some images."""
+    return Scores(scores.image[list(rows)], None if scores.maps is None else scores.maps[list(rows)])
+
+
+def content(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of named tensors' bits."""
+    whole = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        whole.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()

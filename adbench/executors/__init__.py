@@ -1,0 +1,66 @@
+"""Who runs the cells of a sweep: a class registered under `adbench.executors`, and what it may ask and must tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from adbench.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to run: `key` names its record, `words` are kept as what was asked, `log` takes what it prints."""
+
+    key: str
+    config: RunConfig
+    words: tuple[str, ...]
+    log: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stopped a cell: the error's class, its sentence, and the last lines of its traceback.
+
+    `foreseen`: adbench raised it; otherwise the process that ran the cell may be spoilt for others.
+    """
+
+    kind: str
+    message: str
+    trace: tuple[str, ...] = ()
+    foreseen: bool = False
+
+
+class Jobs(Protocol):
+    """The side of a sweep that an executor sees. All calls come from the thread that called the executor."""
+
+    def next(self) -> Job | None:
+        """Return the next job, or none: then nothing more is to be started for now."""
+        ...
+
+    def stage(self, job: Job, name: str) -> None:
+        """Hear that a running job has reached a stage."""
+        ...
+
+    def finished(self, job: Job, failure: Failure | None) -> None:
+        """Hear that a job has ended; its record is written, or `failure` says why not."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs jobs, `workers` at a time. Another one (Ray, Slurm) registers its class under `adbench.executors`."""
+
+    def __init__(self, workers: int) -> None: ...
+
+    def warm_up(self) -> None:
+        """Make workers ready while the cells are still being looked up; nothing needs to come of it."""
+        ...
+
+    def run(self, jobs: Jobs) -> None:
+        """Take jobs until there is none and none runs. On KeyboardInterrupt the running ones may stay."""
+        ...
+
+    def close(self) -> None:
+        """Stop whatever still runs, at once."""
+        ...

@@ -1,0 +1,44 @@
+"""What a worker does with a job, wherever it runs."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from adbench import record
+from adbench.cell import resolve
+from adbench.errors import AdbenchError, DataError
+from adbench.executors import Failure, Job
+from adbench.remember import Scope, remembering
+from adbench.run import run_cell
+
+LINES = 20  # of a traceback that a failed record keeps; the log has them all
+
+
+def perform(job: Job, scope: Scope, notice: Callable[[str], None]) -> Failure | None:
+    """Run one cell and leave its record, or say why there is none; a record found meanwhile is reused."""
+    config = job.config
+    try:
+        if not config.force and record.find(Path(config.runs), job.key) is not None:
+            return None
+        with remembering(scope):
+            cell = resolve(config)
+            if cell.key != job.key:
+                raise DataError(
+                    f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
+                    f"{job.key} has become {cell.key}. Run the command again."
+                )
+            run_cell(cell, job.words, notice)
+    except Exception as error:  # whatever a method raises costs its own cell only
+        text = traceback.format_exc()
+        print(text, file=sys.stderr, flush=True)
+        lines = tuple(text.rstrip().splitlines()[-LINES:])
+        return Failure(type(error).__name__, str(error), lines, isinstance(error, AdbenchError))
+    finally:
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            gc.collect()  # a Trainer and its method point at each other, and hold the accelerator's memory
+    return None

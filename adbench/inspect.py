@@ -1,0 +1,139 @@
+"""What `adbench data check` does, with what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adbench import config as configs
+from adbench import registry
+from adbench.config import RunConfig
+from adbench.data import doctor, facts
+from adbench.data.finding import LEVELS, Case, Finding, mask_files
+from adbench.data.items import Dataset, DatasetConfig, Item
+from adbench.errors import AdbenchError, DataError, did_you_mean
+from adbench.files import write_atomically
+
+STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
+DATA_KEYS = ("data_root", "cache")
+
+
+def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> bool:
+    """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
+    config, dataset = open_config(name, words)
+    root = root_of(config, dataset)
+    findings, items, dataset = _index_anyway(name, dataset, root)
+    masks = sorted({file for item in items for file in mask_files(item)})
+    case = Case(
+        root,
+        items,
+        dataset,
+        facts.images([item.path for item in items], config.cache_dir, name),
+        facts.masks(masks, dataset.mask_threshold, config.cache_dir, name),
+        dataset_class(name)(name, dataset).is_phantom(root),
+    )
+    findings += doctor.examine(case)
+    levels = Counter(finding.level for finding in findings)
+    content = {
+        "dataset": name,
+        "data": "phantom" if case.phantom else "real",
+        "root": str(root),
+        "images": len(items),
+        "levels": {level: levels[level] for level in LEVELS},
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if out is not None:
+        write_atomically(out, text.encode())
+    if as_json:
+        print(text, end="")
+    else:
+        _show(findings, f"{name} ({'phantom' if case.phantom else 'real'} data, {len(items)} images) at {root}")
+        summary = ", ".join(
+            f"{levels[level]} {level}{'s' * (level != 'ok' and levels[level] != 1)}" for level in levels
+        )
+        console = new_console()
+        console.print(f"{summary}. What each line means: docs/data-check.md")
+        if out is not None:
+            console.print(f"written: {out}")
+    return levels["error"] == 0
+
+
+def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConfig]:
+    """Return the configurations that `data_root=`, `cache=` and `dataset.X=` words make; other keys are refused."""
+    registry.find("dataset", name)
+    allow(words, DATA_KEYS, ("dataset.",))
+    (config,) = configs.parse([f"dataset={name}", *words])
+    dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
+    return config, dataset
+
+
+def allow(words: Sequence[str], keys: Sequence[str], sections: Sequence[str]) -> None:
+    """Refuse words with other keys."""
+    for word in words:
+        key = word.partition("=")[0]
+        if "=" in word and key not in keys and not key.startswith(tuple(sections)):
+            raise AdbenchError(f"unknown key {key!r} here: {did_you_mean(key, [*keys, *(s + '…' for s in sections)])}")
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """Return the registered class of a dataset."""
+    found: type[Dataset] = registry.find("dataset", name).load()
+    return found
+
+
+def root_of(config: RunConfig, dataset: DatasetConfig) -> Path:
+    """Return the folder of the images; phantoms are drawn where they aren't there yet."""
+    if config.data_root != "phantom":
+        return Path(config.data_root).expanduser()
+    from adbench.sources import data_root  # brings torch, which real data do without
+
+    return data_root(config, dataset)
+
+
+def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[Finding], list[Item], DatasetConfig]:
+    """Index a dataset; where a run would refuse it, say so and look at the rest without masks."""
+    try:
+        return [], dataset_class(name)(name, dataset).index(root), dataset
+    except DataError as error:
+        refused = Finding("refused", "error", "a run refuses this dataset", 1, (), str(error))
+        for masks in (dataset.masks, False):
+            lenient = dataclasses.replace(dataset, allow_patient_overlap=True, masks=masks)
+            with contextlib.suppress(DataError):
+                return [refused], dataset_class(name)(name, lenient).index(root), lenient
+        raise
+
+
+def new_console() -> Console:
+    """Return a console that folds tables on a terminal and not in a pipe."""
+    console = Console(highlight=False, markup=False)
+    # Piped, a table would be folded to 80 columns.
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=120, soft_wrap=True)
+
+
+def _show(findings: Sequence[Finding], title: str) -> None:
+    table = Table(title=Text(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("level", no_wrap=True)
+    table.add_column("what", min_width=16, ratio=4, overflow="fold")
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("where", min_width=20, ratio=6, overflow="fold")
+    table.add_column("why it matters", min_width=16, ratio=5, overflow="fold")
+    for finding in findings:
+        more = finding.count - len(finding.where)
+        where = "\n".join(finding.where)
+        if finding.level != "ok" and finding.where and more > 0:
+            where += f"\nand {more} more"
+        table.add_row(
+            Text(finding.level, style=STYLES[finding.level]), Text(finding.what), str(finding.count or ""), Text(where),
+            Text(finding.why), end_section=finding.level != "ok",
+        )  # fmt: skip
+    new_console().print(table)

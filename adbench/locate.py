@@ -1,0 +1,122 @@
+"""A method by where it is, `FILE.py:Class` or `package.module:Class`: from these words to code, hash and YAML."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from adbench.errors import AdbenchError
+
+CONFIGS = "adbench_configs"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A class in a file (`module` is then its absolute path) or in an importable module.
+
+    >>> Place.of("my_package.module:MyMethod")
+    Place(module='my_package.module', attribute='MyMethod', file=False)
+    """
+
+    module: str
+    attribute: str
+    file: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.attribute}"
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Read `FILE.py:Class` or `package.module:Class`; a relative path is taken from the current folder."""
+        module, _, attribute = text.rpartition(":")
+        file = module.endswith(".py") or "/" in module or "\\" in module
+        dotted = all(part.isidentifier() for part in module.split("."))
+        if not attribute.isidentifier() or not (file or dotted):
+            raise AdbenchError(
+                f"method={text} names no class. Write method=FILE.py:Class, as in ./my_method.py:MyMethod, or "
+                "method=package.module:Class."
+            )
+        if not file:
+            return cls(module, attribute, False)
+        path = Path(module).expanduser().absolute()
+        if path.suffix != ".py" or not path.is_file():
+            raise AdbenchError(f"method={text} is not possible: {path} is not there, or no Python file.")
+        return cls(str(path.resolve()), attribute, True)
+
+
+def import_file(path: str) -> ModuleType:
+    """Import a Python file under a name of its own, made of its path and content: an edited file is another module."""
+    content = Path(path).read_bytes()
+    name = "adbench_file_" + hashlib.sha256(path.encode() + b"\0" + content).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        # These bytes, not a cached compilation of older ones.
+        exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    vars(module)["__source_hash__"] = hashlib.sha256(content).hexdigest()[:16]
+    return module
+
+
+@functools.cache
+def source_hash(loaded: Any) -> str:
+    """Return the SHA-256, 16 hexadecimal digits, of the file that defines a class, as it was imported."""
+    module = sys.modules.get(loaded.__module__)
+    known = getattr(module, "__source_hash__", None)
+    if known is not None:
+        return str(known)
+    try:
+        file = inspect.getsourcefile(loaded)
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()[:16]
+    except (OSError, TypeError) as error:
+        raise AdbenchError(
+            f"the source of {loaded!r} cannot be read, and its hash names the cell. Register it by an entry point in "
+            "the group adbench.methods instead."
+        ) from error
+
+
+def beside(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:
+    """Return `adbench_configs/<kind>/<name>.yaml` in the folder of a module or file, or of a package around it.
+
+    Not `exact`: case and underscores of the name don't matter. Imports nothing.
+    """
+    for folder in [Path(module).parent] if file else _folders(module):
+        for path in sorted((folder / CONFIGS / kind).glob("*.yaml")):
+            if path.stem == name or (not exact and _plain(path.stem) == _plain(name)):
+                return path
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _folders(module: str) -> list[Path]:
+    """Return the folders of a dotted module and of the packages around it, the innermost first."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # of a top-level name: nothing is imported
+    except ValueError:  # a module without a spec, such as __main__
+        spec = None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [Path(spec.origin).parent] if spec.origin else []
+    found: list[Path] = []
+    for root in map(Path, spec.submodule_search_locations):
+        folders = [root.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
+        found += [folder for folder in reversed(folders) if folder.is_dir()]
+    return found

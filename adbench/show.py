@@ -1,0 +1,174 @@
+"""What `adbench data describe` and `adbench support show` do: contact sheets, and the facts beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from adbench import config as configs
+from adbench import contact
+from adbench.config import RunConfig
+from adbench.data import support as supports
+from adbench.data.finding import mask_files
+from adbench.data.fingerprint import hash_items
+from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, of_split
+from adbench.errors import AdbenchError
+from adbench.files import write_atomically
+from adbench.inspect import DATA_KEYS, allow, dataset_class, new_console, open_config, root_of
+
+SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
+EACH = 8  # images of a split and class on the sheet of a dataset
+MOST = 64  # images of a class on the sheet of a support
+
+
+def describe(name: str, words: Sequence[str], out: Path | None) -> None:
+    """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
+    config, dataset = open_config(name, words)
+    root = root_of(config, dataset)
+    items = dataset_class(name)(name, dataset).index(root)
+    console = new_console()
+    rule = dataset.patient_pattern
+    lines = {
+        "title": dataset.title,
+        "shows": ", ".join(text for text in (dataset.modality, dataset.organ) if text),
+        "in prompts": dataset.object_name,
+        "source": dataset.source,
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+        "patient": f"file names, by the pattern {rule}" if rule else "no rule on file names",
+        "supports": f"from the {dataset.support_split} split",
+        "folder": str(root),
+    }
+    for title, text in lines.items():
+        if text:
+            console.print(Text(f"{title:<12}{text}"))
+    table = Table(header_style="bold")
+    for column in ("split", "normal", "abnormal", "patients", "with mask", "published"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    bands = []
+    for split in SPLITS:
+        some = [item for item in items if item.split == split]
+        if not some:
+            continue
+        classes = [[item for item in some if item.label == label] for label in (0, 1)]
+        patients = {item.patient for item in some} - {None}
+        want = dataset.expected.get(split)
+        table.add_row(
+            split, *(str(len(own)) for own in classes), str(len(patients) or "unknown"),
+            str(sum(bool(mask_files(item)) for item in some)), f"{want[0]} + {want[1]}" if want else "",
+        )  # fmt: skip
+        for label, own in enumerate(classes):
+            # The order of draw 0: one patient after the other.
+            shown = supports.draw_order(own, 0)[:EACH]
+            heading = f"{split}, {CLASSES[label]}: {len(shown)} of {len(own)}"
+            bands.append(contact.Band(heading, [(contact.tile(i, dataset.mask_threshold), _caption(i)) for i in shown]))
+    console.print(table)
+    out = out or Path(f"{name}.png")
+    _save(contact.sheet(dataset.title, bands), out)
+    console.print(f"drawn: {out}")
+
+
+def show_support(words: Sequence[str], out: Path | None) -> None:
+    """Print and draw the support images of one draw or list, without running anything."""
+    allow(words, SUPPORT_KEYS, ("dataset.", "method.", "backbone."))
+    cells = configs.parse(words)
+    if len(cells) > 1:
+        raise AdbenchError(f"one support is shown at a time; {' '.join(words)} names {len(cells)}.")
+    config = cells[0]
+    if config.shots == 0:
+        raise AdbenchError("shots=0 has no support to show; give shots=1 or more, or shots=full.")
+    if config.shots == "full" and not config.support:
+        config = dataclasses.replace(config, draw=0)  # as in a run: all images are one choice
+    named = any(word.startswith("method=") for word in words)
+    if not named and any(word.startswith(("protocol=", "train_on=")) for word in words):
+        raise AdbenchError("protocol= and train_on= say what a method learns from: name it with method=")
+    taken = _of_method(config) if named else [_of_dataset(config)]
+    console = new_console()
+    who = f"for {config.method}" if named else "normal and abnormal"
+    shots = taken[0].manifest.shots
+    title = f"{config.dataset}, {taken[0].manifest.source}, {shots} shots, {who}"
+    console.print(Text(title, style="bold"))
+    bands = []
+    for part in taken:
+        console.print(Text(part.where))
+        for label in (0, 1):
+            own = [item for item in part.chosen if item.label == label]
+            for place, item in enumerate(own, 1):
+                patient = f"  patient {item.patient}" if item.patient is not None else ""
+                console.print(Text(f"{place:>5}  {item.id}{patient}"))
+            patients = len({item.patient for item in own} - {None})
+            heading = f"{CLASSES[label]}: {len(own)} images" + (f" of {patients} patients" if patients else "")
+            heading += f", the first {MOST} shown" if len(own) > MOST else ""
+            tiles = [
+                (contact.tile(item, part.config.mask_threshold), f"{place}  {_caption(item)}")
+                for place, item in enumerate(own[:MOST], 1)
+            ]
+            bands.append(contact.Band(f"{part.where}, {heading}", tiles))
+        console.print(f"manifest {part.manifest.hash}")
+    source = f"list-{Path(config.support).stem}" if config.support else f"draw{config.draw}"
+    out = out or Path(f"support-{config.dataset}-{shots}-{source}.png")
+    _save(contact.sheet(title, bands), out)
+    console.print(f"drawn: {out}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Taken:
+    """What is taken of one dataset."""
+
+    where: str
+    config: DatasetConfig
+    chosen: Sequence[Item]
+    manifest: supports.Manifest
+
+
+def _of_dataset(config: RunConfig) -> _Taken:
+    """Draw normal and abnormal images as every method does that learns from both."""
+    name = config.dataset
+    dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
+    if dataset.support_split not in ("train", "valid"):
+        split = dataset.support_split
+        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
+    root = root_of(config, dataset)
+    pool = of_split(dataset_class(name)(name, dataset).index(root), dataset.support_split, name, root)
+    hashes = hash_items(pool, config.cache_dir, name)
+    where, labels = f"the {dataset.support_split} split of {name}", (0, 1)
+    if config.support:
+        chosen, manifest = supports.from_list(Path(config.support), pool, hashes, labels, where)
+    else:
+        chosen, manifest = supports.draw(pool, hashes, config.shots, config.draw, labels, where)
+    return _Taken(where, dataset, chosen, manifest)
+
+
+def _of_method(config: RunConfig) -> list[_Taken]:
+    """Take what a run of the method would, from every dataset that its protocol names."""
+    from adbench.backbone import BackboneConfig, architecture
+    from adbench.cell import resolve_method
+    from adbench.sources import open_dataset, protocol_of, training
+
+    backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
+    _, _, capability = resolve_method(config, architecture(backbone, config.backbone))
+    protocol = protocol_of(config, capability)
+    if capability.support == "none":
+        raise AdbenchError(f"{config.method} learns from no image, so it has no support.")
+    if protocol == "full_normal":
+        config = dataclasses.replace(config, shots="full", draw=0)
+    sources = training(config, capability, protocol, open_dataset(config.dataset, config))
+    return [_Taken(f"the {s.split} split of {s.opened.name}", s.opened.config, s.support, s.manifest) for s in sources]
+
+
+def _caption(item: Item) -> str:
+    if item.patient is None:
+        return item.path.name
+    return f"{item.path.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""What `adbench new-method NAME` writes: these very files, with `my_method` and `MyMethod` replaced (scaffold.py)."""

@@ -1,0 +1,270 @@
+"""Many cells: which there are, what each will cost, in which order they run, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import statistics
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from adbench import provenance, record
+from adbench.cell import Cell, resolve
+from adbench.config import RunConfig
+from adbench.errors import AdbenchError
+from adbench.executors import Executor, Failure, Job
+from adbench.remember import NotThereError, Scope, remembering
+
+
+@dataclass
+class Task:
+    """A cell of a plan.
+
+    `cell` is none where the key isn't known: its data are not there yet (`missing` says what) or can't be used
+    (`error`). `found` is its record.
+    """
+
+    config: RunConfig
+    cell: Cell | None = None
+    key: str = ""
+    found: record.Record | None = None
+    missing: str = ""
+    error: AdbenchError | None = None
+
+    @property
+    def state(self) -> str:
+        """`recorded`, `to run`, `unknown` or `impossible`."""
+        if self.found is not None:
+            return "recorded"
+        return "to run" if self.cell else "impossible" if self.error else "unknown"
+
+    @property
+    def seconds(self) -> float:
+        """What its record took; 0 without one."""
+        return float(sum(self.found.content["seconds"].values())) if self.found else 0.0
+
+    @property
+    def name(self) -> str:
+        """What tells the cell from its neighbours, for one line on a screen."""
+        c = self.config
+        support = f"support {c.support}" if c.support else f"{c.shots} shots, draw {c.draw}"
+        return f"{c.method} {c.dataset}, {support}, seed {c.seed}"
+
+
+def plan(asked: Sequence[RunConfig], looking: bool = False) -> list[Task]:
+    """Resolve every cell and find its record; cells that come out the same count once.
+
+    A word that can't be used raises before any data set is opened. Data that can't be used cost their own cells: the
+    task keeps the error. With `looking`, nothing is drawn, fetched or written, and cells that need it stay unknown.
+    """
+    tasks: dict[str, Task] = {}
+    with remembering(Scope("words")) as scope:
+        settled = []
+        for config in asked:
+            try:
+                resolve(config)
+            except NotThereError as stop:
+                settled.append((config, stop.config or config))
+        scope.reach = "look" if looking else "all"
+        for config, plain in settled:
+            task = _resolved(config, plain)
+            same = tasks.setdefault(task.key or repr(task.config), task)
+            if same is task and task.cell and not config.force:
+                task.found = record.find(Path(config.runs), task.key)
+    return list(tasks.values())
+
+
+def _resolved(config: RunConfig, settled: RunConfig) -> Task:
+    try:
+        cell = resolve(config)
+    except NotThereError as stop:
+        return Task(settled, missing=str(stop))
+    except AdbenchError as error:
+        return Task(settled, error=error)
+    return Task(cell.config, cell, cell.key)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What earlier records cost: median wall seconds and bytes on disk, largest resident memory in bytes; n of them."""
+
+    seconds: float
+    disk: float
+    memory: int
+    n: int
+
+
+def costs(runs: Path, sample: int = 20) -> dict[str, Cost]:
+    """Return the costs by method, and under "" of any method, from the records in `runs`.
+
+    The folders of at most `sample` records of a method are measured.
+    """
+    seconds: dict[str, list[float]] = defaultdict(list)
+    memory: dict[str, list[int]] = defaultdict(list)
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for path in record.folders(runs):
+        try:
+            content = json.loads((path / "record.json").read_text(encoding="utf-8"))
+            if content["status"] != "complete":
+                continue
+            method, took = content["resolved"]["method"], sum(content["seconds"].values())
+            peak = int(content["peak_memory"]["host_bytes"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # an estimate needs no whole record
+        for name in (method, ""):
+            seconds[name].append(took)
+            memory[name].append(peak)
+        if len(sizes[method]) < sample:
+            sizes[method].append(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+    sizes[""] = [size for own in list(sizes.values()) for size in own]
+    return {
+        name: Cost(statistics.median(took), statistics.median(sizes[name]), max(memory[name]), len(took))
+        for name, took in seconds.items()
+    }
+
+
+class Report(Protocol):
+    """Who is told how a sweep goes on."""
+
+    def started(self, task: Task) -> None:
+        """A cell begins."""
+        ...
+
+    def stage(self, task: Task, name: str) -> None:
+        """A running cell reaches a stage."""
+        ...
+
+    def finished(self, task: Task, failure: Failure | None) -> None:
+        """A cell has ended."""
+        ...
+
+    def stopping(self, running: int) -> None:
+        """Ctrl-C came once: the running cells are finished. Called from a signal handler."""
+        ...
+
+
+@dataclass
+class Sweep:
+    """Hands tasks to an executor (it is its `Jobs`) and keeps what becomes of them."""
+
+    words: tuple[str, ...]
+    report: Report
+    waiting: dict[frozenset[Any], deque[Task]] = field(default_factory=dict)
+    running: dict[str, Task] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    stopped: bool = False
+    warm: set[Any] = field(default_factory=set)
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Queue the tasks that have a cell and no record, those that share frozen features side by side."""
+        for task in tasks:
+            if task.state == "to run":
+                self.waiting.setdefault(shares(task), deque()).append(task)
+
+    @property
+    def left(self) -> int:
+        """How many cells nobody has started."""
+        return sum(map(len, self.waiting.values()))
+
+    def next(self) -> Job | None:
+        """Return a cell for which nobody is computing frozen features or a training just now, else any."""
+        if self.stopped:
+            return None
+        groups = [group for group, tasks in self.waiting.items() if tasks]
+        if not groups:
+            return None
+        busy = {thing for task in self.running.values() for thing in shares(task)} - self.warm
+        group = next((group for group in groups if busy.isdisjoint(group)), groups[0])
+        task = self.waiting[group].popleft()
+        self.running[task.key] = task
+        self.report.started(task)
+        return Job(task.key, task.config, self.words, log_of(task))
+
+    def stage(self, job: Job, name: str) -> None:
+        """Pass a stage on to the report."""
+        self.report.stage(self.running[job.key], name)
+
+    def finished(self, job: Job, failure: Failure | None) -> None:
+        """Read the record back, or leave a failed one; an empty log goes."""
+        task = self.running.pop(job.key)
+        self.warm.update(shares(task))
+        if failure is None:
+            try:
+                task.found = record.read(Path(job.config.runs) / job.key)
+            except AdbenchError as error:
+                failure = Failure(type(error).__name__, str(error), (), True)
+        if failure is not None:
+            self.failures[job.key] = failure
+            _note(task, job, failure)
+        elif job.log.is_file() and job.log.stat().st_size == 0:
+            job.log.unlink()
+        self.report.finished(task, failure)
+
+
+def log_of(task: Task) -> Path:
+    """Return the file that takes what a cell prints."""
+    return Path(task.config.runs) / record.LOGS / f"{task.key}.log"
+
+
+def shares(task: Task) -> frozenset[Any]:
+    """Return what a cell leaves in the cache for others: frozen features of the test images, and perhaps a training."""
+    assert task.cell is not None
+    facts, can = task.cell.facts, task.cell.capability
+    names = ("data", "weights", "model", "activation", "normalisation", "input_size", "precision", "threads")
+    features = (*(facts[name] for name in names), can.blocks, can.pooled, can.resize, can.grey)
+    training = task.cell.training_key
+    return frozenset([features, training] if training else [features])
+
+
+def _note(task: Task, job: Job, failure: Failure) -> None:
+    assert task.cell is not None
+    content = {
+        "error": {"kind": failure.kind, "message": failure.message, "traceback": list(failure.trace)},
+        "log": str(job.log),
+        "given": list(job.words),
+        "resolved": dataclasses.asdict(job.config),
+        "facts": task.cell.facts,
+        "code": provenance.code(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    try:
+        record.note_failure(Path(job.config.runs), job.key, content)
+    except AdbenchError as error:  # a full disk, say: the table at the end still names the cell
+        print(f"adbench: {error}", flush=True)
+
+
+def run(tasks: Sequence[Task], words: Sequence[str], executor: Executor, report: Report) -> Sweep:
+    """Run what is missing. Ctrl-C once lets the running cells finish, twice stops at once."""
+    sweep = Sweep(tuple(words), report)
+    sweep.add(tasks)
+    if sweep.left:
+        with _interrupts(sweep):
+            executor.run(sweep)
+    return sweep
+
+
+@contextmanager
+def _interrupts(sweep: Sweep) -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield
+        return
+
+    def heard(number: int, frame: object) -> None:
+        if sweep.stopped:
+            raise KeyboardInterrupt
+        sweep.stopped = True
+        sweep.report.stopping(len(sweep.running))
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

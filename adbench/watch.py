@@ -1,0 +1,90 @@
+"""What a sweep shows while it runs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import Task as Row
+from rich.text import Text
+
+from adbench.executors import Failure
+from adbench.sweep import Cost, Task
+from adbench.tables import duration, figures
+
+
+class Watch:
+    """Report of a running sweep: a line for each running cell on a terminal, a line for each ended one in a pipe."""
+
+    def __init__(self, total: int, workers: int, known: Mapping[str, Cost]) -> None:
+        self.total = total
+        self.workers = workers
+        self.known = known
+        self.seconds: list[float] = []
+        self.done = 0
+        self.failed = 0
+        # The streams of now: while a cell runs in this process, its own printing goes to its log.
+        self.live = sys.stderr.isatty()
+        self.lines = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.display = Progress(
+            TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Clock(),
+            TextColumn("{task.fields[note]}"), console=Console(file=sys.stderr), transient=True, disable=not self.live,
+            redirect_stdout=False, redirect_stderr=False, refresh_per_second=2,
+        )  # fmt: skip
+        self.rows: dict[str, Any] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[Watch]:
+        """Show the display within the block."""
+        self.whole = self.display.add_task("all cells", total=self.total, note=self._note())
+        with self.display:
+            yield self
+
+    def started(self, task: Task) -> None:
+        """Add the cell's line."""
+        self.rows[task.key] = self.display.add_task(f"  {task.name}", total=None, note="starting")
+
+    def stage(self, task: Task, name: str) -> None:
+        """Show the stage on the cell's line."""
+        self.display.update(self.rows[task.key], note=name)
+
+    def finished(self, task: Task, failure: Failure | None) -> None:
+        """Take the cell's line away; in a pipe, print one."""
+        self.display.remove_task(self.rows.pop(task.key))
+        self.done += 1
+        self.failed += failure is not None
+        if task.found:
+            self.seconds.append(task.seconds)
+        self.display.update(self.whole, advance=1, note=self._note())
+        if not self.live or failure:
+            what = (
+                f"failed, {failure.kind}: {failure.message}"
+                if failure
+                else f"{duration(task.seconds)}, {figures(task)}"
+            )
+            line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {task.name}: {what}"
+            (self.display.console if self.live else self.lines).print(line, markup=False)
+
+    def stopping(self, running: int) -> None:
+        """Say so at once, from within a signal handler."""
+        text = f"adbench: stopping when the {running} running cells have finished; Ctrl-C again stops now.\n"
+        os.write(2, text.encode())
+
+    def _note(self) -> str:
+        left = self.total - self.done
+        each = statistics.mean(self.seconds) if self.seconds else self.known[""].seconds if self.known else None
+        rest = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
+        return ", ".join(filter(None, [rest, f"{self.failed} failed" if self.failed else ""]))
+
+
+class _Clock(ProgressColumn):
+    """Seconds since a line began."""
+
+    def render(self, task: Row) -> Text:
+        return Text(duration(task.elapsed or 0))

@@ -1,0 +1,342 @@
+"""The conformance kit, proved on methods that break one rule each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adbench import Batch, Capability, Method, Scores, Support
+from adbench.conformance.bench import Bench
+from adbench.conformance.checks import CHECKS, Finding, examine
+from adbench.errors import AdbenchError
+from adbench.testing import check_method, new_bench
+
+
+@dataclass
+class Params:
+    epochs: int = 2
+
+
+class Sound(Method):
+    """Distance to the mean normal patch, after a learnt rotation: it keeps every rule, and trains."""
+
+    Params = Params
+    params: Any
+
+    @classmethod
+    def capability(cls, params: Any, architecture: Any) -> Capability:
+        return Capability(support="normal", blocks=(2,))
+
+    @property
+    def epochs(self) -> int:
+        return self.params.epochs
+
+    def build(self) -> None:
+        width = self.backbone.architecture.width
+        self.turn = nn.Linear(width, 8)
+        self.register_buffer("centre", torch.zeros(8))
+
+    def prepare(self, support: Support) -> None:
+        self.tokens = self.encode(support.images.float() / 255).blocks[2][:, 1:].flatten(0, 1)
+
+    def train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(self.tokens, 64, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        return self.turn(batch).square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.turn.parameters(), 1e-3)
+
+    def memorise(self, support: Support) -> None:
+        with torch.no_grad():
+            self.centre = self.turn(self.tokens).mean(0)
+
+    def score(self, batch: Batch) -> Scores:
+        away = (self.turn(batch.features.blocks[2][:, 1:]) - self.centre).norm(dim=-1)
+        return self.told(away.amax(1), away.unflatten(1, (self.backbone.grid, self.backbone.grid)), batch)
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        """What a broken one below says instead."""
+        return Scores(image, maps)
+
+
+@dataclass
+class Unset:
+    epochs: int
+
+
+class WithoutDefaults(Sound):
+    Params = Unset
+
+
+class DeepBlocks(Sound):
+    @classmethod
+    def capability(cls, params: Any, architecture: Any) -> Capability:
+        return Capability(support="normal", blocks=(2, architecture.depth + 1))
+
+
+class EagerConstructor(Sound):
+    def __init__(self, params: Any, backbone: Any, seed: int = 0) -> None:
+        super().__init__(params, backbone, seed)
+        self.early = nn.Linear(2, 2)
+
+
+class LateEpochs(Sound):
+    @property
+    def epochs(self) -> int:
+        return 2 if self.turn is not None else 0
+
+
+class NeedsAbnormal(Sound):
+    def prepare(self, support: Support) -> None:
+        super().prepare(support)
+        self.worst = support.images[support.labels == 1][0]
+
+
+class NoFit(Sound):
+    def prepare(self, support: Support) -> None:
+        raise RuntimeError("no fit")
+
+
+class PeeksAtLabels(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Any) -> Scores:
+        return Scores(image + batch.labels, maps)
+
+
+class WrongShape(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(image[:, None], maps)
+
+
+class MapsUndeclared(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(image)
+
+
+class DividesByZero(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        contrast = batch.images.flatten(1).float().std(1)
+        return Scores(image + contrast / contrast, maps)  # 0 / 0 for a black image
+
+
+class Constant(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(torch.ones_like(image), maps)
+
+
+class WholeNumbers(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores((1000 * image).long(), maps)
+
+
+class Unseeded(Sound):
+    def build(self) -> None:
+        super().build()
+        entropy = int(np.random.SeedSequence().generate_state(1)[0])
+        nn.init.normal_(self.turn.weight, generator=torch.Generator().manual_seed(entropy))
+
+
+class DropoutInScore(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(nn.functional.dropout(image, 0.5, training=True), maps)
+
+
+class StirredByLooking(Sound):
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        return super().training_step(batch, index) * (1 + self.looks)
+
+    looks = 0
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        self.looks += self.trainer.training if self._trainer is not None else 0
+        return Scores(image, maps)
+
+
+class BatchNormalised(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        low, high = image.min(), image.max()
+        return Scores(image if len(image) == 1 else (image - low) / (high - low), maps)
+
+
+class RunningRange(Sound):
+    brightest = 0.0
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        self.brightest = max(self.brightest, float(batch.images.float().flatten(1).mean(1).max()))
+        return Scores(image / self.brightest, maps)
+
+
+class WritesIntoBatch(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        batch.images.clamp_(10, 200)
+        return Scores(image, maps)
+
+
+class WritesIntoSupport(Sound):
+    def prepare(self, support: Support) -> None:
+        support.images.clamp_(10, 200)
+        super().prepare(support)
+
+
+class ForgetsCentre(Sound):
+    def build(self) -> None:
+        self.turn = nn.Linear(self.backbone.architecture.width, 8)
+        self.centre = torch.zeros(8)
+
+
+class TouchesBackbone(Sound):
+    def memorise(self, support: Support) -> None:
+        super().memorise(support)
+        with torch.no_grad():
+            self.backbone.model.visual.ln_post.bias += 0.01
+
+
+class WakesBackbone(Sound):
+    def memorise(self, support: Support) -> None:
+        super().memorise(support)
+        self.backbone.model.requires_grad_(True)
+
+
+class SavesBackbone(Sound):
+    def build(self) -> None:
+        super().build()
+        self.register_buffer("words", self.backbone.model.token_embedding.weight.detach())
+
+
+class NeedsManyShots(Sound):
+    def memorise(self, support: Support) -> None:
+        super().memorise(support)
+        self.centre = self.centre + self.tokens.unflatten(0, (len(support), -1)).std(0).mean()  # one image: NaN
+
+
+class ReadsWhileScoring(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        with open(Path(__file__).parents[2] / "README.md") as file:
+            return Scores(image + len(file.read(1)), maps)
+
+
+class KeepsFolder(Sound):
+    def prepare(self, support: Support) -> None:
+        super().prepare(support)
+        self.notes = {"where": [Path(__file__).parent]}
+
+
+class Hoards(Sound):
+    def build(self) -> None:
+        super().build()
+        self.seen: list[Tensor] = []
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        self.seen.append(image)
+        return Scores(image, maps)
+
+
+class Grows(Sound):
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        self.past = torch.cat([getattr(self, "past", image), image])
+        return Scores(image, maps)
+
+
+# class, the check that it breaks, what is seen, where the user is sent
+BROKEN = [
+    (WithoutDefaults, "parameters", "epochs", r"WithoutDefaults\.Params"),
+    (DeepBlocks, "capability", r"blocks=\[2, 13\], where blocks 1 to 12", r"DeepBlocks\.capability \(.*:\d+\)"),
+    (EagerConstructor, "constructor", r"creates early\.weight", r"EagerConstructor\.__init__"),
+    (LateEpochs, "constructor", "AttributeError", r"LateEpochs\.epochs \(.*:\d+\)"),
+    (NeedsAbnormal, "fit", "but without abnormal .* IndexError", r"NeedsAbnormal\.prepare"),
+    (NoFit, "fit", r"^RuntimeError: no fit \(test_conformance\.py:\d+\)$", r"NoFit\.prepare"),
+    (PeeksAtLabels, "batch alone", "'Batch' object has no attribute 'labels'", r"Sound\.score"),
+    (WrongShape, "shapes", r"image of shape \(6, 1\) for 6 images", r"Sound\.score"),
+    (MapsUndeclared, "shapes", "maps=True is declared and maps are none", r"Sound\.score"),
+    (DividesByZero, "finite", "scores of 2 of 6 odd images not finite", r"Sound\.score"),
+    (Constant, "range", "the same value 1 everywhere in image", r"Sound\.score"),
+    (WholeNumbers, "range", r"image of type torch\.int64", r"Sound\.score"),
+    (Unseeded, "determinism", "after a second fit", r"Method\.generator"),
+    (DropoutInScore, "determinism", "scored again: something random", r"Sound\.score"),
+    (StirredByLooking, "scored in mid-fit", "where selection rules look", r"Sound\.memorise"),
+    (BatchNormalised, "batch size", "in batches of 1 and of 6", r"Sound\.score"),
+    (RunningRange, "other images", "after other images were scored", r"Sound\.score"),
+    (WritesIntoBatch, "inputs", "a batch that `score` has written into", r"Sound\.score"),
+    (WritesIntoSupport, "inputs", "a support that the fit has written into", r"WritesIntoSupport\.prepare"),
+    (ForgetsCentre, "save and load", "must be a parameter or buffer", r"ForgetsCentre\.build"),
+    (TouchesBackbone, "frozen backbone", r"visual\.ln_post\.bias of the backbone changed", r"Sound\.build"),
+    (WakesBackbone, "frozen backbone", "of the backbone asked for a gradient", r"Sound\.training_step"),
+    (SavesBackbone, "frozen backbone", r"words .* is token_embedding\.weight", r"SavesBackbone\.build"),
+    (NeedsManyShots, "one shot, no masks", "not finite", r"NeedsManyShots\.memorise"),
+    (ReadsWhileScoring, "files", r"`score` opening .*README\.md", r"Sound\.score"),
+    (KeepsFolder, "files", r"keeping the path '.*' as self\.notes\['where'\]\[0\]", r"KeepsFolder\.prepare"),
+    (Hoards, "memory", "3 more tensors", r"Sound\.score"),
+    (Grows, "memory", "0 more tensors", r"Sound\.score"),
+]  # fmt: skip
+
+
+# what breaks more than one
+TOO: dict[type[Method], set[str]] = {
+    Unseeded: {"scored in mid-fit"},
+    DropoutInScore: {"scored in mid-fit", "batch size", "other images", "save and load"},
+    BatchNormalised: {"other images"},
+}
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return new_bench()
+
+
+def failures(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding for finding in findings if finding.outcome == "failed"}
+
+
+def test_a_sound_method_passes_everything(bench: Bench) -> None:
+    findings = examine(Sound, {}, bench)
+    assert not failures(findings)
+    assert [finding.check for finding in findings] == [check.name for check in CHECKS]
+    assert {finding.outcome for finding in findings} == {"passed"}
+
+
+@pytest.mark.parametrize(("method", "check", "seen", "look"), BROKEN, ids=[one[0].__name__ for one in BROKEN])
+def test_a_broken_method_fails_the_check_it_breaks(bench: Bench, method, check: str, seen: str, look: str) -> None:
+    findings = examine(method, {}, bench)
+    failed = failures(findings)
+    assert check in failed, failed
+    assert re.search(seen, failed[check].seen), failed[check]
+    assert re.search(look, failed[check].look), failed[check]
+    others = set(failed) - {check}
+    assert others <= TOO.get(method, set()), failed
+    gate = next(one for one in CHECKS if one.name == check).gate
+    assert ("not run" in {finding.outcome for finding in findings}) == gate
+
+
+def test_every_check_is_broken_by_somebody() -> None:
+    assert {check for _, check, _, _ in BROKEN} == {check.name for check in CHECKS}
+
+
+def test_a_backbone_that_was_spoilt_is_mended_for_the_next(bench: Bench) -> None:
+    assert failures(examine(TouchesBackbone, {}, bench))
+    assert not failures(examine(Sound, {}, bench))
+
+
+def test_check_method_tells_all_in_one_assertion() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_method(Constant, epochs=1)
+    text = str(caught.value)
+    assert text.startswith(f"Constant fails 1 of {len(CHECKS)} checks (0 not run)\nrange: expected floating-point")
+    assert "saw the same value 1 everywhere in image" in text
+    check_method(Sound, epochs=1)
+
+
+def test_check_method_wants_a_method_and_known_parameters() -> None:
+    with pytest.raises(AdbenchError, match="no subclass of adbench.Method"):
+        check_method(Params)  # type: ignore[arg-type]
+    with pytest.raises(AdbenchError, match="unknown method 'madclp'"):
+        check_method("madclp")
+    with pytest.raises(AssertionError, match="parameters: .*unknown key 'epoch'.*did you mean 'epochs'"):
+        check_method(Sound, epoch=1)

@@ -1,0 +1,579 @@
+"""Many cells in one command: what is planned, what runs where, and what becomes of a cell that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from adbench import config, record
+from adbench.backbone import Backbone
+from adbench.errors import AdbenchError, RecordError
+from adbench.executors import Failure, Job, local
+from adbench.features import FrozenFeatures
+from adbench.record import read, read_all
+from adbench.remember import Scope, remembered, remembering
+from adbench.sweep import Sweep, Task, costs, plan
+
+# A method whose cells do what a file beside it says: raise, die, or take their time.
+FRAGILE = """
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from adbench import Capability, Method, Scores
+
+HERE = Path(__file__)
+
+
+@dataclass
+class Params:
+    pass
+
+
+class Fragile(Method):
+    Params = Params
+
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="none", blocks=(1,), maps=False)
+
+    def prepare(self, support):
+        with HERE.with_name("starts").open("a") as file:
+            file.write(f"{self.seed}\\n")
+        trouble = HERE.with_name(f"trouble_{self.seed}")
+        what = trouble.read_text() if trouble.exists() else "0"
+        if what == "raise":
+            raise ValueError("this method is fragile")
+        if what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(float(what))
+
+    def score(self, batch):
+        return Scores(batch.images.float().mean((1, 2, 3)) + self.seed)
+"""
+
+
+class FragileFile:
+    """The file of that method, and how often each of its seeds was started."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        (folder / "fragile.py").write_text(FRAGILE)
+        self.word = f"method={folder / 'fragile.py'}:Fragile"
+
+    def trouble(self, seed: int, what: str) -> None:
+        (self.folder / f"trouble_{seed}").write_text(what)
+
+    def mend(self) -> None:
+        for file in self.folder.glob("trouble_*"):
+            file.unlink()
+
+    @property
+    def starts(self) -> list[int]:
+        file = self.folder / "starts"
+        return sorted(map(int, file.read_text().split())) if file.exists() else []
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> FragileFile:
+    return FragileFile(tmp_path / "plugin")
+
+
+@pytest.fixture
+def words(tiny: Path, tmp_path: Path) -> list[str]:
+    return [f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0"]
+
+
+def keys(runs: Path) -> set[str]:
+    return {path.name for path in record.folders(runs)}
+
+
+def tree(*folders: Path) -> dict[str, float]:
+    return {str(p): p.stat().st_mtime_ns for folder in folders for p in [folder, *folder.rglob("*")] if p.exists()}
+
+
+# --- words
+
+
+def test_groups_and_wildcards_stand_for_names() -> None:
+    def datasets(word: str) -> list[str]:
+        return [c.dataset for c in config.parse(["method=clip", f"dataset={word}"])]
+
+    assert datasets("bmad") == ["brainmri", "liverct", "resc", "oct17", "chestxray", "his"]
+    assert datasets("bmad_masked") == ["brainmri", "liverct", "resc"]
+    assert datasets("his,bmad") == ["his", "brainmri", "liverct", "resc", "oct17", "chestxray"], "each counts once"
+    assert set(datasets("bmad")) <= set(datasets("*"))
+    assert datasets("res?") == ["resc"]
+    methods = {c.method for c in config.parse(["method=*clip"])}
+    assert {"clip", "madclip"} <= methods
+    assert "patchcore" not in methods
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("dataset=bmda", "did you mean the group 'bmad'"),
+        ("dataset=x*", "dataset=x\\* matches nothing. Allowed: .*brainmri"),
+        ("method=*clop", "matches nothing"),
+        ("executor=slurm", "unknown executor 'slurm'.*Allowed: local"),
+        ("workers=0", "workers=0 is not possible: at least 1"),
+    ],
+)
+def test_words_that_stand_for_nothing_are_one_sentence(word: str, says: str) -> None:
+    with pytest.raises(AdbenchError, match=says):
+        config.parse([word])
+
+
+def test_a_bad_word_anywhere_stops_everything_before_the_first_cell(adbench, words, tmp_path: Path) -> None:
+    for bad in (["method=clip,madclp"], ["method=patchcore,clip", "method.coreset=0.5"], ["precision=32-true,32"]):
+        answer = adbench("run", *words, *bad)
+        assert answer.code == 2
+        assert answer.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+# --- plan
+
+
+def test_plan_shows_what_is_recorded_and_changes_nothing(adbench, words, tiny: Path, cache: Path, tmp_path) -> None:
+    runs = tmp_path / "runs"
+    adbench("run", *words, "method=patchcore", "shots=1", "draw=0,1")
+    before = tree(runs, cache, tiny)
+    answer = adbench("plan", *words, "method=patchcore,clip", "shots=1", "draw=0,1,2")
+    assert answer.code == 0, answer.err
+    assert tree(runs, cache, tiny) == before
+    assert answer.out.count("clip  ") == 1, "a method without support is one cell"
+    rows = [line.split() for line in answer.out.splitlines() if line.startswith("  patchcore")]
+    assert [("recorded" in row, row[3]) for row in rows] == [(True, "0"), (True, "1"), (False, "2")]
+    assert "4 cells: 2 recorded already, 2 to run" in answer.out
+    own = costs(runs)["patchcore"]
+    assert own.n == 2
+    assert own.memory > 1e8
+    assert "1 of 2 cells by records of their own method" in answer.out
+    assert "data: " in answer.out
+
+
+def test_plan_of_phantoms_not_drawn_says_so_and_draws_none(adbench, tmp_path: Path) -> None:
+    place = [f"cache={tmp_path / 'cache'}", f"runs={tmp_path / 'runs'}"]
+    answer = adbench("plan", "method=clip,patchcore", "dataset=bmad_masked", "draw=0,1", *place)
+    assert answer.code == 0, answer.err
+    assert "the phantoms of liverct are not drawn yet" in answer.out
+    assert "9 cells: 0 recorded already, 0 to run, 9 unknown until drawn" in answer.out
+    assert "there is no earlier record here to tell from" in answer.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_of_data_never_hashed_leaves_no_hashes(adbench, words, tmp_path: Path) -> None:
+    answer = adbench("plan", *words, "method=clip", "seed=0,1", f"cache={tmp_path / 'cache'}")
+    assert "2 cells: 0 recorded already, 2 to run" in answer.out
+    assert not (tmp_path / "cache").exists()
+
+
+def test_plan_of_ten_thousand_cells_looks_at_each_thing_once(words, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adbench import backbone, sources
+    from adbench.datasets.bmad import BMAD
+    from adbench.methods.patchcore import PatchCore
+
+    calls = {"index": 0, "hash": 0, "weights": 0, "capability": 0, "draw": 0}
+
+    def counted(name: str, function):
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(BMAD, "index", counted("index", BMAD.index))
+    monkeypatch.setattr(sources, "hash_items", counted("hash", sources.hash_items))
+    monkeypatch.setattr(backbone, "weights_file", counted("weights", backbone.weights_file))
+    monkeypatch.setattr(PatchCore, "capability", counted("capability", PatchCore.capability))
+    monkeypatch.setattr(sources.supports, "draw", counted("draw", sources.supports.draw))
+    many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(1000)))]
+    tasks = plan(config.parse(many), looking=True)
+    assert len(tasks) == len({task.key for task in tasks}) == 10_000
+    assert calls == {"index": 1, "hash": 1, "weights": 1, "capability": 1, "draw": 10}
+
+
+def test_what_is_remembered_depends_on_the_fields_named_and_ends_with_the_command() -> None:
+    seen = []
+
+    @remembered("seed")
+    def double(run: config.RunConfig, things: list[int]) -> int:
+        seen.append(run.seed)
+        return 2 * run.seed
+
+    one, two = config.parse(["seed=1", "draw=0,1"])
+    (other,) = config.parse(["seed=2"])
+    things = [1]
+    with remembering(Scope()):
+        assert [double(one, things), double(two, things), double(other, things)] == [2, 2, 4]
+        assert seen == [1, 2]
+        double(one, [1])
+        assert seen == [1, 2, 1], "a large thing is told from another by its identity"
+    double(one, things)
+    double(one, things)
+    assert seen == [1, 2, 1, 1, 1]
+
+
+# --- runs in this process
+
+
+def test_a_failing_cell_costs_that_cell_and_is_tried_again(adbench, words, fragile: FragileFile, tmp_path) -> None:
+    runs, mine = tmp_path / "runs", [*words, fragile.word, "seed=0,1,2"]
+    fragile.trouble(1, "raise")
+    answer = adbench("run", *mine)
+    assert answer.code == 1
+    assert fragile.starts == [0, 1, 2]
+    assert "1 of 3 cells failed" in answer.err
+    assert "ValueError: this method is fragile" in answer.out
+    assert len(read_all(runs)) == 2
+
+    (folder,) = (
+        runs / key for key in keys(runs) if json.loads((runs / key / "record.json").read_text())["status"] != "complete"
+    )
+    noted = json.loads((folder / "record.json").read_text())
+    assert noted["status"] == "failed"
+    assert noted["error"]["kind"] == "ValueError"
+    assert noted["error"]["traceback"][-1] == "ValueError: this method is fragile"
+    assert noted["resolved"]["seed"] == 1
+    log = Path(noted["log"])
+    assert log == runs / "logs" / f"{folder.name}.log"
+    assert "Traceback" in log.read_text()
+    assert str(log) in answer.out
+    with pytest.raises(RecordError, match=r"a cell that failed \(ValueError: this method is fragile\)"):
+        read(folder)
+    board = adbench("leaderboard", runs, "--csv", tmp_path / "board.csv")
+    assert board.code == 0, board.err
+    assert "to run" in adbench("plan", *mine).out
+
+    fragile.mend()
+    again = adbench("run", *mine)
+    assert again.code == 0, again.err
+    assert "2 recorded already, 1 to run" in again.out
+    assert fragile.starts == [0, 1, 1, 2], "only what is missing runs"
+    assert len(read_all(runs)) == 3
+    assert adbench("run", *mine, "draw=0").out.count("recorded already") == 1
+    assert fragile.starts == [0, 1, 1, 2]
+
+
+def test_data_that_cannot_be_used_cost_their_cells_alone(adbench, words, tmp_path: Path) -> None:
+    answer = adbench("run", *words, "method=patchcore", "shots=2,7")
+    assert answer.code == 1
+    assert "shots=7 is more than there are" in answer.out
+    assert len(read_all(tmp_path / "runs")) == 1
+    alone = adbench("run", *words, "method=patchcore", "shots=7,8")
+    assert alone.code == 2, "nothing could run: the first reason is the answer"
+    assert "shots=7 is more than there are" in alone.err
+
+
+def test_a_damaged_image_is_named_in_the_table(adbench, words, tiny: Path, tmp_path: Path) -> None:
+    path = sorted((tiny / "Brain" / "test" / "good" / "img").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:150])
+    answer = adbench("run", *words, "method=clip", "seed=0,1")
+    assert answer.code == 1
+    assert "2 of 2 cells failed" in answer.err
+    assert answer.out.count(path.name) >= 2
+    assert [p.name for p in (tmp_path / "runs").glob(".*")] == []
+
+
+def test_a_pipe_gets_one_line_for_each_cell(adbench, words) -> None:
+    answer = adbench("run", *words, "method=clip,patchcore", "shots=1", "draw=0,1")
+    lines = [line for line in answer.out.splitlines() if line.startswith("[")]
+    assert [line[:5] for line in lines] == ["[1/3]", "[2/3]", "[3/3]"]
+    assert all("image AUROC" in line for line in lines)
+    assert answer.err == ""
+    assert "phantom-clip" in answer.out.splitlines()[0], "the first line names data, backbone and schedule"
+    assert "phantom-clip" in answer.out.splitlines()[-1]
+
+
+# --- records under several hands
+
+
+def fake(folder: Path, who: str, status: str = "complete") -> None:
+    (folder / "record.json").write_text(json.dumps({"status": status, "who": who}))
+
+
+def who(runs: Path) -> str:
+    return str(json.loads((runs / "cell" / "record.json").read_text())["who"])
+
+
+def test_of_two_records_of_one_cell_the_first_stays(tmp_path: Path) -> None:
+    with record.writing(tmp_path, "cell") as late:
+        with record.writing(tmp_path, "cell") as early:
+            fake(early, "early")
+        fake(late, "late")
+    assert who(tmp_path) == "early"
+    with record.writing(tmp_path, "cell", force=True) as folder:
+        fake(folder, "forced")
+    assert who(tmp_path) == "forced"
+    record.note_failure(tmp_path, "cell", {"who": "failed"})
+    assert who(tmp_path) == "forced", "a failure takes nobody's record away"
+    assert [p.name for p in tmp_path.iterdir()] == ["cell"]
+
+
+def test_a_record_replaces_a_failure_and_a_failure_another(tmp_path: Path) -> None:
+    record.note_failure(tmp_path, "cell", {"who": "first failure"})
+    record.note_failure(tmp_path, "cell", {"who": "second failure"})
+    assert who(tmp_path) == "second failure"
+    assert record.find(tmp_path, "cell") is None
+    assert read_all(tmp_path) == []
+    with record.writing(tmp_path, "cell") as folder:
+        fake(folder, "good")
+    assert who(tmp_path) == "good"
+
+
+def test_many_writers_of_one_cell_leave_one_whole_record(tmp_path: Path) -> None:
+    errors, start = [], threading.Barrier(8)
+
+    def write(name: str) -> None:
+        start.wait()
+        try:
+            for turn in range(20):
+                if turn % 2:
+                    record.note_failure(tmp_path, "cell", {"who": "failed"})
+                with record.writing(tmp_path, "cell", force=turn % 3 == 0) as folder:
+                    fake(folder, name)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(str(i),)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert who(tmp_path) in map(str, range(8))
+    assert [p.name for p in tmp_path.iterdir()] == ["cell"]
+
+
+def test_features_are_computed_by_one_of_two(random_clip: Backbone, noise: torch.Tensor, tmp_path: Path) -> None:
+    calls = []
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(random_clip, name)
+
+        def features(self, images: torch.Tensor, *args: object) -> object:
+            calls.append(len(images))
+            time.sleep(0.05)
+            return random_clip.features(images, *args)
+
+    frozen = FrozenFeatures(Slow(), "w", (3,), False, "32-true", tmp_path)
+    threads = [threading.Thread(target=frozen, args=(noise,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == len(noise)
+
+
+# --- who runs what
+
+
+def task(name: str, data: str) -> Task:
+    facts = dict.fromkeys(
+        ("weights", "model", "activation", "normalisation", "input_size", "precision", "threads"), ""
+    ) | {"data": data}  # fmt: skip
+    can = SimpleNamespace(blocks=(), pooled=True, resize="bicubic", grey=False)
+    (run,) = config.parse(["method=clip"])
+    return Task(run, SimpleNamespace(facts=facts, capability=can, training_key=None), name)
+
+
+class Silence:
+    def __getattr__(self, name: str):
+        return lambda *args: None
+
+
+def test_workers_compute_other_features_first() -> None:
+    sweep = Sweep((), Silence())
+    sweep.add([task("a1", "a"), task("a2", "a"), task("a3", "a"), task("b1", "b")])
+    first, second = sweep.next(), sweep.next()
+    assert (first.key, second.key) == ("a1", "b1")
+    assert sweep.next().key == "a2", "when nothing else is left, better together than idle"
+    sweep.running.pop("a1")
+    sweep.warm.update(sweep.warm)
+    assert sweep.next().key == "a3"
+    assert sweep.next() is None
+
+
+def test_workers_that_never_come_up_end_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Dead:
+        stands = False
+
+        def __init__(self) -> None:
+            self.job = None
+            self.pipe, gone = os.pipe()
+            os.close(gone)
+            self.process = SimpleNamespace(sentinel=os.dup(self.pipe))
+
+        def give(self, job: Job) -> None:
+            self.job = job
+
+        def hear(self):
+            self.job = None
+            return "died", Failure("WorkerDied", "its worker could not start: ImportError: no torch")
+
+        def end(self) -> None:
+            pass
+
+    class Endless(Silence):
+        failures = 0
+
+        def next(self) -> Job:
+            return Job("key", config.parse([])[0], (), tmp_path / "log")
+
+        def finished(self, job: Job, failure: Failure | None) -> None:
+            self.failures += failure is not None
+
+    monkeypatch.setattr(local, "_Worker", Dead)
+    jobs = Endless()
+    with pytest.raises(AdbenchError, match="3 workers in a row ended before their first cell.*no torch"):
+        local.Local(2).run(jobs)
+    assert jobs.failures == 3
+
+
+# --- processes
+
+
+def command(*words: object, **more) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "adbench", "run", *map(str, words)], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=more.get("cwd"),
+        # A test run in the background of a shell has Ctrl-C ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def until(condition, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def predictions(runs: Path) -> dict[str, bytes]:
+    return {r.key: (r.path / "predictions.parquet").read_bytes() for r in read_all(runs)}
+
+
+def test_two_workers_give_the_bytes_of_one_and_outlive_a_death(adbench, words, fragile: FragileFile, tmp_path) -> None:
+    mine = [w for w in words if not w.startswith("runs=")]
+    mine += [f"method=clip,patchcore,{fragile.word.partition('=')[2]}", "shots=2", "draw=0,1", "seed=0,1"]
+    fragile.trouble(1, "die")
+    two = adbench("run", *mine, f"runs={tmp_path / 'two'}", "workers=2")
+    assert two.code == 1
+    assert "1 of 8 cells failed" in two.err
+    assert "WorkerDied: its worker was ended by SIGKILL: out of memory?" in two.out
+    fragile.mend()
+    one = adbench("run", *mine, f"runs={tmp_path / 'one'}")
+    assert one.code == 0, one.err
+    alone, together = predictions(tmp_path / "one"), predictions(tmp_path / "two")
+    assert len(alone) == 8
+    assert len(together) == 7
+    assert together.items() <= alone.items()
+    again = adbench("run", *mine, f"runs={tmp_path / 'two'}")
+    assert again.code == 0, again.err
+    assert "7 recorded already, 1 to run" in again.out
+    assert predictions(tmp_path / "two") == alone
+    assert not list((tmp_path / "two").glob(".*"))
+
+
+SLOW_AND_FAST = pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+
+
+def interrupted(words: list[str], fragile: FragileFile, workers: int, times: int) -> tuple[int, str, str]:
+    """Start eight cells of two seconds each, send Ctrl-C while the first ones run, and return what came of it."""
+    for seed in range(8):
+        fragile.trouble(seed, "2")
+    child = command(*words, fragile.word, "seed=" + ",".join(map(str, range(8))), f"workers={workers}")
+    until(lambda: len(fragile.starts) == workers)
+    for _ in range(times):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    out, err = child.communicate(timeout=120)
+    assert "Traceback" not in err
+    return child.returncode, out, err
+
+
+@SLOW_AND_FAST
+def test_ctrl_c_once_finishes_the_running_cells(words, fragile: FragileFile, tmp_path: Path, workers: int) -> None:
+    code, out, err = interrupted(words, fragile, workers, times=1)
+    assert code == 130
+    assert f"stopping when the {workers} running cells have finished" in err
+    assert f"stopped as asked, with {8 - workers} cells left" in err
+    assert len(read_all(tmp_path / "runs")) == workers
+    assert out.count("not run") == 8 - workers
+
+
+@SLOW_AND_FAST
+def test_ctrl_c_twice_stops_now(words, fragile: FragileFile, tmp_path: Path, workers: int) -> None:
+    code, _, err = interrupted(words, fragile, workers, times=2)
+    assert code == 130
+    assert "interrupted" in err
+    assert read_all(tmp_path / "runs") == []
+    assert not list((tmp_path / "runs").glob(".*"))
+
+
+def board(adbench, runs: Path) -> bytes:
+    file = runs.with_suffix(".csv")
+    answer = adbench("leaderboard", runs, "--csv", file)
+    assert answer.code == 0, answer.err
+    return file.read_bytes()
+
+
+def killed_and_resumed(adbench, mine: list[str], runs: Path, moments: list[float]) -> None:
+    """Kill the sweep so many seconds after its first sign of life, each time; then let it end."""
+    for moment in moments:
+        child = command(*mine, f"runs={runs}", "workers=2")
+        until(lambda child=child: child.poll() is not None or list(runs.glob(".*.tmp")))
+        time.sleep(moment)
+        workers = {path.name.split(".")[-3] for path in runs.glob(".*.tmp")}
+        child.kill()
+        child.communicate()
+        until(lambda workers=workers: not any(Path("/proc", pid).exists() for pid in workers), 30)
+    answer = adbench("run", *mine, f"runs={runs}")
+    assert answer.code == 0, answer.err
+    assert not list(runs.glob(".*"))
+
+
+SWEEP = ["method=clip,patchcore", "shots=1,2", "draw=0,1", "seed=0,1", "gallery=0"]
+
+
+def test_a_killed_sweep_takes_its_workers_along_and_ends_as_an_undisturbed_one(adbench, tiny, tmp_path: Path) -> None:
+    mine = [*SWEEP, f"data_root={tiny}"]
+    assert adbench("run", *mine, f"runs={tmp_path / 'whole'}").code == 0
+    killed_and_resumed(adbench, mine, tmp_path / "killed", [random.uniform(0, 2)])
+    assert board(adbench, tmp_path / "killed") == board(adbench, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killing_at_ten_moments_ends_as_an_undisturbed_run(adbench, tiny: Path, tmp_path: Path) -> None:
+    mine = [*SWEEP, f"data_root={tiny}", "shots=1,2,3,4,5"]
+    mine.remove("shots=1,2")
+    assert adbench("run", *mine, f"runs={tmp_path / 'whole'}").code == 0
+    killed_and_resumed(adbench, mine, tmp_path / "killed", [random.uniform(0, 3) for _ in range(10)])
+    assert board(adbench, tmp_path / "killed") == board(adbench, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_share_the_work_and_corrupt_nothing(adbench, tiny: Path, tmp_path: Path) -> None:
+    mine = [*SWEEP, f"data_root={tiny}", f"runs={tmp_path / 'runs'}"]
+    children = [command(*mine), command(*mine)]
+    for child in children:
+        _, err = child.communicate(timeout=600)
+        assert child.returncode == 0, err
+    assert adbench("run", *mine[:-1], f"runs={tmp_path / 'alone'}").code == 0
+    assert predictions(tmp_path / "runs") == predictions(tmp_path / "alone")
