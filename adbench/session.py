@@ -96,9 +96,11 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
     for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
         device_of(one)
     recorded = sum(task.found is not None for task in tasks)
+    impossible = f", {n} that can't run" if (n := sum(task.error is not None for task in tasks)) else ""
     what = _common(tasks)
     console.print(
-        f"{len(tasks)} cells ({what}): {recorded} recorded already, {len(todo)} to run, workers={config.workers}",
+        f"{len(tasks)} cells ({what}): {recorded} recorded already, {len(todo)} to run{impossible}, "
+        f"workers={config.workers}",
         style="bold",
     )
     for note in dict.fromkeys(note for task in tasks if task.cell for note in task.cell.notes):

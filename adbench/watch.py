@@ -33,7 +33,7 @@ class Watch:
         self.live = sys.stderr.isatty()
         self.lines = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.display = Progress(
-            TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Clock(),
+            TextColumn("{task.description}"), _Bar(24), _Count(), _Clock(),
             TextColumn("{task.fields[note]}"), console=Console(file=sys.stderr), transient=True, disable=not self.live,
             redirect_stdout=False, redirect_stderr=False, refresh_per_second=2,
         )  # fmt: skip
@@ -81,6 +81,20 @@ class Watch:
         each = statistics.mean(self.seconds) if self.seconds else self.known[""].seconds if self.known else None
         rest = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
         return ", ".join(filter(None, [rest, f"{self.failed} failed" if self.failed else ""]))
+
+
+class _Bar(BarColumn):
+    """A bar for the whole; a cell has no length that is known."""
+
+    def render(self, task: Row) -> Any:
+        return super().render(task) if task.total else Text("")
+
+
+class _Count(MofNCompleteColumn):
+    """Cells that have ended, for the whole."""
+
+    def render(self, task: Row) -> Text:
+        return super().render(task) if task.total else Text("")
 
 
 class _Clock(ProgressColumn):

@@ -162,3 +162,13 @@ def test_shapes_of_the_papers_backbone(facts) -> None:
     assert shape == bb.Architecture(24, 1024, 14, 768, 12, 768, 77)
     assert shape.levels(4) == (6, 12, 18, 24)
     assert open_clip.get_model_config("ViT-L-14-336")["vision_cfg"]["layers"] == shape.depth
+
+
+def test_text_block_by_text_block_is_the_whole_text_tower(random_clip: bb.Backbone) -> None:
+    texts = ["a photo of a brain", "damaged liver"]
+    with torch.no_grad():
+        for last in (0, 1, 3):
+            stream, end = random_clip.text_stream(texts, last)
+            for block in random_clip.model.transformer.resblocks[last:]:
+                stream = block(stream, attn_mask=random_clip.causal_mask(stream.shape[1]))
+            torch.testing.assert_close(random_clip.read_text(stream, end), random_clip.encode_text(texts))

@@ -13,8 +13,6 @@ QUICK: dict[str, dict[str, object]] = {
     "mediclip": {"epochs": 2},
     "mvfa": {"epochs": 1},
     "april_gan": {"epochs": 2},
-    "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
-    "clip_finetune": {"epochs": 1},
 }
 
 

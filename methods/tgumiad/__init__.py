@@ -1,5 +1,0 @@
-"""TGUMIAD: text-guided unified medical image anomaly detection."""
-
-from .method import TGUMIAD
-
-__all__ = ["TGUMIAD"]
