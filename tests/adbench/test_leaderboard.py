@@ -16,7 +16,13 @@ def write(runs: Path, key: str, auroc: float, **changes: object) -> None:
     """A record of just what a leaderboard reads."""
     resolved = {"method": "madclip", "backbone": "b", "schedule": "paper", "selection": "last"}
     resolved |= {name: changes.pop(name) for name in list(changes) if name in resolved}
-    facts = {"dataset": changes.pop("dataset", "brainmri"), "data": "d", "dataset_facets": {}, "weights": "w"}
+    facts = {
+        "method": resolved["method"],
+        "dataset": changes.pop("dataset", "brainmri"),
+        "data": "d",
+        "dataset_facets": {},
+        "weights": "w",
+    }
     facts |= {"params": {"epochs": changes.pop("epochs", 60)}, "support": key, "seed": 0, "train_on": None}
     content = {
         "schema": 1, "key": key, "status": "complete", "data": "real", "overlap": 0, "resolved": resolved,

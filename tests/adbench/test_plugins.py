@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -313,43 +312,62 @@ def test_the_skeleton_is_linted_code_without_leftovers(tmp_path: Path) -> None:
         assert words == ["check"] or done.returncode == 0, done.stdout
 
 
-def commands() -> list[list[str]]:
-    """The commands of the tutorial, in order."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)
-    return [shlex.split(line) for line in "".join(blocks).splitlines()]
+# One process for all commands: importing torch takes longer than any of them.
+DRIVER = """
+import shlex, sys
+from adbench import cli
+for line in sys.stdin:
+    sys.argv = shlex.split(line)
+    print("###", line, end="", flush=True)
+    try:
+        cli.main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+import pytest
+print("### pytest")
+words = ["-q", "-p", "no:cacheprovider", "--rootdir", "nearest", "-c", "nearest/pyproject.toml", "nearest"]
+sys.exit(pytest.main(words))
+"""
 
 
-def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(tmp_path: Path, tiny: Path) -> None:
+def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(
+    adbench, tmp_path: Path, tiny: Path, monkeypatch
+) -> None:
+    lines = "".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)).splitlines()
+    assert lines[:2] == ["adbench new-method nearest",
+                         "pip install --no-build-isolation --no-deps --editable ./nearest"]  # fmt: skip
     empty, site = tmp_path / "empty", tmp_path / "site"
     empty.mkdir()
+    monkeypatch.chdir(empty)
+    assert adbench("new-method", "nearest").code == 0
+    # Into a folder of its own: the environment of the tests stays as it is.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check"]
+    pip += ["--no-build-isolation", "--no-deps", "--target", str(site), "./nearest"]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    typed = [line + (f" data_root={tiny} gallery=0" if " run " in line else "") for line in lines[2:]]
     env = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    said = {}
-    for command in commands():
-        if command[0] == "pip":
-            # Into a folder of its own: the environment of the tests stays as it is.
-            assert command[1:] == ["install", "--no-build-isolation", "--no-deps", "--editable", "./nearest"]
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps"]
-            command += ["--no-index", "--disable-pip-version-check", "--target", str(site), "./nearest"]
-        elif command[1] == "run":
-            command = [sys.executable, "-m", *command, f"data_root={tiny}", "gallery=0"]
-        else:
-            command = [sys.executable, "-m", *command]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=empty, env=env)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        said[command[3]] = done.stdout
-    assert set(said) >= {"new-method", "list", "check-method", "run", "leaderboard"}
-    (line,) = (line for line in said["list"].splitlines() if line.startswith("nearest "))
+    command = [sys.executable, "-c", DRIVER]
+    done = subprocess.run(command, input="\n".join(typed) + "\n", capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = {part.partition("\n")[0]: part for part in done.stdout.split("### ")[1:]}
+    assert [*said] == [*typed, "pytest"]
+    (line,) = (line for line in said["adbench list methods"].splitlines() if line.startswith("nearest "))
     assert "cosine distance" in line, "the YAML is in the package"
     assert line.endswith("[adbench-nearest]")
-    assert re.search(r"(\d+) of \1 checks passed", said["check-method"])
-    assert re.search(r"│ nearest +│ \d", said["leaderboard"])
-    _, content = only(empty / "runs")
-    assert content["facts"]["source"] == "package:adbench-nearest"
-    assert content["packages"]["adbench-nearest"] == "0.1.0"
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(tests, capture_output=True, text=True, cwd=empty / "nearest", env=env)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert re.search(r"(\d+) of \1 checks passed", said["adbench check-method nearest"])
+    assert re.search(r"│ nearest +│ \d", said["adbench leaderboard"])
+    assert "2 passed" in said["pytest"]
+    by_file, by_module = (said[line] for line in typed[-2:])
+    assert "reused" not in by_file
+    assert "recorded already, reused" in by_module, "the same source is the same cell"
+    found = [json.loads(path.read_text()) for path in (empty / "runs").glob("*/record.json")]
+    made = {content["facts"]["method"]: content for content in found}
+    assert made["nearest"]["facts"]["source"] == "package:adbench-nearest"
+    assert made["nearest"]["packages"]["adbench-nearest"] == "0.1.0"
+    assert made["Nearest"]["facts"]["source"].startswith("file:")
 
 
 def test_check_method_prints_a_table_and_fails_with_one(adbench, own: Path) -> None:
