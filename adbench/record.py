@@ -145,7 +145,8 @@ def writing(runs: Path, key: str, force: bool = False) -> Iterator[Path]:
         raise unwritable(final, error) from error
     finally:
         if old.exists() and not final.exists():
-            old.rename(final)
+            with contextlib.suppress(OSError):  # somebody else's has just taken its place
+                old.rename(final)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -154,7 +155,7 @@ def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
     """Give `folder` its name; a folder of that name goes aside first, and another process may be doing the same."""
     while True:
         if final.exists():
-            if not force and (final / "record.json").is_file() and failed(final) is None:
+            if not force and _finished(final):
                 return
             shutil.rmtree(old, ignore_errors=True)
             with contextlib.suppress(FileNotFoundError):
@@ -165,6 +166,21 @@ def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def _finished(path: Path) -> bool:
+    """Whether a folder holds anything but a failure; false where another process takes it away meanwhile."""
+    try:
+        text = (path / "record.json").read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return True
+    return not (isinstance(content, dict) and content.get("status") == "failed")
 
 
 def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
@@ -181,7 +197,8 @@ def tidy(runs: Path) -> None:
         if not Path("/proc/self").exists() or Path(f"/proc/{pid}").exists():
             continue
         if kind == "old" and not (runs / key).exists():
-            path.rename(runs / key)
+            with contextlib.suppress(OSError):  # another process mends the same
+                path.rename(runs / key)
         else:
             shutil.rmtree(path, ignore_errors=True)
 
