@@ -56,7 +56,8 @@ class ADNI(Layout):
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms of three slices each, as PNG so that it needs no pydicom; the middle one is scored."""
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         rows = [",".join(COLUMNS)]
         healthy, ill = halves(counts["test"])

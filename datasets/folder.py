@@ -44,7 +44,8 @@ class Folder(Layout):
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms with a table that names everything."""
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         rows = [",".join([*NEEDED, *OPTIONAL])]
         for scene in scenes("brainmri", 3, {split: halves(count) for split, count in counts.items()}, slices=2):

@@ -76,7 +76,7 @@ class Layout(ABC):
 
     def draw_phantom(self, root: Path, counts: dict[str, int] | None = None) -> None:
         """Draw the phantom of this set below `root`; `counts`: images in train, valid and test."""
-        from .phantoms.scenes import whole
+        from .phantoms.write import whole
 
         counts = self.phantom_images | (counts or {})
         with (

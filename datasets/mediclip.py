@@ -53,7 +53,8 @@ class MediCLIP(Layout):
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw MediCLIP's layout as JPEG files: normal images in train, masks in `test/ground_true`."""
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         lines: dict[str, list[str]] = {"train": [], "test": []}
         wanted = {"train": (counts["train"], 0), "test": halves(counts["test"])}

@@ -35,7 +35,8 @@ class MVTec(Layout):
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw the categories asked for, `counts` dealt over them; the organs stand in for objects and textures."""
         from .phantoms import FAMILIES
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         names = chosen(self.config)
         train, test = (max(2, counts[split] // len(names)) for split in ("train", "test"))

@@ -52,7 +52,8 @@ class NIHChest(Layout):
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw chest phantoms with both classes in both lists, in two archives' folders."""
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         rows, lists = [",".join(COLUMNS)], {split: list[str]() for split in LISTS.values()}
         for scene in scenes("chestxray", 2, {split: halves(counts[split]) for split in lists}, slices=2):

@@ -60,7 +60,8 @@ class OCTDL(Layout):
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw retinal phantoms; the diagnoses are named in turn."""
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         rows = [",".join(COLUMNS)]
         ill = [name for name in DISEASES if name != NORMAL]

@@ -52,7 +52,8 @@ class VisA(Layout):
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw the categories asked for, `counts` dealt over them; masks hold 0 and 1, as the owner's small numbers."""
         from .phantoms import FAMILIES
-        from .phantoms.scenes import halves, save, scenes
+        from .phantoms.scenes import save, scenes
+        from .phantoms.write import halves
 
         rows = [",".join(COLUMNS)]
         names = chosen(self.config)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from adbench.data.decode import open_image
 from adbench.data.fingerprint import digest
+from adbench.data.stamps import Row, measured
 from adbench.errors import DataError
-from adbench.files import write_atomically
-from adbench.progress import track
 
 THUMB = 16
 VERSION = 1  # of the figures below: another one reads the files again
@@ -95,54 +89,23 @@ def mask_facts(path: Path, threshold: int) -> MaskFacts:
 def images(paths: Sequence[Path], cache: Path, what: str) -> dict[Path, ImageFacts]:
     """Return the facts of every image, decoding in parallel; memory grows by some hundred bytes for each."""
     memory = _memory(paths, cache, f"images {what}")
-    return _remembered(paths, image_facts, ImageFacts, memory, f"reading {what}")
+    rows = measured(paths, lambda path: astuple(image_facts(path)), memory, f"reading {what}", _readable)
+    return {path: ImageFacts(*row) for path, row in rows.items()}
 
 
 def masks(paths: Sequence[Path], threshold: int, cache: Path, what: str) -> dict[Path, MaskFacts]:
     """Return the facts of every mask under one threshold (0 to 255)."""
-
-    def measure(path: Path) -> MaskFacts:
-        return mask_facts(path, threshold)
-
     memory = _memory(paths, cache, f"masks {what} {threshold}")
-    return _remembered(paths, measure, MaskFacts, memory, f"reading masks {what}")
+    rows = measured(
+        paths, lambda path: astuple(mask_facts(path, threshold)), memory, f"reading masks {what}", _readable
+    )
+    return {path: MaskFacts(*row) for path, row in rows.items()}
+
+
+def _readable(row: Row) -> bool:
+    return not row[-1]
 
 
 def _memory(paths: Sequence[Path], cache: Path, what: str) -> Path:
     place = paths[0].resolve().parent if paths else ""
     return cache / "facts" / f"{digest(f'{VERSION} {place} {what}')[:16]}.json"
-
-
-def _remembered(
-    paths: Sequence[Path], measure: Callable[[Path], Any], schema: type[Any], memory: Path, what: str
-) -> dict[Path, Any]:
-    known: dict[str, list[object]] = json.loads(memory.read_text()) if memory.exists() else {}
-    found: dict[Path, Any] = {}
-    measured: dict[Path, Any] = {}
-    stale: list[tuple[Path, list[int]]] = []
-    for path in paths:
-        stamp = _stamp(path)
-        entry = known.get(str(path))
-        if entry and entry[:2] == stamp:
-            found[path] = schema(*entry[2:])
-        else:
-            stale.append((path, stamp))
-    if stale:
-        # Pillow decodes and hashlib hashes outside the interpreter lock, so threads are enough.
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            facts = pool.map(measure, [path for path, _ in stale])
-            for fact in track(facts, what, len(stale)):
-                path, stamp = stale[len(measured)]
-                measured[path] = fact
-                if not fact.error:
-                    known[str(path)] = [*stamp, *dataclasses.astuple(fact)]
-        write_atomically(memory, json.dumps(known).encode())
-    return found | measured
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return []  # told by the decoder
-    return [stat.st_size, stat.st_mtime_ns]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from adbench.data.items import Item, check_ids
+from adbench.data.stamps import measured
 from adbench.errors import DataError
-from adbench.files import write_atomically
-from adbench.progress import track
-from adbench.remember import reach, remembered
+from adbench.remember import remembered
 
 
 def digest(text: str) -> str:
@@ -22,34 +19,13 @@ def digest(text: str) -> str:
 
 def hash_files(paths: Iterable[Path], memory: Path, what: str) -> dict[Path, str]:
     """Return the SHA-256 of every file. `memory` (JSON) spares reading those whose size and time are unchanged."""
-    known: dict[str, list[object]] = json.loads(memory.read_text()) if memory.exists() else {}
-    found: dict[Path, str] = {}
-    stale: list[tuple[Path, int, int]] = []
-    for path in paths:
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        entry = known.get(str(path))
-        if entry and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
-            found[path] = str(entry[2])
-        else:
-            stale.append((path, stat.st_size, stat.st_mtime_ns))
-    if stale:
-        with ThreadPoolExecutor(4) as pool:
-            sums = pool.map(_hash_file, [path for path, _, _ in stale])
-            for (path, size, mtime), content in zip(stale, track(sums, f"hashing {what}", len(stale)), strict=True):
-                found[path] = content
-                known[str(path)] = [size, mtime, content]
-        if reach() != "look":
-            write_atomically(memory, json.dumps(known).encode())
-    return found
+    return {path: str(row[0]) for path, row in measured(paths, _hash_file, memory, f"hashing {what}").items()}
 
 
-def _hash_file(path: Path) -> str:
+def _hash_file(path: Path) -> tuple[str]:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return (hashlib.file_digest(file, "sha256").hexdigest(),)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .augment import Pool, render, truths, vary
 from .captions import describe_loosely
 from .phantom import FAMILIES, Phantom
-from .pretrain import build, contrast, load, save
+from .pretrain import build, contrast, load, save, warm_cosine
 
 VIEWS = 3  # of every image in the pool
 
@@ -68,9 +68,7 @@ def align(trunk: CLIP, pool: Pool, seed: int, steps: int, batch: int, rate: floa
         parameter.requires_grad_(True)
     tokenizer = SimpleTokenizer(context_length=model.context_length)
     optimiser = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min((i + 1) / 50, 0.5 * (1 + np.cos(np.pi * i / steps)) + 0.005)
-    )
+    schedule = warm_cosine(optimiser, 50, steps)
     start, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         rows = rng.integers(0, len(tokens), batch)

@@ -76,6 +76,13 @@ class Glimpse(nn.Module):
         return torch.cat([tokens[:, :1], chosen], 1)
 
 
+def warm_cosine(optimiser: torch.optim.Optimizer, warm: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Rise over `warm` steps, then fall along half a cosine to 0.5 % of the rate."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + np.cos(np.pi * i / steps)) + 0.005)
+    )
+
+
 def balanced(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy in which lesion patches weigh as much as all others together."""
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -112,10 +119,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
     others = [p for p in [*model.parameters(), *readers.parameters()] if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    warm = min(150, steps // 5)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min((i + 1) / warm, 0.5 * (1 + np.cos(np.pi * i / steps)) + 0.005)
-    )
+    schedule = warm_cosine(optimiser, min(150, steps // 5), steps)
     rng = np.random.default_rng(seed)
     order, start, saved, sums = np.zeros(0, dtype=np.int64), time.monotonic(), time.monotonic(), np.zeros(4)
     model.train()

@@ -1,10 +1,6 @@
 """Phantoms for layouts other than BMAD's: the same drawings, of other patients, saved by each layout's own writer."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,6 @@ from PIL import Image
 from adbench.data.items import SPLITS, Split
 
 from .phantom import PHANTOM_VERSION, Phantom, draw
-from .write import MARK
 
 WRITERS = 1  # raised when a layout's writer puts other files on disk
 
@@ -62,29 +57,7 @@ def save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> None:
     Image.fromarray(values).save(path, **options)
 
 
-def halves(count: int) -> tuple[int, int]:
-    """Return (healthy, diseased) for a number of images; the odd one is healthy."""
-    return count - count // 2, count // 2
-
-
 def version(counts: Mapping[str, int], category: str | None = None) -> str:
     """Name a phantom by the drawings' version, the writers', its size and its category, where it has one."""
     parts = [f"v{PHANTOM_VERSION}w{WRITERS}", *map(str, counts.values()), category]
     return "-".join(part for part in parts if part)
-
-
-@contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
-    if target.exists():
-        raise FileExistsError(f"{target} exists; remove it to draw its phantoms again")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield part
-        (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
-        part.chmod(0o755)
-        os.rename(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise

@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,28 @@ FOLDERS = {
 MASKED = ("brainmri", "liverct", "resc")  # the others have no masks and no `img` level
 MARK = "PHANTOM"  # a file that says what the folder holds, so that no record takes it for real
 SLICES = {True: (1, 4), False: (1, 1)}  # fewest and most images of one patient, in masked and in image-level sets
+
+
+def halves(count: int) -> tuple[int, int]:
+    """Return (healthy, diseased) for a number of images; the odd one is healthy."""
+    return count - count // 2, count // 2
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
+    if target.exists():
+        raise FileExistsError(f"{target} exists; remove it to draw its phantoms again")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield part
+        (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
+        part.chmod(0o755)
+        os.rename(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def _plan(family: str, seed: int, counts: dict[str, tuple[int, int]]) -> list[tuple[str, int, int, bool]]:
@@ -55,16 +78,12 @@ def write_bmad(
     below `img` with masks (8 bit, 0 or 255) of the same name below `Ungood/anomaly_mask`. The folder appears at once,
     complete; FileExistsError if it is there. `progress` is called with the number of images drawn so far.
     """
-    target = Path(root) / FOLDERS[family]
-    if target.exists():
-        raise FileExistsError(f"{target} exists; remove it to draw the phantoms of {family} again")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    counts = {"train": (train, 0), "valid": (valid - valid // 2, valid // 2), "test": (test - test // 2, test // 2)}
+    counts = {"train": (train, 0), "valid": halves(valid), "test": halves(test)}
     level = "img" if family in MASKED else ""
     options: dict[str, Any]
     suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
-    part = Path(tempfile.mkdtemp(prefix=f".{FOLDERS[family]}-", dir=target.parent))
-    try:
+    target = Path(root) / FOLDERS[family]
+    with whole(target) as part:
         for done, (split, patient, slice_, abnormal) in enumerate(_plan(family, seed, counts), start=1):
             phantom = draw(family, seed, patient, slice_, abnormal)
             folder = part / split / ("Ungood" if abnormal else "good")
@@ -77,10 +96,4 @@ def write_bmad(
                 mask.save(folder / "anomaly_mask" / name, compress_level=1)
             if progress is not None:
                 progress(done)
-        (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
-        part.chmod(0o755)
-        os.rename(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return target
