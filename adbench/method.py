@@ -123,6 +123,14 @@ class Method(pl.LightningModule):
     def score(self, batch: Batch) -> Scores:
         """Score images one by one: a score depends on its own image and the support alone."""
 
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return one map (B, h, w) for each block that the method reads, for pictures alone; none by default."""
+        return {}
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return one vector (B, C) for each image as the method has adapted it, for pictures alone."""
+        raise NotImplementedError
+
     def attach(self, frozen: FrozenFeatures) -> None:
         """Receive the cached way to the backbone; the harness calls this once."""
         self._frozen = frozen

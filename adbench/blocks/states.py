@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adbench.backbone import Backbone
 from adbench.blocks.losses import upsample
-from adbench.blocks.prompts import Prompts, ensemble
+from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
 
 
 class StateTexts:
@@ -18,16 +18,17 @@ class StateTexts:
     Always embedded in full precision: training, banks and scoring then see the same vectors.
     """
 
-    def __init__(self, backbone: Backbone, prompts: Prompts) -> None:
+    def __init__(self, backbone: Backbone, prompts: Prompts, templates: Sequence[str] = TEMPLATES) -> None:
         self.backbone = backbone
         self.prompts = prompts
+        self.templates = templates
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, object_names: Sequence[str]) -> Tensor:
         """Return unit vectors (B, 2, embed_dim), normal then abnormal, for B object names."""
         for name in set(object_names) - set(self._kept):
             with torch.autocast(self.backbone.device.type, enabled=False):
-                self._kept[name] = ensemble(self.backbone, self.prompts, name)
+                self._kept[name] = ensemble(self.backbone, self.prompts, name, self.templates)
         return torch.stack([self._kept[name] for name in object_names])
 
 

@@ -143,6 +143,19 @@ class AprilGAN(Method):
         maps, share = torch.stack(parts).sum(0), self.params.map_share
         return Scores((1 - share) * image + share * maps.flatten(1).amax(1), maps)
 
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return what the text says of every pixel at each level, where the layers have learnt it."""
+        if not self.has_masks:
+            return {}
+        levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
+        found = self._probabilities(levels, self.texts(batch.object_names))
+        return dict(zip(self.levels, found, strict=True))
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the last level behind its linear layer, the mean over the patches."""
+        tokens = batch.features.blocks[self.levels[-1]][:, 1:]
+        return F.normalize(self.layers[-1](tokens.float()), dim=-1).mean(1)
+
     def _probabilities(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
         """Return per level the probability (B, H, W) of the abnormal state: upsampled first, then the softmax."""
         pairs = zip(self.layers, levels, strict=True)

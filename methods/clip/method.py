@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adbench.backbone import Architecture
-from adbench.blocks.losses import upsample
-from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
+from adbench.blocks.prompts import TEMPLATES, Prompts
+from adbench.blocks.states import StateTexts, pixels
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -51,26 +51,23 @@ class CLIPZeroShot(Method):
 
     def build(self) -> None:
         """Start without text vectors: they are made once for each object name."""
-        self.text: dict[str, Tensor] = {}
+        self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
 
     def prepare(self, support: Support) -> None:
         """Learn nothing."""
 
     def score(self, batch: Batch) -> Scores:
         """Return the softmax probability of the abnormal state, for the image and for every patch."""
-        text = torch.stack([self._text_of(name) for name in batch.object_names])
+        text = self.texts(batch.object_names)
         pooled = batch.features.pooled
         assert pooled is not None
         patches = self.backbone.project(batch.features.blocks[self.backbone.architecture.depth][:, 1:])
         image = self._probability(pooled[:, None], text)[:, 0]
-        maps = upsample(self._probability(patches, text)[..., None], self.backbone.input_size)[:, 0]
+        maps = pixels(self._probability(patches, text), self.backbone.input_size)
         return Scores(image, maps)
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:
-        cosine = F.normalize(vectors, dim=-1) @ text.transpose(1, 2)
-        return (cosine / self.params.temperature).softmax(-1)[..., 1]
-
-    def _text_of(self, name: str) -> Tensor:
-        if name not in self.text:
-            self.text[name] = ensemble(self.backbone, self.params.prompts, name, self.params.templates)
-        return self.text[name]
+        # The two cosines differ in their third digit, and half precision has hardly more.
+        with torch.autocast(vectors.device.type, enabled=False):
+            cosine = F.normalize(vectors.float(), dim=-1) @ text.transpose(1, 2)
+            return (cosine / self.params.temperature).softmax(-1)[..., 1]

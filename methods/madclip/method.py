@@ -19,6 +19,7 @@ from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.losses import dice, finite, focal, siglip, upsample
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts
+from adbench.blocks.states import StateTexts
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -39,6 +40,9 @@ class Params:
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), [*ABNORMAL, "disease {}", "abnormal {}"]))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end", "front", "middle"])
+    branches: int = 2  # ablation: 1, one adapter per level speaks for both states
+    learn_prompts: bool = True  # ablation: false, the fixed phrases in templates
+    detection_loss: str = "siglip"  # ablation: cross_entropy
     image_score: str = "auto"  # map_max where the support has masks, else patch_mean; paper: patch_mean
 
 
@@ -97,8 +101,12 @@ class MadCLIP(Method):
                 Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.adapter_norm) for _ in self.blocks
             )
 
-        self.normal, self.abnormal = adapters(), adapters()
-        self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        self.normal = adapters()
+        if p.branches == 2:
+            self.abnormal = adapters()
+        if p.learn_prompts:
+            self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        self.fixed = StateTexts(self.backbone, p.prompts)
         self.register_buffer("has_masks", torch.tensor(False))
         self.text: dict[str, Tensor] = {}
 
@@ -126,7 +134,7 @@ class MadCLIP(Method):
         text = self._text_of([self.object_names[i] for i in named.tolist()])
         terms: dict[str, Tensor] = {}
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
-            terms[f"detection at block {block}"] = siglip(detection, labels)
+            terms[f"detection at block {block}"] = self._detection_loss(detection, labels)
             if self.has_masks:
                 p = self._pixel_probability(segmentation)
                 terms[f"focal at block {block}"] = focal(p, masks)
@@ -153,8 +161,30 @@ class MadCLIP(Method):
             return Scores(pixel.flatten(1).amax(1), pixel)
         return Scores(sum(scores.softmax(-1)[..., 1].mean(1) for scores in detection), pixel)
 
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return the terms of the map's sum."""
+        tokens = [batch.features.blocks[b] for b in self.blocks]
+        detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
+        mapped = segmentation if self.has_masks else detection
+        return {block: self._pixel_probability(scores) for block, scores in zip(self.blocks, mapped, strict=True)}
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return what both detection adapters make of the last level, side by side, the mean over the patches."""
+        tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
+        return torch.cat([adapters[-1](tokens)[0].mean(1) for adapters in self._branches()], dim=-1)
+
+    def _branches(self) -> tuple[nn.ModuleList, nn.ModuleList]:
+        return self.normal, self.abnormal if self.params.branches == 2 else self.normal
+
+    def _detection_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if self.params.detection_loss == "siglip":
+            return siglip(scores, labels)
+        return F.cross_entropy(scores.mean(1).float(), labels)
+
     def _text_of(self, object_names: Sequence[str]) -> Tensor:
         """Return text vectors (2, D), normal and abnormal, or (B, 2, D) where the images show different objects."""
+        if not self.params.learn_prompts:
+            return self.fixed(object_names)
         texts = {}
         for name in dict.fromkeys(object_names):
             kept = None if self.training else self.text.get(name)
@@ -172,7 +202,7 @@ class MadCLIP(Method):
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
         direction = (text[..., 0, :] - text[..., 1, :])[..., None]
         detection, segmentation = [], []
-        for tokens, normal, abnormal in zip(levels, self.normal, self.abnormal, strict=True):
+        for tokens, normal, abnormal in zip(levels, *self._branches(), strict=True):
             for scores, n, a in zip(
                 (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True
             ):
@@ -185,6 +215,8 @@ def _check(p: Params) -> None:
         "views": (11, 16),
         "image_score": ("auto", "map_max", "patch_mean"),
         "adapter_activation": ("leaky_relu", "relu"),
+        "branches": (1, 2),
+        "detection_loss": ("siglip", "cross_entropy"),
     }
     for key, values in allowed.items():
         if getattr(p, key) not in values:

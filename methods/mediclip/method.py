@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from adbench.backbone import Architecture
+from adbench.backbone import Architecture, Features
 from adbench.blocks import synthesis
 from adbench.blocks.losses import dice, finite, focal, upsample
 from adbench.blocks.prompts import PromptLearner, Prompts
+from adbench.blocks.states import StateTexts
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -45,6 +46,7 @@ class Params:
     activation: str = "native"
     normalisation: str = "clip"
     grey: str = "none"  # none: colours stay; code: support (learn from grey images, score in colour); both: always grey
+    anomalies: str = "synthetic"  # real: no synthesis, learn from abnormal images and their masks (paper, Table 5)
     tasks: list[str] = field(default_factory=lambda: ["cutpaste", "gauss", "source", "identity"])  # equally likely
     blend: str = "hard"  # how cutpaste joins; paper: poisson
     temperature: float = 1.0  # paper: 0.07
@@ -52,6 +54,8 @@ class Params:
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end"])
+    learn_tokens: bool = True  # ablation (Table 4): false, the words alone
+    adapters: bool = True  # ablation (Table 4): false, CLIP's own final norm and projection
 
 
 class MediCLIP(Method):
@@ -63,10 +67,10 @@ class MediCLIP(Method):
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Learn from normal images alone; the whole image tower is frozen."""
+        """Learn from normal images alone, or from real anomalies; the whole image tower is frozen."""
         _check(params)
         return Capability(
-            support="normal",
+            support="normal" if params.anomalies == "synthetic" else "both",
             blocks=tuple(params.levels) or architecture.levels(4)[1:],
             normalisation=params.normalisation,
             activation=params.activation,
@@ -76,34 +80,43 @@ class MediCLIP(Method):
 
     @property
     def epochs(self) -> int:
-        """The paper's 200, or the schedule's."""
-        return self.params.epochs
+        """The paper's 200, or the schedule's; none where the ablations leave nothing to train."""
+        return self.params.epochs if self.params.adapters or self.params.learn_tokens else 0
 
     def build(self) -> None:
-        """Create one linear adapter per level and the prompt learner."""
+        """Create one linear adapter per level and the prompt learner, as far as the ablations leave them."""
         p, shape = self.params, self.backbone.architecture
         self.blocks = self.capability(p, shape).blocks
-        self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
-        self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        if p.adapters:
+            self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
+        if p.learn_tokens:
+            self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+        self.fixed = StateTexts(self.backbone, p.prompts, ["{}."])
         self.text: dict[str, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
-        """Keep the normal images, in which every epoch draws other anomalies."""
+        """Keep the normal images, in which every epoch draws other anomalies; or real ones with their masks."""
         images = support.images if self.params.grey == "none" else luminance(support.images)
-        makers = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
-        self.data = Anomalies(images, support.object_names, makers, self.generator("anomalies").initial_seed())
+        if self.params.anomalies == "real":
+            self.data: Dataset[Drawn] = RealAnomalies(images, _masks(support), support.object_names)
+        else:
+            makers = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
+            self.data = Anomalies(images, support.object_names, makers, self.generator("anomalies").initial_seed())
+        self.images = len(images)
 
     def train_dataloader(self) -> DataLoader[Drawn]:
         """Go through the support in a new order each epoch."""
-        order = EveryImage(len(self.data.images), self.generator("order").initial_seed())
+        order = EveryImage(self.images, self.generator("order").initial_seed())
         return DataLoader(self.data, self.params.batch_size, sampler=order)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str]], _: int) -> Tensor:
         """Focal and dice loss of the map against the synthetic mask."""
         images, masks, names = batch
         with torch.no_grad():
-            features = self.backbone.features(images.float() / 255, self.blocks)
-        text = {name: self.learner(self.backbone, name) for name in dict.fromkeys(names)}
+            # No two synthetic images are the same; real ones are, and come from the cache.
+            look = self.encode if self.params.anomalies == "real" else self._encode_anew
+            features = look(images.float() / 255).to(self.device)
+        text = {name: self._text_of(name) for name in dict.fromkeys(names)}
         p = self._map(features.blocks, names, text)
         masks = masks.float()
         return finite(focal=focal(p, masks), dice=dice(p, masks))
@@ -118,24 +131,55 @@ class MediCLIP(Method):
 
     def score(self, batch: Batch) -> Scores:
         """Return the map of abnormal probability at input size; the image score is its maximum."""
-        for name in set(batch.object_names) - set(self.text):
-            self.text[name] = self.learner(self.backbone, name)
-        maps = self._map(batch.features.blocks, batch.object_names, self.text)
+        maps = self._map(batch.features.blocks, batch.object_names, self._kept_text(batch.object_names))
         return Scores(maps.flatten(1).amax(1), maps)
+
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return the abnormal probability that each level by itself would give."""
+        logits = self._logits(batch.features.blocks, batch.object_names, self._kept_text(batch.object_names))
+        maps = [upsample(level.float(), self.backbone.input_size)[:, 0].sigmoid() for level in logits]
+        return dict(zip(self.blocks, maps, strict=True))
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the last level behind its adapter, the mean over the patches."""
+        return self._project(len(self.blocks) - 1, batch.features.blocks[self.blocks[-1]][:, 1:]).mean(1)
+
+    def _kept_text(self, names: Sequence[str]) -> Mapping[str, Tensor]:
+        for name in set(names) - set(self.text):
+            self.text[name] = self._text_of(name)
+        return self.text
+
+    def _text_of(self, name: str) -> Tensor:
+        """Return unit vectors (2, embed_dim), normal then abnormal."""
+        if not self.params.learn_tokens:
+            return self.fixed([name])[0]
+        learned: Tensor = self.learner(self.backbone, name)
+        return learned
+
+    def _project(self, level: int, tokens: Tensor) -> Tensor:
+        """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
+        mapped = self.adapters[level](tokens) if self.params.adapters else self.backbone.project(tokens)
+        return F.normalize(mapped, dim=-1)
+
+    def _encode_anew(self, images: Tensor) -> Features:
+        return self.backbone.features(images, self.blocks)
 
     def _map(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
         """Return (B, H, W): the softmax over both states' cosines, its abnormal column."""
-        states = torch.stack([text[name] for name in names])
-        # The softmax of two columns is the sigmoid of their difference, and cosines are linear in the text.
-        direction = (states[:, 1] - states[:, 0]) / self.params.temperature
-        logits = torch.stack([
-            F.normalize(adapter(blocks[block][:, 1:]), dim=-1) @ direction[:, :, None]
-            for block, adapter in zip(self.blocks, self.adapters, strict=True)
-        ])  # fmt: skip
-        size = self.backbone.input_size
+        logits, size = self._logits(blocks, names, text), self.backbone.input_size
         if self.params.average == "logits":
             return upsample(logits.mean(0).float(), size)[:, 0].sigmoid()
         return upsample(logits.float().sigmoid().mean(0), size)[:, 0]
+
+    def _logits(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
+        """Return (levels, B, patches, 1): the abnormal column's cosine minus the normal one's."""
+        states = torch.stack([text[name] for name in names])
+        # The softmax of two columns is the sigmoid of their difference, and cosines are linear in the text.
+        direction = (states[:, 1] - states[:, 0]) / self.params.temperature
+        return torch.stack([
+            self._project(level, blocks[block][:, 1:]) @ direction[:, :, None]
+            for level, block in enumerate(self.blocks)
+        ])  # fmt: skip
 
 
 class Anomalies(Dataset[Drawn]):
@@ -152,6 +196,17 @@ class Anomalies(Dataset[Drawn]):
         g = np.random.default_rng([self.seed, epoch, row])
         image, mask = self.makers[int(g.integers(len(self.makers)))](self.images[row].numpy(), g)
         return torch.from_numpy(image), torch.from_numpy(mask), self.names[row]
+
+
+class RealAnomalies(Dataset[Drawn]):
+    """Item `epoch * n + i` is image i with its mask, in every epoch the same."""
+
+    def __init__(self, images: Tensor, masks: Tensor, names: Sequence[str]) -> None:
+        self.images, self.masks, self.names = images, masks, names
+
+    def __getitem__(self, index: int) -> Drawn:
+        row = index % len(self.images)
+        return self.images[row], self.masks[row], self.names[row]
 
 
 class EveryImage(Sampler[int]):
@@ -172,6 +227,17 @@ class EveryImage(Sampler[int]):
         return self.count
 
 
+def _masks(support: Support) -> Tensor:
+    """Return the masks (N, H, W) of a support as uint8; every image must have one."""
+    if not bool(support.has_mask.all()):
+        raise AdbenchError(
+            f"method.anomalies=real learns from masks, and {int((~support.has_mask).sum())} of the {len(support)} "
+            f"support images have none (datasets {', '.join(sorted(set(support.datasets)))}). Train on datasets with "
+            "masks, as in protocol=auxiliary train_on=mvtec."
+        )
+    return support.masks.to(torch.uint8)
+
+
 def luminance(images: Tensor) -> Tensor:
     """Turn uint8 RGB (N, 3, H, W) into grey of three equal channels, as Pillow rounds it (ITU-R 601-2)."""
     weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
@@ -181,6 +247,7 @@ def luminance(images: Tensor) -> Tensor:
 
 def _check(p: Params) -> None:
     allowed = {
+        "anomalies": ("synthetic", "real"),
         "grey": ("support", "both", "none"),
         "blend": tuple(synthesis.BLENDS),
         "average": ("logits", "maps"),

@@ -52,6 +52,7 @@ class Params:
     bank_cls: bool = True  # code: the class token is a row like the patches
     image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
     fusion: str = "support"  # none: Eq. 6 of the paper
+    score_levels: list[int] = field(default_factory=list)  # those of `levels` that score (Table 5); empty: all
     text_share: float = 0.5  # of the zero-shot branch in the fusion; 1: no bank at all
 
 
@@ -169,6 +170,16 @@ class MVFA(Method):
         pixel = self._fuse(maps, self.map_bounds)
         return Scores(pixel.flatten(1).amax(1) if self._by_map else self._fuse(scores, self.score_bounds), pixel)
 
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return what the text says of every pixel at each level (Fig. 4 of the paper)."""
+        text, levels = self.texts(batch.object_names), self._features(batch.features.blocks)[self._map_kind]
+        pairs = zip(self.levels, levels, strict=True)
+        return {level: self._pixels(self._logits(tokens, text)).sigmoid() for level, tokens in pairs}
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the last level's detection features, the mean over the patches."""
+        return self._features(batch.features.blocks)["detection"][-1][:, 1:].mean(1)
+
     @property
     def _by_map(self) -> bool:
         rule = self.params.image_score
@@ -207,7 +218,9 @@ class MVFA(Method):
 
         Both are means over the levels. Without a bank, at `text_share` 1, the text speaks alone.
         """
-        text, features = self.texts(names), self._features(streams)
+        keep = [i for i, level in enumerate(self.levels) if level in (self.params.score_levels or self.levels)]
+        text, banks = self.texts(names), {name: bank[keep] for name, bank in banks.items() if bank.numel()}
+        features = {name: [found[i] for i in keep] for name, found in self._features(streams).items()}
         kind, alone = self._map_kind, self.params.text_share == 1
         maps = [_mean(self._pixels(self._logits(tokens, text)).sigmoid() for tokens in features[kind])]
         if not alone:
@@ -303,6 +316,10 @@ def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
 
 def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:
     levels = tuple(p.levels) or architecture.levels(4)
+    if not set(p.score_levels) <= set(levels):
+        raise AdbenchError(
+            f"method.score_levels={p.score_levels} is not possible: choose from the levels {list(levels)}."
+        )
     if sorted(set(levels)) != list(levels) or levels[0] < 1 or levels[-1] > architecture.depth:
         raise AdbenchError(
             f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {architecture.depth}."

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adbench.backbone import Architecture
-from adbench.blocks.losses import upsample
 from adbench.blocks.memory import coreset, nearest
 from adbench.blocks.smooth import gaussian
+from adbench.blocks.states import pixels
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -70,7 +70,7 @@ class PatchCore(Method):
         patches = self._patches(batch.features.blocks)
         b, n, _ = patches.shape
         distance, index = (flat.view(b, n) for flat in nearest(patches.flatten(0, 1), self.bank))
-        maps = gaussian(upsample(distance[..., None], self.backbone.input_size)[:, 0], self.params.sigma)
+        maps = gaussian(pixels(distance, self.backbone.input_size), self.params.sigma)
         top, worst = distance.max(1)
         query = patches[torch.arange(b, device=worst.device), worst]
         weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)

@@ -107,6 +107,9 @@ def test_it_learns_the_toy(bench, support) -> None:
         ("positions", "[end]"),
         ("image_score", "patch_mean"),
         ("levels", "[6,12]"),
+        ("branches", 1),
+        ("learn_prompts", "false"),
+        ("detection_loss", "cross_entropy"),
     ],
 )
 def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
@@ -130,3 +133,16 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
 def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
     with pytest.raises(AdbenchError, match=f"method.{key}={value} is not possible: choose from"):
         bench.new("madclip", **{key: value})
+
+
+def test_ablations_take_parts_away(bench) -> None:
+    def trained(**words: object) -> dict[str, int]:
+        method = bench.new("madclip", **words)
+        return {
+            name: n for name, module in method.named_children() if (n := sum(p.numel() for p in module.parameters()))
+        }
+
+    whole = trained()
+    assert set(whole) == {"normal", "abnormal", "learner"}
+    assert trained(branches=1) == {name: whole[name] for name in ("normal", "learner")}
+    assert trained(learn_prompts="false") == {name: whole[name] for name in ("normal", "abnormal")}

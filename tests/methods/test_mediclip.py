@@ -230,3 +230,56 @@ def test_impossible_tasks_and_temperatures_are_named(bench) -> None:
             bench.new("mediclip", tasks=tasks)
     with pytest.raises(AdbenchError, match="method.temperature=0.0 is not possible: a number above 0"):
         bench.new("mediclip", temperature=0)
+
+
+def test_real_anomalies_are_the_supports_own(bench, support) -> None:
+    toy = support()
+    method = bench.new("mediclip", anomalies="real")
+    assert bench.capability(method).support == "both"
+    method.prepare(toy)
+    seen = [method.data[index] for index in range(2 * len(toy))]
+    assert all(torch.equal(image, toy.images[i % 6]) for i, (image, _, _) in enumerate(seen))
+    assert all(torch.equal(mask.bool(), toy.masks[i % 6]) for i, (_, mask, _) in enumerate(seen))
+
+
+def test_real_anomalies_teach(bench, support) -> None:
+    toy = support()
+    before, after = (bench.fitted("mediclip", toy, anomalies="real", epochs=n) for n in (0, 8))
+    inside = []
+    for method in (before, after):
+        with torch.no_grad():
+            maps = method.score(bench.batch(method, toy.images)).maps
+        inside.append(float(maps[toy.masks].mean() - maps[~toy.masks].mean()))
+    assert inside[1] > inside[0] + 0.02
+
+
+def test_real_anomalies_without_masks_are_refused(bench, support) -> None:
+    method = bench.new("mediclip", anomalies="real")
+    with pytest.raises(AdbenchError, match="6 of the 6 support images have none"):
+        method.prepare(support(masks=False))
+
+
+@pytest.mark.parametrize(
+    ("words", "trained"),
+    [
+        ({"learn_tokens": "false"}, {"adapters"}),
+        ({"adapters": "false"}, {"learner"}),
+        ({"learn_tokens": "false", "adapters": "false"}, set()),
+    ],
+)
+def test_ablations_take_parts_away(bench, support, words: dict[str, str], trained: set[str]) -> None:
+    method = bench.fitted("mediclip", epochs=1, **words)
+    assert {name for name, module in method.named_children() if list(module.parameters())} == trained
+    assert method.epochs == bool(trained)
+    with torch.no_grad():
+        scores = method.score(bench.batch(method, support().images[:1]))
+        backbone = bench.backbone
+        if not trained:  # what is left is CLIP, asked at three levels
+            words_ = [[f"{word}." for word in state] for state in (Params().prompts.normal, Params().prompts.abnormal)]
+            text = torch.stack([
+                F.normalize(F.normalize(backbone.encode_text(state), dim=-1).mean(0), dim=-1) for state in words_
+            ])  # fmt: skip
+            blocks = backbone.features(support().images[:1].float() / 255, (6, 9, 12)).blocks
+            patches = [F.normalize(backbone.project(blocks[b][:, 1]), dim=-1) @ text.T for b in (6, 9, 12)]
+            wanted = torch.stack(patches).mean(0).softmax(-1)[0, 1]
+            torch.testing.assert_close(scores.maps[0, 0, 0], wanted, atol=1e-5, rtol=1e-4)

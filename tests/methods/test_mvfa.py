@@ -227,6 +227,7 @@ def test_it_learns_the_toy(bench, support) -> None:
 FACETS = {
     "views": 11, "adapter_activation": "relu", "keep": 0.9, "projectors": "true", "levels": "[12]", "scale": 10,
     "bce": "probability", "pooling": "max", "image_score": "detection", "fusion": "none", "text_share": 0,
+    "score_levels": "[12]",
 }  # fmt: skip
 
 

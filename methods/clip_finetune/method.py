@@ -1,0 +1,173 @@
+"""CLIP with its last two blocks fine-tuned: a course paper's baseline (UMass, "fine-tuned CLIP").
+
+Everything in front of these blocks is frozen and computed once. The blocks themselves are copied into the method and
+trained with a cross-entropy over the cosines to one sentence for each state, at CLIP's own temperature. The backbone
+stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks.losses import finite
+from adbench.blocks.prompts import Prompts
+from adbench.blocks.states import pixels
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+NORMAL = ["a photo of a normal {}"]
+ABNORMAL = ["a photo of a anomalous {}"]
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the paper's where it speaks; README.md has the rest."""
+
+    epochs: int = 10
+    batch_size: int = 8
+    learning_rate: float = 1e-5
+    last_blocks: int = 2
+    towers: list[str] = field(default_factory=lambda: ["vision"])  # whose last blocks are trained: vision, text
+    temperature: float = 0.01
+    prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
+    activation: str = "native"
+    normalisation: str = "native"
+
+
+class CLIPFineTuned(Method):
+    """The last blocks as a LightningModule; what enters them comes from the cache."""
+
+    Params = Params
+    editable = ("prompts",)
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from both classes: a classifier shown one class learns to say it always."""
+        _check(params, architecture)
+        trained = params.last_blocks if "vision" in params.towers else 0
+        return Capability(
+            support="both",
+            blocks=(architecture.depth - trained,),
+            normalisation=params.normalisation,
+            activation=params.activation,
+            threshold=0.5,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's 10, or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Copy the last blocks of the chosen towers."""
+        p, shape = self.params, self.backbone.architecture
+        (self.block,) = self.capability(p, shape).blocks
+        self.vision, self.words = nn.ModuleList(), nn.ModuleList()
+        if "vision" in p.towers:
+            self.vision = _copied(self.backbone.model.visual.transformer.resblocks, p.last_blocks)
+        if "text" in p.towers:
+            self.words = _copied(self.backbone.model.transformer.resblocks, p.last_blocks)
+        self.prefixes: dict[str, tuple[Tensor, Tensor]] = {}
+        self.text: dict[str, Tensor] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Keep each image's stream as it enters the first trained block."""
+        abnormal = int(support.labels.sum())
+        if not 0 < abnormal < len(support):
+            raise AdbenchError(
+                f"clip_finetune learns to tell two classes apart and was given {len(support) - abnormal} normal and "
+                f"{abnormal} abnormal images: with one class alone the loss is least where every image gets that "
+                "answer. Give it both, as in protocol=few_shot shots=16."
+            )
+        features = self.encode(support.images.float() / 255, "encoding the support")
+        self.names = sorted(set(support.object_names))
+        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the images anew each epoch."""
+        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Cross-entropy of the class token's cosines with both states' sentences, over the temperature."""
+        stream, objects, labels = batch
+        text = torch.stack([self._text_of(name) for name in self.names])[objects]
+        logits = self._logits(self._embed(stream, patches=False), text)[:, 0]
+        return finite(classification=F.cross_entropy(logits.float(), labels))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate over the copied blocks."""
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate)
+
+    def memorise(self, support: Support) -> None:
+        """Forget text vectors of earlier weights."""
+        self.text = {}
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the softmax probability of the abnormal state, for the class token and for every patch."""
+        text = torch.stack([self._kept_text(name) for name in batch.object_names])
+        vectors = self._embed(batch.features.blocks[self.block], patches=True)
+        abnormal = self._logits(vectors, text).float().softmax(-1)[..., 1]
+        return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the class token behind the trained blocks."""
+        return self._embed(batch.features.blocks[self.block], patches=False)[:, 0]
+
+    def _embed(self, stream: Tensor, patches: bool) -> Tensor:
+        """Run (B, 1 + N, width) through the trained blocks into the joint space: class token, and patches if asked."""
+        tokens = stream.float()
+        for block in self.vision:
+            tokens = block(tokens)
+        return self.backbone.project(tokens if patches else tokens[:, :1])
+
+    def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
+        """Return (B, T, 2) cosines over the temperature of (B, T, D) and unit text vectors (B, 2, D)."""
+        return F.normalize(vectors, dim=-1) @ text.transpose(1, 2) / self.params.temperature
+
+    def _kept_text(self, name: str) -> Tensor:
+        if name not in self.text:
+            self.text[name] = self._text_of(name)
+        return self.text[name]
+
+    def _text_of(self, name: str) -> Tensor:
+        """Return (2, D) unit text vectors of an object: per state the normalised mean of its unit sentences."""
+        normal, abnormal = self.params.prompts.phrases(name)
+        if name not in self.prefixes:
+            last = self.backbone.architecture.text_depth - len(self.words)
+            self.prefixes[name] = self.backbone.text_stream([*normal, *abnormal], last)
+        stream, end = self.prefixes[name]
+        mask = self.backbone.causal_mask(stream.shape[1])
+        for block in self.words:
+            stream = block(stream, attn_mask=mask)
+        found = F.normalize(self.backbone.read_text(stream, end), dim=-1)
+        states = found.split([len(normal), len(abnormal)])
+        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in states])
+
+
+def _copied(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:
+    return nn.ModuleList(copy.deepcopy(block).requires_grad_(True).train() for block in list(blocks)[-count:])
+
+
+def _check(p: Params, shape: Architecture) -> None:
+    if not p.towers or set(p.towers) - {"vision", "text"}:
+        raise AdbenchError(
+            f"method.towers=[{','.join(p.towers)}] is not possible: name vision, text or both, as in "
+            "method.towers=[vision,text]."
+        )
+    # One frozen block at least, whose stream the cache holds; the text tower may be trained as a whole.
+    depths = {"vision": shape.depth - 1, "text": shape.text_depth}
+    most = min(depths[tower] for tower in p.towers)
+    if not 1 <= p.last_blocks <= most:
+        raise AdbenchError(f"method.last_blocks={p.last_blocks} is not possible: 1 to {most} blocks can be trained.")
+    if p.temperature <= 0:
+        raise AdbenchError(f"method.temperature={p.temperature} is not possible: a number above 0 is needed.")

@@ -1,0 +1,246 @@
+"""Bi-directional prompt association: both towers of a frozen CLIP prompt each other (a course paper, UMass).
+
+The structure is SpLIP's (Singha et al., ECCV 2024): the image's patches become words of the text (`patches_to_text`),
+the text's words become tokens of the image (`text_to_patches`), and what each text block says becomes tokens of the
+image block beside it (`levels`). Cross-entropy over the cosines to one sentence for each state trains the three maps.
+The paper reports no figures for it; what it leaves open is a switch each (README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks.losses import finite
+from adbench.blocks.prompts import Prompts
+from adbench.blocks.states import pixels
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+DIRECTIONS = ("patches_to_text", "text_to_patches", "levels")
+
+
+@dataclass
+class Params:
+    """Facets. What the paper or SpLIP's figure says is theirs, the rest ours; README.md tells which."""
+
+    epochs: int = 10
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    frame: str = "a photo of a"  # the words that the image replaces, and that become tokens of the image
+    prompts: Prompts = field(default_factory=lambda: Prompts(["normal {}"], ["anomalous {}"]))  # behind the frame
+    directions: list[str] = field(default_factory=lambda: list(DIRECTIONS))
+    level_tokens: int = 2  # n: tokens that each image block gets from the text block beside it
+    beside: str = "proportional"  # the text block of image block l: ceil(l T / L); first: block l, or the last one
+    pool: str = "attention"  # how many tokens become few: learned queries; mean: their plain mean
+    width: int = 64  # of the attention
+    shared: bool = True  # one map of text blocks to image tokens; false: one for each image block
+    start: str = "words"  # the image is added to the frame's words, nothing at first; random: it replaces them
+    temperature: float = 0.01
+    activation: str = "native"
+    normalisation: str = "native"
+
+
+class Pool(nn.Module):
+    """`count` learned queries look at (B, N, inward) tokens and bring home (B, count, outward)."""
+
+    def __init__(self, count: int, inward: int, outward: int, width: int, rule: str) -> None:
+        super().__init__()
+        self.rule = rule
+        self.norm = nn.LayerNorm(inward)
+        self.key = nn.Linear(inward, width)
+        self.value = nn.Linear(inward, width)
+        self.query = nn.Parameter(torch.randn(count, width))
+        self.leave = nn.Linear(width, outward)
+
+    def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
+        """Attend with one head to the tokens that are `there` (B, N), or all; `mean`: all alike, plus the query."""
+        tokens = self.norm(tokens)
+        if there is None:
+            there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        key = torch.zeros_like(tokens[..., :1]) if self.rule == "mean" else self.key(tokens)
+        query = torch.zeros_like(self.query[:, :1]) if self.rule == "mean" else self.query
+        seen = F.scaled_dot_product_attention(
+            query.expand(len(tokens), -1, -1), key, self.value(tokens), attn_mask=there[:, None]
+        )
+        found: Tensor = self.leave(seen + self.query if self.rule == "mean" else seen)
+        return found
+
+
+class Sentences(NamedTuple):
+    """Both sentences about an object: what enters text block 1 (2, L, text width), and their end tokens (2,)."""
+
+    stream: Tensor
+    end: Tensor
+
+
+class CrossModal(Method):
+    """Three maps as a LightningModule; gradients pass through both frozen towers."""
+
+    Params = Params
+    editable = ("prompts", "temperature")
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from both classes; nothing behind the patch embedding is the same in two steps."""
+        _check(params)
+        return Capability(
+            support="both",
+            blocks=(0,),
+            normalisation=params.normalisation,
+            activation=params.activation,
+            threshold=0.5,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The paper's 10 (for its fine-tuned CLIP), or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create the maps of the chosen directions."""
+        p, shape = self.params, self.backbone.architecture
+        self.words = len(self.backbone.tokenizer.encode(p.frame))  # m, and J - 1
+        if "patches_to_text" in p.directions:
+            self.to_text = Pool(self.words, shape.width, shape.text_width, p.width, p.pool)
+            if p.start == "words":
+                nn.init.zeros_(self.to_text.leave.weight)
+                nn.init.zeros_(self.to_text.leave.bias)
+        if "text_to_patches" in p.directions:
+            self.to_patches = nn.Linear(shape.text_width, shape.width)
+        if "levels" in p.directions:
+            count = 1 if p.shared else shape.depth
+            self.levels = nn.ModuleList(
+                Pool(p.level_tokens, shape.text_width, shape.width, p.width, p.pool) for _ in range(count)
+            )
+        self.sentences: dict[str, Sentences] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Keep each image's stream as it enters the first block."""
+        if len(support.labels.unique()) < 2:
+            raise AdbenchError(
+                "crossmodal learns to tell two classes apart and was given one. Give it both, as in "
+                "protocol=few_shot shots=16."
+            )
+        features = self.encode(support.images.float() / 255, "encoding the support")
+        self.names = sorted(set(support.object_names))
+        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.data = TensorDataset(features.blocks[0], objects, support.labels)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the images anew each epoch."""
+        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Cross-entropy of the class token's cosines with both sentences, over the temperature."""
+        entering, objects, labels = batch
+        vectors, text = self._associate(entering, [self.names[i] for i in objects.tolist()])
+        logits = self._logits(vectors[:, :1], text)[:, 0]
+        return finite(classification=F.cross_entropy(logits.float(), labels))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW at a constant rate over the maps."""
+        p = self.params
+        return torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the probability of the abnormal sentence, for the class token and for every patch."""
+        vectors, text = self._associate(batch.features.blocks[0], batch.object_names)
+        abnormal = self._logits(vectors, text).float().softmax(-1)[..., 1]
+        return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the prompted class token."""
+        return self._associate(batch.features.blocks[0], batch.object_names)[0][:, 0]
+
+    def _associate(self, entering: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Run both towers over (B, 1 + patches, width): the text first, then the image beside it.
+
+        Returns embeddings of class token and patches, (B, 1 + patches, embed_dim), and unit text vectors
+        (B, 2, embed_dim), normal then abnormal.
+        """
+        p, depth = self.params, self.backbone.architecture.depth
+        said, there, text = self._tell(entering[:, 1:], names)
+        extra = []
+        if "text_to_patches" in p.directions:
+            frame = self.backbone.embed_tokens(self.backbone.tokenise([p.frame]))[:, 1 : 1 + self.words]
+            extra.append(self.to_patches(frame).expand(len(entering), -1, -1))
+        stream = entering
+        for block in range(1, depth + 1):
+            tokens = [stream, *extra]
+            if "levels" in p.directions:
+                level = self.levels[0 if p.shared else block - 1]
+                tokens.append(level(said[self._beside(block) - 1], there))
+            stream = self.backbone.run_blocks(torch.cat(tokens, 1), block, block)[:, : entering.shape[1]]
+        return self.backbone.project(stream), text
+
+    def _tell(self, patches: Tensor, names: Sequence[str]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run the text tower, the image's words anew before each block.
+
+        Returns what each text block says, (B, 2 L, text width) with both sentences side by side; which of these tokens
+        are words, not filling, (B, 2 L); and unit text vectors (B, 2, embed_dim).
+        """
+        told = [self._sentences(name) for name in names]
+        longest = max(one.stream.shape[1] for one in told)
+        stream = torch.cat([F.pad(one.stream, (0, 0, 0, longest - one.stream.shape[1])) for one in told])
+        end = torch.cat([one.end for one in told])
+        there = torch.arange(longest, device=end.device) <= end[:, None]
+        words = None
+        if "patches_to_text" in self.params.directions:
+            words = self.to_text(patches).repeat_interleave(2, 0)
+        said = []
+        for block in range(1, self.backbone.architecture.text_depth + 1):
+            if words is not None:
+                own = stream[:, 1 : 1 + self.words] if self.params.start == "words" else 0
+                stream = torch.cat([stream[:, :1], words + own, stream[:, 1 + self.words :]], 1)
+            stream = self.backbone.run_text_blocks(stream, block, block)
+            said.append(stream.unflatten(0, (-1, 2)).flatten(1, 2))
+        text = F.normalize(self.backbone.read_text(stream, end), dim=-1).unflatten(0, (-1, 2))
+        return said, there.unflatten(0, (-1, 2)).flatten(1, 2), text
+
+    def _beside(self, block: int) -> int:
+        """Return the text block, counted from 1, that speaks to an image block."""
+        shape = self.backbone.architecture
+        if self.params.beside == "first":
+            return min(block, shape.text_depth)
+        return -(-block * shape.text_depth // shape.depth)
+
+    def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1) @ text.transpose(1, 2) / self.params.temperature
+
+    def _sentences(self, name: str) -> Sentences:
+        if name not in self.sentences:
+            (normal,), (abnormal,) = self.params.prompts.phrases(name)
+            texts = [f"{self.params.frame} {phrase}" for phrase in (normal, abnormal)]
+            self.sentences[name] = Sentences(*self.backbone.text_stream(texts, 0))
+        return self.sentences[name]
+
+
+def _check(p: Params) -> None:
+    allowed = {"beside": ("proportional", "first"), "pool": ("attention", "mean"), "start": ("words", "random")}
+    for key, values in allowed.items():
+        if getattr(p, key) not in values:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    if set(p.directions) - set(DIRECTIONS) or not p.directions:
+        raise AdbenchError(
+            f"method.directions={p.directions} is not possible: choose from {', '.join(DIRECTIONS)}, one at least."
+        )
+    for state, phrases in (("normal", p.prompts.normal), ("abnormal", p.prompts.abnormal)):
+        if len(phrases) != 1:
+            raise AdbenchError(
+                f"method.prompts.{state} has {len(phrases)} phrases; crossmodal reads one sentence for each state."
+            )
+    for key in ("temperature", "level_tokens", "width"):
+        if getattr(p, key) <= 0:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a number above 0 is needed.")
+    if not p.frame.split():
+        raise AdbenchError("method.frame is empty: the image needs words to stand in for, as in 'a photo of a'.")

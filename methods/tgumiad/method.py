@@ -1,0 +1,295 @@
+"""TGUMIAD: one model for several medical datasets, from normal images and text (paper without public code).
+
+Patch features of a frozen CLIP are fused with a sentence about each state of their own dataset's organ, disturbed in
+training, and rebuilt by UniAD's transformer. A patch is as abnormal as its rebuilt features differ from the frozen
+ones, in mean squared error and in structural similarity. What the paper leaves open is a switch each (README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from adbench.backbone import Architecture
+from adbench.blocks import jitter
+from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
+from adbench.blocks.losses import finite
+from adbench.blocks.prompts import Prompts
+from adbench.blocks.ssim import ssim_channels, ssim_space
+from adbench.blocks.states import pixels
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+
+# A normal and an abnormal sentence for each object name: the first three are the paper's, the other two ours.
+SENTENCES = {
+    "Brain": (
+        "This is a normal brain MRI scan. No mass, lesion, or abnormal enhancement is seen.",
+        "This MRI shows a hyperintense lesion in the right frontal lobe with surrounding edema and midline shift.",
+    ),
+    "retinal OCT": (
+        "Healthy retina with continuous and well-organized layers.",
+        "Intraretinal cysts and fluid accumulation in the macular region, with disrupted retinal architecture.",
+    ),
+    "Liver": (
+        "Homogeneous hepatic parenchyma with smooth contours and no visible lesion.",
+        "Hypodense mass in segment VI showing irregular borders and capsular retraction.",
+    ),
+    "Chest X-ray film": (
+        "Clear lungs on both sides with sharp costophrenic angles and no opacity.",
+        "Patchy opacity in the right lower lung with blurred margins.",
+    ),
+    "histopathological image": (
+        "Regular lymph node tissue with small uniform nuclei.",
+        "Tumour tissue with crowded, enlarged and irregular nuclei.",
+    ),
+}
+
+
+@dataclass
+class Params:
+    """Facets. The defaults are the paper's where it speaks, UniAD's where it follows UniAD; README.md has the rest."""
+
+    epochs: int = 100
+    epoch_images: int = 0  # an epoch goes on until it has shown at least this many images, each with new noise
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1
+    decay_at: float = 0.8  # after this share of the epochs the rate falls to a tenth
+    levels: list[int] = field(default_factory=list)  # block numbers, side by side; empty: the last block
+    activation: str = "native"
+    normalisation: str = "imagenet"  # as the paper says; what CLIP was trained with: clip
+    feature_norm: str = "layer"  # layer: each patch and level to mean 0, variance 1; none: as the blocks leave them
+    width: int = 128
+    heads: int = 8
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    feed_forward: int = 1024
+    dropout: float = 0.1
+    neighbours: int = 0  # side of the masked window, odd; 0: half of the grid, which is the paper's 7 on 14 x 14
+    mask: str = "blocked"  # blocked: no patch sees its window (UniAD); allowed: it sees nothing else; none
+    fusion: bool = True  # false: the paper's ablation without text
+    states: list[str] = field(default_factory=lambda: ["normal", "abnormal"])  # whose sentences are fused
+    prompts: Prompts = field(default_factory=lambda: Prompts([], []))  # empty: SENTENCES, by object name
+    jitter: list[str] = field(default_factory=lambda: ["spatial", "frequency"])  # one for each batch, equally likely
+    jitter_scale: float = 20.0
+    high_share: float = 0.3  # of the spatial frequencies
+    target: str = "frozen"  # what is rebuilt: frozen features; fused: what the fusion makes of them
+    loss: str = "mse"  # score: the formula of the score
+    score: str = "mix"  # mix: l mse + (1 - l) (1 - ssim), Eq. 7; sum: mse + l (1 - ssim), Eq. 5
+    score_weight: float = 0.5  # l
+    ssim: str = "space"  # over a window of patches, per channel; channels: each patch by itself, over its channels
+    ssim_window: int = 3
+    image_weights: list[float] = field(default_factory=lambda: [1 / 3, 1 / 3, 1 / 3])  # of maximum, mean, top-5 mean
+
+
+class Fusion(nn.Module):
+    """Patches ask the sentences, then one another: cross-attention, self-attention, MLP, each with a layer norm."""
+
+    def __init__(self, width: int, text_width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(text_width, width)
+        self.cross = Attend(width, heads, dropout)
+        self.own = Attend(width, heads, dropout)
+        self.feed_forward = FeedForward(width, 4 * width, dropout)
+
+    def forward(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """Map (B, N, width) and sentence vectors (B, T, text width) to (B, N, width)."""
+        tokens = self.cross(tokens, self.project(text))
+        fused: Tensor = self.feed_forward(self.own(tokens, tokens))
+        return fused
+
+
+class TGUMIAD(Method):
+    """TGUMIAD as a LightningModule; images and sentences pass through CLIP once, an epoch touches the rest only."""
+
+    Params = Params
+    editable = ("prompts",)
+    params: Params
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from normal images alone; both towers are frozen."""
+        _check(params)
+        return Capability(
+            support="normal",
+            blocks=tuple(params.levels) or (architecture.depth,),
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """100, as ADer trains UniAD on the same three datasets, or the schedule's."""
+        return self.params.epochs
+
+    def build(self) -> None:
+        """Create projections, fusion and denoiser."""
+        p, shape, grid = self.params, self.backbone.architecture, self.backbone.grid
+        self.blocks = self.capability(p, shape).blocks
+        channels = shape.width * len(self.blocks)
+        window = p.neighbours or half_grid(grid)
+        self.enter, self.leave = nn.Linear(channels, p.width), nn.Linear(p.width, channels)
+        if p.fusion:
+            self.fusion = Fusion(p.width, shape.embed_dim, p.heads, p.dropout)
+        self.denoiser = Denoiser(
+            grid, p.width, p.heads, p.encoder_layers, p.decoder_layers, p.feed_forward, p.dropout,
+            neighbour_mask(grid, window, p.mask),
+        )  # fmt: skip
+        initialise(self)
+        self.text: dict[str, Tensor] = {}
+
+    def prepare(self, support: Support) -> None:
+        """Keep the frozen features of the normal images and the sentences of their objects."""
+        if not len(support):
+            raise AdbenchError("tgumiad has no normal image to learn from: give it at least one, as in shots=1.")
+        features = self.encode(support.images.float() / 255, "encoding the support")
+        self.names = sorted(set(support.object_names))
+        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.data = TensorDataset(objects, *(features.blocks[block] for block in self.blocks))
+        self.noise = self.generator("jitter")
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Show every image, and go on in a new order until an epoch has shown enough."""
+        count = max(self.params.epoch_images, len(self.data))
+        order = RandomSampler(self.data, num_samples=count, generator=self.generator("order"))
+        return DataLoader(self.data, self.params.batch_size, sampler=order)
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Rebuild disturbed features; the loss is against the undisturbed ones."""
+        objects, *streams = batch
+        goal, rebuilt = self._rebuild(streams, [self.names[i] for i in objects.tolist()])
+        if self.params.loss == "score":
+            return finite(reconstruction=self._difference(goal, rebuilt).mean())
+        return finite(reconstruction=F.mse_loss(rebuilt, goal))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, the rate falling once to a tenth."""
+        p = self.params
+        optimiser = torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
+        step = max(1, round(p.decay_at * p.epochs))
+        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimiser, step, 0.1)}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Cut the gradient's norm, unless `trainer.gradient_clip_val=` says otherwise."""
+        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the map of differences; the image score weighs its largest patch, its mean and its five largest."""
+        goal, rebuilt = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
+        patches = self._difference(goal, rebuilt)
+        image = pooled(patches, self.params.image_weights)
+        return Scores(image, pixels(patches, self.backbone.input_size))
+
+    def _rebuild(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return what is to be rebuilt and what was rebuilt, fp32 (B, patches, channels) each."""
+        p = self.params
+        frozen = torch.cat([normalised(tokens[:, 1:].float(), p.feature_norm) for tokens in streams], dim=-1)
+        tokens = self.enter(frozen)
+        if p.fusion:
+            tokens = self.fusion(tokens, torch.stack([self._text_of(name) for name in names]))
+        fused = tokens
+        if self.training and p.jitter:
+            tokens = self._disturb(tokens)
+        rebuilt = self.denoiser(tokens)
+        if p.target == "fused":
+            return fused.float(), rebuilt.float()
+        return frozen, self.leave(rebuilt).float()
+
+    def _disturb(self, tokens: Tensor) -> Tensor:
+        p = self.params
+        kind = p.jitter[int(torch.randint(len(p.jitter), (1,), generator=self.noise))]
+        if kind == "spatial":
+            return jitter.spatial(tokens, p.jitter_scale, self.noise)
+        return jitter.frequency(tokens, p.jitter_scale, p.high_share, self.noise)
+
+    def _difference(self, goal: Tensor, rebuilt: Tensor) -> Tensor:
+        """Return (B, patches): the squared error and the dissimilarity, weighed."""
+        p = self.params
+        error = (rebuilt - goal).square().mean(-1)
+        similar = ssim_space(rebuilt, goal, p.ssim_window) if p.ssim == "space" else ssim_channels(rebuilt, goal)
+        own, other = (1.0, p.score_weight) if p.score == "sum" else (p.score_weight, 1 - p.score_weight)
+        return own * error + other * (1 - similar)
+
+    @torch.no_grad()
+    def _text_of(self, name: str) -> Tensor:
+        """Return (T, embed_dim): one unit vector for each sentence about an object; encoded once."""
+        if name not in self.text:
+            found = sentences(self.params.prompts, name, self.params.states)
+            self.text[name] = F.normalize(self.backbone.encode_text(found).float(), dim=-1)
+        return self.text[name]
+
+
+def sentences(prompts: Prompts, object_name: str, states: Sequence[str]) -> list[str]:
+    """Return the sentences about an object in some states: the prompts' own, else SENTENCES', else a plain one.
+
+    >>> sentences(Prompts([], ["{} with a tear"]), "knee MRI", ["normal", "abnormal"])
+    ['A normal knee MRI without any finding.', 'knee MRI with a tear']
+    """
+    plain = (f"A normal {object_name} without any finding.", f"A {object_name} with an abnormal finding.")
+    known = SENTENCES.get(object_name, plain)
+    found = {
+        state: [text.replace("{}", object_name) for text in own] or [ours]
+        for state, own, ours in zip(("normal", "abnormal"), (prompts.normal, prompts.abnormal), known, strict=True)
+    }
+    return [sentence for state in states for sentence in found[state]]
+
+
+def normalised(tokens: Tensor, rule: str) -> Tensor:
+    """Return (..., C) tokens, under `layer` each with mean 0 and variance 1."""
+    return F.layer_norm(tokens, tokens.shape[-1:]) if rule == "layer" else tokens
+
+
+def pooled(patches: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return (B,) from (B, N): the weighed sum of the maximum, the mean, and the mean of the five largest.
+
+    >>> float(pooled(torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]]), [1.0, 10.0, 100.0]))
+    441.0
+    """
+    top = patches.topk(min(5, patches.shape[1]), dim=1).values
+    parts = torch.stack([top[:, 0], patches.mean(1), top.mean(1)], dim=1)
+    return parts @ torch.tensor(list(weights)).to(parts)
+
+
+def _check(p: Params) -> None:
+    allowed = {
+        "feature_norm": ("layer", "none"),
+        "mask": SENSES,
+        "target": ("frozen", "fused"),
+        "loss": ("mse", "score"),
+        "score": ("mix", "sum"),
+        "ssim": ("space", "channels"),
+    }
+    for key, values in allowed.items():
+        if getattr(p, key) not in values:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    for key, known in (("jitter", ("spatial", "frequency")), ("states", ("normal", "abnormal"))):
+        chosen = getattr(p, key)
+        if set(chosen) - set(known) or (key == "states" and not chosen):
+            raise AdbenchError(
+                f"method.{key}=[{','.join(chosen)}] is not possible: name some of {', '.join(known)}, "
+                f"as in method.{key}=[{known[0]}]."
+            )
+    if p.width < 1 or p.width % (2 * p.heads):
+        raise AdbenchError(
+            f"method.width={p.width} is not possible with method.heads={p.heads}: give a multiple of {2 * p.heads}."
+        )
+    if p.ssim_window < 1 or p.ssim_window % 2 == 0:
+        raise AdbenchError(f"method.ssim_window={p.ssim_window} is not possible: an odd number is needed.")
+    if len(p.image_weights) != 3:
+        raise AdbenchError(
+            f"method.image_weights={p.image_weights} is not possible: three numbers are needed, for maximum, mean and "
+            "top-5 mean, as in method.image_weights=[1,0,0]."
+        )

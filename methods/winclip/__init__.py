@@ -1,0 +1,5 @@
+"""WinCLIP: CLIP looks at the image through small windows."""
+
+from .method import WinCLIP
+
+__all__ = ["WinCLIP"]

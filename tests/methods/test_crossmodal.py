@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from adbench.backbone import Backbone
+from adbench.errors import AdbenchError
+from adbench.methods.crossmodal.method import CrossModal, Params, Pool
+
+
+def scored(bench, method, images, names: tuple[str, ...] | None = None):
+    batch = bench.batch(method, images)
+    if names:
+        batch = dataclasses.replace(batch, object_names=names)
+    with torch.no_grad():
+        return method.score(batch)
+
+
+def test_parameter_counts_at_full_size(facts) -> None:
+    with torch.device("meta"):
+        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
+        method = CrossModal(Params(), backbone, 0)
+        method.build()
+
+    def pool(inward: int, outward: int, count: int) -> int:
+        return 2 * inward + 2 * (inward + 1) * 64 + count * 64 + (64 + 1) * outward
+
+    wanted = pool(1024, 768, 4) + (768 + 1) * 1024 + pool(768, 1024, 2)
+    assert sum(p.numel() for p in method.parameters()) == wanted == 1_137_536
+
+
+def test_attention_by_hand() -> None:
+    torch.manual_seed(0)
+    pool, tokens = Pool(2, 6, 3, 4, "attention"), torch.randn(1, 5, 6)
+    normed = F.layer_norm(tokens[0], (6,))
+    key, value = (normed @ layer.weight.T + layer.bias for layer in (pool.key, pool.value))
+    weights = (pool.query @ key.T / 4**0.5).softmax(-1)
+    torch.testing.assert_close(pool(tokens)[0], weights @ value @ pool.leave.weight.T + pool.leave.bias)
+    # Tokens that aren't there have no say.
+    there = torch.tensor([[True, True, True, False, False]])
+    torch.testing.assert_close(pool(tokens, there), pool(tokens[:, :3]))
+
+
+def test_the_plain_mean_as_a_pool() -> None:
+    torch.manual_seed(0)
+    pool, tokens = Pool(2, 6, 3, 4, "mean"), torch.randn(1, 5, 6)
+    value = (F.layer_norm(tokens[0], (6,)) @ pool.value.weight.T + pool.value.bias).mean(0)
+    wanted = (value + pool.query) @ pool.leave.weight.T + pool.leave.bias
+    torch.testing.assert_close(pool(tokens)[0], wanted)
+
+
+@torch.no_grad()
+def test_untrained_with_the_words_alone_it_is_clip_and_two_sentences(bench, support) -> None:
+    method = bench.fitted("crossmodal", epochs=0, directions="[patches_to_text]")
+    images, backbone = support().images, bench.backbone
+    text = F.normalize(backbone.encode_text(["a photo of a normal Brain", "a photo of a anomalous Brain"]), dim=-1)
+    features = backbone.features(images.float() / 255, (12,), pooled=True)
+    scores = scored(bench, method, images)
+    wanted = (F.normalize(features.pooled, dim=-1) @ text.T / 0.01).softmax(-1)[:, 1]
+    torch.testing.assert_close(scores.image, wanted, atol=1e-4, rtol=1e-3)
+    corner = F.normalize(backbone.project(features.blocks[12][:, 1]), dim=-1)
+    torch.testing.assert_close(scores.maps[:, 0, 0], (corner @ text.T / 0.01).softmax(-1)[:, 1], atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shared", [True, False])
+def test_both_towers_by_hand(bench, support, shared: bool) -> None:
+    method = bench.fitted("crossmodal", epochs=1, start="random", shared=str(shared).lower()).eval()
+    backbone, model = bench.backbone, bench.backbone.model
+    entering = backbone.features(support().images[4:5].float() / 255, (0,)).blocks[0]
+    depth, text_depth = backbone.architecture.depth, backbone.architecture.text_depth
+    words = method.to_text(entering[:, 1:])[0]
+    frame = model.token_embedding(backbone.tokenise(["a photo of a"]))[0, 1:5]
+    sentences, said = [], []
+    for state in ("normal", "anomalous"):
+        tokens = backbone.tokenise([f"a photo of a {state} Brain"])
+        length = int(tokens.argmax()) + 1
+        x = model.token_embedding(tokens)[:, :length] + model.positional_embedding[:length]
+        levels = []
+        for block in model.transformer.resblocks:
+            x = torch.cat([x[:, :1], words[None], x[:, 5:]], 1)
+            x = block(x, attn_mask=model.attn_mask[:length, :length])
+            levels.append(x[0])
+        said.append(levels)
+        sentences.append(F.normalize(model.ln_final(x)[0, -1] @ model.text_projection, dim=-1))
+    stream = entering
+    for block in range(depth):
+        beside = -(-(block + 1) * text_depth // depth) - 1
+        both = torch.cat([said[0][beside], said[1][beside]])[None]
+        tokens = method.levels[0 if shared else block](both)
+        stream = model.visual.transformer.resblocks[block](
+            torch.cat([stream, method.to_patches(frame)[None], tokens], 1)
+        )[:, : entering.shape[1]]
+    pooled = F.normalize(backbone.project(stream[:, 0]), dim=-1)
+    wanted = (pooled @ torch.stack(sentences).T / 0.01).softmax(-1)[:, 1]
+    torch.testing.assert_close(scored(bench, method, support().images[4:5]).image, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_a_longer_name_in_the_batch_changes_nothing(bench, support) -> None:
+    method, images = bench.fitted("crossmodal", epochs=1), support().images[:2]
+    alone = scored(bench, method, images[:1], ("Brain",))
+    together = scored(bench, method, images, ("Brain", "Chest X-ray film of a patient"))
+    torch.testing.assert_close(together.image[:1], alone.image, atol=1e-5, rtol=1e-4)
+
+
+def test_the_loss_falls_and_every_map_learns(bench, support) -> None:
+    def loss(method: CrossModal) -> float:
+        with torch.no_grad():
+            rows = [method.data[i] for i in range(len(method.data))]
+            return float(method.training_step([torch.stack(list(column)) for column in zip(*rows, strict=True)], 0))
+
+    before = bench.new("crossmodal")
+    before.prepare(support())
+    after = bench.fitted("crossmodal", epochs=40)
+    assert loss(after) < 0.7 * loss(before)
+    own = dict(before.named_parameters())
+    assert all(not torch.equal(own[name], value) for name, value in after.named_parameters() if "weight" in name)
+
+
+def test_which_text_block_speaks_to_which_image_block(bench) -> None:
+    proportional, first = bench.new("crossmodal"), bench.new("crossmodal", beside="first")
+    text_depth = bench.backbone.architecture.text_depth
+    assert text_depth == 3
+    assert [proportional._beside(block) for block in range(1, 13)] == [1] * 4 + [2] * 4 + [3] * 4
+    assert [first._beside(block) for block in range(1, 5)] == [1, 2, 3, 3]
+
+
+def test_other_words_after_training(bench, support) -> None:
+    method = bench.fitted("crossmodal", epochs=1)
+    images = support().images
+    before = scored(bench, method, images).image
+    method.params.prompts.normal, method.params.prompts.abnormal = ["anomalous {}"], ["normal {}"]
+    method.sentences.clear()
+    assert not torch.allclose(scored(bench, method, images).image, before)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ({"beside": "last"}, "choose from proportional, first"),
+        ({"pool": "max"}, "choose from attention, mean"),
+        ({"start": "zero"}, "choose from words, random"),
+        ({"directions": "[]"}, "choose from patches_to_text, text_to_patches, levels"),
+        ({"prompts.normal": "[a,b]"}, "normal has 2 phrases"),
+        ({"level_tokens": 0}, "level_tokens=0 .*above 0"),
+    ],
+)
+def test_what_is_refused(bench, word: dict[str, object], message: str) -> None:
+    with pytest.raises(AdbenchError, match=message):
+        bench.new("crossmodal", **word)
+
+
+def test_one_class_alone_is_refused(bench, support) -> None:
+    toy = support()
+    method = bench.new("crossmodal")
+    normal = dataclasses.replace(toy, labels=torch.zeros_like(toy.labels))
+    with pytest.raises(AdbenchError, match="two classes"):
+        method.prepare(normal)
