@@ -41,32 +41,43 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     Records are averaged only where nothing but support and seed differs. What else differs between rows of one name
     stands in `variant`; two contents of one dataset stand apart as `name@hash`.
     """
-    settings = [setting(record) for record in records]
-    heads = [_head(record) for record in records]
-    variants = _variants(heads, settings)
-    contents: dict[str, set[str]] = {}
-    for record in records:
-        contents.setdefault(record.content["facts"]["dataset"], set()).add(_content(record))
     rows = []
-    for record, head, variant in zip(records, heads, variants, strict=True):
-        name = record.content["facts"]["dataset"]
-        dataset = name if len(contents[name]) == 1 else f"{name}@{_content(record)[:6]}"
-        whole = head | {"variant": variant, "dataset": dataset}
+    for record, whole in zip(records, lines(records), strict=True):
         figures = {m: 100 * v for m in FIGURES if (v := record.metrics.get(m)) is not None}
         rows += [whole | {"metric": m, "value": v} for m, v in (figures | (_costs(record) if costs else {})).items()]
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)["value"]
     return grouped.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
 
 
+def lines(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return for each record the keys of its row, as in `ROW`, and its column's `dataset`."""
+    settings = [setting(record) for record in records]
+    heads = [_head(record) for record in records]
+    contents: dict[tuple[str, str], set[str]] = {}
+    for record in records:  # phantom and real data share no table: each has a name to itself
+        contents.setdefault((record.content["data"], _dataset(record)), set()).add(_content(record))
+    found = []
+    for record, head, variant in zip(records, heads, _variants(heads, settings), strict=True):
+        name = _dataset(record)
+        dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{_content(record)[:6]}"
+        found.append(head | {"variant": variant, "dataset": dataset})
+    return found
+
+
 def setting(record: Record) -> dict[str, str]:
     """Return what a record's cell is made of, flat, without support, seed and dataset."""
-    return dict(_flat({k: v for k, v in record.content["facts"].items() if k not in APART}, ""))
+    return dict(flat({k: v for k, v in record.content["facts"].items() if k not in APART}))
 
 
-def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, text) of nested mappings.
+
+    >>> list(flat({"a": {"b": 1}, "c": {}}))
+    [('a.b', '1'), ('c', '{}')]
+    """
     for key, value in facts.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)
 
@@ -77,9 +88,9 @@ def _standing(record: Record) -> str:
     return " and ".join(name for name, marked in marks.items() if marked) or "clean"
 
 
-def _head(record: Record) -> dict[str, Any]:
+def _head(record: Record) -> dict[str, str]:
     content = record.content
-    head = {key: content["resolved"][key] for key in ("backbone", "schedule", "selection")}
+    head: dict[str, str] = {key: content["resolved"][key] for key in ("backbone", "schedule", "selection")}
     head |= {"method": content["facts"]["method"], "data": content["data"]}
     head |= {"standing": _standing(record), "protocol": content["protocol"]}
     return head | {"shots": str(content["support"]["shots"]), "train_on": content["facts"].get("train_on") or ""}
@@ -97,12 +108,19 @@ def _costs(record: Record) -> dict[str, float]:
     }
 
 
+def _dataset(record: Record) -> str:
+    """Return the tested dataset, and of one with categories the category: `mvtec/bottle`."""
+    category = record.content.get("dataset", {}).get("category")
+    name = str(record.content["facts"]["dataset"])
+    return f"{name}/{category}" if category and category != "all" else name
+
+
 def _content(record: Record) -> str:
     facts = record.content["facts"]
     return digest(json.dumps([facts["data"], facts["dataset_facets"]], sort_keys=True))
 
 
-def _variants(heads: Sequence[dict[str, Any]], settings: Sequence[dict[str, str]]) -> list[str]:
+def _variants(heads: Sequence[dict[str, str]], settings: Sequence[dict[str, str]]) -> list[str]:
     """Return for each record the settings in which the records of its row name differ, as `key=value` words."""
     groups: dict[str, list[int]] = {}
     for i, head in enumerate(heads):

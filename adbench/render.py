@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,49 +17,99 @@ STANDING = {
     "overlap": ", test images or patients among the training data (a leak)",
     "oracle and overlap": ", epoch chosen on the test split, whose images or patients were trained on (two leaks)",
 }
+TITLES = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1_max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_aupro": "pixel AUPRO",
+}
 Part = tuple[str, list[str], list[list[str]]]
 
 
-def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Part]:
-    """Yield (title, header, rows): phantom, real and published figures never share a table, nor clean and marked rows.
+class Section(NamedTuple):
+    """One table of a leaderboard, best average of the first metric on top.
 
-    What all rows share goes into the title; figures read `mean ± std (n)`, best average of the first metric on top.
+    `shared` holds the row keys in which all R rows agree, `rows` the others, one line per row. `columns` maps
+    (dataset, metric) to R lines of mean, std, n and, beside published figures, difference; NaN where a cell was never
+    run. The dataset of an average is `mean of N`.
+    """
+
+    data: str
+    standing: str
+    shared: dict[str, str]
+    rows: pd.DataFrame
+    columns: dict[tuple[str, str], pd.DataFrame]
+
+    @property
+    def title(self) -> str:
+        """Data, leaks, and what all rows share."""
+        name = f"{self.data.capitalize()} {'figures' if self.data == 'published' else 'data'}{STANDING[self.standing]}"
+        return f"{name}; per cent; {', '.join(f'{key} {text}' for key, text in self.shared.items() if text)}"
+
+
+def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Section]:
+    """Yield the tables: phantom, real and published figures never share one, nor clean and marked rows.
+
     `mean of N` is the average over all N datasets of the table that have the metric, missing where one of them is.
     """
     for (data, standing), part in long[long["metric"].isin(figures)].groupby(["data", "standing"], sort=True):
         own = [key for key in ROW if key not in ("data", "standing")]
         keys = [key for key in own if part[key].nunique() > 1 or key == "method"]
-        shared = [f"{key} {part[key].iloc[0]}" for key in own if key not in keys and str(part[key].iloc[0])]
+        shared = {key: str(part[key].iloc[0]) for key in own if key not in keys}
         rows = part[keys].drop_duplicates().reset_index(drop=True)
-        columns: dict[str, pd.Series[str]] = {}
+        columns: dict[tuple[str, str], pd.DataFrame] = {}
         order = pd.Series(0.0, index=rows.index)
         for metric in (m for m in figures if m in set(part["metric"])):
             datasets = sorted(set(part.loc[part["metric"] == metric, "dataset"]))
-            means = []
             for dataset in datasets:
                 chosen = part[(part["metric"] == metric) & (part["dataset"] == dataset)]
-                found = rows.merge(chosen, on=keys, how="left")
-                columns[f"{dataset} {metric.replace('_', ' ')}"] = found.apply(_cell, axis=1)
-                means.append(found["mean"])
-            whole = pd.concat(means, axis=1)
+                columns[dataset, metric] = rows.merge(chosen, on=keys, how="left")
+            whole = pd.concat([columns[dataset, metric]["mean"] for dataset in datasets], axis=1)
             if len(datasets) > 1 and metric not in COSTS:
-                average = whole.mean(axis=1, skipna=False).map(_figure)
-                columns[f"mean of {len(datasets)} {metric.replace('_', ' ')}"] = average
+                average = whole.mean(axis=1, skipna=False)
+                columns[f"mean of {len(datasets)}", metric] = pd.DataFrame({"mean": average, "std": float("nan")})
             if metric == figures[0]:
                 order = whole.mean(axis=1)
         ranked = order.sort_values(ascending=False, kind="stable").index
-        laid = pd.concat([rows, pd.DataFrame(columns)], axis=1).loc[ranked]
-        name = f"{str(data).capitalize()} {'figures' if data == 'published' else 'data'}{STANDING[str(standing)]}"
-        title = f"{name}; per cent; {', '.join(shared)}"
-        yield title, [*keys, *columns], [[str(v) for v in row] for row in laid.to_numpy()]
+        laid = {name: column.loc[ranked].reset_index(drop=True) for name, column in columns.items()}
+        yield Section(str(data), str(standing), shared, rows.loc[ranked].reset_index(drop=True), laid)
 
 
-def _figure(value: float) -> str:
+def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Part]:
+    """Yield (title, header, rows) of the `sections` as text; figures read `mean ± std (n)`."""
+    for section in sections(long, figures):
+        names = [f"{dataset} {metric.replace('_', ' ')}" for dataset, metric in section.columns]
+        cells = [column.apply(figure, axis=1).tolist() for column in section.columns.values()]
+        rows = [[*map(str, keys), *texts] for keys, *texts in zip(section.rows.to_numpy(), *cells, strict=True)]
+        yield section.title, [*section.rows.columns, *names], rows
+
+
+def standouts(means: Sequence[float]) -> list[str]:
+    """Mark the `best` and the `second` of a column, as printed with two decimals; nothing where none can be compared.
+
+    >>> standouts([90.001, 80.0, float("nan"), 90.0, 85.5])
+    ['best', '', '', 'best', 'second']
+    >>> standouts([90.0, float("nan")])
+    ['', '']
+    """
+    shown = [round(mean, 2) for mean in means]
+    known = sorted({mean for mean in shown if mean == mean}, reverse=True)
+    if sum(mean == mean for mean in shown) < 2:
+        return [""] * len(shown)
+    marks = dict(zip(known, ("best", "second"), strict=False))
+    return [marks.get(mean, "") for mean in shown]
+
+
+def decimals(value: float) -> str:
+    """Write a number with two decimals, or `missing`."""
     return "missing" if pd.isna(value) else f"{value:.2f}"
 
 
-def _cell(row: pd.Series[float]) -> str:
-    text = _figure(row["mean"])
+def figure(row: pd.Series[float]) -> str:
+    """Write one figure: `90.00 ± 1.20 (3) [+0.50]`, with what there is of it."""
+    text = decimals(row["mean"])
     several = "n" in row and row["n"] > 1
     if not pd.isna(row["std"]):
         text += f" ± {row['std']:.2f}"

@@ -19,7 +19,7 @@ def write(runs: Path, key: str, auroc: float, **changes: object) -> None:
     facts = {
         "method": resolved["method"],
         "dataset": changes.pop("dataset", "brainmri"),
-        "data": "d",
+        "data": changes.pop("dataset_content", "d"),
         "dataset_facets": {},
         "weights": "w",
     }
@@ -40,6 +40,14 @@ def write(runs: Path, key: str, auroc: float, **changes: object) -> None:
 
 def markdown(runs: Path, **options: bool) -> str:
     return render.to_markdown(table(collect([runs]), **options))
+
+
+def test_categories_have_columns_of_their_own(tmp_path: Path) -> None:
+    for category in ("bottle", "cable", "all"):
+        write(tmp_path, category, 0.9, dataset="mvtec")
+        file = tmp_path / category / "record.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"dataset": {"category": category}}))
+    assert set(table(collect([tmp_path]))["dataset"]) == {"mvtec/bottle", "mvtec/cable", "mvtec"}
 
 
 def test_an_average_is_printed_for_complete_rows_alone(tmp_path: Path) -> None:
@@ -113,3 +121,13 @@ def test_published_figures_name_their_source() -> None:
     assert figures["variant"].str.contains(" Table ").all()
     assert figures["mean"].between(0, 100).all()
     assert not figures["dataset"].str.startswith("mean_of").any()
+
+
+def test_phantoms_of_a_set_do_not_take_the_name_of_the_real_one(tmp_path: Path) -> None:
+    write(tmp_path, "a", 0.9, data="real")
+    write(tmp_path, "b", 0.8, data="phantom", dataset_content="other")
+    long = table(collect([tmp_path]))
+    assert set(long["dataset"]) == {"brainmri"}
+    assert published.beside(long)["published"].notna().any()
+    write(tmp_path, "c", 0.7, data="real", dataset_content="another")
+    assert len(set(table(collect([tmp_path]))["dataset"])) == 3

@@ -1,0 +1,110 @@
+"""Write the site: read every record once, fill the templates, give the folder its name when it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from adbench import render
+from adbench.latex import to_latex
+from adbench.progress import counting
+from adbench.record import Record
+from adbench.site import cellpage, datasetpage, indexpage, swap
+from adbench.site.entries import Entry, Picture, dataset_name, entries
+from adbench.site.shots import looks
+from adbench.site.tables import owners
+
+MARK = "This folder is written by `adbench leaderboard --html` and replaced as a whole by the next one.\n"
+
+
+def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: Sequence[str]) -> Path:
+    """Write the site of some records and of their leaderboard, and return its first page.
+
+    Args:
+        records: what has a page of its own.
+        long: the leaderboard's rows, as the other formats write them; with published figures, where asked for.
+        folder: the site; new, empty or a site of adbench, which is replaced when the new one is whole.
+        figures: the metrics of the tables; the first one ranks.
+
+    Raises:
+        AdbenchError: the folder holds anything else, or can't be written.
+        RecordError: a record's files can't be read.
+
+    """
+    swap.check(folder)
+    given, folder = folder, folder.resolve()
+    found = entries(records)
+    fill = _filler()
+    sets: dict[str, list[Entry]] = {}
+    for entry in found:
+        sets.setdefault(dataset_name(entry.line), []).append(entry)
+    kinds = sorted({entry.line["data"] for entry in found})
+    look = {kind: looks(long[long["data"] == kind]) for kind in kinds}
+    own = owners(found)
+    with swap.replacing(folder) as new, counting("writing the site", len(found) + len(sets) + 1) as count:
+        for name in swap.PAGES:
+            (new / name).mkdir()
+        done = 0
+        for entry in found:
+            told, pictures = cellpage.page(entry, own[entry.group, entry.line["dataset"]])
+            _copy(pictures, new / "pictures" / entry.name)
+            _text(new / "cells" / f"{entry.name}.html", fill("cell.html", told, "../"))
+            done += 1
+            count(done)
+        for name, members in sorted(sets.items()):
+            told = datasetpage.page(members, _rows(long, members[0]), look[members[0].line["data"]], figures)
+            if told["csv"] is not None:
+                _text(new / "datasets" / f"{name}.csv", told["csv"])
+            _text(new / "datasets" / f"{name}.html", fill("dataset.html", told | {"name": name}, "../"))
+            done += 1
+            count(done)
+        _text(new / "index.html", fill("index.html", indexpage.page(found, long, look, figures), ""))
+        for name in ("style.css", "script.js"):
+            _text(new / name, files("adbench.site.templates").joinpath(name).read_text(encoding="utf-8"))
+        for name, text in (("csv", render.to_csv(long)), ("json", render.to_json(long)), ("tex", to_latex(long))):
+            _text(new / f"leaderboard.{name}", text)
+        _text(new / swap.MARK, MARK)
+        count(done + 1)
+    return given / "index.html"
+
+
+def _filler() -> Callable[[str, dict[str, Any], str], str]:
+    """Return a function that fills a template: (name, what it needs, path to the site's root) to text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("adbench.site", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return lambda name, told, root: environment.get_template(name).render(told, root=root)
+
+
+def _rows(long: pd.DataFrame, entry: Entry) -> pd.DataFrame:
+    """Return the leaderboard's rows for one dataset's page; the papers' ones stand beside real data only."""
+    kinds = ("real", "published") if entry.line["data"] == "real" else (entry.line["data"],)
+    return long[(long["dataset"] == entry.line["dataset"]) & long["data"].isin(kinds)]
+
+
+def _copy(pictures: Sequence[Picture], folder: Path) -> None:
+    """Bring pictures into the site: by a hard link where the disk allows it, which costs no space, else by a copy."""
+    if pictures:
+        folder.mkdir()
+    for picture in pictures:
+        target = folder / picture.file.name
+        try:
+            os.link(picture.file, target)
+        except OSError:
+            shutil.copyfile(picture.file, target)
+
+
+def _text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

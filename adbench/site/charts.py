@@ -1,0 +1,211 @@
+"""Charts as inline SVG: coloured by the style sheet, told apart by shape and dash as well, and described in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 320.0, 236.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 8.0, 10.0, 36.0
+LOOKS = 8  # colours, shapes and dashes in the style sheet
+SHAPES = (
+    "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0z",  # disc
+    "M-3 -3h6v6h-6z",
+    "M0 -4L3.8 3h-7.6z",
+    "M0 -4.4L4.4 0L0 4.4L-4.4 0z",
+    "M0 4L3.8 -3h-7.6z",
+    "M-1.2 -4h2.4v2.8h2.8v2.4h-2.8v2.8h-2.4v-2.8h-2.8v-2.4h2.8z",  # plus
+    "M-4.2 -1.8h8.4v3.6h-8.4z",
+    "M-1.8 -4.2h3.6v8.4h-3.6z",
+)
+DASHES = ("none", "7 3", "9 3 2 3", "2 2.5", "4 2", "13 3", "6 2 1 2 1 2", "1 2")
+
+
+class Axis(NamedTuple):
+    """An axis from `low` to `high`, its ticks as (place, label) and its title."""
+
+    low: float
+    high: float
+    ticks: Sequence[tuple[float, str]]
+    title: str
+
+
+class Series(NamedTuple):
+    """One line of a chart: points (place, mean, deviation or NaN), and published figures (place, mean) beside them."""
+
+    name: str
+    look: int
+    points: Sequence[tuple[float, float, float]]
+    published: Sequence[tuple[float, float]] = ()
+
+
+SHARE = [(place, f"{place:g}") for place in (0, 0.25, 0.5, 0.75, 1)]
+
+
+def ticks(low: float, high: float, least: int = 3) -> list[tuple[float, str]]:
+    """Return round numbers between two bounds, with labels: as few as there can be, but `least`.
+
+    >>> [label for _, label in ticks(0.13, 0.92)]
+    ['0.2', '0.4', '0.6', '0.8']
+    """
+    most = (high - low) / least * 1.001
+    unit = 10.0 ** math.floor(math.log10(most))
+    step = max(unit * factor for factor in (1, 2, 5) if unit * factor <= most)
+    first = math.ceil(low / step - 1e-9)
+    places = [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = max(0, -math.floor(math.log10(step)))
+    return [(place, f"{place:.{digits}f}" if digits < 5 else f"{place:.3g}") for place in places]
+
+
+def curve(
+    name: str, title: str, told: str, x: NDArray[Any], y: NDArray[Any], titles: tuple[str, str], base: str,
+    steps: bool = False,
+) -> Markup:  # fmt: skip
+    """Draw a curve in the unit square above a dotted `base`: `diagonal`, or the height of a level line as a number."""
+    across, up = Axis(0, 1, SHARE, titles[0]), Axis(0, 1, SHARE, titles[1])
+    if steps:  # precision holds back to the recall before it
+        x, y = np.repeat(x, 2), np.repeat(y, 2)
+        x = np.append(0, x[:-1])
+    ends = [(0.0, 0.0), (1.0, 1.0)] if base == "diagonal" else [(0.0, float(base)), (1.0, float(base))]
+    inside = Markup('<path class="base" d="{}"/><path class="curve" d="{}"/>').format(
+        _path([(_x(a, across), _y(b, up)) for a, b in ends]),
+        _path([(_x(a, across), _y(b, up)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]),
+    )
+    return _svg(name, title, told, Markup("").join([_axes(across, up), inside]))
+
+
+def distribution(
+    name: str, title: str, told: str, edges: NDArray[Any], normal: NDArray[Any], abnormal: NDArray[Any], unit: str
+) -> Markup:
+    """Draw two histograms over one another, (bins + 1,) edges and (bins,) shares each, as outlines."""
+    top = float(max(normal.max(), abnormal.max()))
+    across = Axis(float(edges[0]), float(edges[-1]), ticks(float(edges[0]), float(edges[-1])), "score")
+    up = Axis(0, top * 1.02, [(at, f"{100 * at:g}") for at, _ in ticks(0, top)], f"% of the {unit} of a class")
+    drawn = []
+    for kind, shares in (("normal", normal), ("abnormal", abnormal)):
+        heights = [_y(0, up), *(height for share in shares.tolist() for height in [_y(share, up)] * 2), _y(0, up)]
+        places = [place for edge in edges.tolist() for place in [_x(edge, across)] * 2]
+        outline = _path(list(zip(places, heights, strict=True)))
+        drawn.append(Markup('<path class="{}" d="{}"/>').format(kind, outline))
+    return _svg(name, title, told, Markup("").join([_axes(across, up), *drawn]))
+
+
+def shots(
+    name: str, title: str, told: str, series: Sequence[Series], places: Sequence[str], height: float = HEIGHT
+) -> Markup:
+    """Draw means over `places` on the x axis, with a bar of one deviation up and down; a lone zero goes right across.
+
+    Published figures are hollow.
+    """
+    spread = [
+        value for one in series for _, mean, std in one.points for value in (mean - _zero(std), mean + _zero(std))
+    ]
+    spread += [mean for one in series for _, mean in one.published]
+    low, high = _round(min(spread), max(spread))
+    across = Axis(-0.4, len(places) - 0.6, list(enumerate(places)), "shots per class")
+    up = Axis(low, high, ticks(low, high), "per cent")
+    drawn = [_axes(across, up, height)]
+    for number, one in enumerate(series):
+        aside = 0.0 if len(series) == 1 else (number / (len(series) - 1) - 0.5) * min(0.3, 0.08 * len(series))
+        drawn.append(_line(one, across, up, aside, height))
+    return _svg(name, title, told, Markup("").join(drawn), height)
+
+
+def swatch(look: int) -> Markup:
+    """Draw the sample of a series for a legend."""
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><g class="s{}" transform="translate(17 6)">'
+        '<path class="line" stroke-dasharray="{}" d="M-16 0H16"/><path class="mark" d="{}"/></g></svg>'
+    ).format(look % LOOKS, _dash(look), SHAPES[look % LOOKS])
+
+
+def _line(one: Series, across: Axis, up: Axis, aside: float, height: float) -> Markup:
+    parts = []
+    spots = [(_x(at + aside, across), _y(mean, up, height)) for at, mean, _ in one.points]
+    if len(spots) > 1:
+        parts.append(Markup('<path class="line" stroke-dasharray="{}" d="{}"/>').format(_dash(one.look), _path(spots)))
+    elif one.points and one.points[0][0] == 0 and across.high > 0.5:
+        level = _path([(LEFT, spots[0][1]), (WIDTH - RIGHT, spots[0][1])])
+        parts.append(Markup('<path class="line level" stroke-dasharray="1.5 3" d="{}"/>').format(level))
+    for (x, y), (_, mean, std) in zip(spots, one.points, strict=True):
+        if _zero(std):
+            ends = (_y(min(mean + std, up.high), up, height), _y(max(mean - std, up.low), up, height))
+            parts.append(Markup('<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>').format(x, *ends))
+        parts.append(
+            Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
+                x, y, SHAPES[one.look % LOOKS]
+            )
+        )
+    for at, mean in one.published:
+        parts.append(
+            Markup('<path class="mark hollow" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
+                _x(at + aside, across), _y(mean, up, height), SHAPES[one.look % LOOKS]
+            )
+        )
+    return Markup('<g class="s{}">{}</g>').format(one.look % LOOKS, Markup("").join(parts))
+
+
+def _axes(across: Axis, up: Axis, height: float = HEIGHT) -> Markup:
+    right, floor = WIDTH - RIGHT, height - BOTTOM
+    parts = []
+    for place, label in up.ticks:
+        y = _y(place, up, height)
+        parts.append(
+            Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text class="y" x="{:.1f}" y="{:.1f}">{}</text>')
+            .format(LEFT, y, right, LEFT - 5, y + 3.5, label)
+        )  # fmt: skip
+    for place, label in across.ticks:
+        x = _x(place, across)
+        parts.append(
+            Markup('<path class="tick" d="M{:.1f} {:.1f}v3"/><text class="x" x="{:.1f}" y="{:.1f}">{}</text>')
+            .format(x, floor, x, floor + 14, label)
+        )  # fmt: skip
+    middle = (TOP + floor) / 2
+    parts.append(
+        Markup(
+            '<path class="axis" d="M{:.1f} {:.1f}H{:.1f}"/><text class="x title" x="{:.1f}" y="{:.1f}">{}</text>'
+            '<text class="x title" transform="translate(11 {:.1f}) rotate(-90)">{}</text>'
+        ).format(LEFT, floor, right, (LEFT + right) / 2, floor + 30, across.title, middle, up.title)
+    )
+    return Markup("").join(parts)
+
+
+def _svg(name: str, title: str, told: str, inside: Markup, height: float = HEIGHT) -> Markup:
+    return Markup(
+        '<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-labelledby="{name}-t {name}-d">'
+        '<title id="{name}-t">{}</title><desc id="{name}-d">{}</desc>{}</svg>'
+    ).format(WIDTH, height, title, told, inside, name=name)
+
+
+def _x(value: float, axis: Axis) -> float:
+    return LEFT + (value - axis.low) / (axis.high - axis.low) * (WIDTH - RIGHT - LEFT)
+
+
+def _y(value: float, axis: Axis, height: float = HEIGHT) -> float:
+    return height - BOTTOM - (value - axis.low) / (axis.high - axis.low) * (height - BOTTOM - TOP)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _dash(look: int) -> str:
+    return DASHES[(look + look // LOOKS) % LOOKS]
+
+
+def _zero(std: float) -> float:
+    return 0.0 if math.isnan(std) else std
+
+
+def _round(low: float, high: float) -> tuple[float, float]:
+    """Widen a range of per cents a little, to whole steps, within 0 and 100."""
+    gap = max(high - low, 2.0)
+    step = next(size for size in (1, 2, 5, 10, 20, 25) if size * 5 >= gap or size == 25)
+    return max(0.0, math.floor((low - 0.02 * gap) / step) * step), min(
+        100.0, math.ceil((high + 0.02 * gap) / step) * step
+    )

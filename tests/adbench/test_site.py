@@ -1,0 +1,640 @@
+"""The site over records made up on disk: what is written, escaped, linked, refused and replaced."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from adbench import config, leaderboard, published
+from adbench.errors import AdbenchError, RecordError
+from adbench.metrics import Histogram, average_precision, image_metrics, pixel_metrics, roc_auc
+from adbench.record import read
+from adbench.site import charts, curves, datasetpage, shots, swap
+from adbench.site.build import write
+from adbench.site.command import command, words
+from adbench.site.entries import entries, gallery, predictions, slug
+from adbench.site.tables import owners
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTILE = """<script>alert("m")</script>'&"""
+TAGS_WITHOUT_END = {"meta", "link", "img", "br", "input"}
+
+
+def make(
+    runs: Path, key: str, method: str = "patchcore", dataset: str = "brainmri", shots: int = 4, draw: int = 0,
+    data: str = "phantom", overlap: int = 0, pictures: int = 2, masks: bool = True, image: str = "test/{}.png",
+    **resolved: Any,
+) -> Path:  # fmt: skip
+    """A whole record of 12 test images, its figures computed from its scores."""
+    rng = np.random.default_rng(list(key.encode()))
+    labels = np.arange(12) % 2
+    scores = rng.normal(labels * 1.5, 1).astype(np.float32)
+    table = pd.DataFrame({"image": [image.format(i) for i in range(12)], "label": labels, "score": scores})
+    table = table.assign(map_max=scores, map_mean=scores, patient=None)
+    half, metrics = {}, image_metrics(scores, labels)
+    folder = runs / key
+    folder.mkdir(parents=True)
+    histogram = None
+    if masks:
+        hist = Histogram()
+        truth = np.zeros((12, 8, 8), bool)
+        truth[labels == 1, 2:5, 2:5] = True
+        hist.update(rng.normal(truth * 1.0, 1).astype(np.float32), truth)
+        for name, one in pixel_metrics(hist).items():
+            metrics[name], half[name] = one.value, one.half_width
+        columns = hist.to_arrays()
+        histogram = {name: int(columns[name]) for name in ("shift", "n_regions")}
+        pd.DataFrame({n: c for n, c in columns.items() if c.ndim}).to_parquet(folder / "histogram.parquet", index=False)
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    (folder / "method.safetensors").touch()
+    if pictures:
+        (folder / "gallery").mkdir()
+        for kind in ("miss", "false_alarm", "hit"):
+            for number in range(1, pictures + 1):
+                picture = Image.new("RGB", (240 * (2 + masks), 280), (number * 40, 30, 30))
+                picture.save(folder / "gallery" / f"{kind}_{number:02d}.png")
+        picture.save(folder / "gallery" / "overview.png")
+    asked = config.defaults() | {"method": method, "dataset": dataset, "shots": shots, "draw": draw, "overrides": {}}
+    asked |= resolved
+    facts = {"method": method, "dataset": dataset, "data": "d" * 64, "dataset_facets": {}, "weights": "w" * 64}
+    facts |= {"params": {"epochs": 3}, "support": key, "seed": asked["seed"], "train_on": None}
+    about = {"title": "A set", "modality": "MRI", "organ": "brain", "masks": masks, "fingerprint": "d" * 64}
+    content = {
+        "schema": 1, "key": key, "status": "complete", "data": data, "overlap": overlap, "resolved": asked,
+        "given": [f"method={method}"], "facts": facts, "protocol": "few_shot", "histogram": histogram,
+        "support": {"source": f"draw:{draw}", "shots": shots, "normal": ["valid/a.png"], "abnormal": [], "hash": "h"},
+        "dataset": about | {"licence": "free", "source": "drawn"}, "notes": [], "metrics": metrics,
+        "half_widths": half, "capability": {"maps": True}, "backbone": {"name": asked["backbone"]},
+        "parameters": {"trainable": 1, "total": 2}, "seconds": {"fit": 1.0}, "peak_memory": {"host_bytes": 1e9},
+        "images_per_second": 5.0, "gflops_per_image": 1.0, "test_images": 12, "device": {"type": "cpu"},
+        "code": {"version": "0", "commit": None, "dirty": None}, "packages": {"torch": "2"}, "finished": "2026",
+    }  # fmt: skip
+    (folder / "record.json").write_text(json.dumps(content))
+    return folder
+
+
+def build(runs: Path, folder: Path, papers: bool = False) -> Path:
+    """Write the site of all records in a folder."""
+    records = leaderboard.collect([runs])
+    long = leaderboard.table(records)
+    if papers:
+        blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
+        long = pd.concat([published.beside(long), published.figures().assign(**blank)], ignore_index=True)
+        long = long[long["dataset"].isin({record.content["facts"]["dataset"] for record in records})]
+    return write(records, long, folder, leaderboard.FIGURES)
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page: elements with their attributes, ids, text; unbalanced tags are an error."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.open, self.elements, self.text = path, [], [], ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert not self.open, f"{path.name}: never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in TAGS_WITHOUT_END:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"{self.path.name}: </{tag}>"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str, **wanted: str) -> list[dict[str, str]]:
+        return [a for t, a in self.elements if t == tag and all(a.get(k) == v for k, v in wanted.items())]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantom and real records, several draws and shots, a leak, a zero-shot method, no masks in one set."""
+    runs = tmp_path_factory.mktemp("records")
+    for number, (shots_, draw) in enumerate([(2, 0), (2, 1), (4, 0), (4, 1)]):
+        make(runs, f"a{number}", shots=shots_, draw=draw)
+    make(runs, "b0", method="clip", shots=0)
+    make(runs, "b1", method="clip", shots=0, dataset="oct17", masks=False)
+    make(runs, "c0", dataset="oct17", masks=False)
+    make(runs, "d0", method="mvfa", selection="oracle")
+    make(runs, "e0", method="madclip", shots=16, data="real", pictures=0)
+    make(runs, "e1", method="madclip", shots=16, data="real", overlap=2)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def site(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(runs, tmp_path_factory.mktemp("out") / "site", papers=True).parent
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, Page]:
+    return {str(path.relative_to(site)): Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_there_is_a_page_for_everything(pages: dict[str, Page], site: Path) -> None:
+    cells = ["a0", "a1", "a2", "a3", "b0", "b1", "c0", "d0", "e0", "e1"]
+    sets = ["phantom-brainmri", "phantom-oct17", "real-brainmri"]
+    wanted = ["index.html", *(f"cells/{key}.html" for key in cells), *(f"datasets/{name}.html" for name in sets)]
+    assert sorted(pages) == sorted(wanted)
+    assert {path.name for path in site.iterdir()} == set(swap.OWN)
+
+
+def test_every_link_and_picture_leads_somewhere(pages: dict[str, Page]) -> None:
+    followed = 0
+    for page in pages.values():
+        for tag, attrs in page.elements:
+            target = attrs.get("href" if tag in ("a", "link") else "src")
+            if target is None or target == "data:,":
+                continue
+            path, _, name = target.partition("#")
+            assert "://" not in target, target
+            there = (page.path.parent / path).resolve() if path else page.path
+            assert there.is_file(), f"{page.path.name}: {target}"
+            if name:
+                assert any(a.get("id") == name for _, a in Page(there).elements), target
+            followed += 1
+    assert followed > 100
+
+
+def test_nothing_comes_from_a_network(site: Path) -> None:
+    for path in [*site.rglob("*.html"), site / "style.css", site / "script.js"]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(?:src|href)=[\"'](?:\w+:)?//|https?://", text), path
+        assert not re.search(r"url\(|@import|type=.module|\bfetch\(|XMLHttpRequest|^import ", text, re.M), path
+
+
+def test_pages_can_be_read_aloud(pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        assert len(page.all("h1")) == 1, name
+        assert len(page.all("html", lang="en")) == 1
+        ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+        assert len(ids) == len(set(ids)), name
+        assert all(attrs.get("alt") for attrs in page.all("img")), name
+        assert len(page.all("caption")) == len(page.all("table")), name
+        assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th")), name
+        for plot in page.all("svg", role="img"):
+            assert set(plot["aria-labelledby"].split()) <= set(ids), name
+        assert page.all("main", id="main"), name
+
+
+def sections_of(page: Page) -> list[str]:
+    return re.split(r"\n(?=Phantom data|Real data|Published figures)", page.text)
+
+
+def test_phantom_real_leaks_and_papers_stand_apart(pages: dict[str, Page]) -> None:
+    found = {part.splitlines()[0]: part for part in sections_of(pages["index.html"])[1:]}
+    assert list(found) == [
+        "Phantom data",
+        "Phantom data, epoch chosen on the test split (a leak)",
+        "Published figures",
+        "Real data",
+        "Real data, test images or patients among the training data (a leak)",
+    ]
+    assert "mvfa" not in found["Phantom data"]
+    assert "Not comparable" in found["Phantom data, epoch chosen on the test split (a leak)"]
+    assert "Not comparable" in pages["cells/d0.html"].text
+    assert "Not comparable" in pages["cells/e1.html"].text
+    assert "Not comparable" not in pages["cells/a0.html"].text
+
+
+def test_papers_stand_beside_real_figures_alone(pages: dict[str, Page]) -> None:
+    assert re.search(r"\[[+-]\d+\.\d\d\]", pages["datasets/real-brainmri.html"].text)
+    assert "MadCLIP (MICCAI 2025)" in pages["datasets/real-brainmri.html"].text
+    assert "MICCAI" not in pages["datasets/phantom-brainmri.html"].text
+
+
+def test_figures_of_a_cell_are_the_records_with_their_half_widths(pages: dict[str, Page], runs: Path) -> None:
+    metrics = read(runs / "a0").metrics
+    text = pages["cells/a0.html"].text
+    for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
+        assert f"{100 * (metrics[name] or 0):.2f}" in text, name
+    assert "exact" in text
+    assert "Pixels" in text
+    assert "Pixels" not in pages["cells/c0.html"].text
+
+
+def test_a_cell_names_its_provenance(pages: dict[str, Page]) -> None:
+    text = pages["cells/a0.html"].text
+    for word in ("w" * 64, "d" * 64, "valid/a.png", "torch", "eval_size", "Manifest", "facts"):
+        assert word in text, word
+
+
+def test_an_average_leads_to_its_row_and_a_single_cell_to_its_page(site: Path) -> None:
+    text = (site / "index.html").read_text()
+    (mean,) = re.findall(r'<a href="(datasets/phantom-brainmri.html#row-\w+)">(?:<[bu]>)?\d', text)[:1]
+    assert mean
+    assert re.search(r'<a href="cells/e0.html">\d', text)
+
+
+def test_a_gallery_names_the_images_that_it_shows(runs: Path) -> None:
+    record = read(runs / "a0")
+    table = predictions(record)
+    shown = gallery(record, table)
+    assert [p.file.name for p in shown if p.kind == "miss"] == ["miss_01.png", "miss_02.png"]
+    worst = table[table["label"] == 1].sort_values("score")["image"].tolist()[:2]
+    assert [table["image"][p.row] for p in shown if p.kind == "miss"] == worst
+    assert shown[0].panels == ("image", "true outline", "map")
+
+
+def test_pictures_are_in_the_site_once(site: Path, runs: Path) -> None:
+    copies = sorted((site / "pictures" / "a0").iterdir())
+    assert [path.name for path in copies] == [
+        f"{kind}_0{n}.png" for kind in ("false_alarm", "hit", "miss") for n in (1, 2)
+    ]
+    assert copies[0].read_bytes() == (runs / "a0" / "gallery" / copies[0].name).read_bytes()
+    assert not (site / "pictures" / "e0").exists()
+
+
+def test_shares_are_of_the_normal_images_and_ties_count_half(tmp_path: Path) -> None:
+    folder = make(tmp_path, "a0")
+    table = pd.DataFrame({"image": list("abcd"), "label": [0, 0, 1, 1], "score": [1.0, 2.0, 2.0, 3.0]})
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    assert predictions(read(folder))["share"].tolist() == [0.25, 0.75, 0.75, 1.0]
+
+
+def test_one_cell_per_method_is_compared_and_test_figures_have_no_say(runs: Path) -> None:
+    here = [one for one in entries(leaderboard.collect([runs])) if one.line["dataset"] == "brainmri"]
+    chosen = datasetpage.representatives([one for one in here if one.line["data"] == "phantom"])
+    assert sorted(one.record.key for one in chosen) == ["a2", "b0"]  # 4 shots, draw 0; the leak never
+
+
+def test_the_comparison_as_csv_holds_every_image(site: Path) -> None:
+    table = pd.read_csv(site / "datasets" / "phantom-brainmri.csv")
+    assert list(table) == ["image", "label", "clip", "patchcore"]
+    assert len(table) == 12
+    assert table["patchcore"].between(0, 1).all()
+
+
+def test_what_differs_most_comes_first_and_the_rest_is_counted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(datasetpage, "MOST_IMAGES", 5)
+    make(tmp_path / "runs", "a0")
+    make(tmp_path / "runs", "b0", method="clip", shots=0)
+    page = build(tmp_path / "runs", tmp_path / "site").parent / "datasets" / "phantom-brainmri.html"
+    text = page.read_text()
+    spreads = [float(value) for value in re.findall(r'data-value="([\d.]+)">\d+</td></tr>', text)]
+    assert len(spreads) == 5
+    assert spreads == sorted(spreads, reverse=True)
+    assert "7 more stand in the CSV file" in text
+
+
+# --- text that would be markup
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("hostile")
+    image = 'x"><img src=y onerror=alert(1)>{}.png'
+    make(runs, "a0", method=HOSTILE, image=image, backbone="</title><b>", dataset="</script>")
+    make(runs, "a1", method="clip", image=image, shots=0, dataset="</script>")
+    return build(runs, tmp_path_factory.mktemp("out") / "site").parent
+
+
+def test_names_are_text_wherever_they_stand(hostile: Path) -> None:
+    for path in hostile.rglob("*.html"):
+        page = Page(path)
+        (script,) = page.all("script")
+        assert script["src"].endswith("script.js"), path.name
+        assert all(re.search(r"pictures/a\d/\w+\.png$", attrs["src"]) for attrs in page.all("img")), path.name
+        assert not [attrs for _, attrs in page.elements if any(name.startswith("on") for name in attrs)]
+    assert HOSTILE in Page(hostile / "index.html").text
+    assert HOSTILE in Page(hostile / "cells" / "a0.html").text
+    assert 'x"><img src=y onerror=alert(1)>' in Page(hostile / "cells" / "a0.html").text
+    (page,) = (hostile / "datasets").glob("*.html")
+    assert 'x"><img src=y onerror=alert(1)>' in Page(page).text
+
+
+def test_embedded_json_survives_hostile_names(hostile: Path) -> None:
+    source = (hostile / "index.html").read_text()
+    assert "</script>'" not in source
+    rows = Page(hostile / "index.html").all("tr")
+    told = [json.loads(attrs["data-words"]) for attrs in rows if "data-words" in attrs]
+    assert {one["method"] for one in told} == {HOSTILE, "clip"}
+    assert all(one["dataset"] == ["</script>"] for one in told)
+
+
+def test_charts_escape_what_they_are_told() -> None:
+    svg = str(charts.shots("n", HOSTILE, HOSTILE, [charts.Series("s", 0, [(0, 50, 1), (1, 60, 1)])], ["<2>", "4"]))
+    assert "<script" not in svg
+    assert "&lt;2&gt;" in svg
+
+
+@pytest.mark.parametrize("name", ["a/../../b", "..", "", "a\x00b", "Brain", "x" * 300])
+def test_no_name_leaves_the_folder(name: str) -> None:
+    made = slug(name)
+    assert re.fullmatch(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*", made)
+    assert len(made) < 100
+    assert made != slug(name + "x")
+
+
+# --- folders
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_records_give_the_same_bytes_wherever_they_lie(runs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    for path in sorted(runs.iterdir(), reverse=True):
+        shutil.copytree(path, moved / path.name)
+    one, two = build(runs, tmp_path / "one").parent, build(moved, tmp_path / "two").parent
+    assert tree(one) == tree(two)
+    assert len(tree(one)) > 40
+
+
+def test_a_site_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    build(tmp_path / "runs", tmp_path / "site")
+    shutil.move(tmp_path / "runs" / "a0", tmp_path / "a0")
+    make(tmp_path / "runs", "b0", method="clip", shots=0)
+    build(tmp_path / "runs", tmp_path / "site")
+    assert [path.stem for path in (tmp_path / "site" / "cells").iterdir()] == ["b0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a0", "runs", "site"]
+
+
+def test_a_build_that_fails_leaves_the_old_site_and_nothing_else(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    build(tmp_path / "runs", tmp_path / "site")
+    before = tree(tmp_path / "site")
+    (make(tmp_path / "runs", "b0", method="clip", shots=0) / "predictions.parquet").write_bytes(b"no parquet")
+    with pytest.raises(RecordError, match=r"b0/predictions\.parquet can't be read .*run its cell again"):
+        build(tmp_path / "runs", tmp_path / "site")
+    assert tree(tmp_path / "site") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+def folder_with(name: str) -> Callable[[Path], None]:
+    def prepare(path: Path) -> None:
+        path.mkdir()
+        (path / name).touch()
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("prepare", "told"),
+    [
+        (Path.touch, "is no folder"),
+        (folder_with("thesis.docx"), "is not a site of adbench: it holds thesis.docx"),
+        (lambda path: path.symlink_to(path.parent), "is no folder"),
+    ],
+)
+def test_what_is_no_site_is_not_replaced(tmp_path: Path, prepare: Callable[[Path], None], told: str) -> None:
+    make(tmp_path / "runs", "a0")
+    prepare(tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(AdbenchError, match=told) as error:
+        build(tmp_path / "runs", tmp_path / "out")
+    assert "--html" in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_somebody_put_into_a_site_is_not_lost(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    build(tmp_path / "runs", tmp_path / "site")
+    (tmp_path / "site" / "CNAME").write_text("x")
+    with pytest.raises(AdbenchError, match=r"holds CNAME, which .* would be lost"):
+        build(tmp_path / "runs", tmp_path / "site")
+    assert (tmp_path / "site" / "CNAME").read_text() == "x"
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    (tmp_path / "site").mkdir()
+    assert build(tmp_path / "runs", tmp_path / "site").is_file()
+
+
+def test_what_a_killed_build_left_is_mended(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    build(tmp_path / "runs", tmp_path / "site")
+    nobody = 2**22 + 1  # beyond the largest process id
+    (tmp_path / "site").rename(tmp_path / f".site.{swap.HOST}.{nobody}.abcd.old")
+    (tmp_path / f".site.{swap.HOST}.{nobody}.abcd.tmp").mkdir()
+    with swap.replacing(tmp_path / "site"):
+        assert (tmp_path / "site" / "index.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+# --- the command that makes a record again
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "method=clip",
+        "method=patchcore shots=2 draw=3 seed=5 dataset=oct17 data_root=/a/b,c d",
+        "method=madclip preset=paper method.epochs=3 precision=32-true",
+        "method=clip|method.prompts.normal=['healthy {}', \"it's\"]|backbone.weights=w.safetensors",
+        "support=list.txt eval_size=method selection=fixed:2",
+    ],
+)
+def test_a_command_asks_for_the_same(typed: str) -> None:
+    (asked,) = config.parse(typed.split("|") if "|" in typed else re.split(r" (?=\w+[.\w]*=)", typed))
+    resolved = json.loads(json.dumps(vars(asked)))
+    again = shlex.split(command(resolved))
+    assert again[:2] == ["adbench", "run"]
+    (got,) = config.parse(again[2:])
+    left_out = {"preset", "runs", "cache"}
+    assert {k: v for k, v in vars(got).items() if k not in left_out} == {
+        k: v for k, v in resolved.items() if k not in left_out
+    }
+
+
+def test_a_command_names_no_place_of_one_machine() -> None:
+    told = " ".join(words(config.defaults() | {"runs": "/mine", "cache": "/mine", "workers": 7, "device": "cuda"}))
+    assert "mine" not in told
+    assert "workers" not in told
+    assert "device" not in told
+
+
+def test_the_command_of_a_page_makes_the_same_cell(adbench, tiny: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    given = ["method=patchcore,clip", "shots=2,3", "draw=1", f"data_root={tiny}", "gallery=1", f"runs={runs}"]
+    assert adbench("run", *given).code == 0
+    answer = adbench("leaderboard", runs, "--html", tmp_path / "site", "--csv", tmp_path / "board.csv")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == f"written: {tmp_path / 'site' / 'index.html'}"
+    for path in (tmp_path / "site" / "cells").iterdir():
+        page = Page(path)
+        said = re.search(r"adbench run [^\n]*data_root[^\n]*", page.text)
+        assert said is not None
+        typed = shlex.split(said[0].removesuffix("copy"))[2:]
+        assert "recorded already" in adbench("run", *typed, f"runs={runs}").out
+    refused = adbench("leaderboard", runs, "--html", runs)
+    assert refused.code == 2
+    assert "is not a site of adbench" in refused.err
+
+
+# --- curves and charts
+
+
+@pytest.fixture(scope="module")
+def scored() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, 2, 5000)
+    return rng.normal(labels, 1.5).round(2), labels
+
+
+def test_curves_enclose_the_recorded_figures(scored) -> None:
+    counts = curves.of_images(*scored)
+    x, y = curves.roc(counts)
+    assert np.trapezoid(y, x) == pytest.approx(roc_auc(*scored), abs=1e-12)
+    recall, precision = curves.precision_recall(counts)
+    steps = np.sum(np.diff(recall, prepend=0) * precision)
+    assert steps == pytest.approx(average_precision(*scored), abs=1e-12)
+
+
+def test_pixel_curves_are_read_from_the_histogram(scored) -> None:
+    scores, labels = scored
+    hist = Histogram()
+    hist.update(scores.astype(np.float32).reshape(50, 100), labels.reshape(50, 100).astype(bool))
+    counts = curves.of_pixels(hist.to_arrays())
+    assert np.all(np.diff(counts.scores) < 0)
+    assert counts.scores[0] == np.float32(scores.max())
+    x, y = curves.roc(counts)
+    assert np.trapezoid(y, x) == pytest.approx(pixel_metrics(hist)["pixel_auroc"].value, abs=1e-9)
+
+
+def test_thinning_keeps_ends_and_area(scored) -> None:
+    x, y = curves.roc(curves.of_images(*scored))
+    fewer_x, fewer_y = curves.thin(x, y, 100)
+    assert len(fewer_x) <= 102 < len(x)
+    assert (fewer_x[0], fewer_y[0], fewer_x[-1], fewer_y[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(fewer_y, fewer_x) == pytest.approx(np.trapezoid(y, x), abs=1e-3)
+
+
+def test_distributions_are_shares_of_each_class(scored) -> None:
+    counts = curves.of_images(*scored)
+    edges, normal, abnormal = curves.distribution(counts, bins=20)
+    assert normal.sum() == pytest.approx(1)
+    assert abnormal.sum() == pytest.approx(1)
+    scores, labels = scored
+    assert normal == pytest.approx(np.histogram(scores[labels == 0], edges)[0] / (labels == 0).sum())
+    narrow, cut_normal, _ = curves.distribution(counts, bins=20, cut=0.05)
+    assert narrow[0] > edges[0]
+    assert narrow[-1] < edges[-1]
+    assert cut_normal.sum() == pytest.approx(1)
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(AdbenchError, match="images"):
+        curves.of_images([0.1, 0.2], [0, 0])
+
+
+def test_one_single_score_can_be_drawn() -> None:
+    edges, normal, _ = curves.distribution(curves.of_images([0.5, 0.5], [0, 1]))
+    assert edges[0] < 0.5 < edges[-1]
+    assert normal.sum() == 1
+
+
+def test_a_curve_is_drawn_where_its_axes_say() -> None:
+    svg = str(charts.curve("n", "t", "d", np.array([0.0, 1.0]), np.array([0.0, 1.0]), ("x", "y"), "diagonal"))
+    left, right = charts.LEFT, charts.WIDTH - charts.RIGHT
+    floor, top = charts.HEIGHT - charts.BOTTOM, charts.TOP
+    assert f'class="curve" d="M{left:.1f} {floor:.1f}L{right:.1f} {top:.1f}"' in svg
+
+
+def test_precision_is_drawn_in_steps() -> None:
+    svg = str(charts.curve("n", "t", "d", np.array([0.5, 1.0]), np.array([1.0, 0.5]), ("x", "y"), "0.5", steps=True))
+    (path,) = re.findall(r'class="curve" d="M([^"]+)"', svg)
+    points = [tuple(map(float, pair.split())) for pair in path.split("L")]
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in itertools.pairwise(points))
+    assert points[0][0] == charts.LEFT
+
+
+def lines(**columns: list[Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(columns)
+    blank = dict.fromkeys([*leaderboard.ROW, "dataset", "metric"], "x") | {"std": float("nan")}
+    return frame.assign(**{key: value for key, value in blank.items() if key not in frame})
+
+
+def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
+    rows = lines(method=["a"] * 3, shots=["16", "full", "2"], mean=[80.0, 90.0, 70.0], std=[1.0, 2.0, float("nan")])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    svg = str(found["svg"])
+    assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
+    assert svg.count('class="bar"') == 2
+    assert svg.count('class="mark"') == 3
+    assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
+
+
+def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
+    rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, None, None])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    assert str(found["svg"]).count("line level") == 1
+    assert str(found["svg"]).count("mark hollow") == 1
+    assert found["papers"]
+
+
+def test_one_number_of_shots_makes_no_chart() -> None:
+    rows = lines(method=["a", "b"], shots=["2", "2"], mean=[80.0, 90.0])
+    assert shots.chart(rows, "x", "x", shots.looks(rows)) is None
+
+
+def test_lines_differ_in_more_than_colour() -> None:
+    samples = [str(charts.swatch(number)) for number in range(2 * charts.LOOKS)]
+    assert len(set(samples)) == len(samples)
+    without_colour = [re.sub(r'class="s\d"', "", sample) for sample in samples]
+    assert len(set(without_colour)) == len(samples)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, two: str) -> float:
+    bright, dark = sorted((luminance(one), luminance(two)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_and_lines_stand_out_from_their_ground(scheme: int) -> None:
+    style = (ROOT / "adbench" / "site" / "templates" / "style.css").read_text()
+    block = re.findall(r":root \{(.*?)\}", style, re.S)[scheme]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
+    for text in ("ink", "soft", "link", "warn"):
+        for ground in ("paper", "band", "field"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    drawn = [f"s{i}" for i in range(charts.LOOKS)] + ["normal", "abnormal"]
+    for line in drawn:
+        assert contrast(colours[line], colours["paper"]) >= 3, line
+    assert len({colours[f"s{i}"] for i in range(charts.LOOKS)}) == charts.LOOKS
+
+
+def test_owners_are_in_the_order_of_draws(tmp_path: Path) -> None:
+    for key, draw in (("a", 10), ("b", 2), ("c", 0)):
+        make(tmp_path, key, draw=draw, pictures=0)
+    (found,) = owners(entries(leaderboard.collect([tmp_path]))).values()
+    assert [entry.draw for entry in found] == ["0", "2", "10"]
+
+
+def test_templates_are_packaged() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    globs = listed["adbench.site.templates"]
+    for path in (ROOT / "adbench" / "site" / "templates").iterdir():
+        if path.suffix not in (".py", "") and path.is_file():
+            assert f"*{path.suffix}" in globs, path.name
