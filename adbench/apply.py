@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from adbench import config as configs
 from adbench import pictures, registry
-from adbench.backbone import Backbone, BackboneConfig, weights_hash
+from adbench.backbone import Backbone
 from adbench.data.decode import read_image
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
@@ -29,6 +29,7 @@ from adbench.method import Capability, Method
 from adbench.progress import track
 from adbench.record import Record, read
 from adbench.scorer import check_finite, resize_maps, score_images
+from adbench.weights import BackboneConfig, weights_hash
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 

@@ -1,33 +1,27 @@
 """The pretrained CLIP that a method looks through: open_clip's native ViTs, in eval mode, frozen.
 
-Every quirk of open_clip stays in this file. Blocks are numbered from 1: `block 6` is what leaves the sixth block.
+Every quirk of open_clip stays in this file and in weights.py. Blocks are numbered from 1: `block 6` is what leaves the
+sixth block.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from open_clip.model import resize_pos_embed
-from open_clip.pretrained import download_pretrained_from_hf, get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import QuickGELU
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from adbench import registry
-from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.remember import NotThereError, reach, remembered
+from adbench.weights import Architecture, BackboneConfig, architecture, model_config, model_hash, weights_file
 
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
+__all__ = ["ACTIVATIONS", "STATISTICS", "Architecture", "Backbone", "Features"]
+
+ACTIVATIONS = ("gelu", "quick_gelu")
 STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -35,46 +29,12 @@ STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-@dataclass
-class BackboneConfig:
-    """The facts in configs/backbone/*.yaml: `activation` and `normalisation` are what the weights were trained with.
-
-    `model` is an open_clip name, or a JSON file beside the YAML; `weights` one of open_clip's tags, a safetensors
-    file, or `random` (initialised from `seed`).
-    """
-
-    title: str
-    model: str
-    weights: str
-    input_size: int
-    activation: str
-    normalisation: str
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of a CLIP: sizes in tokens, channels and blocks."""
-
-    depth: int
-    width: int
-    patch: int
-    embed_dim: int
-    text_depth: int
-    text_width: int
-    context: int
-
-    def levels(self, n: int = 4) -> tuple[int, ...]:
-        """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L."""
-        return tuple(round(self.depth * (i + 1) / n) for i in range(n))
-
-
 @dataclass(frozen=True)
 class Features:
     """What the frozen backbone says of B images.
 
-    `blocks[i]` is the token stream after block i, (B, 1 + patches, width), CLS first; `pooled` the image embedding,
-    (B, embed_dim), not normalised, or none.
+    `blocks[i]` is the token stream after block i, (B, 1 + patches, width), CLS first, and `blocks[0]` what enters the
+    first one; `pooled` the image embedding, (B, embed_dim), not normalised, or none.
     """
 
     blocks: dict[int, Tensor]
@@ -84,111 +44,6 @@ class Features:
         """Return the same features on another device."""
         pooled = None if self.pooled is None else self.pooled.to(device)
         return Features({i: tokens.to(device) for i, tokens in self.blocks.items()}, pooled)
-
-
-def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
-    """Return open_clip's configuration of the model; anything but a native ViT CLIP is refused."""
-    if config.model.endswith(".json"):
-        with _beside(name, config.model) as path:
-            found = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        found = open_clip.get_model_config(config.model)
-        if found is None:
-            raise AdbenchError(
-                f"open_clip has no model {config.model!r}: {did_you_mean(config.model, open_clip.list_models())}"
-            )
-    vision, text = found["vision_cfg"], found["text_cfg"]
-    if (
-        not isinstance(vision.get("layers"), int)
-        or "hf_model_name" in text
-        or "timm_model_name" in vision
-        or found.get("custom_text")
-    ):
-        raise AdbenchError(
-            f"backbone {name!r} ({config.model}) is not a native open_clip ViT: its blocks can't be read one by one. "
-            "Choose one such as ViT-B-16, ViT-L-14 or ViT-L-14-336."
-        )
-    return {key: found[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
-
-
-@remembered()
-def architecture(config: BackboneConfig, name: str) -> Architecture:
-    """Return the shape of a backbone without building it."""
-    found = model_config(config, name)
-    vision, text = found["vision_cfg"], found["text_cfg"]
-    return Architecture(
-        vision["layers"], vision["width"], vision["patch_size"], found["embed_dim"],
-        text["layers"], text["width"], text.get("context_length", 77),
-    )  # fmt: skip
-
-
-@remembered()
-def model_hash(config: BackboneConfig, name: str) -> str:
-    """Return a hash of open_clip's configuration: head counts and the like, which weights alone don't tell."""
-    return digest(json.dumps(model_config(config, name), sort_keys=True))[:20]
-
-
-def weights_file(config: BackboneConfig, name: str) -> Path | None:
-    """Return the safetensors file of the weights, downloading it where it isn't there; none for random weights."""
-    text = config.weights
-    if text == "random":
-        return None
-    if "." in Path(text).name or "/" in text:
-        with _beside(name, text) as shipped:
-            path = shipped if shipped.is_file() else Path(text).expanduser()
-        offer = (
-            f" open_clip's weights are offered as safetensors under {_hub_name(config)}." if _hub_name(config) else ""
-        )
-        if not path.is_file():
-            raise AdbenchError(f"backbone.weights={text} is not a file.{offer}")
-        if path.suffix != ".safetensors":
-            raise AdbenchError(
-                f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{offer}"
-            )
-        return path
-    hub = _hub_name(config)
-    if hub is None:
-        tags = list_pretrained_tags_by_model(config.model)
-        raise AdbenchError(
-            f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*tags, 'random'])}"
-        )
-    if reach() == "look" and not _fetched(hub):
-        raise NotThereError(f"the weights {text!r} of {config.model} are not fetched yet")
-    try:
-        return Path(download_pretrained_from_hf(hub, filename="open_clip_model.safetensors"))
-    except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
-        raise AdbenchError(
-            f"the weights {text!r} of {config.model} are not on this machine and could not be fetched "
-            f"({type(error).__name__}). They are offered as open_clip_model.safetensors under {hub}; "
-            "with that file at hand: backbone.weights=FILE.safetensors"
-        ) from error
-
-
-def _fetched(hub: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(hub, "open_clip_model.safetensors"), str)
-
-
-@remembered()
-def weights_hash(config: BackboneConfig, name: str, cache: Path) -> str:
-    """Return the SHA-256 of the weights file; for random weights, of what determines them."""
-    path = weights_file(config, name)
-    if path is None:
-        return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
-    return hash_files([path], cache / "hashes" / "weights.json", "weights")[path]
-
-
-def _hub_name(config: BackboneConfig) -> str | None:
-    tag = "openai" if "." in config.weights or "/" in config.weights else config.weights
-    found = get_pretrained_cfg(config.model, tag)
-    return found.get("hf_hub", "").rstrip("/") or None if found else None
-
-
-def _beside(name: str, file: str) -> Any:
-    """Return the path, as a context, of a file that lies beside the backbone's YAML."""
-    folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
-    return as_file(folder / "backbone" / file)
 
 
 class Backbone:
@@ -207,13 +62,15 @@ class Backbone:
         self.model_hash = model_hash(config, name)
         self.input_size = input_size
         self.activation = _choice("activation", activation, config.activation, ACTIVATIONS)
-        self.normalisation = _choice("normalisation", normalisation, config.normalisation, STATISTICS)
+        self.normalisation = _choice("normalisation", normalisation, config.normalisation, tuple(STATISTICS))
         if input_size < self.architecture.patch:
             raise AdbenchError(
                 f"input_size={input_size} is smaller than one patch of {self.architecture.patch} pixels."
             )
         self.grid = input_size // self.architecture.patch
         self.model = _build(name, config, input_size, self.activation)
+        from adbench.openclip import SimpleTokenizer
+
         self.tokenizer = SimpleTokenizer(context_length=self.architecture.context)
         mean, std = STATISTICS[self.normalisation]
         self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
@@ -230,17 +87,26 @@ class Backbone:
         return (images - self._mean) / self._std
 
     def features(self, images: Tensor, blocks: Sequence[int], pooled: bool = False) -> Features:
-        """Run (B, 3, H, W) images in [0, 1] through the image tower and return the streams after `blocks`."""
+        """Run (B, 3, H, W) images in [0, 1] through the image tower and return the streams after `blocks`.
+
+        Block 0 is the stream as it enters the first block: patches embedded, positions added, normed.
+        """
         images = self.normalise(images.to(self.device))
         if not blocks:
             return Features({}, self.model.encode_image(images))
+        entering: list[Tensor] = []
+        hook = self.model.visual.ln_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
+        later = sorted(set(blocks) - {0})
         out = self.model.visual.forward_intermediates(
-            images, indices=[b - 1 for b in sorted(blocks)], stop_early=not pooled, intermediates_only=not pooled,
+            images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
             output_fmt="NLC", output_extra_tokens=True,
         )  # fmt: skip
+        hook.remove()
         streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
-        tokens = [torch.cat(pair, dim=1) for pair in streams]
-        return Features(dict(zip(sorted(blocks), tokens, strict=True)), out.get("image_features"))
+        found = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
+        if 0 in blocks:
+            found = {0: entering[0], **found}
+        return Features(found, out.get("image_features"))
 
     def run_blocks(self, tokens: Tensor, first: int, last: int) -> Tensor:
         """Run a stream (B, 1 + patches, width), as it enters block `first`, onward through block `last`.
@@ -308,10 +174,17 @@ class Backbone:
         end = tokens.argmax(dim=1)
         tokens = tokens[:, : int(end.max()) + 1]
         x = self.embed_tokens(tokens) + self.model.positional_embedding[: tokens.shape[1]]
-        mask = self.causal_mask(tokens.shape[1])
-        for block in self.model.transformer.resblocks[:last]:
-            x = block(x, attn_mask=mask)
-        return x, end
+        return self.run_text_blocks(x, 1, last), end
+
+    def run_text_blocks(self, stream: Tensor, first: int, last: int) -> Tensor:
+        """Run a stream (N, L, text width), as it enters text block `first`, onward through `last`, causally masked.
+
+        The blocks are frozen but pass gradients on to the stream; none is run where `last` is less than `first`.
+        """
+        mask = self.causal_mask(stream.shape[1])
+        for block in self.model.transformer.resblocks[first - 1 : last]:
+            stream = block(stream, attn_mask=mask)
+        return stream
 
     def causal_mask(self, length: int) -> Tensor:
         """Return the text tower's mask (length, length): minus infinity where a token comes later."""
@@ -328,7 +201,7 @@ class Backbone:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def _choice(what: str, asked: str, native: str, allowed: Mapping[str, object]) -> str:
+def _choice(what: str, asked: str, native: str, allowed: Sequence[str]) -> str:
     chosen = native if asked == "native" else asked
     if chosen not in allowed:
         raise AdbenchError(f"{what}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
@@ -336,22 +209,28 @@ def _choice(what: str, asked: str, native: str, allowed: Mapping[str, object]) -
 
 
 def _build(name: str, config: BackboneConfig, input_size: int, activation: str) -> Any:
+    from adbench.openclip import CLIP, QuickGELU, ResidualAttentionBlock
+
     found = model_config(config, name)
     found["vision_cfg"] = {**found["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = open_clip.CLIP(**found, quick_gelu=activation == "quick_gelu")
+        model = CLIP(**found, quick_gelu=activation == "quick_gelu")
     path = weights_file(config, name)
     if path is not None:
         _load(model, path, name, config)
     for module in model.modules():
-        if isinstance(module, open_clip.transformer.ResidualAttentionBlock):
+        if isinstance(module, ResidualAttentionBlock):
             built = type(module.mlp.gelu)
-            assert built is ACTIVATIONS[activation], f"{built.__name__} was built, {activation} was asked for"
+            assert built is {"gelu": nn.GELU, "quick_gelu": QuickGELU}[activation], (
+                f"{built.__name__} was built, {activation} was asked for"
+            )
     return model.eval().requires_grad_(False)
 
 
 def _load(model: nn.Module, path: Path, name: str, config: BackboneConfig) -> None:
+    from adbench.openclip import resize_pos_embed
+
     try:
         state = {key: value.float() for key, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from adbench import config as configs
 from adbench import registry
-from adbench.backbone import Architecture, Backbone, BackboneConfig, architecture, model_hash, weights_hash
+from adbench.backbone import Backbone
 from adbench.config import RunConfig
 from adbench.data import support as supports
 from adbench.data.fingerprint import digest, fingerprint
@@ -19,8 +19,10 @@ from adbench.errors import AdbenchError
 from adbench.method import Capability, Method
 from adbench.record import SCHEMA
 from adbench.remember import remembered
-from adbench.sources import ELSEWHERE, Opened, Source, manifest_of, open_dataset, protocol_of, training
-from adbench.trainer import check_trainer
+from adbench.sources import ELSEWHERE, FULL, Opened, Source, manifest_of, open_dataset, protocol_of, training
+from adbench.trackers import check_logger
+from adbench.trainer import check_trainer, trainer_facts
+from adbench.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 
 # Facts that say how a trained method is tested, not how it was trained.
 OF_THE_TEST = ("dataset", "data", "dataset_facets", "eval_size", "batch_size")
@@ -79,18 +81,6 @@ class Cell:
         return digest(json.dumps(facts, sort_keys=True))[:20]
 
     @property
-    def overlap(self) -> int:
-        """How many support images are a test image, by content, or show a patient of the test split."""
-        images = {self.hashes[item.id][:64] for item in self.test}
-        patients = {item.patient for item in self.test if item.patient is not None}
-        return sum(
-            source.opened.hashes[item.id][:64] in images
-            or (source.opened.name == self.target.name and item.patient in patients)
-            for source in self.sources
-            for item in source.support
-        )
-
-    @property
     def eval_size(self) -> int:
         """Pixels to which maps and masks are resized; `method` means the input size."""
         return self.input_size if self.config.eval_size == "method" else int(self.config.eval_size)
@@ -102,13 +92,16 @@ def resolve(config: RunConfig) -> Cell:
     backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
+    if config.gallery_levels and method_class.level_maps is Method.level_maps:
+        raise AdbenchError(f"gallery.levels=true is not possible: {config.method} has no maps of single levels.")
     protocol = protocol_of(config, capability)
     check_trainer(config.overrides.get("trainer", {}))
+    check_logger(config)
     notes = []
     if capability.support == "none" and (config.shots or config.draw):
         config = dataclasses.replace(config, shots=0, draw=0)
         notes.append(f"{config.method} learns from no image: shots and draw are set to 0.")
-    if protocol == "full_normal" and config.shots != "full":
+    if protocol in FULL and config.shots != "full":
         config = dataclasses.replace(config, shots="full")
         notes.append("protocol=full_normal takes every normal image of the train split: shots is set to full.")
     if config.shots == "full" and config.draw and not config.support:
@@ -153,7 +146,7 @@ def resolve(config: RunConfig) -> Cell:
         "batch_size": config.batch_size,
         "selection": config.selection,
         "schedule": config.schedule,
-        "trainer": config.overrides.get("trainer", {}),
+        "trainer": trainer_facts(config.overrides.get("trainer", {})),
     }
     if source := entry.source(method_class):
         facts["source"] = source
@@ -172,10 +165,10 @@ def resolve_method(config: RunConfig, shape: Architecture) -> tuple[type[Method]
     params = configs.method_params(method_class.Params, config)
     capability = method_class.capability(params, shape)
     blocks = capability.blocks
-    if len(set(blocks)) < len(blocks) or not all(1 <= block <= shape.depth for block in blocks):
+    if len(set(blocks)) < len(blocks) or not all(0 <= block <= shape.depth for block in blocks):
         raise AdbenchError(
-            f"{config.method} asks for the blocks {list(blocks)}; {config.backbone} has blocks 1 to {shape.depth}, and "
-            "each can be named once."
+            f"{config.method} asks for the blocks {list(blocks)}; {config.backbone} has blocks 1 to {shape.depth}, 0 "
+            "is what enters the first, and each can be named once."
         )
     return method_class, params, capability
 
@@ -198,7 +191,8 @@ def _selection(config: RunConfig, capability: Capability, epochs: int) -> tuple[
         ]
     if rule.startswith("fixed:") and int(rule.removeprefix("fixed:")) > epochs:
         raise AdbenchError(
-            f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. Use method.epochs="
+            f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. "
+            f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
         )
     if rule == "support_cv" and (capability.support != "both" or config.shots == 1):
         why = "one shot leaves no image to score" if capability.support == "both" else "its support is normal only"

@@ -21,6 +21,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Datasets on disk.")
 app.add_typer(data_app, name="data")
 support_app = typer.Typer(no_args_is_help=True, help="The labelled images that a method learns from.")
 app.add_typer(support_app, name="support")
+plot_app = typer.Typer(no_args_is_help=True, help="Pictures of a record.")
+app.add_typer(plot_app, name="plot")
 Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
 
 
@@ -85,18 +87,35 @@ def leaderboard(
         bool, typer.Option("--published", help="Add the papers' figures; [+1.20] is ours minus theirs.")
     ] = False,
     costs: Annotated[bool, typer.Option("--costs", help="Add times, memory and FLOPs of this machine.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead of a terminal table.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a site that opens from disk.")] = None,
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
     with _told():
         from adbench.session import show_leaderboard
 
-        show_leaderboard(runs or [Path("runs")], csv, markdown, json, published, costs)
+        show_leaderboard(runs or [Path("runs")], csv, markdown, json, published, costs, latex, html)
+
+
+@plot_app.command("features")
+def plot_features(
+    record: Annotated[Path, typer.Argument(help="A folder of a record: runs/<cell>.")],
+    out: Annotated[Path | None, typer.Option(help="The picture, a PNG; default: features.png in the record.")] = None,
+) -> None:
+    """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal."""
+    with _told():
+        from adbench.scatter import plot_features
+
+        file, clean = plot_features(record, out)
+        for name, share in clean.items():
+            typer.echo(f"{name:<8} {100 * share:.1f} % of the nearest neighbours are of the same class")
+        typer.echo(f"drawn: {file}")
 
 
 @data_app.command()
 def phantom(
     root: Annotated[Path, typer.Option(help="Folder to draw into.")],
-    dataset: Annotated[str, typer.Option(help="One dataset, or all.")] = "all",
+    dataset: Annotated[str, typer.Option(help="Names or groups with commas between, or all.")] = "all",
     train: Annotated[int, typer.Option(min=0, help="Normal images in train.")] = 60,
     valid: Annotated[int, typer.Option(min=2, help="Images in valid, half of them abnormal.")] = 80,
     test: Annotated[int, typer.Option(min=2, help="Images in test, half of them abnormal.")] = 120,

@@ -22,6 +22,7 @@ from adbench.data.finding import LEVELS, Case, Finding, mask_files
 from adbench.data.items import Dataset, DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.files import write_atomically
+from adbench.sources import data_root
 
 STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
 DATA_KEYS = ("data_root", "cache")
@@ -30,7 +31,7 @@ DATA_KEYS = ("data_root", "cache")
 def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> bool:
     """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
     config, dataset = open_config(name, words)
-    root = root_of(config, dataset)
+    root = data_root(config, dataset)
     findings, items, dataset = _index_anyway(name, dataset, root)
     masks = sorted({file for item in items for file in mask_files(item)})
     case = Case(
@@ -89,15 +90,6 @@ def dataset_class(name: str) -> type[Dataset]:
     """Return the registered class of a dataset."""
     found: type[Dataset] = registry.find("dataset", name).load()
     return found
-
-
-def root_of(config: RunConfig, dataset: DatasetConfig) -> Path:
-    """Return the folder of the images; phantoms are drawn where they aren't there yet."""
-    if config.data_root != "phantom":
-        return Path(config.data_root).expanduser()
-    from adbench.sources import data_root  # brings torch, which real data do without
-
-    return data_root(config, dataset)
 
 
 def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[Finding], list[Item], DatasetConfig]:

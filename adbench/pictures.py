@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +15,7 @@ from scipy import ndimage
 COLOURS = matplotlib.colormaps["inferno"]
 PANEL = 240  # pixels of one panel's side
 LABEL = 40  # pixels of the caption
+Span = tuple[float, float]  # the scores that are black and pale yellow
 
 
 def heatmap(scores: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
@@ -42,9 +43,9 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def strip(
     image: NDArray[np.uint8], mask: NDArray[np.bool_] | None, scores: NDArray[np.float32] | None,
-    span: tuple[float, float], caption: str,
+    span: Span, caption: str, levels: Mapping[str, tuple[NDArray[np.float32], Span]] = {},
 ) -> Image.Image:  # fmt: skip
-    """Return image, true mask and map side by side, with a caption beneath."""
+    """Return image, true mask and map side by side, with a caption beneath; then each level's map under its name."""
     base = resize(image, PANEL)
     panels = [base]
     if mask is not None:
@@ -53,10 +54,16 @@ def strip(
     if scores is not None:
         own_map = np.asarray(Image.fromarray(scores).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
         panels.append(overlay(base, own_map, *span))
+    for level, own_span in levels.values():
+        own_map = np.asarray(Image.fromarray(level).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
+        panels.append(overlay(base, own_map, *own_span))
     canvas = Image.new("RGB", (PANEL * len(panels), PANEL + LABEL), "white")
     for place, panel in enumerate(panels):
         canvas.paste(Image.fromarray(panel), (place * PANEL, 0))
-    ImageDraw.Draw(canvas).text((6, PANEL + 4), caption, fill="black", font=ImageFont.load_default(13))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    draw.text((6, PANEL + 4), caption, fill="black", font=font)
+    for place, name in enumerate(levels, len(panels) - len(levels)):
+        draw.text((place * PANEL + 6, PANEL + 4), name, fill="black", font=font)
     return canvas
 
 
@@ -73,10 +80,15 @@ def choose(table: pd.DataFrame, each: int) -> dict[str, list[int]]:
 def gallery(
     folder: Path, table: pd.DataFrame, rows: dict[str, list[int]], images: NDArray[np.uint8],
     masks: NDArray[np.bool_] | None, maps: NDArray[np.float32] | None,
+    levels: Mapping[int, NDArray[np.float32]] = {},
 ) -> None:  # fmt: skip
-    """Write one PNG per chosen image and `overview.png`; one colour scale for all, so that maps compare."""
+    """Write one PNG per chosen image and `overview.png`; one colour scale for all, so that maps compare.
+
+    `levels` are maps (n, H, W) by block, each block with a scale of its own.
+    """
     folder.mkdir()
-    span = (float(np.percentile(maps, 5)), float(maps.max())) if maps is not None else (0.0, 1.0)
+    span = _span(maps) if maps is not None else (0.0, 1.0)
+    spans = {block: _span(own) for block, own in levels.items()}
     names, values = table["image"].tolist(), table["score"].to_numpy()
     rank = table["score"].rank(ascending=False, method="min").astype(int).to_numpy()
     columns: list[list[Image.Image]] = []
@@ -94,11 +106,16 @@ def gallery(
                 None if maps is None else maps[place],
                 span,
                 caption,
+                {f"block {block}": (own[place], spans[block]) for block, own in levels.items()},
             )
             picture.save(folder / f"{kind}_{number:02d}.png")
             columns[-1].append(picture)
             place += 1
     overview([column[:4] for column in columns if column]).save(folder / "overview.png")
+
+
+def _span(maps: NDArray[np.float32]) -> Span:
+    return float(np.percentile(maps, 5)), float(maps.max())
 
 
 def overview(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:

@@ -17,7 +17,7 @@ TITLES = {
 # Names of protocols in the papers' tables, and ours.
 PROTOCOLS = {
     "few_normal_shot_unified": "unified",
-    "full_normal_unified": "unified",
+    "full_normal_unified": "unified_full_normal",
     "zero_shot_leave_one_out": "leave_one_out_published",
 }
 

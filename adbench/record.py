@@ -45,7 +45,7 @@ class Record:
         return dict(self.content["metrics"])
 
     def predictions(self) -> pd.DataFrame:
-        """One row per test image: image, label, score, map_max, map_mean, patient."""
+        """One row per test image: image, label, score, map_max, map_mean, patient, subgroup."""
         return pd.read_parquet(self.path / "predictions.parquet")
 
     def histogram(self) -> dict[str, Any] | None:
@@ -68,11 +68,19 @@ def find(runs: Path, key: str) -> Record | None:
 
 def failed(path: Path) -> dict[str, Any] | None:
     """Return the content of a folder in which a sweep noted that its cell failed, or none where it is anything else."""
+    content = _peek(path)
+    return content if content and content.get("status") == "failed" else None
+
+
+def _peek(path: Path) -> dict[str, Any] | None:
+    """Return what record.json holds: nothing where it can't be read, none where there is no such file."""
     try:
         content = json.loads((path / "record.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return content if isinstance(content, dict) and content.get("status") == "failed" else None
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read(path: Path) -> Record:
@@ -170,17 +178,8 @@ def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
 
 def _finished(path: Path) -> bool:
     """Whether a folder holds anything but a failure; false where another process takes it away meanwhile."""
-    try:
-        text = (path / "record.json").read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return True
-    return not (isinstance(content, dict) and content.get("status") == "failed")
+    content = _peek(path)
+    return content is not None and content.get("status") != "failed"
 
 
 def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from adbench.cell import Cell
 from adbench.errors import AdbenchError
-from adbench.files import unwritable, write_atomically
+from adbench.files import alone, write_atomically
 from adbench.fit import load_support
 from adbench.method import Method
+from adbench.ranks import agreed, rank
 from adbench.selection import Chosen, fit_and_choose, state_of
 
 
-def fit_once(cell: Cell, method: Method, device: torch.device) -> tuple[Chosen, dict[str, Any], bool]:
+def fit_once(
+    cell: Cell, method: Method, device: torch.device, callbacks: Sequence[pl.Callback] = ()
+) -> tuple[Chosen, dict[str, Any], bool]:
     """Fit a method, or take over the very same training of an earlier cell; the last value says which.
 
     Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first.
     """
     if cell.training_key is None:
-        return *fit_and_choose(cell, method, load_support(cell), device), False
+        return *fit_and_choose(cell, method, load_support(cell), device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with lock:
-        if path.is_file() and not cell.config.force:
+    with alone(path) if rank() == 0 else contextlib.nullcontext():
+        if agreed(path.is_file() and not cell.config.force):
             try:
                 with safe_open(path, "pt") as file:
                     method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -46,9 +45,9 @@ def fit_once(cell: Cell, method: Method, device: torch.device) -> tuple[Chosen, 
             method.eval().to(device)
             curve = {int(epoch): figure for epoch, figure in told["curve"].items()}
             return Chosen(told["rule"], told["epoch"], curve), told["last"], True
-        chosen, last = fit_and_choose(cell, method, load_support(cell), device)
+        chosen, last = fit_and_choose(cell, method, load_support(cell), device, callbacks)
         told = json.dumps(dataclasses.asdict(chosen) | {"last": last})
-        write_atomically(
-            path, save({k: v.contiguous() for k, v in state_of(method).items()}, metadata={"chosen": told})
-        )
+        if rank() == 0:
+            state = {name: value.contiguous() for name, value in state_of(method).items()}
+            write_atomically(path, save(state, metadata={"chosen": told}))
         return chosen, last, False

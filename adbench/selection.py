@@ -10,7 +10,7 @@ oracle        the best on the test split: what the authors' published code does,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from adbench.errors import NumericalError
 from adbench.fit import fit, new_method
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
+from adbench.ranks import agreed
 from adbench.scorer import evaluate, score_images
 
 FOLDS = 4
@@ -69,11 +70,16 @@ class Chooser(pl.Callback):
                 self.best = state_of(pl_module)
             self.curve[epoch] = figure
             pl_module.train()
+        pl_module.log("selection", figure, rank_zero_only=True)
 
-    @property
-    def epoch(self) -> int:
-        """The first epoch with the best figure."""
-        return max(self.curve, key=lambda epoch: (self.curve[epoch], -epoch))
+
+def best(curve: Mapping[int, float]) -> int:
+    """Return the first epoch with the best figure.
+
+    >>> best({1: 0.5, 2: 0.75, 3: 0.75})
+    2
+    """
+    return max(curve, key=lambda epoch: (curve[epoch], -epoch))
 
 
 def state_of(method: Method) -> dict[str, Tensor]:
@@ -81,28 +87,39 @@ def state_of(method: Method) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
 
 
-def fit_and_choose(cell: Cell, method: Method, support: Support, device: torch.device) -> tuple[Chosen, dict[str, Any]]:
-    """Fit `method` and leave it at the chosen epoch; under `oracle` also return the metrics of the last epoch."""
+def fit_and_choose(
+    cell: Cell, method: Method, support: Support, device: torch.device, callbacks: Sequence[pl.Callback] = ()
+) -> tuple[Chosen, dict[str, Any]]:
+    """Fit `method` and leave it at the chosen epoch; under `oracle` also return the metrics of the last epoch.
+
+    `callbacks` hear of this fit, not of those of a cross-validation.
+    """
     rule, config = cell.config.selection, cell.config
     if rule == "last" or method.epochs == 0:
-        fit(method, support, config, device)
+        fit(method, support, config, device, callbacks)
         return Chosen(rule, method.epochs), {}
     if rule == "support_cv":
-        curve = cross_validate(cell, support, device)
-        epoch = max(curve, key=lambda e: (curve[e], -e))
-        fit(method, support, config, device, [Chooser(support, None, stop=epoch)])
+        curve = agreed(cross_validate(cell, support, device))
+        epoch = best(curve)
+        fit(method, support, config, device, [Chooser(support, None, stop=epoch), *callbacks])
         return Chosen(rule, epoch, curve), {}
     if rule.startswith("fixed:"):
         epoch = int(rule.removeprefix("fixed:"))
-        fit(method, support, config, device, [Chooser(support, None, stop=epoch)])
+        fit(method, support, config, device, [Chooser(support, None, stop=epoch), *callbacks])
         return Chosen(rule, epoch), {}
     items = cell.test if rule == "oracle" else list(cell.held)
-    chooser = Chooser(support, lambda m: _sum(evaluate(cell, m, items, rule).metrics))
-    fit(method, support, config, device, [chooser])
-    last = evaluate(cell, method, cell.test, "the last epoch").metrics if rule == "oracle" else {}
+    seen: dict[str, float | None] = {}
+
+    def look(m: Method) -> float:
+        seen.update(evaluate(cell, m, items, rule).metrics)
+        return _sum(seen)
+
+    chooser = Chooser(support, look)
+    fit(method, support, config, device, [chooser, *callbacks])
+    last = seen if rule == "oracle" else {}
     method.load_state_dict(dict(chooser.best))
     method.memorise(support)
-    return Chosen(rule, chooser.epoch, chooser.curve), last
+    return Chosen(rule, best(chooser.curve), chooser.curve), last
 
 
 def _sum(metrics: Mapping[str, float | None]) -> float:

@@ -16,11 +16,11 @@ from adbench import contact
 from adbench.config import RunConfig
 from adbench.data import support as supports
 from adbench.data.finding import mask_files
-from adbench.data.fingerprint import hash_items
-from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, of_split
+from adbench.data.items import CLASSES, SPLITS, Item
 from adbench.errors import AdbenchError
 from adbench.files import write_atomically
-from adbench.inspect import DATA_KEYS, allow, dataset_class, new_console, open_config, root_of
+from adbench.inspect import DATA_KEYS, allow, dataset_class, new_console, open_config
+from adbench.sources import FULL, Source, data_root, open_dataset, protocol_of, source_of, training
 
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 EACH = 8  # images of a split and class on the sheet of a dataset
@@ -30,7 +30,7 @@ MOST = 64  # images of a class on the sheet of a support
 def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
     config, dataset = open_config(name, words)
-    root = root_of(config, dataset)
+    root = data_root(config, dataset)
     items = dataset_class(name)(name, dataset).index(root)
     console = new_console()
     rule = dataset.patient_pattern
@@ -98,7 +98,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     for part in taken:
         console.print(Text(part.where))
         for label in (0, 1):
-            own = [item for item in part.chosen if item.label == label]
+            own = [item for item in part.support if item.label == label]
             for place, item in enumerate(own, 1):
                 patient = f"  patient {item.patient}" if item.patient is not None else ""
                 console.print(Text(f"{place:>5}  {item.id}{patient}"))
@@ -106,7 +106,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
             heading = f"{CLASSES[label]}: {len(own)} images" + (f" of {patients} patients" if patients else "")
             heading += f", the first {MOST} shown" if len(own) > MOST else ""
             tiles = [
-                (contact.tile(item, part.config.mask_threshold), f"{place}  {_caption(item)}")
+                (contact.tile(item, part.opened.config.mask_threshold), f"{place}  {_caption(item)}")
                 for place, item in enumerate(own[:MOST], 1)
             ]
             bands.append(contact.Band(f"{part.where}, {heading}", tiles))
@@ -117,49 +117,25 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     console.print(f"drawn: {out}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Taken:
-    """What is taken of one dataset."""
-
-    where: str
-    config: DatasetConfig
-    chosen: Sequence[Item]
-    manifest: supports.Manifest
-
-
-def _of_dataset(config: RunConfig) -> _Taken:
+def _of_dataset(config: RunConfig) -> Source:
     """Draw normal and abnormal images as every method does that learns from both."""
-    name = config.dataset
-    dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
-    if dataset.support_split not in ("train", "valid"):
-        split = dataset.support_split
-        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
-    root = root_of(config, dataset)
-    pool = of_split(dataset_class(name)(name, dataset).index(root), dataset.support_split, name, root)
-    hashes = hash_items(pool, config.cache_dir, name)
-    where, labels = f"the {dataset.support_split} split of {name}", (0, 1)
-    if config.support:
-        chosen, manifest = supports.from_list(Path(config.support), pool, hashes, labels, where)
-    else:
-        chosen, manifest = supports.draw(pool, hashes, config.shots, config.draw, labels, where)
-    return _Taken(where, dataset, chosen, manifest)
+    opened = open_dataset(config.dataset, config)
+    return source_of(opened, opened.config.support_split, config, (0, 1))
 
 
-def _of_method(config: RunConfig) -> list[_Taken]:
+def _of_method(config: RunConfig) -> Sequence[Source]:
     """Take what a run of the method would, from every dataset that its protocol names."""
-    from adbench.backbone import BackboneConfig, architecture
     from adbench.cell import resolve_method
-    from adbench.sources import open_dataset, protocol_of, training
+    from adbench.weights import BackboneConfig, architecture
 
     backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
     _, _, capability = resolve_method(config, architecture(backbone, config.backbone))
     protocol = protocol_of(config, capability)
     if capability.support == "none":
         raise AdbenchError(f"{config.method} learns from no image, so it has no support.")
-    if protocol == "full_normal":
+    if protocol in FULL:
         config = dataclasses.replace(config, shots="full", draw=0)
-    sources = training(config, capability, protocol, open_dataset(config.dataset, config))
-    return [_Taken(f"the {s.split} split of {s.opened.name}", s.opened.config, s.support, s.manifest) for s in sources]
+    return training(config, capability, protocol, open_dataset(config.dataset, config))
 
 
 def _caption(item: Item) -> str:

@@ -6,8 +6,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from adbench import config as configs
 from adbench import registry
@@ -16,14 +15,18 @@ from adbench.data import support as supports
 from adbench.data.fingerprint import digest, hash_items
 from adbench.data.items import DatasetConfig, Item, of_split, settle
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.files import unwritable
-from adbench.method import Capability
+from adbench.files import alone, unwritable
 from adbench.remember import NotThereError, reach, remembered
+
+if TYPE_CHECKING:
+    from adbench.method import Capability  # brings torch, which opening a dataset does without
 
 OWN = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
 LEARNS = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
 CLASSES = {"none": (), "normal": (0,), "both": (0, 1)}
-ELSEWHERE = ("cross_dataset", "unified", "leave_one_out", "leave_one_out_published")
+NAMED = ("cross_dataset", "unified", "unified_full_normal", "auxiliary")  # the protocols that need train_on=
+ELSEWHERE = (*NAMED, "leave_one_out", "leave_one_out_published")
+FULL = ("full_normal", "unified_full_normal")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Source:
     split: str
     support: tuple[Item, ...]
     manifest: supports.Manifest
+
+    @property
+    def where(self) -> str:
+        """The pool in words."""
+        return f"the {self.split} split of {self.opened.name}"
 
 
 @remembered("dataset", "data_root", "cache", "overrides")
@@ -75,8 +83,7 @@ def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
         if reach() == "look":
             raise NotThereError(f"the phantoms of {config.dataset} are not drawn yet", config)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f".{config.dataset}.lock"):  # of two processes the second finds it drawn
+            with alone(root):
                 if not root.is_dir():
                     unfinished = folder / f".{config.dataset}.unfinished"
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -90,22 +97,8 @@ def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
 def protocol_of(config: RunConfig, capability: Capability) -> str:
     """Return the protocol, or say why a method can't follow the one that is asked for."""
     asked, own = config.protocol, OWN[capability.support]
-    if asked in ELSEWHERE or (asked == "auto" and config.train_on):
-        if capability.support == "none":
-            raise AdbenchError(f"{config.method} learns from no image: protocol={own} (or auto), without train_on=.")
-        names = (config.train_on or "").split("+")
-        found = asked if asked != "auto" else "unified" if config.dataset in names else "cross_dataset"
-        if found in ("cross_dataset", "unified") and not config.train_on:
-            raise AdbenchError(
-                f"protocol={found} needs the datasets to train on: train_on=brainmri or brainmri+liverct."
-            )
-        if (config.dataset in names) != (found == "unified"):
-            has = "is" if config.dataset in names else "is not"
-            raise AdbenchError(
-                f"protocol={found} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
-                "them. unified trains on the tested dataset too, the other protocols never do."
-            )
-        return found
+    if asked in ELSEWHERE or (asked in ("auto", "full_normal") and config.train_on):
+        return _elsewhere(config, capability)
     if config.train_on:
         raise AdbenchError(f"protocol={asked} trains on the tested dataset; leave out train_on={config.train_on}.")
     if asked == "full_normal" and capability.support == "normal":
@@ -119,28 +112,68 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
     return own
 
 
+def _elsewhere(config: RunConfig, capability: Capability) -> str:
+    asked, names = config.protocol, (config.train_on or "").split("+")
+    if capability.support == "none":
+        own = OWN[capability.support]
+        raise AdbenchError(f"{config.method} learns from no image: protocol={own} (or auto), without train_on=.")
+    found = "unified_full_normal" if asked == "full_normal" else asked
+    if asked == "auto":
+        found = "unified" if config.dataset in names else "cross_dataset"
+    if found in NAMED and not config.train_on:
+        raise AdbenchError(f"protocol={asked} needs the datasets to train on: train_on=brainmri or brainmri+liverct.")
+    if (config.dataset in names) != found.startswith("unified"):
+        has = "is" if config.dataset in names else "is not"
+        raise AdbenchError(
+            f"protocol={asked} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
+            "them. unified and full_normal train on the tested dataset too, the other protocols never do."
+        )
+    if found == "unified_full_normal" and capability.support != "normal":
+        raise AdbenchError(
+            f"protocol=full_normal is not possible: {config.method} learns from {LEARNS[capability.support]}."
+        )
+    if found == "auxiliary" and capability.support != "both":
+        raise AdbenchError(
+            f"protocol=auxiliary teaches real anomalies, and {config.method} learns from "
+            f"{LEARNS[capability.support]} as it is configured here. Its README says whether a switch changes that."
+        )
+    return found
+
+
 def training(config: RunConfig, capability: Capability, protocol: str, target: Opened) -> tuple[Source, ...]:
     """Return what the method learns from, dataset by dataset."""
     if capability.support == "none":
         return ()
     classes = CLASSES[capability.support]
     if protocol not in ELSEWHERE:
-        split = "train" if protocol == "full_normal" else target.config.support_split
-        return (_source(target, split, config, classes),)
+        split = "train" if protocol in FULL else target.config.support_split
+        return (source_of(target, split, config, classes),)
     if config.support:
         raise AdbenchError(
             f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
         )
-    published = protocol == "leave_one_out_published"
     found = []
     for name in _names(config, target, protocol):
         opened = open_dataset(name, config)
         if protocol == "leave_one_out" and opened.config.organ == target.config.organ:
             continue
-        found.append(_source(opened, "test" if published else opened.config.support_split, config, classes))
+        found.append(source_of(opened, _split_of(opened, protocol), config, classes))
     if not found:
         raise AdbenchError(f"protocol={protocol}: no other dataset is left to train on for {config.dataset}.")
     return tuple(found)
+
+
+def _split_of(opened: Opened, protocol: str) -> str:
+    """Return the split of another dataset that a protocol learns from."""
+    if protocol == "leave_one_out_published":
+        return "test"
+    if protocol in FULL:
+        return "train"
+    own = opened.config.support_split
+    # Sets whose training split is normal only, such as MVTec AD, keep their anomalies in the test split.
+    if protocol == "auxiliary" and not any(item.label for item in opened.items if item.split == own):
+        return "test"
+    return own
 
 
 def _names(config: RunConfig, target: Opened, protocol: str) -> list[str]:
@@ -160,8 +193,10 @@ def _names(config: RunConfig, target: Opened, protocol: str) -> list[str]:
 
 
 @remembered("protocol", "shots", "draw", "support")
-def _source(opened: Opened, split: str, config: RunConfig, classes: tuple[int, ...]) -> Source:
-    allowed = ("train", "valid", "test") if config.protocol == "leave_one_out_published" else ("train", "valid")
+def source_of(opened: Opened, split: str, config: RunConfig, classes: tuple[int, ...]) -> Source:
+    """Draw the support of some classes (0 normal, 1 abnormal) from a split, or take the list that `support=` names."""
+    elsewhere = config.protocol in ("leave_one_out_published", "auxiliary")
+    allowed = ("train", "valid", "test") if elsewhere else ("train", "valid")
     if split not in allowed:
         raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
     pool = of_split(opened.items, split, opened.name, opened.root, opened.config)

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from adbench import cli, config
-from adbench.backbone import Backbone, BackboneConfig
+from adbench.backbone import Backbone
+from adbench.weights import BackboneConfig
 
 os.environ["WANDB_MODE"] = "disabled"
 torch.set_num_threads(1)  # as a cell does by default; two threads beside another process crawl

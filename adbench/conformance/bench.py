@@ -15,12 +15,13 @@ from torch import Tensor
 
 from adbench import config as configs
 from adbench import registry
-from adbench.backbone import Architecture, Backbone, BackboneConfig, architecture
+from adbench.backbone import Architecture, Backbone
 from adbench.config import RunConfig
 from adbench.data.decode import read_image, read_masks
 from adbench.data.items import DatasetConfig, Item
 from adbench.fit import to_tensor
 from adbench.method import Capability, Support
+from adbench.weights import BackboneConfig, architecture
 
 SHOTS = 3
 PROBES = 6

@@ -119,8 +119,8 @@ def _capability(s: Subject) -> str | None:
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             return f"{name}={value!r}, which is none of {', '.join(allowed)}"
-    if len(set(can.blocks)) < len(can.blocks) or not all(1 <= block <= depth for block in can.blocks):
-        return f"blocks={list(can.blocks)}, where blocks 1 to {depth} can each be named once"
+    if len(set(can.blocks)) < len(can.blocks) or not all(0 <= block <= depth for block in can.blocks):
+        return f"blocks={list(can.blocks)}, where blocks 1 to {depth} (0: what enters the first) can each be named once"
     if can.threshold is not None and not math.isfinite(can.threshold):
         return f"threshold={can.threshold}"
     again = s.method_class.capability(s.params, s.bench.architecture)

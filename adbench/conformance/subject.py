@@ -96,13 +96,7 @@ class Subject:
             return 0.0
 
         chooser = Chooser(support, look if looked_at else None, EPOCHS)
-        fit(
-            method,
-            support,
-            self.bench.run,
-            torch.device("cpu"),
-            [chooser],
-        )
+        fit(method, support, self.bench.run, torch.device("cpu"), [chooser])
         return method
 
     def score(self, method: Method, images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:

@@ -37,8 +37,8 @@ def identical(case: Case) -> list[Finding]:
                  "One of the labels is wrong.",
                  "no image has both labels"),
         finding("identical-test", "error", "identical images in test and another split", leaks,
-                 "A method learns from the very image that it is tested on. Remove one of each; records count those of "
-                 "equal bytes in `overlap`.", "no test image is in another split"),
+                 "A method learns from the very image that it is tested on. Remove one of each; a record counts in "
+                 "`overlap` those of its support.", "no test image is in another split"),
         finding("identical-train-valid", "warning", "identical images in train and valid", shared,
                  "selection=valid would choose an epoch by images that were learnt.", "train and valid share no image"),
         finding("identical-within", "warning", "identical images within a split", inside,

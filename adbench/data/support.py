@@ -79,22 +79,34 @@ def draw(
 def from_list(
     file: Path, items: Sequence[Item], hashes: dict[str, str], classes: Sequence[int], where: str
 ) -> tuple[list[Item], Manifest]:
-    """Read a support list in the published repositories' format: lines `n-0: a.png b.png` and `a-0: c.png d.png`."""
+    """Read a support list in the published repositories' format: lines `n-0: a.png b.png` and `a-0: c.png d.png`.
+
+    A name is that of a file, or as much of its path as tells it from others: `bottle/train/good/000.png`.
+    """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AdbenchError(f"support={file} cannot be read: {error}.") from error
     named = {line.partition(":")[0].strip(): line.partition(":")[2].split() for line in lines if line.strip()}
-    by_name = {(item.label, item.path.name): item for item in items}
+    by_name: dict[tuple[int, str], list[Item]] = defaultdict(list)
+    for item in items:
+        by_name[item.label, item.path.name].append(item)
     chosen: list[Item] = []
     for label in classes:
         key = "na"[label] + "-0"
         if not named.get(key):
             raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {CLASSES[label]} images.")
         for name in named[key]:
-            if (label, name) not in by_name:
+            same = by_name.get((label, name.rpartition("/")[2]), [])
+            meant = [item for item in same if f"/{item.path.as_posix()}".endswith(f"/{name}")]
+            if not meant:
                 raise AdbenchError(f"support={file} names {name}, which is no {CLASSES[label]} image of {where}.")
-            chosen.append(by_name[label, name])
+            if len(meant) > 1:
+                raise AdbenchError(
+                    f"support={file} names {name}, and {len(meant)} {CLASSES[label]} images of {where} are called so: "
+                    f"{meant[0].path}, {meant[1].path}. Write as much of the path as tells them apart."
+                )
+            chosen.append(meant[0])
     ids = [item.id for item in chosen]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)

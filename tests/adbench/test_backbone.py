@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from adbench import backbone as bb
 from adbench.errors import AdbenchError
+from adbench.weights import architecture, weights_file, weights_hash
 
 
 def test_features_are_the_streams_after_the_numbered_blocks(random_clip: bb.Backbone, noise: torch.Tensor) -> None:
@@ -128,16 +129,16 @@ def test_the_shipped_weights_load_and_have_a_hash(cache: Path, facts) -> None:
     built = bb.Backbone("phantom-clip", facts(), 112)
     assert not any(p.requires_grad for p in built.model.parameters())
     assert not built.model.training
-    assert len(bb.weights_hash(facts(), "phantom-clip", cache)) == 64
+    assert len(weights_hash(facts(), "phantom-clip", cache)) == 64
 
 
 def test_weights_that_cannot_be_used_are_named(tmp_path: Path, facts) -> None:
     with pytest.raises(AdbenchError, match=r"gone\.safetensors is not a file"):
-        bb.weights_file(facts(weights=str(tmp_path / "gone.safetensors")), "phantom-clip")
+        weights_file(facts(weights=str(tmp_path / "gone.safetensors")), "phantom-clip")
     pickle = tmp_path / "model.pt"
     torch.save({}, pickle)
     with pytest.raises(AdbenchError, match=r"model\.pt is refused.*timm/vit_large_patch14_clip_336\.openai"):
-        bb.weights_file(facts("ViT-L-14-336", weights=str(pickle)), "ViT-L-14-336")
+        weights_file(facts("ViT-L-14-336", weights=str(pickle)), "ViT-L-14-336")
     disguised = tmp_path / "model.safetensors"
     disguised.write_bytes(pickle.read_bytes())
     with pytest.raises(AdbenchError, match="not a readable safetensors file"):
@@ -150,15 +151,15 @@ def test_weights_that_cannot_be_used_are_named(tmp_path: Path, facts) -> None:
 
 def test_an_unknown_tag_or_a_tower_of_timm_is_refused(facts) -> None:
     with pytest.raises(AdbenchError, match="Allowed: .*openai"):
-        bb.weights_file(facts("ViT-B-16", weights="opneai"), "ViT-B-16")
+        weights_file(facts("ViT-B-16", weights="opneai"), "ViT-B-16")
     with pytest.raises(AdbenchError, match="not a native open_clip ViT"):
-        bb.architecture(facts(model="ViT-B-16-SigLIP"), "phantom-clip")
+        architecture(facts(model="ViT-B-16-SigLIP"), "phantom-clip")
     with pytest.raises(AdbenchError, match="did you mean 'ViT-B-16'"):
-        bb.architecture(facts(model="ViT-B-61"), "phantom-clip")
+        architecture(facts(model="ViT-B-61"), "phantom-clip")
 
 
 def test_shapes_of_the_papers_backbone(facts) -> None:
-    shape = bb.architecture(facts("ViT-L-14-336"), "ViT-L-14-336")
+    shape = architecture(facts("ViT-L-14-336"), "ViT-L-14-336")
     assert shape == bb.Architecture(24, 1024, 14, 768, 12, 768, 77)
     assert shape.levels(4) == (6, 12, 18, 24)
     assert open_clip.get_model_config("ViT-L-14-336")["vision_cfg"]["layers"] == shape.depth

@@ -70,6 +70,13 @@ def test_phantoms_are_drawn_where_asked_and_read_back(adbench, tmp_path: Path) -
     assert "data: phantom" in answer.out, "drawn images are never taken for real ones"
 
 
+def test_phantoms_of_a_group_are_drawn(adbench, tmp_path: Path) -> None:
+    few = ("--train", "0", "--valid", "2", "--test", "2")
+    answer = adbench("data", "phantom", "--root", tmp_path, "--dataset", "bmad_masked,his", *few)
+    assert answer.code == 0, answer.err
+    assert {path.name for path in tmp_path.iterdir()} == {"Brain", "Liver", "Retina_RESC", "Histopathology"}
+
+
 def test_errors_of_the_phantom_command(adbench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot write" in adbench("data", "phantom", "--root", tmp_path / "file", "--dataset", "his").err

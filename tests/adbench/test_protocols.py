@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from adbench import config
 from adbench.cell import resolve
 from adbench.datasets.phantoms import write_bmad
 from adbench.fit import load_support
+from adbench.overlap import overlap
 
 QUICK = ("method.epochs=1", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
+SMALL = ("--train", "15", "--valid", "4", "--test", "30")
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +102,58 @@ def test_a_copied_image_in_another_dataset_is_an_overlap(drawn: Path, tmp_path: 
     root = tmp_path / "data"
     shutil.copytree(drawn, root)
     image = next((root / "Liver/test/good/img").iterdir())
-    for file in (root / "Brain/valid/good/img").iterdir():
-        shutil.copy(image, file)
-    cell = cell_of(root, "method=madclip", "train_on=brainmri", "dataset=liverct", "shots=2")
-    assert cell.overlap == 2
+    with Image.open(image) as picture:
+        for file in (root / "Brain/valid/good/img").iterdir():
+            picture.save(file, compress_level=9)  # other bytes, the same image
+    words = ("method=madclip", "train_on=brainmri", "dataset=liverct", "shots=2")
+    assert overlap(cell_of(root, *words)) == 2
+    assert overlap(cell_of(drawn, *words)) == 0
+
+
+def test_unified_and_full_takes_every_normal_training_image_of_all(drawn: Path) -> None:
+    words = ("method=patchcore", "protocol=full_normal", "train_on=brainmri+liverct", "dataset=liverct")
+    cell = cell_of(drawn, *words)
+    assert (cell.protocol, cell.config.shots) == ("unified_full_normal", "full")
+    assert [(s.opened.name, s.split, len(s.support)) for s in cell.sources] == [
+        ("brainmri", "train", 3), ("liverct", "train", 3),
+    ]  # fmt: skip
+
+
+def test_auxiliary_learns_from_real_anomalies_elsewhere(tmp_path: Path, adbench) -> None:
+    root = tmp_path / "data"
+    for name in ("mvtec", "busi"):
+        assert adbench("data", "phantom", "--root", str(root), "--dataset", name, *SMALL).code == 0
+    words = ["method=mediclip", "protocol=auxiliary", "train_on=mvtec", "dataset=busi", "shots=2"]
+    cell = cell_of(root, *words, "method.anomalies=real")
+    (source,) = cell.sources
+    assert (cell.protocol, source.opened.name, source.split) == ("auxiliary", "mvtec", "test")
+    support = load_support(cell)
+    assert support.labels.tolist() == [0, 0, 1, 1]
+    assert support.masks.flatten(1).any(1).tolist() == [False, False, True, True]
+    run = [
+        "run",
+        *words,
+        f"data_root={root}",
+        f"runs={tmp_path / 'runs'}",
+        "input_size=56",
+        "eval_size=56",
+        "gallery=0",
+    ]
+    refused = adbench(*run)
+    assert refused.code == 2
+    assert "learns from normal images only" in refused.err
+    assert adbench(*run, "method.anomalies=real", "method.epochs=1").code == 0
+    (record,) = records(tmp_path / "runs").values()
+    assert [(s["dataset"], s["split"], s["images"]) for s in record["seen"]] == [("mvtec", "test", 4)]
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["train_on=brainmri", "protocol=auxiliary", "method=patchcore"], "learns from normal images only"),
+        (["train_on=brainmri+resc", "protocol=full_normal"], "learns from normal and abnormal images"),
+        (["train_on=brainmri", "protocol=full_normal", "method=patchcore"], "resc is not among them"),
+        (["protocol=auxiliary"], "needs the datasets to train on"),
         (["train_on=brainmri", "protocol=unified"], "resc is not among them"),
         (["train_on=resc", "protocol=cross_dataset"], "resc is among them"),
         (["protocol=cross_dataset"], "train_on=brainmri"),

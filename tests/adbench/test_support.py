@@ -145,6 +145,21 @@ def test_lists_are_honoured_exactly(tmp_path: Path) -> None:
     assert (manifest.source, manifest.shots) == ("list:2-shot.txt", 2)
 
 
+def test_a_list_names_as_much_of_a_path_as_tells_images_apart(tmp_path: Path) -> None:
+    pool = [
+        Item(f"test/{kind}/000.png", "valid", label, Path(f"/data/{kind}/000.png"))
+        for label, kind in ((0, "bottle/good"), (0, "cable/good"), (1, "cable/bent"))
+    ]
+    hashes = {item.id: item.id for item in pool}
+    file = tmp_path / "list.txt"
+    file.write_text("n-0: cable/good/000.png\na-0: 000.png\n")
+    items, _ = support.from_list(file, pool, hashes, (0, 1), "the valid split")
+    assert [item.path.parent.as_posix() for item in items] == ["/data/cable/good", "/data/cable/bent"]
+    file.write_text("n-0: 000.png\na-0: 000.png\n")
+    with pytest.raises(AdbenchError, match="2 normal images .* /data/bottle/good/000.png, /data/cable/good/000.png"):
+        support.from_list(file, pool, hashes, (0, 1), "the valid split")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

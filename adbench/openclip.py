@@ -1,0 +1,23 @@
+"""What adbench uses of open_clip, imported without wandb: timm, which comes with it, takes that along where it can."""
+
+from __future__ import annotations
+
+import sys
+
+_absent = "wandb" not in sys.modules
+if _absent:
+    sys.modules["wandb"] = None  # type: ignore[assignment]  # its import fails, which timm expects
+try:
+    from open_clip import CLIP, get_model_config, list_models
+    from open_clip.model import resize_pos_embed
+    from open_clip.pretrained import download_pretrained_from_hf, get_pretrained_cfg, list_pretrained_tags_by_model
+    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+finally:
+    if _absent:
+        del sys.modules["wandb"]
+
+__all__ = [
+    "CLIP", "QuickGELU", "ResidualAttentionBlock", "SimpleTokenizer", "download_pretrained_from_hf", "get_model_config",
+    "get_pretrained_cfg", "list_models", "list_pretrained_tags_by_model", "resize_pos_embed",
+]  # fmt: skip

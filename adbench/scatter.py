@@ -1,0 +1,111 @@
+"""Does the adaptation pull normal and abnormal apart? t-SNE of frozen and adapted features (MVFA, Fig. 6)."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adbench.apply import Fitted, load
+from adbench.cell import resolve
+from adbench.config import RunConfig
+from adbench.errors import AdbenchError, RecordError
+from adbench.files import write_atomically
+from adbench.fit import to_tensor
+from adbench.method import Batch, Method
+from adbench.progress import track
+from adbench.scorer import test_images
+
+MOST = 1000  # images in a picture
+NEIGHBOURS = 5
+STYLES = (("normal", "#0072B2", "o"), ("abnormal", "#D55E00", "^"))  # Okabe and Ito's blue and vermilion
+
+
+def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float]]:
+    """Draw the test images of a record as points; return the picture's path and how clean both halves are.
+
+    Clean: the share of the nearest neighbours (5, in the features' own space, cosine) that are of an image's own class.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise AdbenchError("plot needs scikit-learn: pip install 'adbench-medical[plot]'") from error
+    fitted = load(record)
+    if type(fitted.method).adapted is Method.adapted:
+        raise AdbenchError(
+            f"{fitted.config.method} adapts no features: there is nothing to compare with the frozen ones. "
+            "Methods that do define `adapted`."
+        )
+    features, labels = collect(fitted)
+    if len(labels) < 10:
+        raise AdbenchError(f"{record} has {len(labels)} test images; a picture of features needs at least 10.")
+    perplexity = min(30.0, (len(labels) - 1) / 3)
+    points = {
+        name: TSNE(2, perplexity=perplexity, init="pca", metric="cosine", random_state=0).fit_transform(rows)
+        for name, rows in features.items()
+    }
+    clean = {name: purity(rows, labels) for name, rows in features.items()}
+    out = out or fitted.record.path / "features.png"
+    write_atomically(out, draw(points, labels, clean, f"{fitted.config.method} on {fitted.config.dataset}"))
+    return out, clean
+
+
+@torch.no_grad()
+def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """Return frozen and adapted features (N, C each) of the record's test images, and their labels (N,)."""
+    cell = resolve(RunConfig(**fitted.record.content["resolved"]))
+    if cell.facts["data"] != fitted.record.content["facts"]["data"]:
+        raise RecordError(f"the images of {cell.config.dataset} are no longer those that {fitted.record.path} saw.")
+    images = test_images(cell)
+    # Evenly over the split, in which normal images come first.
+    rows = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(int))
+    found: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
+    method, size = fitted.method, cell.config.batch_size
+    for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
+        part = to_tensor(images[rows[start : start + size]])
+        features = method.encode(part.float() / 255).to(method.backbone.device)
+        n = len(part)
+        batch = Batch(part, features, (cell.config.dataset,) * n, (cell.dataset.object_name,) * n)
+        last = features.blocks[max(features.blocks)][:, 1:].mean(1)
+        found["frozen"].append(last.float().cpu().numpy())
+        found["adapted"].append(method.adapted(batch).float().cpu().numpy())
+    labels = np.array([cell.test[row].label for row in rows])
+    return {name: np.concatenate(parts) for name, parts in found.items()}, labels
+
+
+def purity(rows: NDArray[np.float32], labels: NDArray[np.int64], count: int = NEIGHBOURS) -> float:
+    """Return the mean share of the `count` nearest rows (cosine) that have a row's own label, in [0, 1].
+
+    >>> purity(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]), np.array([0, 0, 1, 1]), count=1)
+    1.0
+    """
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
+    near = unit @ unit.T
+    np.fill_diagonal(near, -np.inf)
+    order = np.argsort(-near, axis=1, kind="stable")[:, :count]
+    return float((labels[order] == labels[:, None]).mean())
+
+
+def draw(
+    points: dict[str, NDArray[np.float32]], labels: NDArray[np.int64], clean: dict[str, float], title: str
+) -> bytes:
+    """Return a PNG with one panel for each of `points`, shapes and colours by label."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(points), 5.4), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    for place, (name, places) in enumerate(points.items(), 1):
+        axes = figure.add_subplot(1, len(points), place)
+        for label, (text, colour, marker) in enumerate(STYLES):
+            own = places[labels == label]
+            axes.scatter(own[:, 0], own[:, 1], s=22, c=colour, marker=marker, alpha=0.75, linewidths=0, label=text)
+        axes.set_title(f"{name}: {100 * clean[name]:.0f} % of nearest neighbours agree", fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.legend(loc="best", frameon=False)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,73 @@
+"""Pictures of levels in the gallery, and of features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from adbench.pictures import PANEL
+from adbench.record import read_all
+
+QUICK = ("method.epochs=1", "shots=2", "threads=1")
+
+
+def size(file: Path) -> tuple[int, int]:
+    with Image.open(file) as picture:
+        return picture.size
+
+
+@pytest.mark.parametrize(
+    ("method", "extra"),
+    [("april_gan", ()), ("mediclip", ()), ("madclip", ("method.views=11",)), ("mvfa", ("method.views=1",))],
+)
+def test_a_gallery_with_a_map_for_each_level(adbench, tiny: Path, tmp_path: Path, method: str, extra) -> None:
+    words = [f"method={method}", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=1", *QUICK, *extra]
+    assert adbench("run", *words, "gallery.levels=true").code == 0
+    (record,) = read_all(tmp_path / "runs")
+    levels = 3 if method == "mediclip" else 4
+    # Image, outline and map, then the levels.
+    assert size(record.path / "gallery" / "hit_01.png")[0] == (3 + levels) * PANEL
+    assert adbench("run", *words, "force=true").code == 0
+    assert size(record.path / "gallery" / "hit_01.png")[0] == 3 * PANEL
+
+
+def test_a_method_without_levels_says_so(adbench, tiny: Path, tmp_path: Path) -> None:
+    answer = adbench("run", "method=clip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery.levels=true")
+    assert answer.code == 2
+    assert "clip has no maps of single levels" in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_features_are_drawn_and_counted(adbench, tiny: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    assert adbench("run", "method=april_gan", f"data_root={tiny}", f"runs={runs}", "gallery=0", *QUICK).code == 0
+    (record,) = read_all(runs)
+    answer = adbench("plot", "features", record.path, "--out", tmp_path / "picture.png")
+    assert answer.code == 0, answer.err
+    assert size(tmp_path / "picture.png") == (1200, 648)
+    shares = [line.split() for line in answer.out.splitlines()[:2]]
+    assert [words[0] for words in shares] == ["frozen", "adapted"]
+    assert all(0 <= float(words[1]) <= 100 for words in shares)
+    again = adbench("plot", "features", record.path)
+    assert (record.path / "features.png").read_bytes() == (tmp_path / "picture.png").read_bytes(), again.out
+
+
+def test_a_method_that_adapts_nothing_has_no_picture(adbench, tiny: Path, tmp_path: Path) -> None:
+    assert adbench("run", "method=clip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0").code == 0
+    (record,) = read_all(tmp_path / "runs")
+    answer = adbench("plot", "features", record.path)
+    assert answer.code == 2
+    assert "clip adapts no features" in answer.err
+    assert not (record.path / "features.png").exists()
+
+
+def test_features_of_other_images_are_refused(adbench, tiny: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    assert adbench("run", "method=april_gan", f"data_root={tiny}", f"runs={runs}", "gallery=0", *QUICK).code == 0
+    (record,) = read_all(runs)
+    next((tiny / "Brain/test/good/img").iterdir()).unlink()
+    answer = adbench("plot", "features", record.path)
+    assert answer.code == 4
+    assert "no longer those" in answer.err
