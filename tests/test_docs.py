@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import doctest
+import glob
+import importlib.util
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from adbench import config
+from adbench import config, registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,3 +67,50 @@ def test_python_in_the_pages_runs(adbench, tiny: Path, tmp_path: Path, monkeypat
         assert doctest.DocTestRunner().run(example).failed == 0
     else:
         exec(compile(code, page, "exec"), names)
+
+
+def runnable() -> list[Path]:
+    return [page for page in PAGES if "```sh runnable\n" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", runnable(), ids=lambda page: page.name)
+def test_commands_marked_runnable_run(adbench, tmp_path: Path, monkeypatch, page: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"```sh runnable\n(.*?)```", page.read_text(), re.S):
+        for line in block.splitlines():
+            words = [found for word in shlex.split(line) for found in (sorted(glob.glob(word)) or [word])]
+            assert words[0] == "adbench"
+            answer = adbench(*words[1:])
+            assert answer.code == 0, f"{line}: {answer.err}"
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_site_has_every_page_and_no_dead_link(build, tmp_path: Path) -> None:
+    build.assemble(tmp_path)
+    contents = (tmp_path / "index.md").read_text()
+    pages = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.md"))
+    assert {"reference.md", "changelog.md", "methods/madclip.md"} < set(pages)
+    for page in pages:
+        assert page == "index.md" or f"\n{page.removesuffix('.md')}\n" in contents, f"{page} is not in the contents"
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (tmp_path / page).read_text()):
+            assert (tmp_path / page).parent.joinpath(link).exists(), f"{page}: {link}"
+
+
+def test_the_reference_names_every_command_key_and_parameter(build) -> None:
+    text = build.reference()
+    for command in ("run", "plan", "score", "leaderboard", "data check", "support show", "plot features", "new-method"):
+        assert f"### `adbench {command}`" in text
+    for key in config.KEYS:
+        assert f"\n{key}:" in text
+    for name in registry.entries("method"):
+        assert f"\n### {name}\n" in text
+    assert "text_share: float = 0.5  # of the zero-shot branch in the fusion" in text
