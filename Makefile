@@ -5,7 +5,7 @@ export PYTHONWARNINGS := ignore:Editable installation
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test test-slow test-older-torch lint types bench clean
+.PHONY: demo test test-slow test-slurm test-browser test-older-torch lint types bench docs clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,10 +25,22 @@ test: $(STAMP) lint types  ## lint, types and the fast tests
 test-slow: $(STAMP) test-older-torch  ## what takes more than a minute: full size, installed wheel, an older torch
 	$(BIN)/python -m pytest -m slow
 
+test-browser: $(STAMP)  ## the leaderboard's site in a real Chromium; installs Debian's, as root or through sudo
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -q
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -qy --no-install-recommends chromium chromium-driver
+	$(BIN)/python -m pytest -m slow tests/test_browser.py
+
 test-older-torch:  ## the fast tests under torch 2.11 with torchvision 0.26, in an environment of their own
 	@test -x $(VENV)-torch211/bin/python || $(PYTHON) -m venv $(VENV)-torch211
 	$(VENV)-torch211/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.11.*' 'torchvision==0.26.*' --editable '.[dev]'
 	$(VENV)-torch211/bin/python -m pytest
+
+test-slurm: $(STAMP)  ## as root on Debian: install and start Slurm and munge, run cells as real Slurm jobs
+	tests/slurm/slurm.sh install
+	@mkdir -p build/slurm
+	tests/slurm/slurm.sh start $(CURDIR)/build/slurm
+	SLURM_CONF=$(CURDIR)/build/slurm/slurm.conf $(BIN)/python -m pytest -v -m 'slow or not slow' tests/adbench/test_slurm.py; \
+	code=$$?; tests/slurm/slurm.sh stop $(CURDIR)/build/slurm; exit $$code
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -41,6 +53,11 @@ bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/data.py
+
+docs: $(STAMP)  ## build the documentation into site/; it opens from disk
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python docs/build.py site
 
 clean:
 	rm -rf .venv build dist site *.egg-info

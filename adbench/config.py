@@ -25,19 +25,20 @@ from adbench.remember import remembered
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-SECTIONS = ("method", "dataset", "backbone", "trainer")
+SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
 ALLOWED = {
     "preset": ("none", "paper"),
     "protocol": ("auto", "few_shot", "few_normal_shot", "zero_shot", "full_normal", "cross_dataset", "unified")
-    + ("leave_one_out", "leave_one_out_published"),
+    + ("auxiliary", "leave_one_out", "leave_one_out_published"),
     "schedule": ("short", "paper"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
+    "logger": ("none", "csv", "tensorboard", "wandb"),
 }
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
 NOT_AXES = (
-    "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "feature_cache", "executor",
-    "workers",
+    "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
+    "feature_cache", "executor", "workers", "logger",
 )  # fmt: skip
 LEAST = {"shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1}
 # Keys whose values are names, which groups and wildcards can stand for.
@@ -73,8 +74,10 @@ class RunConfig:
     feature_cache: bool
     force: bool
     gallery: int
+    gallery_levels: bool
     executor: str = "local"
     workers: int = 1
+    logger: str = "none"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -83,6 +86,7 @@ class RunConfig:
         return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
 
 
+SPELLINGS = {"gallery.levels": "gallery_levels"}
 KEYS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name != "overrides")
 
 
@@ -176,9 +180,11 @@ def _split(words: Sequence[str]) -> dict[str, str]:
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise AdbenchError(f"{word!r} is not key=value. Example: adbench run method=madclip shots=16")
+        key = SPELLINGS.get(key, key)
         section, dot, rest = key.partition(".")
-        if dot and (section not in SECTIONS or not rest):
-            raise AdbenchError(f"unknown key {key!r}: a dotted key starts with {', '.join(s + '.' for s in SECTIONS)}")
+        if dot and (section not in (*SECTIONS, *executor_sections()) or not rest):
+            sections = ", ".join(f"{s}." for s in (*SECTIONS, *executor_sections()))
+            raise AdbenchError(f"unknown key {key!r}: a dotted key starts with {sections}")
         if not dot and key not in KEYS:
             raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, KEYS)}")
         if key in given:
@@ -194,10 +200,11 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
     for key, texts in axes.items():
         section, dot, rest = key.partition(".")
         if dot:
-            overrides.setdefault(section, {})[rest] = value(texts[0])
+            overrides.setdefault(section, {})[rest] = (value if section in SECTIONS else _plain)(texts[0])
     bases: dict[tuple[str, str], RunConfig] = {}
     typed: dict[tuple[str, str], Any] = {}
-    configs, checked = [], set()
+    configs: list[RunConfig] = []
+    checked: set[tuple[str, str, str]] = set()
     for values in itertools.product(*plain.values()):
         cell = dict(zip(plain, values, strict=True))
         which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
@@ -213,6 +220,8 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
         names = config.method, config.dataset, config.backbone
         if names not in checked:
             _check_names(config)
+            if not checked:
+                _check_executor(config)
             checked.add(names)
         _validate(config)
         configs.append(config)
@@ -304,6 +313,39 @@ def section_config(schema: type[Any], kind: registry.Kind, name: str, config: Ru
         raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
     over = DictConfig(dict(config.overrides.get(kind, {})))
     return merge(schema, load_yaml(file), over, f"{kind} {name!r}")
+
+
+@functools.cache
+def executor_sections() -> tuple[str, ...]:
+    """The executors with keys of their own, `<name>.X=`: executor/<name>.yaml holds more than a title."""
+    files = registry.config_files("executor")
+    return tuple(name for name, file in files.items() if set(load_yaml(file)) - {"title"})
+
+
+def executor_config(schema: type[Any], config: RunConfig) -> Any:
+    """Resolve the keys of the executor: `executor/<name>.yaml`, then the user's `<name>.X=` words."""
+    base = load_yaml(registry.config_files("executor")[config.executor])
+    base.pop("title", None)
+    over = OmegaConf.create({})
+    for key, given in config.overrides.get(config.executor, {}).items():
+        OmegaConf.update(over, key, given, force_add=True)
+    return merge(schema, base, over, f"executor={config.executor}")
+
+
+def _plain(text: str) -> Any:
+    """Read a value that a typed field will turn into its type: YAML would make a number of the time 1:30:00."""
+    return value(text) if text.startswith(("[", "{")) or text == "null" else text
+
+
+def _check_executor(config: RunConfig) -> None:
+    for name in sorted(config.overrides.keys() - set(SECTIONS)):
+        if name != config.executor:
+            key = next(iter(config.overrides[name]))
+            raise AdbenchError(
+                f"{name}.{key}= is for executor={name}, and this is executor={config.executor}. "
+                f"Add executor={name}, or leave {name}.{key} out."
+            )
+        executor_config(registry.find("executor", name).load().Keys, config)
 
 
 def _check_names(config: RunConfig) -> None:

@@ -20,23 +20,20 @@ from adbench.data import arrays
 from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
 from adbench.method import Method, Support
+from adbench.ranks import agreed, rank, world
+from adbench.shares import Shares, Weigh
 from adbench.sources import Source
 from adbench.trainer import new_trainer
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Return the device that `device=` names; `auto` takes a CUDA device where there is one."""
+    """Return the device that `device=` names; `auto` takes a CUDA device where there is one, each process its own."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise AdbenchError(
             "device=cuda is not possible: torch sees no CUDA device here. Use device=cpu or device=auto."
         )
     name = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu" and config.precision == "16-mixed":
-        raise AdbenchError(
-            "precision=16-mixed is not possible on a CPU, whose half-precision type is bfloat16. "
-            "Use precision=bf16-mixed or precision=32-true."
-        )
-    return torch.device(name)
+    return torch.device("cuda", rank()) if name == "cuda" and world() > 1 else torch.device(name)
 
 
 def new_method(cell: Cell, device: torch.device) -> Method:
@@ -97,15 +94,25 @@ def to_tensor(images: Any) -> Tensor:
 def fit(
     method: Method, support: Support, config: RunConfig, device: torch.device, callbacks: Sequence[pl.Callback] = ()
 ) -> None:
-    """Run the method's epochs in Lightning's Trainer and let it gather what scoring needs."""
+    """Run the method's epochs in Lightning's Trainer and let it gather what scoring needs.
+
+    Where several processes run the cell, all leave with the state of process 0.
+    """
     method.prepare(support)
+    shares = Shares(method) if world() > 1 else None
     if method.epochs > 0:
+        if shares:
+            callbacks = [Weigh(shares), *callbacks]
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                new_trainer(config, method.epochs, device, scratch, callbacks).fit(method)
+                new_trainer(config, method.epochs, device, scratch, callbacks).fit(method, datamodule=shares)
             except SystemExit as stop:
                 # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt from stop
     method.eval().to(device)
     method.memorise(support)
+    if shares:
+        state = {name: value.cpu() for name, value in method.state_dict().items()}
+        method.load_fitted(agreed(state))
+        method.to(device)

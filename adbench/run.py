@@ -18,8 +18,11 @@ from adbench.data import arrays
 from adbench.files import shrink
 from adbench.fit import device_of, new_method
 from adbench.method import Method
+from adbench.overlap import overlap
+from adbench.ranks import count_of, start, world
 from adbench.reuse import fit_once
-from adbench.scorer import Outcome, maps_of, score_test, throughput
+from adbench.scorer import Outcome, level_maps_of, maps_of, score_test, throughput
+from adbench.trackers import curves, tracking
 
 
 class Stopwatch:
@@ -40,16 +43,22 @@ class Stopwatch:
 
 
 def run_cell(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None = None) -> record.Record:
-    """Fit and score a cell and write its record; `words` are kept as what was asked, `notice` hears of each stage."""
+    """Fit and score a cell and write its record; `words` are kept as what was asked, `notice` hears of each stage.
+
+    On several devices this runs in process 0, and `take_part` in the others.
+    """
+    if count_of(cell.config) > world():
+        start(cell, words, notice)
+        return record.read(Path(cell.config.runs) / cell.key)
     config, watch = cell.config, Stopwatch(notice)
     watch.seconds["resolve"] = round(cell.seconds, 3)
     provenance.reset_peak()
     device = device_of(config)
-    with record.writing(Path(config.runs), cell.key, config.force) as folder:
+    with record.writing(Path(config.runs), cell.key, config.force) as folder, tracking(cell, folder) as tracker:
         with watch.stage("build"):
             method = new_method(cell, device)
         with watch.stage("fit"):
-            chosen, last, reused = fit_once(cell, method, device)
+            chosen, last, reused = fit_once(cell, method, device, curves(config, tracker))
         with watch.stage("score"):
             outcome = score_test(cell, method)
             speed, gflops = throughput(cell, method)
@@ -58,9 +67,18 @@ def run_cell(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | N
         content = _content(cell, method, outcome, words, watch.seconds)
         content["selection"] = dataclasses.asdict(chosen) | {"last": last or None, "training_reused": reused}
         content["images_per_second"], content["gflops_per_image"] = speed, gflops
+        content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
         (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
     shrink([config.cache_dir / name for name in ("features", "decoded", "fits")], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
+
+
+def take_part(cell: Cell) -> None:
+    """Do the share of a process other than the first in a cell that several run; nothing is written."""
+    device = device_of(cell.config)
+    method = new_method(cell, device)
+    fit_once(cell, method, device, curves(cell.config, None))
+    score_test(cell, method)
 
 
 def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
@@ -81,7 +99,8 @@ def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
         if cell.dataset.masks:
             items = [cell.test[row] for row in flat]
             masks = arrays.masks(items, cell.hashes, cell.config.cache_dir, cell.eval_size, cell.dataset, "gallery") > 0
-        pictures.gallery(folder / "gallery", outcome.predictions, rows, images, masks, maps)
+        levels = level_maps_of(cell, method, flat) if cell.config.gallery_levels else {}
+        pictures.gallery(folder / "gallery", outcome.predictions, rows, images, masks, maps, levels)
 
 
 def _content(
@@ -99,7 +118,7 @@ def _content(
         "key": cell.key,
         "status": "complete",
         "data": "phantom" if cell.target.phantom else "real",
-        "overlap": cell.overlap,
+        "overlap": overlap(cell),
         "given": list(words),
         "resolved": dataclasses.asdict(cell.config),
         "facts": cell.facts,
@@ -130,6 +149,6 @@ def _content(
         "peak_memory": provenance.peak_memory(device),
         "code": provenance.code(),
         "packages": provenance.packages() | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
-        "device": provenance.device(device),
+        "device": provenance.device(device) | {"count": world()},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from adbench.fit import to_tensor
 from adbench.method import Batch, Method, Scores
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.progress import track
+from adbench.ranks import gathered, rank, world
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,22 @@ class Outcome:
 
 @torch.no_grad()
 def score_images(
-    method: Method, images: NDArray[np.uint8], dataset: str, object_name: str, batch_size: int, precision: str
+    method: Method,
+    images: NDArray[np.uint8],
+    dataset: str,
+    object_name: str,
+    batch_size: int,
+    precision: str,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[int, Scores]]:
-    """Yield (first row, scores on the CPU in fp32) for batches of (N, H, W, 3) uint8 images."""
+    """Yield (first row, scores on the CPU in fp32) for batches of (N, H, W, 3) uint8 images.
+
+    `share` (i, n): batches i, i + n, i + 2 n, ... alone. Batches are never split: their scores stay the same bits.
+    """
     device = method.backbone.device
     method.eval()
-    for start in range(0, len(images), batch_size):
+    first, step = share
+    for start in range(first * batch_size, len(images), step * batch_size):
         pixels = to_tensor(images[start : start + batch_size])
         features = method.encode(pixels.float() / 255).to(device)
         n = len(pixels)
@@ -73,32 +85,37 @@ def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
 
 
 def evaluate(cell: Cell, method: Method, items: Sequence[Item], what: str) -> Outcome:
-    """Score `items` and compare with their labels and masks."""
+    """Score `items` and compare with their labels and masks; several processes of one cell share the batches."""
     config = cell.config
     images = images_of(cell, items, what)
     with_pixels = cell.dataset.masks and cell.capability.maps
     size = cell.eval_size
     masks = arrays.masks(items, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
     histogram = Histogram() if with_pixels else None
-    columns: dict[str, list[NDArray[np.float32]]] = {"score": [], "map_max": [], "map_mean": []}
+    found: dict[int, dict[str, NDArray[np.float32]]] = {}
     batches = score_images(
-        method, images, config.dataset, cell.dataset.object_name, config.batch_size, config.precision
+        method, images, config.dataset, cell.dataset.object_name, config.batch_size, config.precision, (rank(), world())
     )
-    for start, scores in track(batches, f"scoring {what}", -(-len(items) // config.batch_size)):
+    count = len(range(rank() * config.batch_size, len(items), world() * config.batch_size))
+    for start, scores in track(batches, f"scoring {what}", count):
         rows = slice(start, start + len(scores.image))
         check_finite(scores, [item.id for item in items[rows]], config.method)
-        columns["score"].append(scores.image.numpy())
+        found[start] = {"score": scores.image.numpy()}
         if scores.maps is None:
             continue
         maps = resize_maps(scores.maps, size) if config.eval_size != "method" or histogram else scores.maps
-        columns["map_max"].append(maps.flatten(1).amax(1).numpy())
-        columns["map_mean"].append(maps.flatten(1).mean(1).numpy())
+        found[start] |= {"map_max": maps.flatten(1).amax(1).numpy(), "map_mean": maps.flatten(1).mean(1).numpy()}
         if histogram is not None and masks is not None:
             histogram.update(maps.numpy(), masks[rows].astype(bool))
+    rows_of, histograms = zip(*gathered((found, histogram)), strict=True)
+    scored = dict(sorted(batch for part in rows_of for batch in part.items()))
+    histogram = functools.reduce(Histogram.merge, histograms) if with_pixels else None
     table = pd.DataFrame({"image": [i.id for i in items], "label": np.array([i.label for i in items], np.int8)})
-    for name, parts in columns.items():
+    for name in ("score", "map_max", "map_mean"):
+        parts = [columns[name] for columns in scored.values() if name in columns]
         table[name] = np.concatenate(parts) if parts else np.nan
     table["patient"] = pd.array([i.patient for i in items], dtype="string")
+    table["subgroup"] = pd.array([i.subgroup for i in items], dtype="string")
     metrics: dict[str, float | None] = dict(
         image_metrics(table["score"].to_numpy(), table["label"].to_numpy(), cell.capability.threshold)
     )
@@ -136,6 +153,18 @@ def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np
     ]
     maps = [resize_maps(part, cell.eval_size) for part in parts if part is not None]
     return images, torch.cat(maps).numpy() if maps else None
+
+
+@torch.no_grad()
+def level_maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    """Return, for pictures, the maps (n, S, S) of each level of some test images."""
+    pixels, device = to_tensor(test_images(cell)[list(rows)]), method.backbone.device
+    n = len(pixels)
+    features = method.encode(pixels.float() / 255).to(device)
+    names = (cell.config.dataset,) * n, (cell.dataset.object_name,) * n
+    with autocast(device, cell.config.precision):
+        found = method.level_maps(Batch(pixels.to(device), features, *names))
+    return {block: resize_maps(maps.float().cpu(), cell.eval_size).numpy() for block, maps in found.items()}
 
 
 @torch.no_grad()

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from adbench.record import Record
     from adbench.sweep import Task
 
-FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
-
 SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
 
 
@@ -43,7 +41,7 @@ def run_words(words: Sequence[str]) -> None:
 
         # All of them before the first runs: a bad word costs no time.
         tasks = plan(asked)
-        if len(tasks) == 1:
+        if len(tasks) == 1 and not executor.elsewhere:
             _run_one(tasks[0], words)
         else:
             _run_many(tasks, words, executor)
@@ -52,7 +50,7 @@ def run_words(words: Sequence[str]) -> None:
 def _executor(asked: Sequence[configs.RunConfig]) -> Executor:
     """Return the executor; its workers warm up where the folder of records shows that there is something to run."""
     config = asked[0]
-    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)))
+    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
     runs = Path(config.runs)
     if len(asked) > (sum(1 for _ in runs.iterdir()) if runs.is_dir() else 0):
         executor.warm_up()
@@ -94,13 +92,14 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
         raise tasks[0].error or AssertionError
     todo = [task for task in tasks if task.state == "to run"]
     for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
-        device_of(one)
+        if not executor.elsewhere or one.device == "cpu":
+            device_of(one)
     recorded = sum(task.found is not None for task in tasks)
     impossible = f", {n} that can't run" if (n := sum(task.error is not None for task in tasks)) else ""
     what = _common(tasks)
     console.print(
-        f"{len(tasks)} cells ({what}): {recorded} recorded already, {len(todo)} to run{impossible}, "
-        f"workers={config.workers}",
+        f"{len(tasks)} cell{'s' * (len(tasks) > 1)} ({what}): {recorded} recorded already, {len(todo)} to run"
+        f"{impossible}, workers={config.workers}",
         style="bold",
     )
     for note in dict.fromkeys(note for task in tasks if task.cell for note in task.cell.notes):
@@ -168,6 +167,8 @@ def _other_commit(record: Record) -> str:
 
 def _figures(content: dict[str, Any], path: Path) -> str:
     """Return the small table at the end of a run; as plain lines, so that a path is never folded."""
+    from adbench.tables import FIGURES
+
     metrics, half = content["metrics"], content["half_widths"]
     texts = {}
     for title, name in FIGURES:
@@ -255,16 +256,24 @@ def _title(kind: registry.Kind, entry: registry.Entry) -> str:
 
 
 def show_leaderboard(
-    runs: Sequence[Path], csv: Path | None, markdown: bool, json: Path | None, published: bool, costs: bool
-) -> None:
-    """Print the leaderboard of some folders of records, and write it as CSV or JSON where asked."""
+    runs: Sequence[Path], csv: Path | None, markdown: bool, json: Path | None, published: bool, costs: bool,
+    latex: bool, html: Path | None,
+) -> None:  # fmt: skip
+    """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked."""
+    if markdown and latex:
+        raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
     import pandas as pd
 
     from adbench import leaderboard, render
     from adbench import published as papers
     from adbench.files import write_atomically
 
-    long = leaderboard.table(leaderboard.collect(runs), costs)
+    if html is not None:
+        from adbench.site.swap import check
+
+        check(html)
+    records = leaderboard.collect(runs)
+    long = leaderboard.table(records, costs)
     if published:
         theirs = papers.figures()
         known = theirs[theirs["dataset"].isin(set(long["dataset"]))]
@@ -274,6 +283,15 @@ def show_leaderboard(
         if file is not None:
             write_atomically(file, text(long).encode())
     extra = leaderboard.COSTS if costs else ()
+    if html is not None:
+        from adbench.site.build import write
+
+        html = write(records, long, html, (*leaderboard.FIGURES, *extra))
+    if latex:
+        from adbench.latex import to_latex
+
+        print(to_latex(long, (*render.HEADLINE, *extra)))
+        return
     if markdown:
         print(render.to_markdown(long, (*leaderboard.FIGURES, *extra)))
         return
@@ -284,7 +302,7 @@ def show_leaderboard(
         for row in rows:
             table.add_row(*row)
         Console(highlight=False).print(table)
-    for file in (csv, json):
+    for file in (csv, json, html):
         if file is not None:
             print(f"written: {file}")
 
@@ -294,12 +312,14 @@ def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -
 
 
 def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
-    """Draw the phantoms of one dataset or of all that have some below `root`."""
+    """Draw the phantoms of datasets below `root`: names, groups and wildcards with commas between, or `all`."""
     from adbench.data.items import DatasetConfig
     from adbench.files import unwritable
     from adbench.progress import track
 
-    names = list(registry.entries("dataset")) if dataset == "all" else [registry.find("dataset", dataset).name]
+    words = ["*"] if dataset == "all" else dataset.split(",")
+    found = dict.fromkeys(name for word in words for name in configs.expand("dataset", word))
+    names = [registry.find("dataset", name).name for name in found]
     config = configs.parse([])[0]
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -141,6 +141,10 @@ class Report(Protocol):
         """A running cell reaches a stage."""
         ...
 
+    def put_back(self, task: Task) -> None:
+        """A cell that was to begin waits again."""
+        ...
+
     def finished(self, task: Task, failure: Failure | None) -> None:
         """A cell has ended."""
         ...
@@ -190,6 +194,12 @@ class Sweep:
     def stage(self, job: Job, name: str) -> None:
         """Pass a stage on to the report."""
         self.report.stage(self.running[job.key], name)
+
+    def put_back(self, job: Job) -> None:
+        """Queue a cell again that nobody has begun."""
+        task = self.running.pop(job.key)
+        self.waiting.setdefault(shares(task), deque()).appendleft(task)
+        self.report.put_back(task)
 
     def finished(self, job: Job, failure: Failure | None) -> None:
         """Read the record back, or leave a failed one; an empty log goes."""

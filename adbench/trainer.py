@@ -5,39 +5,70 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError, NumericalError, did_you_mean
 from adbench.progress import bars
+from adbench.ranks import world
+from adbench.shares import Started
 
 # Keys of the Trainer that adbench itself sets, each with what to do instead.
 OWNED = {
     "max_epochs": "use method.epochs=",
     "precision": "use precision=",
     "accelerator": "use device=",
-    "devices": "one cell runs on one device",
-    "num_nodes": "one cell runs on one device",
-    "strategy": "one cell runs on one device",
+    "num_nodes": "one cell runs on one machine",
+    "use_distributed_sampler": "it deals out the batches itself",
     "callbacks": "there is no key for it",
-    "logger": "there is no key for it",
+    "logger": "use logger=",
     "default_root_dir": "there is no key for it",
 }
 
 
-def check_trainer(extra: Iterable[str]) -> None:
-    """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets."""
+FIRST_SCALE = 1024.0  # of an fp16 loss: no step overflows, and gradients down to 6e-11 survive
+# Keys that change no result: how several devices are called, and how often a tracker hears of the loss.
+NOT_FACTS = ("strategy", "log_every_n_steps")
+
+
+def check_trainer(extra: Mapping[str, Any]) -> None:
+    """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets, and for impossible devices."""
     allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
     for key in extra:
         if key in OWNED:
             raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
         if key not in allowed:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
+    devices, strategy = extra.get("devices", 1), extra.get("strategy", "auto")
+    if type(devices) is not int or devices < 1:
+        raise AdbenchError(
+            f"trainer.devices={devices} is not possible: give a number of devices of this machine, as in 2."
+        )
+    if strategy not in ("auto", "ddp"):
+        raise AdbenchError(
+            f"trainer.strategy={strategy} is not possible: the trained part of a method is small, and its copies are "
+            "kept equal by trainer.strategy=ddp."
+        )
+    if strategy == "ddp" and devices == 1:
+        raise AdbenchError(
+            "trainer.strategy=ddp is for several devices: add trainer.devices=2 or more, or leave it out."
+        )
+
+
+def trainer_facts(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `trainer.X=` keys that can change a result.
+
+    >>> trainer_facts({"devices": 2, "strategy": "ddp"}), trainer_facts({"devices": 1})
+    ({'devices': 2}, {})
+    """
+    return {key: v for key, v in extra.items() if key not in NOT_FACTS and not (key == "devices" and v == 1)}
 
 
 def new_trainer(
@@ -50,13 +81,34 @@ def new_trainer(
         "enable_model_summary": False,
         "enable_progress_bar": False,
     }
-    place = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
+    given = {k: v for k, v in config.overrides.get("trainer", {}).items() if k not in ("devices", "strategy")}
     _hush()
     return pl.Trainer(
-        max_epochs=epochs, precision=config.precision,  # type: ignore[arg-type]
-        num_sanity_val_steps=0, default_root_dir=scratch,
-        callbacks=[_Progress(), _FiniteLoss(), *callbacks], **{**quiet, **place, **config.overrides.get("trainer", {})},
+        max_epochs=epochs, num_sanity_val_steps=0, default_root_dir=scratch,
+        callbacks=[_Progress(), _FiniteLoss(), *callbacks],
+        **{**quiet, **_place(device), **_precision(config.precision, device), **given},
     )  # fmt: skip
+
+
+def _place(device: torch.device) -> dict[str, Any]:
+    """Return what the Trainer is told of this process's device, and of the other processes of the cell."""
+    place: dict[str, Any] = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
+    if world() > 1:
+        # A support without masks leaves some parameters of some methods without a gradient.
+        strategy = DDPStrategy(find_unused_parameters=True, cluster_environment=Started())
+        place |= {"devices": world(), "strategy": strategy, "use_distributed_sampler": False}
+    return place
+
+
+def _precision(name: str, device: torch.device) -> dict[str, Any]:
+    """Return what makes the Trainer compute in `name`; left alone, it takes bfloat16 for fp16 on a CPU.
+
+    Nor is its first scale of the loss ours: from 65536 down, one to three steps are skipped, and few shots make few.
+    """
+    if name == "16-mixed":
+        scaler = torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
+        return {"plugins": [MixedPrecision(name, device.type, scaler)]}
+    return {"precision": name}
 
 
 def _hush() -> None:
@@ -66,6 +118,7 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     os.environ.setdefault("LIGHTNING_TIPS", "0")
 
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import Task as Row
 from rich.text import Text
 
-from adbench.executors import Failure
+from adbench.executors import QUEUED, Failure
 from adbench.sweep import Cost, Task
 from adbench.tables import duration, figures
 
@@ -38,6 +38,7 @@ class Watch:
             redirect_stdout=False, redirect_stderr=False, refresh_per_second=2,
         )  # fmt: skip
         self.rows: dict[str, Any] = {}
+        self.queued: set[str] = set()
 
     @contextmanager
     def shown(self) -> Iterator[Watch]:
@@ -51,11 +52,24 @@ class Watch:
         self.rows[task.key] = self.display.add_task(f"  {task.name}", total=None, note="starting")
 
     def stage(self, task: Task, name: str) -> None:
-        """Show the stage on the cell's line."""
-        self.display.update(self.rows[task.key], note=name)
+        """Show the stage on the cell's line; a cell that waits for a place has none, and its clock starts after."""
+        row = self.rows[task.key]
+        if name == QUEUED:
+            self.queued.add(task.key)
+        elif task.key in self.queued:
+            self.queued.remove(task.key)
+            self.display.reset(row)
+        self.display.update(row, note=name, visible=name != QUEUED)
+        self.display.update(self.whole, note=self._note())
+
+    def put_back(self, task: Task) -> None:
+        """Take the cell's line away."""
+        self.queued.discard(task.key)
+        self.display.remove_task(self.rows.pop(task.key))
 
     def finished(self, task: Task, failure: Failure | None) -> None:
         """Take the cell's line away; in a pipe, print one."""
+        self.queued.discard(task.key)
         self.display.remove_task(self.rows.pop(task.key))
         self.done += 1
         self.failed += failure is not None
@@ -73,6 +87,7 @@ class Watch:
 
     def stopping(self, running: int) -> None:
         """Say so at once, from within a signal handler."""
+        running -= len(self.queued)
         text = f"adbench: stopping when the {running} running cells have finished; Ctrl-C again stops now.\n"
         os.write(2, text.encode())
 
@@ -80,7 +95,8 @@ class Watch:
         left = self.total - self.done
         each = statistics.mean(self.seconds) if self.seconds else self.known[""].seconds if self.known else None
         rest = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
-        return ", ".join(filter(None, [rest, f"{self.failed} failed" if self.failed else ""]))
+        waiting = f"{len(self.queued)} queued" if self.queued else ""
+        return ", ".join(filter(None, [rest, waiting, f"{self.failed} failed" if self.failed else ""]))
 
 
 class _Bar(BarColumn):

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from adbench.config import RunConfig
 
+QUEUED = "queued"  # the stage of a job that was taken and still waits for a place on the cluster
+
 
 @dataclass(frozen=True)
 class Job:
@@ -35,12 +37,21 @@ class Failure:
 class Jobs(Protocol):
     """The side of a sweep that an executor sees. All calls come from the thread that called the executor."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether Ctrl-C came once: what runs is finished, what only waits is put back."""
+        ...
+
     def next(self) -> Job | None:
         """Return the next job, or none: then nothing more is to be started for now."""
         ...
 
     def stage(self, job: Job, name: str) -> None:
-        """Hear that a running job has reached a stage."""
+        """Hear that a job has reached a stage, or that it is `queued`."""
+        ...
+
+    def put_back(self, job: Job) -> None:
+        """Hear that a job was taken and will not be begun."""
         ...
 
     def finished(self, job: Job, failure: Failure | None) -> None:
@@ -49,9 +60,17 @@ class Jobs(Protocol):
 
 
 class Executor(Protocol):
-    """Runs jobs, `workers` at a time. Another one (Ray, Slurm) registers its class under `adbench.executors`."""
+    """Runs jobs, `workers` at a time, and registers its class under `adbench.executors`.
 
-    def __init__(self, workers: int) -> None: ...
+    It is built with the configuration of the sweep's first cell; what no axis can change is the same in all of them.
+    An executor with keys of its own ships their defaults as `executor/<name>.yaml` in the folder that its package
+    registers under `adbench.configs`, and has them as a dataclass, its attribute `Keys`.
+    `elsewhere`: cells run on other machines, so that this one's devices say nothing about theirs.
+    """
+
+    elsewhere: bool
+
+    def __init__(self, workers: int, config: RunConfig) -> None: ...
 
     def warm_up(self) -> None:
         """Make workers ready while the cells are still being looked up; nothing needs to come of it."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from adbench.children import CONTEXT, epitaph, no_interrupts, print_to, settle, warm_up
+from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
 
@@ -25,13 +23,15 @@ STILLBORN = 3  # workers that die one after the other before their first cell: s
 class Local:
     """Runs jobs in `workers` processes, or in this one where `workers` is 1."""
 
-    def __init__(self, workers: int) -> None:
+    elsewhere = False
+
+    def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
         self.crew: list[_Worker] = []
 
     def warm_up(self) -> None:
-        """Let the workers import torch and Lightning, which takes seconds, while this process does so too."""
-        if self.workers > 1:
+        """Let another process import torch and Lightning, which takes seconds, while this one does so too."""
+        if self.workers > 1 and not warm_up():
             self.crew += [_Worker() for _ in range(self.workers - len(self.crew))]
 
     def run(self, jobs: Jobs) -> None:
@@ -98,12 +98,11 @@ class _Worker:
     """One process and this end of the pipe to it."""
 
     def __init__(self) -> None:
-        context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = CONTEXT.Pipe()
         self.job: Job | None = None
         self.stands = False
-        self.process = context.Process(target=_serve, args=(theirs,))
-        with _no_interrupts():
+        self.process = CONTEXT.Process(target=_serve, args=(theirs, dict(os.environ)))
+        with no_interrupts():
             self.process.start()  # not as a daemon: a method's DataLoader may have processes of its own
         theirs.close()
 
@@ -121,7 +120,7 @@ class _Worker:
             what, answer = "died", None
         if what == "died" and answer is None:
             self.process.join()
-            answer = Failure("WorkerDied", _epitaph(self.process.exitcode))
+            answer = Failure("WorkerDied", f"its worker {epitaph(self.process.exitcode)}")
         if what == "stands":
             self.stands = True
             return "stage", "starting"
@@ -136,32 +135,10 @@ class _Worker:
         self.pipe.close()
 
 
-def _epitaph(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"its worker was ended by {name}" + (": out of memory?" if name == "SIGKILL" else "")
-    return f"its worker ended with exit code {code}"
-
-
-@contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Let a child start with Ctrl-C blocked: the terminal sends it to all, and this process alone decides."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # it unblocks the signal when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(pipe: Connection[Any, Any]) -> None:
+def _serve(pipe: Connection[Any, Any], environment: dict[str, str]) -> None:
     """Run jobs from the pipe until it closes; this is the worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    _print_to(Path(os.devnull))
+    settle(environment)
+    print_to(Path(os.devnull))
     try:
         from adbench.executors.work import perform
         from adbench.remember import Scope
@@ -177,27 +154,8 @@ def _serve(pipe: Connection[Any, Any]) -> None:
             job: Job = pipe.recv()
         except EOFError:
             return
-        _print_to(job.log)
+        print_to(job.log)
         failure = perform(job, scope, lambda name: pipe.send(("stage", name)))
         sys.stdout.flush()
         sys.stderr.flush()
         pipe.send(("finished", failure))
-
-
-def _print_to(log: Path) -> None:
-    """Send what this process and its libraries print to a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-
-
-def _die_with_parent() -> None:
-    """End this process when the sweep's has gone, even killed: nobody would take what is computed."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

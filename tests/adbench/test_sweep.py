@@ -129,7 +129,7 @@ def test_groups_and_wildcards_stand_for_names() -> None:
         ("dataset=bmda", "did you mean the group 'bmad'"),
         ("dataset=x*", "dataset=x\\* matches nothing. Allowed: .*brainmri"),
         ("method=*clop", "matches nothing"),
-        ("executor=slurm", "unknown executor 'slurm'.*Allowed: local"),
+        ("executor=slrm", "unknown executor 'slrm': did you mean 'slurm'.*Allowed: local, ray, slurm"),
         ("workers=0", "workers=0 is not possible: at least 1"),
     ],
 )
@@ -184,7 +184,7 @@ def test_plan_of_data_never_hashed_leaves_no_hashes(adbench, words, tmp_path: Pa
 
 
 def test_plan_of_ten_thousand_cells_looks_at_each_thing_once(words, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adbench import backbone, sources
+    from adbench import sources, weights
     from adbench.datasets.bmad import BMAD
     from adbench.methods.patchcore import PatchCore
 
@@ -199,7 +199,7 @@ def test_plan_of_ten_thousand_cells_looks_at_each_thing_once(words, monkeypatch:
 
     monkeypatch.setattr(BMAD, "index", counted("index", BMAD.index))
     monkeypatch.setattr(sources, "hash_items", counted("hash", sources.hash_items))
-    monkeypatch.setattr(backbone, "weights_file", counted("weights", backbone.weights_file))
+    monkeypatch.setattr(weights, "weights_file", counted("weights", weights.weights_file))
     monkeypatch.setattr(PatchCore, "capability", counted("capability", PatchCore.capability))
     monkeypatch.setattr(sources.supports, "draw", counted("draw", sources.supports.draw))
     many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(1000)))]
@@ -442,7 +442,7 @@ def test_workers_that_never_come_up_end_the_sweep(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(local, "_Worker", Dead)
     jobs = Endless()
     with pytest.raises(AdbenchError, match="3 workers in a row ended before their first cell.*no torch"):
-        local.Local(2).run(jobs)
+        local.Local(2, config.parse([])[0]).run(jobs)
     assert jobs.failures == 3
 
 

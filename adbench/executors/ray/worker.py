@@ -1,0 +1,63 @@
+"""What runs on the nodes of a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from adbench import __version__, record
+from adbench.executors import Failure, Job
+from adbench.executors.elsewhere import carry_out
+
+PATIENCE = 10.0  # seconds until the command's folder must be seen
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker's process is."""
+
+    node: str
+    host: str
+    pid: int
+
+
+class Worker:
+    """What runs on a node: an actor that lives for many cells."""
+
+    def __init__(self, cwd: str, folder: str, mark: str, version: str, cache: str | None, gpus: float) -> None:
+        self.cwd, self.folder, self.mark, self.version = cwd, Path(folder), mark, version
+        if cache is not None:
+            os.environ.setdefault("ADBENCH_CACHE", cache)
+        if not gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not ask for is another's
+
+    def hello(self) -> Place | str:
+        """Import what cells need and return where this is, or why no cell can run here."""
+        host = record.HOST
+        if self.version != __version__:
+            return f"the node {host} has adbench {__version__}, and this machine {self.version}: install the same there"
+        deadline = time.monotonic() + PATIENCE
+        while not (self.folder / self.mark).exists():
+            if time.monotonic() > deadline:
+                return (
+                    f"the node {host} does not see {self.folder.parent}, where the records go: give a folder that all "
+                    "machines share, runs=DIR"
+                )
+            time.sleep(0.5)
+        try:
+            os.chdir(self.cwd)
+        except OSError as error:
+            return f"the node {host} has no folder {self.cwd} ({error.strerror}): type the command in a shared folder"
+        import ray
+
+        from adbench.executors import work  # noqa: F401  torch and Lightning: seconds that need not be a cell's
+        from adbench.remember import Scope
+
+        self.scope = Scope()
+        return Place(ray.get_runtime_context().get_node_id(), host, os.getpid())
+
+    def carry_out(self, job: Job) -> Failure | None:
+        """Run one cell."""
+        return carry_out(job, self.folder, self.scope)

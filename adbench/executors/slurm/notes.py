@@ -1,0 +1,63 @@
+"""Notes in the folder of records that say which cell is which job: a command that comes later finds its jobs again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import uuid
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from adbench.files import alone, write_atomically
+
+
+@dataclass(frozen=True)
+class Note:
+    """One submission: the job's name, and the job of each cell by its key, "" until it is known."""
+
+    cells: dict[str, str]
+    name: str = field(default_factory=lambda: f"adbench-{uuid.uuid4().hex[:12]}")
+
+
+def lock(folder: Path) -> AbstractContextManager[object]:
+    """Return the lock under which notes are read and written; a killed process loses it."""
+    return alone(folder / "notes")
+
+
+def write(folder: Path, note: Note) -> None:
+    """Leave a note; one without cells goes, and so do the files of its jobs."""
+    file = folder / "notes" / f"{note.name}.json"
+    if note.cells:
+        write_atomically(file, json.dumps(asdict(note), indent=2).encode())
+        return
+    file.unlink(missing_ok=True)
+    if not read(folder):
+        shutil.rmtree(folder / "jobs", ignore_errors=True)
+
+
+def read(folder: Path) -> list[Note]:
+    """Return all notes."""
+    files = sorted((folder / "notes").glob("*.json")) if (folder / "notes").is_dir() else []
+    return [Note(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def drop(folder: Path, key: str, job: str) -> None:
+    """Strike a cell off the notes: what became of its job has been told."""
+    with lock(folder):
+        for note in read(folder):
+            if note.cells.get(key) == job:
+                write(folder, replace(note, cells={k: v for k, v in note.cells.items() if k != key}))
+    for path in (folder / "jobs").glob(f"{job}_*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def last_lines(folder: Path, job: str, lines: int = 20) -> list[str]:
+    """Return the last lines of what the process of a job wrote beside the log of its cell."""
+    text: list[str] = []
+    for file in sorted((folder / "jobs").glob(f"{job}_*_log.*")):
+        with contextlib.suppress(OSError):
+            text += file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return text

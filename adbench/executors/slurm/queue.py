@@ -1,0 +1,189 @@
+"""What Slurm says of jobs, and the way to end them; the same of processes that submitit started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from adbench.errors import AdbenchError
+from adbench.executors import Failure
+
+# https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; every other state is an end.
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+ADVICE = {
+    "TIMEOUT": "slurm.time= gives it more time",
+    "DEADLINE": "slurm.time= gives it more time",
+    "OUT_OF_MEMORY": "slurm.memory= gives it more memory",
+    "CANCELLED": "somebody cancelled it; the same command tries it again",
+    "FAILED": "its last lines tell why",
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """A job's state and Slurm's reason for it; `GONE`: it is not known any more."""
+
+    name: str
+    reason: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun, or is to begin again."""
+        return self.name in WAITING
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.name not in WAITING | RUNNING
+
+    def failure(self, job: str, lines: Sequence[str]) -> Failure:
+        """Return why the cell has no record; `lines` are the last that its process wrote."""
+        # What Slurm's own process on the node says is more than the state, where memory isn't watched by the kernel.
+        told = [line.partition("error:")[2].strip(" *") for line in lines if line.startswith("slurmstepd")]
+        reason = f" ({told[0] if told else self.reason})" if told or self.reason not in ("", "None", self.name) else ""
+        name = "OUT_OF_MEMORY" if any("memory limit" in line or "oom" in line for line in told) else self.name
+        advice = ADVICE.get(name, "the same command tries it again")
+        if self.name in ("COMPLETED", "GONE"):
+            text = f"job {job} is over, and left neither a record nor an error where this machine sees it; {advice}"
+        else:
+            text = f"Slurm ended job {job}{reason}; {advice}"
+        return Failure(name, text, tuple(lines), foreseen=True)
+
+
+GONE = State("GONE")
+
+
+class Queue(Protocol):
+    """Where jobs are asked after and ended."""
+
+    def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
+        """Return the state of each job, or none where there is no answer just now."""
+        ...
+
+    def named(self, name: str) -> list[str]:
+        """Return the jobs of a name that wait or run."""
+        ...
+
+    def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
+        """Ask for the end of jobs; it comes a moment later."""
+        ...
+
+
+class SlurmQueue:
+    """Slurm's own commands."""
+
+    def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
+        """Ask squeue, which forgets jobs some minutes after their end, then sacct where the cluster keeps accounts."""
+        answer = _ask("squeue", "--me", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
+        if answer is None:
+            return None
+        found = _states(answer)
+        missing = sorted(set(jobs) - set(found))
+        if missing:
+            accounts = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", ",".join(missing))
+            found = _states(accounts or "") | found
+        # Of an array whose waiting jobs were cancelled one line is left, by the number of the whole.
+        return {job: found.get(job) or found.get(job.partition("_")[0], GONE) for job in jobs}
+
+    def named(self, name: str) -> list[str]:
+        """Ask squeue."""
+        answer = _ask("squeue", "--me", "--noheader", f"--name={name}", "--format=%F")
+        if answer is None:
+            raise AdbenchError(
+                "squeue does not answer, so it can't be told whether cells run already. Try again when it does."
+            )
+        return sorted(set(answer.split()))
+
+    def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
+        """Call scancel."""
+        if jobs:
+            _ask("scancel", *(["--state=PENDING"] if waiting_only else []), *jobs)
+
+
+def _states(table: str) -> dict[str, State]:
+    """Read lines of `job|state|reason`; the state may go on, as in `CANCELLED by 1000`.
+
+    >>> list(_states("7_[0-1,4%2]|CANCELLED by 1000"))
+    ['7_0', '7_1', '7_4']
+    """
+    found = {}
+    for line in table.splitlines():
+        job, state, *rest = line.strip().split("|")
+        array, _, tasks = job.partition("_[")
+        for first, last in re.findall(r"(\d+)(?:-(\d+))?", tasks.partition("%")[0]) or [("", "")]:
+            for task in range(int(first or 0), int(last or first or 0) + 1):
+                found[f"{array}_{task}" if tasks else job] = State(state.split()[0].rstrip("+"), (*rest, "")[0])
+    return found
+
+
+def _ask(*command: str) -> str | None:
+    """Return what a command of Slurm prints, none where it fails; Ctrl-C doesn't reach it."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+class LocalQueue:
+    """Processes of this machine, by their ids."""
+
+    def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
+        """Look for the processes."""
+        return {job: State("RUNNING") if _runs(job) else GONE for job in jobs}
+
+    def named(self, name: str) -> list[str]:
+        """Return none: a process whose submission was cut short ends by itself, it finds nothing to do."""
+        return []
+
+    def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
+        """End them, first politely: submitit's process ends that of the cell."""
+        living = [job for job in jobs if _runs(job)] if not waiting_only else []
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for job in living:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(job), number)
+            deadline = time.monotonic() + 5
+            while any(map(_runs, living)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def _runs(job: str) -> bool:
+    # A process that has ended and that nobody waited for has an empty command line.
+    try:
+        return b"submitit" in Path(f"/proc/{job}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def minutes(text: str) -> int:
+    """Read a time as sbatch does, into whole minutes, rounded up.
+
+    >>> [minutes(text) for text in ("90", "90:30", "1:30:00", "1-12", "2-0:30")]
+    [90, 91, 90, 2160, 2910]
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip())
+    if not found:
+        raise AdbenchError(
+            f"slurm.time={text} is not possible: write minutes, as in 90, hours as in 1:30:00, or days and hours as in "
+            "1-12."
+        )
+    days, *parts = found.groups()
+    given = [int(part) for part in parts if part is not None]
+    if days is not None or len(given) == 3:  # hours first
+        hours, mins, seconds = [*given, 0, 0][:3]
+    else:
+        hours, mins, seconds = 0, *[*given, 0][:2]
+    total = ((int(days or 0) * 24 + hours) * 60 + mins) * 60 + seconds
+    if total == 0:
+        raise AdbenchError(f"slurm.time={text} is no time at all: at least 1 minute is needed.")
+    return -(-total // 60)

@@ -1,0 +1,128 @@
+"""The keys `slurm.X=`, the submission of an array through submitit, and what each of its jobs does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.executors import Job
+from adbench.executors.elsewhere import Need, carry_out
+from adbench.executors.slurm.queue import minutes
+from adbench.remember import Scope
+
+
+@dataclass
+class Keys:
+    """The keys `slurm.X=`: see configs/executor/slurm.yaml."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str | None = None
+    memory: str | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    poll: float = 15.0
+    cluster: str = "slurm"
+
+
+def check(keys: Keys) -> None:
+    """Raise where a key, this environment or this machine can't do."""
+    if keys.cluster not in ("slurm", "local"):
+        raise AdbenchError(
+            f"slurm.cluster={keys.cluster} is not possible: {did_you_mean(keys.cluster, ['slurm', 'local'])}"
+        )
+    if not keys.poll > 0:
+        raise AdbenchError(f"slurm.poll={keys.poll:g} is not possible: give seconds, as in 15.")
+    if keys.time is not None:
+        minutes(keys.time)
+    if find_spec("submitit") is None:
+        raise AdbenchError(
+            "executor=slurm needs the package submitit, which is not installed: pip install 'adbench-medical[slurm]'"
+        )
+    if keys.cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
+        raise AdbenchError(
+            "executor=slurm finds no sbatch on this machine. Type the command on a login node of your cluster, or add "
+            "slurm.cluster=local to try it here without Slurm."
+        )
+
+
+def submit(folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: Sequence[Job]) -> list[str]:
+    """Submit one array and return the id of each job, in order; raises where Slurm takes none."""
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    place = folder / "jobs"
+    place.mkdir(parents=True, exist_ok=True)
+    if keys.cluster == "local":
+        executor: Any = submitit.LocalExecutor(place)
+        executor.update_parameters(timeout_min=minutes(keys.time or "365-0"))
+    else:
+        executor = submitit.SlurmExecutor(place)
+        executor.update_parameters(**parameters(keys, need, name, workers))
+    n, said = len(jobs), io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # submitit repeats there what sbatch says
+            started = executor.map_array(cell, jobs, [str(folder)] * n, [need] * n)
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        raise AdbenchError(
+            f"sbatch does not take the jobs: {_refusal(said.getvalue() + str(error))}. Change slurm.partition=, "
+            "slurm.account= or what else it names (docs/clusters.md)."
+        ) from error
+    sys.stderr.write(said.getvalue())  # a cluster's own remarks
+    return [str(one.job_id) for one in started]
+
+
+def parameters(keys: Keys, need: Need, name: str, workers: int) -> dict[str, Any]:
+    """Return what submitit writes into the head of the script that sbatch reads.
+
+    >>> parameters(Keys(partition="gpu", time="1:30:00", memory="8G"), Need(4), "adbench", 2)["time"]
+    90
+    """
+    asked: dict[str, Any] = {
+        "job_name": name,
+        "partition": keys.partition,
+        "account": keys.account,
+        "qos": keys.qos,
+        "constraint": keys.constraint,
+        "time": minutes(keys.time) if keys.time else None,
+        "mem": keys.memory,
+        "cpus_per_task": need.cpus,
+        "gpus_per_node": int(need.gpus) or None,
+        "array_parallelism": workers,
+        "setup": keys.setup or None,
+        "additional_parameters": dict(keys.options) or None,
+        "use_srun": False,  # one process: a job step of its own would add nothing
+    }
+    return {key: value for key, value in asked.items() if value is not None or key == "time"}
+
+
+def cell(job: Job, folder: str, need: Need) -> None:
+    """Run one cell; this is what a job does."""
+    # Slurm's own ends, with Slurm's own reasons: submitit would try to submit the job anew.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    if not need.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not ask for is another's
+    carry_out(job, Path(folder), Scope())
+
+
+def _refusal(text: str) -> str:
+    """Return what sbatch says is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line.partition("sbatch: error:")[2].strip() for line in lines if "sbatch: error:" in line]
+    return "; ".join(dict.fromkeys(told or lines[-1:])).rstrip(".")

@@ -1,0 +1,273 @@
+"""Trackers (`logger=`): where a run's curves, figures and pictures go, beside its record.
+
+They are Lightning's loggers. wandb and tensorboard are imported by those who ask for them, and never cost a cell its
+record: what fails there is told in one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from adbench import config as configs
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.ranks import rank
+from adbench.record import LOGS
+from adbench.shares import Shares
+
+if TYPE_CHECKING:
+    from adbench.cell import Cell
+    from adbench.config import RunConfig
+
+MODES = ("online", "offline")
+LEFT_TO_UPLOAD = 300.0  # seconds after a run; what is not up by then stays in its folder
+
+
+@dataclass
+class WandbConfig:
+    """The keys `wandb.X=`. `mode`: online or offline; none: as WANDB_MODE says, else online."""
+
+    project: str = "adbench"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+    mode: str | None = None
+
+
+def wandb_config(config: RunConfig) -> WandbConfig:
+    """Return the `wandb.X=` keys; `wandb.tags=a,b` is a list as `[a,b]` is."""
+    given = dict(config.overrides.get("wandb", {}))
+    if isinstance(given.get("tags"), str):
+        given["tags"] = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
+    found: WandbConfig = configs.merge(WandbConfig, {}, DictConfig(given), "wandb")
+    if found.mode not in (None, *MODES):
+        raise AdbenchError(f"wandb.mode={found.mode} is not possible: {did_you_mean(str(found.mode), MODES)}")
+    return found
+
+
+def check_logger(config: RunConfig) -> None:
+    """Raise for `wandb.X=` keys that can't be used and for a logger whose package isn't there; imports neither."""
+    given = config.overrides.get("wandb", {})
+    if given and config.logger != "wandb":
+        raise AdbenchError(
+            f"wandb.{next(iter(given))}= says how wandb tracks a run: add logger=wandb, or leave it out."
+        )
+    wandb_config(config)
+    if config.logger == "tensorboard" and find_spec("tensorboard") is None:
+        raise AdbenchError(
+            "logger=tensorboard needs the package tensorboard: pip install 'adbench-medical[tensorboard]'. "
+            "logger=csv needs nothing more."
+        )
+
+
+@contextlib.contextmanager
+def tracking(cell: Cell, folder: Path) -> Iterator[Tracker | None]:
+    """Yield the tracker that `logger=` names, if any, and close it; a run that fails is marked as such."""
+    if cell.config.logger == "none" or rank():
+        yield None
+        return
+    tracker = Tracker(cell, folder)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.close("failed")
+        raise
+    tracker.close("success")
+
+
+class Tracker(Logger):
+    """A Lightning logger that hands on to another one, until that fails."""
+
+    def __init__(self, cell: Cell, folder: Path) -> None:
+        super().__init__()
+        self.kind = cell.config.logger
+        self.files = ""
+        self.notes: list[str] = []
+        self.step = 0
+        self.inner: Logger | None = None
+        self.settings = {"cell": cell.key, "facts": cell.facts, "resolved": dataclasses.asdict(cell.config)}
+        with self._unhurt():
+            self.inner = self._open(cell, folder)
+            self.inner.log_hyperparams(self.settings)
+
+    def _open(self, cell: Cell, folder: Path) -> Logger:
+        if self.kind == "wandb":
+            run, note = start_wandb(cell)
+            self.say(note)
+            self.files = "" if run.settings.mode == "disabled" else str(Path(run.dir).parent)
+            return WandbLogger(experiment=run)
+        if self.kind == "tensorboard":
+            self.files = "tensorboard"
+            return TensorBoardLogger(folder, name=self.files, version="", default_hp_metric=False)
+        self.files = "curves"
+        return CSVLogger(folder, name=self.files, version="")
+
+    def say(self, note: str) -> None:
+        """Tell the user, and the record."""
+        self.notes.append(note)
+        print(f"adbench: {note}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def _unhurt(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever a tracker raises, the cell goes on
+            self.inner = None
+            why = " ".join(str(error).split())[:300]
+            self.say(f"logger={self.kind} failed and is left out from here ({type(error).__name__}: {why}).")
+
+    @property
+    def name(self) -> str:
+        """What `logger=` names."""
+        return self.kind
+
+    @property
+    def version(self) -> str:
+        """Empty: a record has one."""
+        return ""
+
+    @property
+    def experiment(self) -> Any:
+        """What the inner logger writes with, for methods that log more than numbers; none once that has failed."""
+        return getattr(self.inner, "experiment", None)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers at a step."""
+        self.step = max(self.step, step or 0)
+        if self.inner is not None:
+            with self._unhurt():
+                self.inner.log_metrics(dict(metrics), self.step if step is None else step)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Take what a method saves as hyper-parameters."""
+        if self.inner is not None:
+            with self._unhurt():
+                self.inner.log_hyperparams(params)
+
+    def save(self) -> None:
+        """Bring to disk what is buffered."""
+        if self.inner is not None:
+            with self._unhurt():
+                self.inner.save()
+
+    def finalize(self, status: str) -> None:
+        """Lightning says so after the fit; figures and pictures are still to come."""
+        self.save()
+
+    def finish(self, content: Mapping[str, Any], gallery: Path) -> dict[str, Any]:
+        """Log the figures of a record and its pictures, close, and return what the record keeps of the tracker."""
+        figures = {f"test/{name}": value for name, value in content["metrics"].items() if value is not None}
+        figures |= {f"seconds/{name}": value for name, value in content["seconds"].items()}
+        figures["images_per_second"] = content["images_per_second"]
+        figures["scored_epoch"] = content["selection"]["epoch"]
+        if self.inner is not None:
+            with self._unhurt():
+                if isinstance(self.inner, TensorBoardLogger):  # its table of settings beside figures wants both at once
+                    self.inner.log_hyperparams(self.settings, figures, self.step)
+                else:
+                    self.inner.log_metrics(figures, self.step)
+                self._show(sorted(gallery.glob("*.png")))
+        self.close("success")
+        return {"logger": self.kind, "files": self.files, "notes": self.notes}
+
+    def _show(self, pictures: list[Path]) -> None:
+        if isinstance(self.inner, WandbLogger):
+            overview = [picture for picture in pictures if picture.stem == "overview"]  # of another size
+            for name, shown in (("overview", overview), ("gallery", [p for p in pictures if p not in overview])):
+                if shown:
+                    captions = [picture.stem for picture in shown]
+                    self.inner.log_image(name, [str(picture) for picture in shown], self.step, caption=captions)
+        elif isinstance(self.inner, TensorBoardLogger):
+            for picture in pictures:
+                with Image.open(picture) as image:
+                    pixels = np.asarray(image.convert("RGB"))
+                self.inner.experiment.add_image(f"gallery/{picture.stem}", pixels, self.step, dataformats="HWC")
+
+    def close(self, status: str) -> None:
+        """End the run at the tracker; once is enough."""
+        inner, self.inner = self.inner, None
+        if inner is not None:
+            with self._unhurt():
+                inner.finalize(status)
+                if isinstance(inner, WandbLogger):
+                    inner.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def start_wandb(cell: Cell) -> tuple[Any, str]:
+    """Start a wandb run and return it with what there is to say of it; without a key or the server it is offline."""
+    import wandb
+
+    config, asked = cell.config, wandb_config(cell.config)
+    folder = Path(config.runs) / LOGS
+    folder.mkdir(parents=True, exist_ok=True)
+    mode = asked.mode or os.environ.get("WANDB_MODE", "online").replace("dryrun", "offline")
+
+    def begin(mode: str) -> Any:
+        return wandb.init(
+            project=asked.project, entity=asked.entity, tags=asked.tags, mode=mode, dir=str(folder),  # type: ignore[arg-type]
+            name=f"{config.method} {config.dataset} {cell.key[:8]}", reinit="create_new",
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, save_code=False, finish_timeout=LEFT_TO_UPLOAD
+            ),
+        )  # fmt: skip
+
+    if mode == "disabled":
+        return begin(mode), "WANDB_MODE=disabled: wandb keeps nothing of this run."
+    why = "wandb is offline, as asked"
+    if mode == "online":
+        try:
+            if wandb.login(prompt=False, verify=True):
+                run = begin(mode)
+                return run, f"wandb: {run.url}"
+            why = "wandb has no API key here"
+        except Exception as error:  # no network, a proxy, a wrong key: many types
+            why = f"wandb can't be reached ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    run = begin("offline")
+    where = Path(run.dir).parent
+    return run, f"{why}: the run is kept in {where}; `wandb sync {shlex.quote(str(where))}` uploads it."
+
+
+def curves(config: RunConfig, tracker: Tracker | None) -> list[pl.Callback]:
+    """Return what makes a fit log its loss: nothing without `logger=`; every process of a cell gets the same."""
+    if config.logger == "none":
+        return []
+    return [Curves(tracker, int(config.overrides.get("trainer", {}).get("log_every_n_steps", 1)))]
+
+
+class Curves(pl.Callback):
+    """Logs the loss that `training_step` returns, so that no method needs to: each step, and its mean each epoch."""
+
+    def __init__(self, tracker: Tracker | None, every: int) -> None:
+        self.tracker = tracker
+        self.every = every
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the trainer its logger."""
+        trainer.loggers = [self.tracker] if self.tracker else []
+        trainer.log_every_n_steps = self.every  # type: ignore[attr-defined]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the loss of the whole batch, also where several processes share it."""
+        if not isinstance(outputs, Mapping) or outputs.get("loss") is None:
+            return
+        loss = torch.as_tensor(outputs["loss"]).detach().float() * trainer.accumulate_grad_batches
+        shares = getattr(trainer, "datamodule", None)
+        if isinstance(shares, Shares):
+            loss = loss * shares.weight
+        pl_module.log("train/loss", loss, on_step=True, on_epoch=True, sync_dist=shares is not None, batch_size=1)
