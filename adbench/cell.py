@@ -25,7 +25,7 @@ from adbench.trainer import check_trainer, trainer_facts
 from adbench.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 
 # Facts that say how a trained method is tested, not how it was trained.
-OF_THE_TEST = ("dataset", "data", "dataset_facets", "eval_size", "batch_size")
+OF_THE_TEST = ("dataset", "data", "dataset_facets", "eval_size", "batch_size", "protocol")
 
 
 @dataclass(frozen=True)

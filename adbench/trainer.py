@@ -107,7 +107,7 @@ def _precision(name: str, device: torch.device) -> dict[str, Any]:
     """
     if name == "16-mixed":
         scaler = torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
-        return {"plugins": [MixedPrecision(name, device.type, scaler)]}
+        return {"plugins": [MixedPrecision("16-mixed", device.type, scaler)]}
     return {"precision": name}
 
 

@@ -95,7 +95,7 @@ class WinCLIP(Method):
         if not self.params.reference:
             return
         features = self.encode(support.images.float() / 255, "encoding the support")
-        seen = [self._seen(features.blocks[0].to(self.device)), self._patches(features.blocks)]
+        seen = [self._seen(features.blocks[0].float().to(self.device)), self._patches(features.blocks)]
         for name, rows in zip(self.banks, [*seen[0], seen[1]], strict=True):
             setattr(self, name, rows.flatten(0, 1).to(self.device))
 

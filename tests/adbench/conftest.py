@@ -77,7 +77,7 @@ class MoodyFile:
         self.be("sleep 0")
 
     def be(self, mood: str, seed: int | None = None) -> None:
-        """`hold` waits for `go`, `meet N` until N cells have begun; `sleep SECONDS`, `raise`, `die`, `eat MEGABYTES`."""
+        """`hold`: until `go`; `meet N`: until N cells have begun; `sleep SECONDS`, `raise`, `die`, `eat MEGABYTES`."""
         (self.folder / ("mood" if seed is None else f"mood_{seed}")).write_text(mood)
 
     def go(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
+from adbench import registry
 from adbench.record import Record, read_all
 from adbench.shares import share
 
@@ -90,6 +92,26 @@ def test_a_training_on_two_devices_is_that_of_one(
     curves = [pd.read_csv(r.path / "curves" / "metrics.csv")["train/loss_step"].dropna() for r in (one, two)]
     assert len(curves[0]) == len(curves[1]) == steps
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
+
+
+# Noise and dropout are drawn by each process for its own rows.
+OWN_NOISE = ("tgumiad",)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_method_runs_on_two_devices(adbench, seven: Path, tmp_path: Path) -> None:
+    """One epoch; prints the largest difference between scores on one device and on two."""
+    table: dict[str, float] = {}
+    for method in [name for name, entry in registry.entries("method").items() if not entry.foreign]:
+        words = [f"method={method}", "shots=4", "batch_size=2", "gallery=0", f"data_root={seven}"]
+        schema = registry.find("method", method).load().Params
+        words += ["method.epochs=1"] if "epochs" in {f.name for f in dataclasses.fields(schema)} else []
+        one, two = (record.predictions()["score"].to_numpy() for record in both(adbench, words, tmp_path / method))
+        table[method] = float(np.abs(two - one).max() / np.abs(one).max())
+        assert np.isfinite(two).all()
+    print("\n".join(f"{method:<16}{apart:.1e}" for method, apart in table.items()))
+    assert not [method for method, apart in table.items() if apart > 1e-4 and method not in OWN_NOISE]
 
 
 def test_the_choice_of_an_epoch_is_made_together(adbench, seven: Path, tmp_path: Path) -> None:

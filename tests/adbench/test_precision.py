@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from adbench import registry
-from adbench.record import read_all
+from adbench.apply import load
+from adbench.cell import resolve
+from adbench.config import RunConfig
+from adbench.metrics import roc_auc
+from adbench.record import Record, read_all
+from adbench.scorer import score_images
+from adbench.scorer import test_images as images_of
+from adbench.trainer import FIRST_SCALE
 
 HALF = ("bf16-mixed", "16-mixed")
 
@@ -56,28 +63,58 @@ def test_fp16_on_a_cpu_is_fp16_in_the_fit_as_well(adbench, phantoms: Path, tmp_p
         return step(self, batch, at)
 
     monkeypatch.setattr(MadCLIP, "training_step", watched)
+    scales, update = [], torch.amp.GradScaler.update
+
+    def told(self: torch.amp.GradScaler) -> None:
+        update(self)
+        scales.append(self.get_scale())
+
+    monkeypatch.setattr(torch.amp.GradScaler, "update", told)
     words = ["method=madclip", "shots=1", "method.epochs=1", f"data_root={phantoms}", f"runs={tmp_path}", "gallery=0"]
     answer = adbench("run", *words, "precision=16-mixed", "device=cpu")
     assert answer.code == 0, answer.err
     assert seen == {torch.float16}
+    assert len(scales) > 1
+    assert set(scales) == {FIRST_SCALE}, "an overflow would halve it, and skip a step"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3 * 3600)
+@pytest.mark.timeout(4 * 3600)
 def test_every_method_ranks_images_as_in_fp32(adbench, tmp_path: Path) -> None:
-    """Image AUROC within 0.5 points of fp32 on the phantoms of brainmri, short schedule; prints the table."""
+    """Image AUROC on the phantoms of brainmri, short schedule, is that of fp32 but for tenths; prints the table.
+
+    Scored: one method, trained in fp32, scores in half precision; a memory bank then still holds fp32 features.
+    Trained: it is trained in half precision as well, the mean of three seeds: a training makes much of little.
+    """
     methods = [name for name, entry in registry.entries("method").items() if not entry.foreign]
-    words = [f"method={','.join(methods)}", f"precision=32-true,{','.join(HALF)}", "device=cpu", "gallery=0"]
-    answer = adbench("run", *words, f"runs={tmp_path}")
+    words = [f"method={','.join(methods)}", f"precision=32-true,{','.join(HALF)}", "seed=0,1,2", "device=cpu"]
+    answer = adbench("run", *words, f"runs={tmp_path}", "gallery=0")
     assert answer.code == 0, answer.out + answer.err
-    found = {(r.content["resolved"]["method"], r.content["resolved"]["precision"]): r for r in read_all(tmp_path)}
-    apart = {}
-    print(f"\n{'method':<16}" + "".join(f"{name:>13}" for name in ("32-true", *HALF)))
+    found: dict[tuple[str, str], list[float]] = {}
+    scored: dict[tuple[str, str], float] = {}
+    for record in read_all(tmp_path):
+        resolved = record.content["resolved"]
+        where = resolved["method"], resolved["precision"]
+        assert np.isfinite(record.predictions()["score"]).all()
+        found.setdefault(where, []).append(100 * record.metrics["image_auroc"])
+        if resolved["precision"] == "32-true" and resolved["seed"] == 0:
+            for name in HALF:
+                scored[where[0], name] = rescored(record, name) - found[where][-1]
+    apart = []
+    print("\n| method | fp32 | " + " | ".join(f"scored {name} | trained {name}" for name in HALF) + " |")
     for method in methods:
-        auroc = [100 * found[method, name].metrics["image_auroc"] for name in ("32-true", *HALF)]
-        print(f"{method:<16}" + "".join(f"{value:>13.2f}" for value in auroc))
-        for name, value in zip(HALF, auroc[1:], strict=True):
-            assert np.isfinite(found[method, name].predictions()["score"]).all()
-            if abs(value - auroc[0]) > 0.5:
-                apart[method, name] = value - auroc[0]
+        full = np.mean(found[method, "32-true"])
+        trained = {name: np.mean(found[method, name]) - full for name in HALF}
+        cells = [f"{scored[method, name]:+.2f} | {trained[name]:+.2f}" for name in HALF]
+        print(f"| {method} | {full:.2f} | " + " | ".join(cells) + " |")
+        apart += [(method, name) for name in HALF if abs(trained[name]) > 0.5 or abs(scored[method, name]) > 1]
     assert not apart
+
+
+def rescored(record: Record, precision: str) -> float:
+    """Return the image AUROC of a trained method, in per cent, where it scores in another precision."""
+    cell = resolve(RunConfig(**record.content["resolved"]))
+    fitted = load(record.path, None, device="cpu", precision=precision)
+    about = cell.config.dataset, cell.dataset.object_name, cell.config.batch_size, precision
+    scores = np.concatenate([s.image.numpy() for _, s in score_images(fitted.method, images_of(cell), *about)])
+    return 100 * roc_auc(scores, np.array([item.label for item in cell.test]))

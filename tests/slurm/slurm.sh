@@ -21,8 +21,9 @@ install() {
 }
 
 configure() {
-  local host memory
+  local host memory cpus
   host=$(hostname -s)
+  cpus=$(nproc --all)
   memory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10))
   cat >"$1/slurm.conf" <<CONF
 ClusterName=adbench
@@ -47,9 +48,11 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
+# The tests run two cells at a time, on one core too.
+SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 2 ? 2 : cpus)) RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=30 State=UP
 PartitionName=closed Nodes=ALL State=DOWN
 CONF
@@ -74,6 +77,7 @@ start() {
 }
 
 stop() {
+  SLURM_CONF="$1/slurm.conf" scancel --me 2>/dev/null && sleep 2 || true
   for daemon in slurmd slurmctld; do
     [ -s "$1/$daemon.pid" ] && kill "$(cat "$1/$daemon.pid")" 2>/dev/null || true
   done
