@@ -53,6 +53,7 @@ class Moody(Method):
             held[:: 4096] = b"x" * len(held[:: 4096])
             time.sleep(60)
         while what == "hold" and not (HERE / "go").exists():
+            assert time.time() < begun + 300, "nobody says go"
             time.sleep(0.05)
         while what == "meet" and len((HERE / "starts").read_text().splitlines()) < int(amount):
             assert time.time() < begun + 120, "it is alone"

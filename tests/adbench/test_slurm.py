@@ -358,7 +358,7 @@ def test_the_command_is_killed_and_comes_back(words, moody, started, until, tmp_
     child = started(*mine)
     until(lambda: len(moody.starts) == 2)
     child.kill()
-    child.communicate()
+    child.wait()
     again = started(*mine)
     assert again.stdout is not None
     first = again.stdout.readline()
@@ -380,7 +380,7 @@ def test_all_of_it_ends_while_no_command_watches(words, moody, started, until, t
     child = started(*mine, "seed=0,1,2")
     until(lambda: len(moody.starts) == 1)
     child.kill()
-    child.communicate()
+    child.wait()
     until(lambda: not jobs_in_slurm())
     out, err = started(*mine, "seed=0,1").communicate(timeout=120)
     assert "2 recorded already, 0 to run" in out, err

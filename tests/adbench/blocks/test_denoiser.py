@@ -138,7 +138,7 @@ def test_initial_values() -> None:
     for module in (attend, linear):
         initialise(module)
     bound = (6 / (64 + 32)) ** 0.5
-    assert bound * 0.95 < float(linear.weight.abs().max()) <= bound
+    assert bound * 0.95 < float(linear.weight.detach().abs().max()) <= bound
     assert not linear.bias.any()
     assert not attend.attention.out_proj.bias.any()
 
