@@ -34,18 +34,25 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        # A lost node is noticed in about a second instead of half a minute.
-        beat = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
+        # A lost node is noticed in some five seconds instead of half a minute.
+        beat = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
         head, *others = resources
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={"object_store_memory": STORE, "include_dashboard": False, "_system_config": beat, **head},
         )
-        self.others = [self.cluster.add_node(object_store_memory=STORE, **other) for other in others]
+        self.others = [self.add(**other) for other in others]
         self.words = ["executor=ray", f"ray.address={self.cluster.address}"]
 
+    def add(self, **resources: float) -> object:
+        return self.cluster.add_node(object_store_memory=STORE, **resources)
 
-@pytest.fixture
+    def lose_one(self) -> None:
+        """Kill a node and all its processes."""
+        self.cluster.remove_node(self.others.pop(), allow_graceful=False)
+
+
+@pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Nodes]:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     nodes = Nodes({"num_cpus": 1}, {"num_cpus": 1})
@@ -142,10 +149,10 @@ def test_one_of_two_nodes_dies_and_nothing_is_lost(adbench, words, moody, starte
     moody.be("hold")
     child = started(*words, moody.word, "seed=0,1,2,3,4,5", "workers=2", *two_nodes.words)
     until(lambda: len(moody.starts) == 2)
-    (node,) = two_nodes.others
-    two_nodes.cluster.remove_node(node, allow_graceful=False)
+    two_nodes.lose_one()
     moody.go()
     out, err = child.communicate(timeout=300)
+    two_nodes.others.append(two_nodes.add(num_cpus=1))
     assert child.returncode == 0, err
     assert [line[:5] for line in out.splitlines() if line.startswith("[")] == [f"[{n}/6]" for n in range(1, 7)]
     assert "raylet" not in out + err, "what Ray says of it is in a log"
