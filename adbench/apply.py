@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from adbench import config as configs
 from adbench import pictures, registry
 from adbench.backbone import Backbone
-from adbench.data.decode import read_image
+from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.features import FrozenFeatures
@@ -28,10 +28,8 @@ from adbench.fit import device_of
 from adbench.method import Capability, Method
 from adbench.progress import track
 from adbench.record import Record, read
-from adbench.scorer import check_finite, resize_maps, score_images
+from adbench.scorer import check_finite, gather, resize_maps, score_images
 from adbench.weights import BackboneConfig, weights_hash
-
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,12 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
     size = fitted.method.backbone.input_size
     images = np.stack([read_image(path, size, capability.resize, capability.grey) for path in paths])
     scores, maps = [], []
-    batches = score_images(
-        fitted.method, images, config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
-    )
-    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
+    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
+    if capability.transductive:
+        gather(fitted.method, images, *how)
+    for start, batch in track(
+        score_images(fitted.method, images, *how), "scoring", -(-len(paths) // config.batch_size)
+    ):
         check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
         scores.append(batch.image.numpy())
         if batch.maps is not None:
@@ -183,8 +183,7 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
 def _pictures(out: Path, paths: Sequence[Path], maps: Any, threshold: float | None) -> None:
     low, high = float(np.percentile(maps, 5)), float(maps.max())
     for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
-        with Image.open(path) as file:
-            width, height = file.size
+        width, height = image_size(path)
         full = np.asarray(Image.fromarray(scores).resize((width, height), Image.Resampling.BILINEAR))
         square = read_image(path, max(width, height))
         image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))

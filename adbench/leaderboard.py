@@ -16,6 +16,12 @@ from adbench.record import Record, read_all
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # Facts that tell draws, seeds and datasets apart, not methods.
 APART = ("support", "seed", "dataset", "data", "dataset_facets", "sources")
+# What sets records apart from honest ones.
+MARKS = {
+    "oracle": "epoch chosen on the test split (a leak)",
+    "overlap": "test images or patients among the training data (a leak)",
+    "transductive": "scores that depend on the other test images",
+}
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 COSTS = ("fit_seconds", "images_per_second", "peak_gb", "gflops_per_image", "trainable_parameters")
 
@@ -83,9 +89,23 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def _standing(record: Record) -> str:
-    """Return why a record may not be compared with honest ones: `oracle`, `overlap`, both, or "clean"."""
-    marks = {"oracle": record.content["resolved"]["selection"] == "oracle", "overlap": record.content["overlap"] > 0}
+    """Return why a record may not be compared with honest ones: keys of `MARKS` joined by " and ", or "clean"."""
+    content = record.content
+    marks = {
+        "oracle": content["resolved"]["selection"] == "oracle",
+        "overlap": content["overlap"] > 0,
+        "transductive": content.get("capability", {}).get("transductive", False),
+    }
     return " and ".join(name for name, marked in marks.items() if marked) or "clean"
+
+
+def meaning(standing: str) -> str:
+    """Say in words what a standing other than "clean" means, and nothing for that.
+
+    >>> meaning("oracle and transductive")
+    'epoch chosen on the test split (a leak); scores that depend on the other test images'
+    """
+    return "; ".join(MARKS[name] for name in standing.split(" and ") if name != "clean")
 
 
 def _head(record: Record) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,8 @@ class Capability:
     `support`: the images it learns from. `blocks` and `pooled`: the outputs of the frozen backbone that it asks for,
     cached by the harness. `normalisation`, `activation` (`native`: as the weights were trained), `resize` and `grey`:
     how images reach the backbone. `threshold`: the method's own decision threshold on the image score, or none.
+    `transductive`: scores depend on the other images that are scored, which `gather` sees first; a leaderboard shows
+    them apart.
     """
 
     support: Literal["none", "normal", "both"]
@@ -36,6 +38,7 @@ class Capability:
     resize: Filter = "bicubic"
     grey: bool = False
     threshold: float | None = None
+    transductive: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,13 @@ class Method(pl.LightningModule):
         Called after the fit, and before each scoring in the middle of it.
         """
 
+    def gather(self, batches: Iterable[Batch]) -> None:
+        """See, without labels, all images that are about to be scored; called where `transductive` is declared."""
+        raise NotImplementedError(f"{type(self).__name__} declares transductive=True and has no `gather`")
+
     @abstractmethod
     def score(self, batch: Batch) -> Scores:
-        """Score images one by one: a score depends on its own image and the support alone."""
+        """Score images one by one: a score depends on its own image, the support and what was gathered, if declared."""
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return one map (B, h, w) for each block that the method reads, for pictures alone; none by default."""

@@ -8,15 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS, FIGURES, ROW
+from adbench.leaderboard import COSTS, FIGURES, ROW, meaning
 
 HEADLINE = ("image_auroc", "pixel_auroc")
-STANDING = {
-    "clean": "",
-    "oracle": ", epoch chosen on the test split (a leak)",
-    "overlap": ", test images or patients among the training data (a leak)",
-    "oracle and overlap": ", epoch chosen on the test split, whose images or patients were trained on (two leaks)",
-}
 TITLES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
@@ -43,10 +37,19 @@ class Section(NamedTuple):
     columns: dict[tuple[str, str], pd.DataFrame]
 
     @property
+    def mark(self) -> str:
+        """What sets these rows apart from honest ones, with a comma before it, or nothing."""
+        return f", {meaning(self.standing)}" if self.standing != "clean" else ""
+
+    @property
+    def name(self) -> str:
+        """Data and marks."""
+        return f"{self.data.capitalize()} {'figures' if self.data == 'published' else 'data'}{self.mark}"
+
+    @property
     def title(self) -> str:
-        """Data, leaks, and what all rows share."""
-        name = f"{self.data.capitalize()} {'figures' if self.data == 'published' else 'data'}{STANDING[self.standing]}"
-        return f"{name}; per cent; {', '.join(f'{key} {text}' for key, text in self.shared.items() if text)}"
+        """Data, marks, and what all rows share."""
+        return f"{self.name}; per cent; {', '.join(f'{key} {text}' for key, text in self.shared.items() if text)}"
 
 
 def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Section]:

@@ -51,17 +51,38 @@ def score_images(
 
     `share` (i, n): batches i, i + n, i + 2 n, ... alone. Batches are never split: their scores stay the same bits.
     """
-    device = method.backbone.device
     method.eval()
-    first, step = share
+    for start, batch in _batches(method, images, dataset, object_name, batch_size, share):
+        with autocast(method.backbone.device, precision):
+            scores = method.score(batch)
+        maps = None if scores.maps is None else scores.maps.float().cpu()
+        yield start, Scores(scores.image.float().cpu(), maps)
+
+
+@torch.no_grad()
+def gather(
+    method: Method, images: NDArray[np.uint8], dataset: str, object_name: str, batch_size: int, precision: str
+) -> None:
+    """Show a transductive method all (N, H, W, 3) uint8 images that are about to be scored."""
+    method.eval()
+    with autocast(method.backbone.device, precision):
+        method.gather(batch for _, batch in _batches(method, images, dataset, object_name, batch_size))
+
+
+def _batches(
+    method: Method,
+    images: NDArray[np.uint8],
+    dataset: str,
+    object_name: str,
+    batch_size: int,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[int, Batch]]:
+    device, (first, step) = method.backbone.device, share
     for start in range(first * batch_size, len(images), step * batch_size):
         pixels = to_tensor(images[start : start + batch_size])
         features = method.encode(pixels.float() / 255).to(device)
         n = len(pixels)
-        with autocast(device, precision):
-            scores = method.score(Batch(pixels.to(device), features, (dataset,) * n, (object_name,) * n))
-        maps = None if scores.maps is None else scores.maps.float().cpu()
-        yield start, Scores(scores.image.float().cpu(), maps)
+        yield start, Batch(pixels.to(device), features, (dataset,) * n, (object_name,) * n)
 
 
 def resize_maps(maps: Tensor, size: int) -> Tensor:
@@ -93,9 +114,10 @@ def evaluate(cell: Cell, method: Method, items: Sequence[Item], what: str) -> Ou
     masks = arrays.masks(items, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
     histogram = Histogram() if with_pixels else None
     found: dict[int, dict[str, NDArray[np.float32]]] = {}
-    batches = score_images(
-        method, images, config.dataset, cell.dataset.object_name, config.batch_size, config.precision, (rank(), world())
-    )
+    how = config.dataset, cell.dataset.object_name, config.batch_size, config.precision
+    if cell.capability.transductive:
+        gather(method, images, *how)
+    batches = score_images(method, images, *how, (rank(), world()))
     count = len(range(rank() * config.batch_size, len(items), world() * config.batch_size))
     for start, scores in track(batches, f"scoring {what}", count):
         rows = slice(start, start + len(scores.image))

@@ -26,7 +26,7 @@ from adbench.fit import fit, new_method
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
 from adbench.ranks import agreed
-from adbench.scorer import evaluate, score_images
+from adbench.scorer import evaluate, gather, score_images
 
 FOLDS = 4
 
@@ -129,7 +129,8 @@ def _sum(metrics: Mapping[str, float | None]) -> float:
 
 def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[int, float]:
     """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it."""
-    groups = folds(cell, support)
+    groups, config = folds(cell, support), cell.config
+    how = config.dataset, cell.dataset.object_name, config.batch_size, config.precision
     scores: dict[int, NDArray[np.float32]] = {}
     for fold in range(int(groups.max()) + 1):
         held = groups == fold
@@ -138,10 +139,9 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
         pixels = seen.images.permute(0, 2, 3, 1).numpy()
 
         def look(m: Method, held: NDArray[np.bool_] = held, pixels: NDArray[np.uint8] = pixels) -> float:
-            parts = score_images(
-                m, pixels, cell.config.dataset, cell.dataset.object_name, cell.config.batch_size, cell.config.precision
-            )
-            found = np.concatenate([part.image.numpy() for _, part in parts])
+            if cell.capability.transductive:
+                gather(m, pixels, *how)
+            found = np.concatenate([part.image.numpy() for _, part in score_images(m, pixels, *how)])
             if not np.isfinite(found).all():
                 raise NumericalError(f"{cell.config.method} gives an image of its support a score that is not finite.")
             scores.setdefault(m.current_epoch + 1, np.zeros(len(held), np.float32))[held] = found

@@ -24,7 +24,7 @@ from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
 from adbench.fit import fit
 from adbench.method import Capability, Method, Scores, Support
-from adbench.scorer import score_images
+from adbench.scorer import gather, score_images
 from adbench.selection import Chooser
 from adbench.sources import CLASSES
 
@@ -92,19 +92,27 @@ class Subject:
         method = self.new()
 
         def look(m: Method) -> float:
+            self._gather(m)
             self.score(m, self.bench.images()[:1])
             return 0.0
 
         chooser = Chooser(support, look if looked_at else None, EPOCHS)
         fit(method, support, self.bench.run, torch.device("cpu"), [chooser])
+        self._gather(method)
         return method
+
+    def _gather(self, method: Method) -> None:
+        """Let a transductive method see the bench's images; what it then says of an image must stay the same."""
+        if self.capability.transductive:
+            gather(method, self.bench.images(), *self._how(PROBES))
+
+    def _how(self, batch_size: int) -> tuple[str, str, int, str]:
+        run = self.bench.run
+        return run.dataset, self.bench.dataset.object_name, batch_size, run.precision
 
     def score(self, method: Method, images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:
         """Score (N, H, W, 3) uint8 images as a run does: in batches that hold neither label nor mask."""
-        run, facts = self.bench.run, self.bench.dataset
-        parts = [
-            part for _, part in score_images(method, images, run.dataset, facts.object_name, batch_size, run.precision)
-        ]
+        parts = [part for _, part in score_images(method, images, *self._how(batch_size))]
         maps = [part.maps for part in parts if part.maps is not None]
         return Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import flat
+from adbench.leaderboard import flat, meaning
 from adbench.render import TITLES
 from adbench.site import charts, curves
 from adbench.site.command import command
-from adbench.site.entries import KINDS, MARKED, Entry, Picture, dataset_name, gallery, histogram, predictions
+from adbench.site.entries import KINDS, Entry, Picture, dataset_name, gallery, histogram, predictions
 
 NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
 # What the page shows in places of its own; anything else that a record holds stands under "Also recorded".
@@ -32,7 +32,7 @@ def page(entry: Entry, others: Sequence[Entry]) -> tuple[dict[str, Any], list[Pi
     told = {
         "title": f"{content['facts']['method']} on {line['dataset']}",
         "data": content["data"],
-        "marked": MARKED.get(line["standing"]),
+        "marked": meaning(line["standing"]),
         "summary": list(_summary(entry)),
         "dataset": (line["dataset"], f"../datasets/{dataset_name(line)}.html"),
         "key": entry.record.key,

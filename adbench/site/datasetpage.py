@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.render import STANDING, sections
-from adbench.site.entries import MARKED, Entry, Picture, gallery, predictions
+from adbench.leaderboard import meaning
+from adbench.render import sections
+from adbench.site.entries import Entry, Picture, gallery, predictions
 from adbench.site.shots import KEYS, Key, Look, chart, legend
 from adbench.site.tables import Cell, Head, Row, Table, matrix, owners
 
@@ -36,8 +37,8 @@ def page(entries: Sequence[Entry], long: pd.DataFrame, look: dict[Key, Look], fi
         "facts": _facts(first),
         "tables": [
             {
-                "title": _heading(section.data, section.standing),
-                "marked": MARKED.get(section.standing),
+                "title": "Published figures" if section.data == "published" else f"Ranking{section.mark}",
+                "marked": meaning(section.standing),
                 "table": matrix(section, own, "../", links=section.data != "published"),
             }
             for section in sections(long, figures)
@@ -67,10 +68,6 @@ def representatives(entries: Sequence[Entry]) -> list[Entry]:
 def _shots(entry: Entry) -> float:
     shots = entry.line["shots"]
     return float(shots) if shots.isdecimal() else float("inf")
-
-
-def _heading(data: str, standing: str) -> str:
-    return "Published figures" if data == "published" else f"Ranking{STANDING[standing]}"
 
 
 def _facts(entry: Entry) -> list[tuple[str, str]]:

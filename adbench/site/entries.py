@@ -20,11 +20,6 @@ from adbench.leaderboard import ROW, lines
 from adbench.record import Record
 
 KINDS = {"miss": "Worst misses", "false_alarm": "Worst false alarms", "hit": "Best hits"}
-MARKED = {
-    "oracle": "leak: the epoch was chosen on the test split",
-    "overlap": "leak: test images or patients are among the training data",
-    "oracle and overlap": "two leaks: the epoch was chosen on the test split, whose images or patients were trained on",
-}
 
 
 class Entry(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS
-from adbench.render import STANDING, sections
-from adbench.site.entries import MARKED, Entry, dataset_name
+from adbench.leaderboard import COSTS, meaning
+from adbench.render import sections
+from adbench.site.entries import Entry, dataset_name
 from adbench.site.shots import Key, Look, chart, legend
 from adbench.site.tables import FILTERS, listing, matrix, metric_title, owners
 
@@ -36,8 +36,8 @@ def page(
         named = {entry.line["dataset"]: f"datasets/{dataset_name(entry.line)}.html" for entry in here}
         parts.append({
             "name": f"{section.data}-{section.standing}".replace(" ", "-"),
-            "title": _heading(section.data, section.standing),
-            "marked": MARKED.get(section.standing),
+            "title": section.name,
+            "marked": meaning(section.standing),
             "note": NOTES.get(section.data) if section.standing == "clean" else None,
             "datasets": sorted(named.items()),
             "table": matrix(section, own, ""),
@@ -56,10 +56,6 @@ def page(
         "parts": parts,
         "costs": [metric for metric in COSTS if metric in figures],
     }
-
-
-def _heading(data: str, standing: str) -> str:
-    return f"{data.capitalize()} {'figures' if data == 'published' else 'data'}{STANDING[standing]}"
 
 
 def _counts(entries: Sequence[Entry]) -> list[tuple[int, str]]:

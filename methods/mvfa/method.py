@@ -51,7 +51,7 @@ class Params:
     bank_views: bool = True  # the bank holds every view of the normal images; paper: the images
     bank_cls: bool = True  # code: the class token is a row like the patches
     image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
-    fusion: str = "support"  # none: Eq. 6 of the paper
+    fusion: str = "support"  # rescaled by the support; transductive (code): by all test images; none: the paper's Eq. 6
     score_levels: list[int] = field(default_factory=list)  # those of `levels` that score (Table 5); empty: all
     text_share: float = 0.5  # of the zero-shot branch in the fusion; 1: no bank at all
 
@@ -85,6 +85,7 @@ class MVFA(Method):
             blocks=levels if params.projectors else levels[:1],
             normalisation=params.normalisation,
             activation=params.activation,
+            transductive=params.fusion == "transductive" and params.text_share < 1,
         )
 
     @property
@@ -163,10 +164,15 @@ class MVFA(Method):
         if self.params.fusion == "support":
             self._take_bounds(support, features, normal.repeat(views).to(self.device))
 
+    def gather(self, batches: Iterable[Batch]) -> None:
+        """Take the bounds of both branches over all images that will be scored, as the authors do."""
+        banks = self._banks()
+        seen = [self._ranges(batch.features.blocks, batch.object_names, banks) for batch in batches]
+        self._set_bounds(seen, "all images to score", "Score more images")
+
     def score(self, batch: Batch) -> Scores:
         """Fuse what text and bank say of every pixel; the image score is the maximum, or fused in the same way."""
-        banks = {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
-        maps, scores = self._branches(batch.features.blocks, batch.object_names, banks)
+        maps, scores = self._branches(batch.features.blocks, batch.object_names, self._banks())
         pixel = self._fuse(maps, self.map_bounds)
         return Scores(pixel.flatten(1).amax(1) if self._by_map else self._fuse(scores, self.score_bounds), pixel)
 
@@ -257,8 +263,7 @@ class MVFA(Method):
 
         A normal image is measured against the bank without its own views: its distance would be 0.
         """
-        banks = {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
-        n, seen = len(support), []
+        banks, n, seen = self._banks(), len(support), []
         images = [i for i in range(n) if (owners != i).any()]  # an only normal image has nothing to be measured against
         # One image has one score, and no range: then its views stand in.
         views = images if len(images) > 1 else [i + n * view for i in images for view in range(self.params.views)]
@@ -266,20 +271,33 @@ class MVFA(Method):
             others = owners != row % n
             left = banks if others.all() else {kind: _rows(found[others]) for kind, found in features.items()}
             streams = {block: kept[row : row + 1].to(self.device) for block, kept in self.streams.items()}
-            seen.append(self._branches(streams, [support.object_names[row % n]], left))
+            seen.append(self._ranges(streams, [support.object_names[row % n]], left))
         if not seen:
             raise AdbenchError(
                 "method.fusion=support is not possible with a single support image: its own views are all there is to "
                 "measure it against. Give it a second one, or method.fusion=none."
             )
-        for bounds, found in zip((self.map_bounds, self.score_bounds), zip(*seen, strict=True), strict=True):
-            for own, values in zip(bounds, zip(*found, strict=True), strict=False):
-                own.copy_(value_range(torch.cat(values)))
-            if not (bounds[:, 1] > bounds[:, 0]).all():
-                raise AdbenchError(
-                    "method.fusion=support is not possible: over the whole support a branch of mvfa gives one and the "
-                    "same value. Try more shots, a smaller method.learning_rate, or method.fusion=none."
-                )
+        self._set_bounds(seen, "the whole support", "Try more shots, a smaller method.learning_rate")
+
+    def _ranges(self, streams: Mapping[int, Tensor], names: Sequence[str], banks: Mapping[str, Tensor]) -> Tensor:
+        """Return the smallest and largest value (branches, 2) of maps, then of image scores where there are any."""
+        maps, scores = self._branches(streams, names, banks)
+        return torch.stack([value_range(values) for values in (*maps, *scores)])
+
+    def _set_bounds(self, seen: Sequence[Tensor], where: str, advice: str) -> None:
+        """Bring what several batches of images span, each as of `_ranges`, into the bounds."""
+        ranges = torch.stack(list(seen))
+        whole = torch.stack([ranges[..., 0].amin(0), ranges[..., 1].amax(0)], dim=-1)
+        if not (whole[:, 1] > whole[:, 0]).all():
+            raise AdbenchError(
+                f"method.fusion={self.params.fusion} is not possible: over {where} a branch of mvfa gives one and the "
+                f"same value. {advice}, or take method.fusion=none."
+            )
+        for bounds, own in zip((self.map_bounds, self.score_bounds), whole.split(2), strict=False):
+            bounds.copy_(own)
+
+    def _banks(self) -> dict[str, Tensor]:
+        return {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
 
     def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
         """Return (B, patches) logits of the abnormal state; the class token is left out."""
@@ -328,19 +346,13 @@ def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:
 
 
 def _check(p: Params) -> None:
-    if p.fusion == "transductive":
-        raise AdbenchError(
-            "method.fusion=transductive is not possible: the authors' fusion rescales an image by the scores of all "
-            "other test images, and here a score depends on its own image and the support alone. "
-            "Use method.fusion=support (bounds from the support) or method.fusion=none (Eq. 6 of the paper)."
-        )
     allowed = {
         "views": (1, 11),
         "adapter_activation": ("leaky_relu", "relu"),
         "pooling": ("mean", "max"),
         "bce": ("logits", "probability"),
         "image_score": ("auto", "map_max", "detection"),
-        "fusion": ("support", "none"),
+        "fusion": ("support", "transductive", "none"),
     }
     for key, values in allowed.items():
         if getattr(p, key) not in values:

@@ -68,6 +68,31 @@ class Sound(Method):
         return Scores(image, maps)
 
 
+class Transductive(Sound):
+    """Measures scores by the largest of all images: sound, as it says so and asks for them beforehand."""
+
+    @classmethod
+    def capability(cls, params: Any, architecture: Any) -> Capability:
+        return Capability(support="normal", blocks=(2,), transductive=True)
+
+    def build(self) -> None:
+        super().build()
+        self.register_buffer("largest", torch.ones(()))
+
+    def gather(self, batches: Any) -> None:
+        self.largest = torch.ones(())
+        self.largest = torch.stack([self.score(batch).image.amax() for batch in batches]).amax()
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(image / self.largest, maps)
+
+
+class GathersNothing(Sound):
+    @classmethod
+    def capability(cls, params: Any, architecture: Any) -> Capability:
+        return Capability(support="normal", blocks=(2,), transductive=True)
+
+
 @dataclass
 class Unset:
     epochs: int
@@ -254,6 +279,7 @@ BROKEN = [
     (LateEpochs, "constructor", "AttributeError", r"LateEpochs\.epochs \(.*:\d+\)"),
     (NeedsAbnormal, "fit", "but without abnormal .* IndexError", r"NeedsAbnormal\.prepare"),
     (NoFit, "fit", r"^RuntimeError: no fit \(test_conformance\.py:\d+\)$", r"NoFit\.prepare"),
+    (GathersNothing, "fit", "transductive=True and has no `gather`", r"Sound\.prepare"),
     (PeeksAtLabels, "batch alone", "'Batch' object has no attribute 'labels'", r"Sound\.score"),
     (WrongShape, "shapes", r"image of shape \(6, 1\) for 6 images", r"Sound\.score"),
     (MapsUndeclared, "shapes", "maps=True is declared and maps are none", r"Sound\.score"),
@@ -323,6 +349,10 @@ def test_every_check_is_broken_by_somebody() -> None:
 def test_a_backbone_that_was_spoilt_is_mended_for_the_next(bench: Bench) -> None:
     assert failures(examine(TouchesBackbone, {}, bench))
     assert not failures(examine(Sound, {}, bench))
+
+
+def test_a_declared_transductive_method_passes(bench: Bench) -> None:
+    assert not failures(examine(Transductive, {}, bench))
 
 
 def test_check_method_tells_all_in_one_assertion() -> None:

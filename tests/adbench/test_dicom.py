@@ -116,6 +116,19 @@ def test_dicom_goes_where_other_images_go(tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "gone")
 
 
+def test_a_record_is_applied_to_dicom_files(adbench, tiny: Path, tmp_path: Path) -> None:
+    assert adbench("run", "method=clip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0").code == 0
+    (record,) = (tmp_path / "runs").iterdir()
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    dicom(scans / "one.dcm", np.tile(np.arange(60, dtype=np.uint8), (40, 1)))
+    answer = adbench("score", record, scans, f"out={tmp_path / 'out'}")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "out" / "scores.csv").read_text().splitlines()[1].startswith(f"{scans / 'one.dcm'},")
+    with Image.open(tmp_path / "out" / "0001_one_heatmap.png") as picture:
+        assert picture.size == (60, 40)
+
+
 @pytest.mark.parametrize(
     ("pixels", "values", "says"),
     [
