@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PYTHONWARNINGS := ignore:Editable installation
 BIN := $(VENV)/bin
+SHARED := -n auto --maxprocesses 4 --dist worksteal
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
 .PHONY: demo test test-slow test-slurm test-browser test-older-torch lint types bench docs clean
@@ -20,7 +21,7 @@ demo: $(STAMP)  ## install, run the main job on phantoms, show the leaderboard
 	@echo "records and pictures: $(CURDIR)/runs/<cell>/gallery/overview.png; leaderboard: $(CURDIR)/runs/leaderboard.csv"
 
 test: $(STAMP) lint types  ## lint, types and the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SHARED)
 
 test-slow: $(STAMP) test-older-torch  ## what takes more than a minute: full size, installed wheel, an older torch
 	$(BIN)/python -m pytest -m slow
@@ -33,7 +34,7 @@ test-browser: $(STAMP)  ## the leaderboard's site in a real Chromium; installs D
 test-older-torch:  ## the fast tests under torch 2.11 with torchvision 0.26, in an environment of their own
 	@test -x $(VENV)-torch211/bin/python || $(PYTHON) -m venv $(VENV)-torch211
 	$(VENV)-torch211/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.11.*' 'torchvision==0.26.*' --editable '.[dev]'
-	$(VENV)-torch211/bin/python -m pytest
+	$(VENV)-torch211/bin/python -m pytest $(SHARED)
 
 test-slurm: $(STAMP)  ## as root on Debian: install and start Slurm and munge, run cells as real Slurm jobs
 	tests/slurm/slurm.sh install
@@ -56,7 +57,6 @@ bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/data.py
 
 docs: $(STAMP)  ## build the documentation into site/; it opens from disk
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	$(BIN)/python docs/build.py site
 
 clean:

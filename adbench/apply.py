@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -23,7 +27,6 @@ from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.features import FrozenFeatures
-from adbench.files import unwritable, write_atomically
 from adbench.fit import device_of
 from adbench.method import Capability, Method
 from adbench.progress import track
@@ -147,51 +150,102 @@ def find_images(words: Sequence[str]) -> list[Path]:
     return found
 
 
+class _Images:
+    """The images of files as an array (N, H, W, 3) that holds only the rows asked for."""
+
+    def __init__(self, paths: Sequence[Path], fitted: Fitted) -> None:
+        self.paths, self.size = paths, fitted.method.backbone.input_size
+        self.how = fitted.capability.resize, fitted.capability.grey
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
+        return np.stack([read_image(path, self.size, *self.how) for path in self.paths[rows]])
+
+
 def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
     """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
 
     With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
-    whose map reaches it. Heatmaps of one call share one colour scale.
+    whose map reaches it. Heatmaps of one call share one colour scale: from the median of the maps' 5th percentiles to
+    the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
     """
-    capability, config = fitted.capability, fitted.config
-    size = fitted.method.backbone.input_size
-    images = np.stack([read_image(path, size, capability.resize, capability.grey) for path in paths])
-    scores, maps = [], []
-    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
-    if capability.transductive:
-        gather(fitted.method, images, *how)
-    for start, batch in track(
-        score_images(fitted.method, images, *how), "scoring", -(-len(paths) // config.batch_size)
-    ):
-        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
-        scores.append(batch.image.numpy())
-        if batch.maps is not None:
-            maps.append(resize_maps(batch.maps, size).numpy())
-    table = pd.DataFrame({"image": [str(path) for path in paths], "score": np.concatenate(scores)})
-    if threshold is not None:
-        table["abnormal"] = (table["score"] >= threshold).astype(int)
+    out = out.absolute()
+    folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if maps:
-            _pictures(out, paths, np.concatenate(maps), threshold)
-        write_atomically(out / "scores.csv", table.to_csv(index=False).encode())
-    except OSError as error:
-        raise unwritable(out, error) from error
+        with _writing(out):
+            folder.mkdir(parents=True)
+        scores, bounds = _score(fitted, paths, folder / "maps", out)
+        table = pd.DataFrame({"image": [str(path) for path in paths], "score": scores})
+        if threshold is not None:
+            table["abnormal"] = (table["score"] >= threshold).astype(int)
+        with _writing(out):
+            (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        if bounds:
+            size = fitted.method.backbone.input_size
+            maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(paths), size, size))
+            lows, highs = zip(*bounds, strict=True)
+            _pictures(folder, paths, maps, (float(np.median(lows)), max(highs)), threshold, out)
+        with _writing(out):
+            (folder / "maps").unlink()
+            out.mkdir(exist_ok=True)
+            for file in sorted(
+                folder.iterdir(), key=lambda file: file.name == "scores.csv"
+            ):  # which says: all is there
+                file.replace(out / file.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return table
 
 
-def _pictures(out: Path, paths: Sequence[Path], maps: Any, threshold: float | None) -> None:
-    low, high = float(np.percentile(maps, 5)), float(maps.max())
+def _score(
+    fitted: Fitted, paths: Sequence[Path], maps: Path, out: Path
+) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    """Return the scores, and 5th percentile and maximum of each map; the maps themselves go to a file."""
+    config, images = fitted.config, cast(NDArray[np.uint8], _Images(paths, fitted))
+    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
+    if fitted.capability.transductive:
+        gather(fitted.method, images, *how)
+    scores, bounds = [], []
+    with _writing(out):
+        maps.touch()
+    batches = score_images(fitted.method, images, *how)
+    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
+        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
+        scores.append(batch.image.numpy())
+        if batch.maps is not None:
+            found = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
+            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in found]
+            with _writing(out), maps.open("ab") as file:
+                file.write(found.tobytes())
+    return np.concatenate(scores), bounds
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AdbenchError(
+            f"cannot write {out}: {error.strerror or error}. Free some space or choose another folder with out=DIR."
+        ) from error
+
+
+def _pictures(
+    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None, out: Path
+) -> None:
     for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
         width, height = image_size(path)
-        full = np.asarray(Image.fromarray(scores).resize((width, height), Image.Resampling.BILINEAR))
+        full = np.asarray(Image.fromarray(np.asarray(scores)).resize((width, height), Image.Resampling.BILINEAR))
         square = read_image(path, max(width, height))
         image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
-        name = f"{number:04d}_{path.stem}"
-        Image.fromarray(pictures.overlay(image, full, low, high)).save(out / f"{name}_heatmap.png")
+        shown = {"heatmap": pictures.overlay(image, full, *scale)}
         if threshold is not None:
-            marked = pictures.outline(image, full >= threshold, (255, 64, 64))
-            Image.fromarray(marked).save(out / f"{name}_mask.png")
+            shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
+        with _writing(out):
+            for what, pixels in shown.items():
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{what}.png")
 
 
 def default_folder() -> Path:

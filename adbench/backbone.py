@@ -6,6 +6,7 @@ sixth block.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,7 @@ class Backbone:
             )
         self.grid = input_size // self.architecture.patch
         self.model = _build(name, config, input_size, self.activation)
-        from adbench.openclip import SimpleTokenizer
-
-        self.tokenizer = SimpleTokenizer(context_length=self.architecture.context)
+        self.tokenizer = _tokenizer(self.architecture.context)
         mean, std = STATISTICS[self.normalisation]
         self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
         self.device = torch.device("cpu")
@@ -206,6 +205,14 @@ def _choice(what: str, asked: str, native: str, allowed: Sequence[str]) -> str:
     if chosen not in allowed:
         raise AdbenchError(f"{what}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
     return chosen
+
+
+@functools.cache
+def _tokenizer(context: int) -> Any:
+    """Return CLIP's tokenizer; reading its vocabulary takes a tenth of a second."""
+    from adbench.openclip import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=context)
 
 
 def _build(name: str, config: BackboneConfig, input_size: int, activation: str) -> Any:

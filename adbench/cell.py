@@ -16,23 +16,37 @@ from adbench.data import support as supports
 from adbench.data.fingerprint import digest, fingerprint
 from adbench.data.items import DatasetConfig, Item, of_split
 from adbench.errors import AdbenchError
-from adbench.method import Capability, Method
+from adbench.holdout import Held, folds, held_hash, held_out
+from adbench.method import Capability, Method, defining
 from adbench.record import SCHEMA
 from adbench.remember import remembered
-from adbench.sources import ELSEWHERE, FULL, Opened, Source, manifest_of, open_dataset, protocol_of, training
+from adbench.sources import (
+    ELSEWHERE,
+    FULL,
+    LEARNS,
+    Opened,
+    Source,
+    is_diagonal,
+    manifest_of,
+    names_of,
+    open_dataset,
+    protocol_of,
+    training,
+)
 from adbench.trackers import check_logger
 from adbench.trainer import check_trainer, trainer_facts
 from adbench.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 
-# Facts that say how a trained method is tested, not how it was trained.
-OF_THE_TEST = ("dataset", "data", "dataset_facets", "eval_size", "batch_size", "protocol")
+# Facts that say how a trained method is tested, not how it was trained; the latter also choose an epoch.
+OF_THE_TEST = ("dataset", "data", "dataset_facets", "protocol")
+OF_SCORING = ("eval_size", "batch_size")
 
 
 @dataclass(frozen=True)
 class Cell:
     """Everything a run needs and nothing it changes. `facts` is what the key is made of.
 
-    `held`: the images by which selection=valid chooses the epoch, without the support and its patients.
+    `held`: by source, the images by which selection=valid chooses the epoch, without the support and its patients.
     """
 
     config: RunConfig
@@ -45,7 +59,7 @@ class Cell:
     protocol: str
     target: Opened
     sources: tuple[Source, ...]
-    held: tuple[Item, ...]
+    held: tuple[Held, ...]
     manifest: supports.Manifest
     facts: dict[str, Any]
     notes: tuple[str, ...]
@@ -76,8 +90,11 @@ class Cell:
         """What names a training that other cells share: none where the method learns from the tested dataset alone."""
         if self.protocol not in ELSEWHERE:
             return None
-        chosen_by_test = self.config.selection in ("oracle", "valid")
-        facts = {key: v for key, v in self.facts.items() if chosen_by_test or key not in OF_THE_TEST}
+        rule = self.config.selection
+        apart: tuple[str, ...] = () if rule == "oracle" else OF_THE_TEST
+        if rule == "last" or rule.startswith("fixed:"):
+            apart += OF_SCORING
+        facts = {key: v for key, v in self.facts.items() if key not in apart}
         return digest(json.dumps(facts, sort_keys=True))[:20]
 
     @property
@@ -93,7 +110,10 @@ def resolve(config: RunConfig) -> Cell:
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
     if config.gallery_levels and method_class.level_maps is Method.level_maps:
-        raise AdbenchError(f"gallery.levels=true is not possible: {config.method} has no maps of single levels.")
+        raise AdbenchError(
+            f"gallery.levels=true is not possible: {config.method} has no maps of single levels. Methods that have: "
+            f"{', '.join(defining('level_maps'))}."
+        )
     protocol = protocol_of(config, capability)
     check_trainer(config.overrides.get("trainer", {}))
     check_logger(config)
@@ -104,9 +124,10 @@ def resolve(config: RunConfig) -> Cell:
     if protocol in FULL and config.shots != "full":
         config = dataclasses.replace(config, shots="full")
         notes.append("protocol=full_normal takes every normal image of the train split: shots is set to full.")
-    if config.shots == "full" and config.draw and not config.support:
+    if config.draw and (config.shots == "full" or config.support):
+        why = f"support={config.support} names its images" if config.support else "shots=full takes every image"
         config = dataclasses.replace(config, draw=0)
-        notes.append("shots=full takes every image: draw is set to 0.")
+        notes.append(f"{why}: draw is set to 0.")
     epochs = _epochs(method_class, params)
     config, told = _selection(config, capability, epochs)
     notes += told
@@ -116,8 +137,14 @@ def resolve(config: RunConfig) -> Cell:
     target = open_dataset(config.dataset, config)
     of_split(target.items, "test", config.dataset, target.root)
     sources = training(config, capability, protocol, target)
+    taken = {source.opened.name for source in sources}
+    if protocol == "leave_one_out" and (same := [one for one in names_of(config, target) if one not in taken]):
+        what = f"{', '.join(same)} show{'s' * (len(same) == 1)} the organ of {config.dataset}"
+        notes.append(f"{what} ({target.config.organ}): not trained on.")
+    if is_diagonal(config, protocol):
+        notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
     manifest = manifest_of(sources)
-    held = _held(config, target, sources) if config.selection == "valid" else []
+    held = held_out(sources, protocol) if config.selection == "valid" else ()
     weights = weights_hash(backbone, config.backbone, config.cache_dir)
     input_size = config.input_size or backbone.input_size
     entry = registry.find("method", config.method)
@@ -150,8 +177,12 @@ def resolve(config: RunConfig) -> Cell:
     }
     if source := entry.source(method_class):
         facts["source"] = source
+    if config.selection == "support_cv":
+        facts["held"] = digest(str(folds(sources, config.method).tolist()))
+    elif held and protocol in ELSEWHERE:  # what else a tested dataset holds is in `data`
+        facts["held"] = held_hash(held)
     return Cell(
-        config, method_class, params, capability, backbone, input_size, weights, protocol, target, sources, tuple(held),
+        config, method_class, params, capability, backbone, input_size, weights, protocol, target, sources, held,
         manifest, facts, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
 
@@ -194,27 +225,12 @@ def _selection(config: RunConfig, capability: Capability, epochs: int) -> tuple[
             f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. "
             f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
         )
-    if rule == "support_cv" and (capability.support != "both" or config.shots == 1):
-        why = "one shot leaves no image to score" if capability.support == "both" else "its support is normal only"
+    if rule == "support_cv" and capability.support != "both":
         raise AdbenchError(
-            f"selection=support_cv is not possible for {config.method}: {why}. Use selection=last or fixed:N."
+            f"selection=support_cv is not possible for {config.method}: it learns from {LEARNS[capability.support]}. "
+            "Use selection=last or fixed:N."
         )
     return config, []
-
-
-def _held(config: RunConfig, target: Opened, sources: tuple[Source, ...]) -> list[Item]:
-    support = [item for source in sources if source.opened.name == target.name for item in source.support]
-    taken, patients = {item.id for item in support}, {item.patient for item in support} - {None}
-    pool = [item for item in target.items if item.split == target.config.support_split]
-    held = [item for item in pool if item.id not in taken and item.patient not in patients]
-    normal, abnormal = (sum(item.label == label for item in held) for label in (0, 1))
-    if not (normal and abnormal):
-        raise AdbenchError(
-            f"selection=valid is not possible: of the {len(pool)} images in the {target.config.support_split} split of "
-            f"{config.dataset}, {normal} normal and {abnormal} abnormal are left without the support and its patients. "
-            "Use selection=last, fixed:N or support_cv, or fewer shots."
-        )
-    return held
 
 
 def _native(asked: str, own: str) -> str:

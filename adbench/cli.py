@@ -89,12 +89,17 @@ def leaderboard(
     costs: Annotated[bool, typer.Option("--costs", help="Add times, memory and FLOPs of this machine.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead of a terminal table.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a site that opens from disk.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="These alone: a,b, groups, wildcards in quotes.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="The same of datasets.")] = None,
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
     with _told():
         from adbench.session import show_leaderboard
 
-        show_leaderboard(runs or [Path("runs")], csv, markdown, json, published, costs, latex, html)
+        folders = runs or [Path("runs")]
+        show_leaderboard(folders, csv, markdown, json, published, costs, latex, html, method, dataset)
 
 
 @plot_app.command("features")

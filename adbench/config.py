@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import fnmatch
@@ -38,9 +39,16 @@ ALLOWED = {
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
 NOT_AXES = (
     "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
-    "feature_cache", "executor", "workers", "logger",
+    "feature_cache", "executor", "workers", "loader_workers", "logger",
 )  # fmt: skip
-LEAST = {"shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1}
+LEAST = {
+    "shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1, "loader_workers": 0,
+}  # fmt: skip
+# Parameters that mean the same in every method that has them.
+LEAST_OF_METHOD = {
+    "epochs": ("at least", 0), "batch_size": ("at least", 1), "context_length": ("at least", 1),
+    "weight_decay": ("at least", 0), "learning_rate": ("more than", 0),
+}  # fmt: skip
 # Keys whose values are names, which groups and wildcards can stand for.
 NAMED: tuple[registry.Kind, ...] = ("method", "dataset", "backbone")
 
@@ -77,8 +85,14 @@ class RunConfig:
     gallery_levels: bool
     executor: str = "local"
     workers: int = 1
+    loader_workers: int = 0
     logger: str = "none"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("data_root", "support", "runs", "cache"):
+            if (path := getattr(self, key)) is not None:
+                setattr(self, key, os.path.expanduser(path))
 
     @property
     def cache_dir(self) -> Path:
@@ -101,7 +115,7 @@ def load_yaml(file: Traversable | Path) -> dict[str, Any]:
     """Read one YAML file into a plain dictionary."""
     try:
         content = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise AdbenchError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
@@ -126,24 +140,39 @@ def parse(words: Sequence[str]) -> list[RunConfig]:
     for kind in NAMED:
         if kind in axes:
             axes[kind] = list(dict.fromkeys(name for part in axes[kind] for name in expand(kind, part)))
+    if "train_on" in axes:
+        axes["train_on"] = list(dict.fromkeys(name for part in axes["train_on"] for name in trainings(part)))
     return _build(axes)
 
 
-@functools.cache
 def groups() -> dict[str, dict[str, list[str]]]:
-    """The named groups of configs/group/*.yaml: {name: {"dataset": [name, ...]}}, or of methods or backbones."""
+    """The named groups of configs/group/*.yaml: {name: {"dataset": [name, ...]}}, or of methods or backbones.
+
+    Groups that can't be used are left out; `group` says what is wrong with one.
+    """
     found = {}
-    for name, file in registry.config_files("group").items():
+    for name in registry.config_files("group"):
+        with contextlib.suppress(AdbenchError):
+            found[name] = group(name)
+    return found
+
+
+@functools.cache
+def group(name: str) -> dict[str, list[str]]:
+    """The content of one group; a file that is no group raises with its package and path."""
+    package, file = registry.shipped("group")[name]
+    try:
         content = load_yaml(file)
         content.pop("title", None)
         wrong = set(content) - set(NAMED)
-        if wrong or not content or not all(isinstance(v, list) and v for v in content.values()):
+        if wrong or not content or not all(isinstance(names, list) and names for names in content.values()):
             raise AdbenchError(
-                f"group/{name}.yaml: {wrong.pop() if wrong else 'its content'!r} is not possible; it holds a title and "
-                f"a list of names under {', '.join(NAMED)}."
+                f"{file}: {wrong.pop() if wrong else 'its content'!r} is not possible; a group holds a title and a "
+                f"list of names under {', '.join(NAMED)}."
             )
-        found[name] = {kind: [str(one) for one in names] for kind, names in content.items()}
-    return found
+    except AdbenchError as error:
+        raise AdbenchError(f"the group {name!r} of {package} cannot be used: {error}") from error
+    return {kind: [str(one) for one in names] for kind, names in content.items()}
 
 
 def expand(kind: registry.Kind, text: str) -> list[str]:
@@ -162,6 +191,8 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
         return [text]
     if text in own:
         return own[text]
+    if text in registry.config_files("group"):
+        group(text)  # says what is wrong with it
     if "*" in text or "?" in text:
         matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
         matched += [name for group in own if fnmatch.fnmatchcase(group, text) for name in own[group]]
@@ -172,6 +203,18 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
     if near and near[0] in own:
         raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(own[near[0]])}?")
     return [text]
+
+
+def trainings(text: str) -> list[str]:
+    """Return the values that one word of `train_on=` stands for: a training on each name, or with `+` one on all.
+
+    >>> trainings("bmad_masked"), trainings("bmad_masked+busi")
+    (['brainmri', 'liverct', 'resc'], ['brainmri+liverct+resc+busi'])
+    """
+    if text == "null":
+        return [text]
+    parts = [expand("dataset", part) for part in text.split("+")]
+    return parts[0] if len(parts) == 1 else ["+".join(name for part in parts for name in part)]
 
 
 def _split(words: Sequence[str]) -> dict[str, str]:
@@ -296,7 +339,12 @@ def merge_params(schema: type[Any], yaml: Mapping[str, Any], schedule: str, word
     over = OmegaConf.create({})
     for key, value in words.items():
         OmegaConf.update(over, key, value, force_add=True)
-    return merge(schema, base, over, what)
+    merged = merge(schema, base, over, what)
+    for key, (bound, least) in LEAST_OF_METHOD.items():
+        number = getattr(merged, key, None)
+        if isinstance(number, int | float) and not (number > least or (number == least and bound == "at least")):
+            raise AdbenchError(f"method.{key}={number} is not possible: {bound} {least} is needed.")
+    return merged
 
 
 @remembered("overrides")
@@ -318,8 +366,11 @@ def section_config(schema: type[Any], kind: registry.Kind, name: str, config: Ru
 @functools.cache
 def executor_sections() -> tuple[str, ...]:
     """The executors with keys of their own, `<name>.X=`: executor/<name>.yaml holds more than a title."""
-    files = registry.config_files("executor")
-    return tuple(name for name, file in files.items() if set(load_yaml(file)) - {"title"})
+    found = []
+    for name, file in registry.config_files("executor").items():
+        with contextlib.suppress(AdbenchError):  # who names that executor hears of it
+            found += [name] if set(load_yaml(file)) - {"title"} else []
+    return tuple(found)
 
 
 def executor_config(schema: type[Any], config: RunConfig) -> Any:

@@ -44,6 +44,13 @@ class NumericalError(AdbenchError):
     exit_code = 5
 
 
+class LossError(NumericalError):
+    """The loss of a training step is not finite. Whoever raises it doesn't know the step: `adbench.fit` adds that."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the loss is not finite: {found}. Try precision=32-true or a smaller learning rate.")
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return "; did you mean 'x'? allowed: ..." for an unknown word.
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import signal
 import tempfile
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adbench.backbone import Backbone
 from adbench.cell import Cell
 from adbench.config import RunConfig
 from adbench.data import arrays
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.features import FrozenFeatures
 from adbench.method import Method, Support
 from adbench.ranks import agreed, rank, world
 from adbench.shares import Shares, Weigh
-from adbench.sources import Source
-from adbench.trainer import new_trainer
+from adbench.trainer import new_trainer, place_of
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -44,6 +42,7 @@ def new_method(cell: Cell, device: torch.device) -> Method:
     ).to(device)
     pl.seed_everything(cell.config.seed, workers=True, verbose=False)
     method = cell.method_class(cell.params, backbone, cell.config.seed)
+    method.loader_workers = cell.config.loader_workers
     method.build()
     folder = cell.config.cache_dir if cell.config.feature_cache else None
     wanted = cell.capability.blocks, cell.capability.pooled
@@ -53,42 +52,35 @@ def new_method(cell: Cell, device: torch.device) -> Method:
 
 def load_support(cell: Cell) -> Support:
     """Decode what the method learns from, at network resolution; ids of several datasets read `dataset:id`."""
-    parts = [_load(source, cell, len(cell.sources) > 1) for source in cell.sources] or [_nothing(cell.input_size)]
-    rows: dict[str, Any] = {}
-    for column in dataclasses.fields(Support):
-        values = [getattr(part, column.name) for part in parts]
-        rows[column.name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(itertools.chain(*values))
-    return Support(**rows)
-
-
-def _load(source: Source, cell: Cell, prefixed: bool) -> Support:
-    items, n, size, name = source.support, len(source.support), cell.input_size, source.opened.name
-    cache, facts, what = cell.config.cache_dir, source.opened.config, f"the support of {name}"
-    capability = cell.capability
-    images = arrays.images(items, source.opened.hashes, cache, size, capability.resize, capability.grey, what)
-    masks = torch.zeros(n, size, size, dtype=torch.bool)
-    if facts.masks:
-        masks = torch.from_numpy(arrays.masks(items, source.opened.hashes, cache, size, facts, what).copy()).bool()
+    rows = [(source.opened, item) for source in cell.sources for item in source.support]
+    n, size, can, cache = len(rows), cell.input_size, cell.capability, cell.config.cache_dir
+    images = torch.empty(n, 3, size, size, dtype=torch.uint8)
+    masks = torch.zeros(1, 1, 1, dtype=torch.bool).expand(n, size, size)  # no memory where no dataset has masks
+    if any(source.opened.config.masks for source in cell.sources):
+        masks = torch.zeros(n, size, size, dtype=torch.bool)
+    start = 0
+    for source in cell.sources:
+        items, hashes, facts = source.support, source.opened.hashes, source.opened.config
+        own, what = slice(start, start + len(items)), f"the support of {source.opened.name}"
+        decoded = arrays.images(items, hashes, cache, size, can.resize, can.grey, what)
+        images.numpy()[own] = np.moveaxis(decoded, 3, 1)
+        if facts.masks:
+            masks.numpy()[own] = arrays.masks(items, hashes, cache, size, facts, what)
+        start = own.stop
     return Support(
-        images=to_tensor(images),
-        labels=torch.tensor([item.label for item in items]),
+        images=images,
+        labels=torch.tensor([item.label for _, item in rows], dtype=torch.int64),
         masks=masks,
-        has_mask=torch.full((n,), bool(facts.masks)),
-        ids=tuple(f"{name}:{item.id}" if prefixed else item.id for item in items),
-        datasets=(name,) * n,
-        object_names=(facts.object_name,) * n,
+        has_mask=torch.tensor([bool(opened.config.masks) for opened, _ in rows], dtype=torch.bool),
+        ids=tuple(f"{opened.name}:{item.id}" if len(cell.sources) > 1 else item.id for opened, item in rows),
+        datasets=tuple(opened.name for opened, _ in rows),
+        object_names=tuple(opened.config.object_name for opened, _ in rows),
     )
 
 
-def _nothing(size: int) -> Support:
-    none = torch.zeros(0, dtype=torch.bool)
-    images = torch.zeros(0, 3, size, size, dtype=torch.uint8)
-    return Support(images, none.long(), none.view(0, 1, 1).expand(0, size, size), none, (), (), ())
-
-
-def to_tensor(images: Any) -> Tensor:
-    """Turn (N, H, W, 3) uint8 into (N, 3, H, W)."""
-    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).contiguous()
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """Copy (N, H, W, 3) uint8 into a tensor (N, 3, H, W)."""
+    return torch.from_numpy(np.array(np.moveaxis(images, 3, 1), order="C"))
 
 
 def fit(
@@ -104,8 +96,11 @@ def fit(
         if shares:
             callbacks = [Weigh(shares), *callbacks]
         with tempfile.TemporaryDirectory() as scratch:
+            trainer = new_trainer(config, method.epochs, device, scratch, callbacks)
             try:
-                new_trainer(config, method.epochs, device, scratch, callbacks).fit(method, datamodule=shares)
+                trainer.fit(method, datamodule=shares)
+            except LossError as error:
+                raise NumericalError(f"{type(method).__name__}, {place_of(trainer)}: {error}") from error
             except SystemExit as stop:
                 # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
                 signal.signal(signal.SIGINT, signal.default_int_handler)

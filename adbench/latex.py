@@ -8,7 +8,6 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS
 from adbench.render import HEADLINE, TITLES, Section, decimals, sections, standouts
 
 ESCAPES = {
@@ -42,8 +41,8 @@ def escape(text: str) -> str:
 def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
     """Return one `table` environment per section; needs the packages booktabs, and for accents UTF-8 input.
 
-    Best figures of a column are bold, second ones underlined, as printed with two decimals; costs are not ranked. The
-    number of draws and seeds stands in the caption where it is the same everywhere, else behind each figure.
+    Best figures of a column are bold, second ones underlined, as printed with two decimals; costs and leaks are not
+    ranked. The number of draws and seeds stands in the caption where it is the same everywhere, else behind figures.
     """
     tables = (_table(section, number) for number, section in enumerate(sections(long, figures), 1))
     return "% \\usepackage{booktabs}\n\n" + "\n".join(tables)
@@ -87,8 +86,7 @@ def _header(section: Section, keys: Sequence[str]) -> Iterator[str]:
 
 
 def _column(metric: str, column: pd.DataFrame, told: bool) -> Iterator[str]:
-    marks = [""] * len(column) if metric in COSTS else standouts(column["mean"].tolist())
-    for (_, row), mark in zip(column.iterrows(), marks, strict=True):
+    for (_, row), mark in zip(column.iterrows(), standouts(metric, column["mean"].tolist()), strict=True):
         text = MARKS[mark] % decimals(row["mean"])
         if not pd.isna(row["std"]):
             text += rf" $\pm$ {row['std']:.2f}"

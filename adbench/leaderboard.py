@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from adbench import config as configs
 from adbench.data.fingerprint import digest
-from adbench.errors import RecordError
+from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.record import Record, read_all
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # Facts that tell draws, seeds and datasets apart, not methods.
-APART = ("support", "seed", "dataset", "data", "dataset_facets", "sources")
+APART = ("support", "held", "seed", "dataset", "data", "dataset_facets", "sources")
 # What sets records apart from honest ones.
 MARKS = {
     "oracle": "epoch chosen on the test split (a leak)",
@@ -24,33 +27,105 @@ MARKS = {
 }
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 COSTS = ("fit_seconds", "images_per_second", "peak_gb", "gflops_per_image", "trainable_parameters")
+AGREE = 0.01  # points of a per cent, the last decimal that is printed: two machines differ in the last bits
 
 
-def collect(folders: Sequence[Path]) -> list[Record]:
-    """Read the records of several folders; one cell found twice counts once, if both agree."""
+class Collected(NamedTuple):
+    """The records of some folders, one per cell, and a sentence on each cell left out because its records disagree."""
+
+    records: list[Record]
+    disagreements: list[str]
+
+
+def collect(folders: Sequence[Path]) -> Collected:
+    """Read the records of several folders.
+
+    Of a cell found twice the first folder's record stands where all figures are less than `AGREE` apart; otherwise the
+    cell is left out. Raises RecordError where there is no record.
+    """
     found: dict[str, Record] = {}
+    wrong: dict[str, str] = {}
     for record in (record for folder in folders for record in read_all(folder)):
         other = found.setdefault(record.key, record)
-        if other.metrics != record.metrics:
-            raise RecordError(
-                f"{other.path} and {record.path} are records of one cell with different figures. Keep one of them."
-            )
+        if other is not record and (differ := _differ(figures(other), figures(record))):
+            said = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
+            wrong.setdefault(record.key, said)
     if not found:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
-    return list(found.values())
+    return Collected([one for key, one in found.items() if key not in wrong], list(wrong.values()))
+
+
+def _differ(one: dict[str, float], other: dict[str, float]) -> str:
+    """Say in which figures two records differ as printed, or nothing."""
+    told = []
+    for name in dict.fromkeys([*one, *other]):
+        a, b = one.get(name), other.get(name)
+        if a is None or b is None or abs(a - b) >= AGREE:
+            told.append(f"{name} {' and '.join('missing' if v is None else f'{v:.2f}' for v in (a, b))}")
+    return ", ".join(told)
+
+
+def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
+    """Return which of some names are meant by names, groups and wildcards with commas between.
+
+    Raises AdbenchError where one of the words means none of them.
+
+    >>> sorted(matching("dataset", "bmad_masked,mvtec/*", ["busi", "mvtec/cable", "resc"]))
+    ['mvtec/cable', 'resc']
+    """
+    known, meant = set(names), set()
+    for word in text.split(","):
+        own = configs.groups().get(word, {}).get(kind, [word])
+        found = {name for name in known if any(fnmatch.fnmatchcase(name, one) for one in own)}
+        if not found:
+            raise AdbenchError(f"--{kind} {word} fits no record: {did_you_mean(word, known)}")
+        meant |= found
+    return meant
+
+
+def choose(records: Sequence[Record], method: str | None = None, dataset: str | None = None) -> list[Record]:
+    """Keep the records of some methods and of some datasets, as `matching` reads them; `mvtec/bottle` is a category."""
+    kept = list(records)
+    for kind, text, name in (("method", method, _method), ("dataset", dataset, _dataset)):
+        if text is not None:
+            meant = matching(kind, text, map(name, kept))
+            kept = [record for record in kept if name(record) in meant]
+    return kept
+
+
+def figures(record: Record) -> dict[str, float]:
+    """Return a record's figures in per cent.
+
+    Where the epoch was chosen on the test split also those of the last epoch, `image_auroc_last`, and what was gained
+    by the choice, `image_auroc_leak`.
+    """
+    found = {name: 100 * value for name in FIGURES if (value := record.metrics.get(name)) is not None}
+    last = (record.content.get("selection") or {}).get("last") or {}
+    for name in [name for name in found if last.get(name) is not None]:
+        found |= {f"{name}_last": 100 * last[name], f"{name}_leak": found[name] - 100 * last[name]}
+    return found
+
+
+def with_leaks(names: Sequence[str]) -> list[str]:
+    """Return metrics, each followed by the two that oracle records have of it.
+
+    >>> with_leaks(["image_auroc"])
+    ['image_auroc', 'image_auroc_last', 'image_auroc_leak']
+    """
+    return [f"{name}{end}" for name in names for end in ("", "_last", "_leak")]
 
 
 def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n.
 
     Metrics are in per cent; costs, which depend on the machine, only where asked for, in the unit of their name.
-    Records are averaged only where nothing but support and seed differs. What else differs between rows of one name
-    stands in `variant`; two contents of one dataset stand apart as `name@hash`.
+    Records are averaged only where nothing but the draw and the seed differs. What else differs between rows of one
+    name stands in `variant`, as does a support list; two contents of one dataset stand apart as `name@hash`.
     """
     rows = []
     for record, whole in zip(records, lines(records), strict=True):
-        figures = {m: 100 * v for m in FIGURES if (v := record.metrics.get(m)) is not None}
-        rows += [whole | {"metric": m, "value": v} for m, v in (figures | (_costs(record) if costs else {})).items()]
+        told = figures(record) | (_costs(record) if costs else {})
+        rows += [whole | {"metric": metric, "value": value} for metric, value in told.items()]
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)["value"]
     return grouped.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
 
@@ -59,15 +134,26 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return for each record the keys of its row, as in `ROW`, and its column's `dataset`."""
     settings = [setting(record) for record in records]
     heads = [_head(record) for record in records]
+    hashes = [_content(record) for record in records]
     contents: dict[tuple[str, str], set[str]] = {}
-    for record in records:  # phantom and real data share no table: each has a name to itself
-        contents.setdefault((record.content["data"], _dataset(record)), set()).add(_content(record))
+    for record, content in zip(records, hashes, strict=True):  # phantom and real data share no table
+        contents.setdefault((record.content["data"], _dataset(record)), set()).add(content)
+    lists = _lists(records, heads, hashes)
     found = []
-    for record, head, variant in zip(records, heads, _variants(heads, settings), strict=True):
+    for record, head, content, variant in zip(records, heads, hashes, _variants(heads, settings, lists), strict=True):
         name = _dataset(record)
-        dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{_content(record)[:6]}"
+        dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
         found.append(head | {"variant": variant, "dataset": dataset})
     return found
+
+
+def plain(dataset: str) -> str:
+    """Return a column's dataset without the hash that tells two contents apart.
+
+    >>> plain("brainmri@0f3a9c"), plain("brainmri")
+    ('brainmri', 'brainmri')
+    """
+    return re.sub("@[0-9a-f]{6}$", "", dataset)
 
 
 def setting(record: Record) -> dict[str, str]:
@@ -111,7 +197,7 @@ def meaning(standing: str) -> str:
 def _head(record: Record) -> dict[str, str]:
     content = record.content
     head: dict[str, str] = {key: content["resolved"][key] for key in ("backbone", "schedule", "selection")}
-    head |= {"method": content["facts"]["method"], "data": content["data"]}
+    head |= {"method": _method(record), "data": content["data"]}
     head |= {"standing": _standing(record), "protocol": content["protocol"]}
     return head | {"shots": str(content["support"]["shots"]), "train_on": content["facts"].get("train_on") or ""}
 
@@ -128,6 +214,10 @@ def _costs(record: Record) -> dict[str, float]:
     }
 
 
+def _method(record: Record) -> str:
+    return str(record.content["facts"]["method"])
+
+
 def _dataset(record: Record) -> str:
     """Return the tested dataset, and of one with categories the category: `mvtec/bottle`."""
     category = record.content.get("dataset", {}).get("category")
@@ -140,8 +230,26 @@ def _content(record: Record) -> str:
     return digest(json.dumps([facts["data"], facts["dataset_facets"]], sort_keys=True))
 
 
-def _variants(heads: Sequence[dict[str, str]], settings: Sequence[dict[str, str]]) -> list[str]:
-    """Return for each record the settings in which the records of its row name differ, as `key=value` words."""
+def _lists(records: Sequence[Record], heads: Sequence[dict[str, str]], hashes: Sequence[str]) -> list[str]:
+    """Return for each record the name of its support list, with a hash where two of one row and dataset share it.
+
+    Nothing where the support is a draw.
+    """
+    sources = [str(record.content["support"]["source"]).partition(":") for record in records]
+    names = [name if kind == "list" else "" for kind, _, name in sources]
+    supports = [str(record.content["facts"]["support"])[:6] for record in records]
+    keys = [(name, content, *head.values()) for name, content, head in zip(names, hashes, heads, strict=True)]
+    lists: dict[tuple[str, ...], set[str]] = {}
+    for key, support in zip(keys, supports, strict=True):
+        lists.setdefault(key, set()).add(support)
+    return [
+        f"{name}@{support}" if name and len(lists[key]) > 1 else name
+        for name, support, key in zip(names, supports, keys, strict=True)
+    ]
+
+
+def _variants(heads: Sequence[dict[str, str]], settings: Sequence[dict[str, str]], lists: Sequence[str]) -> list[str]:
+    """Return `key=value` words for each record: its support list, and settings in which records of its row differ."""
     groups: dict[str, list[int]] = {}
     for i, head in enumerate(heads):
         groups.setdefault(json.dumps(head, sort_keys=True), []).append(i)
@@ -153,7 +261,7 @@ def _variants(heads: Sequence[dict[str, str]], settings: Sequence[dict[str, str]
             words = [f"{key.removeprefix('params.')}={_short(settings[i].get(key, 'none'))}" for key in differ]
             if settings[i]["weights"].startswith("random") and "weights" not in differ:
                 words.append("weights=random")
-            texts[i] = " ".join(words)
+            texts[i] = " ".join(([f"support={lists[i]}"] if lists[i] else []) + words)
     return texts
 
 

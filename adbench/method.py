@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from adbench import registry
 from adbench.backbone import Architecture, Backbone, Features
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
-from adbench.errors import RecordError
+from adbench.errors import AdbenchError, RecordError
 from adbench.features import FrozenFeatures
 
 
@@ -26,7 +28,7 @@ class Capability:
     cached by the harness. `normalisation`, `activation` (`native`: as the weights were trained), `resize` and `grey`:
     how images reach the backbone. `threshold`: the method's own decision threshold on the image score, or none.
     `transductive`: scores depend on the other images that are scored, which `gather` sees first; a leaderboard shows
-    them apart.
+    them apart. `gpu_share` (0 to 1, of one GPU) and `memory_gb` (of the machine): what a cell asks of a cluster.
     """
 
     support: Literal["none", "normal", "both"]
@@ -39,6 +41,14 @@ class Capability:
     grey: bool = False
     threshold: float | None = None
     transductive: bool = False
+    gpu_share: float = 1.0
+    memory_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gpu_share <= 1:
+            raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
+        if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
+            raise AdbenchError(f"memory_gb={self.memory_gb:g} is not possible: gigabytes above 0, or None.")
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,11 @@ class Support:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def objects(self) -> tuple[list[str], Tensor]:
+        """Return the objects' names, each once and sorted, and for each image the place (N,) of its own among them."""
+        names = sorted(set(self.object_names))
+        return names, torch.tensor([names.index(name) for name in self.object_names], dtype=torch.long)
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Method(pl.LightningModule):
         self.params = params
         self.backbone = backbone
         self.seed = seed
+        self.loader_workers = 0  # what `loader_workers=` asks for; for a method whose DataLoader does costly work
         self._frozen: FrozenFeatures | None = None
 
     @classmethod
@@ -135,8 +151,11 @@ class Method(pl.LightningModule):
         return {}
 
     def adapted(self, batch: Batch) -> Tensor:
-        """Return one vector (B, C) for each image as the method has adapted it, for pictures alone."""
-        raise NotImplementedError
+        """Return one vector (B, C) for each image as the method has adapted it, for pictures alone.
+
+        Only called where a subclass defines it: without it, `adbench plot features` refuses.
+        """
+        raise NotImplementedError(f"{type(self).__name__} adapts no features")
 
     def attach(self, frozen: FrozenFeatures) -> None:
         """Receive the cached way to the backbone; the harness calls this once."""
@@ -163,3 +182,17 @@ class Method(pl.LightningModule):
                 parent, _, leaf = key.rpartition(".")
                 setattr(self.get_submodule(parent), leaf, torch.empty_like(value))
         self.load_state_dict(dict(state))
+
+
+def defining(name: str) -> list[str]:
+    """Return the registered methods whose class defines the optional `name`; those that can't be imported are left out.
+
+    >>> "mvfa" in defining("level_maps"), "clip" in defining("level_maps")
+    (True, False)
+    """
+    found = []
+    for entry in registry.entries("method").values():
+        with contextlib.suppress(AdbenchError):
+            if getattr(entry.load(), name, None) not in (None, getattr(Method, name)):
+                found.append(entry.name)
+    return found

@@ -1,4 +1,4 @@
-"""How much of what a method learns from is in the test split too."""
+"""How much of what a method learns from, or is chosen by, is in the test split too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adbench.scorer import test_images
 
 
 def overlap(cell: Cell) -> int:
-    """Return how many support images are a test image, or show a patient of the test split.
+    """Return how many images of the support and of `Cell.held` are a test image, or show a patient of the test split.
 
     Images are compared as the network sees them, decoded and resized: a PNG packed anew is the same image.
     """
@@ -22,13 +22,13 @@ def overlap(cell: Cell) -> int:
     seen = {_content(image) for image in test_images(cell)}
     patients = {item.patient for item in cell.test if item.patient is not None}
     found, can = 0, cell.capability
-    for source in cell.sources:
-        opened = source.opened
+    parts = [(source.opened, source.support) for source in cell.sources]
+    for opened, items in parts + [(held.opened, held.items) for held in cell.held]:
         images = arrays.images(
-            source.support, opened.hashes, cell.config.cache_dir, cell.input_size, can.resize, can.grey, opened.name
+            items, opened.hashes, cell.config.cache_dir, cell.input_size, can.resize, can.grey, opened.name
         )
         same_people = patients if opened.name == cell.target.name else set()
-        for item, image in zip(source.support, images, strict=True):
+        for item, image in zip(items, images, strict=True):
             found += _content(image) in seen or item.patient in same_people
     return found
 

@@ -7,6 +7,9 @@ from importlib.resources import files
 
 import pandas as pd
 
+from adbench.config import groups
+from adbench.leaderboard import plain
+
 TITLES = {
     "madclip": "MadCLIP (MICCAI 2025)",
     "mvfa": "MVFA (CVPR 2024)",
@@ -20,6 +23,7 @@ PROTOCOLS = {
     "full_normal_unified": "unified_full_normal",
     "zero_shot_leave_one_out": "leave_one_out_published",
 }
+PHANTOM = "phantom-clip"  # no figure reached with it says anything about a paper's
 
 
 @cache
@@ -33,7 +37,8 @@ def figures() -> pd.DataFrame:
         raw = pd.read_csv(file, dtype={"shots": str, "table": str})
     raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
     raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].str.endswith("_auroc")]
-    same = raw["train_dataset"].isna() | (raw["train_dataset"] == raw["test_dataset"])
+    own = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")  # there, the diagonal
+    same = raw["train_dataset"].isna() | own
     return pd.DataFrame({
         "data": "published",
         "method": raw["method"],
@@ -48,20 +53,45 @@ def figures() -> pd.DataFrame:
     }).reset_index(drop=True)  # fmt: skip
 
 
+def added(long: pd.DataFrame) -> pd.DataFrame:
+    """Return a leaderboard's rows with what `beside` adds to them, and below them the papers' rows on its datasets."""
+    theirs = figures()
+    known = theirs[theirs["dataset"].isin(set(long["dataset"].map(plain)))]
+    blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
+    return pd.concat([beside(long), known.assign(**blank)], ignore_index=True)
+
+
 def beside(long: pd.DataFrame) -> pd.DataFrame:
     """Add `published`, `difference` and `source` to rows on real data that repeat a published setting.
 
-    A setting is method, protocol, shots, dataset and metric. Where several papers print the same setting, the method's
-    own paper comes first. Phantoms are compared with nothing.
+    A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen. Where several
+    papers print the same setting, the method's own paper comes first. Phantoms and phantom-clip are compared with
+    nothing.
     """
-    told = figures()[figures()["train_on"] == ""]
+    told = figures()
     own = [v.lower().startswith(m) for v, m in zip(told["variant"], told["method"], strict=True)]
     told = told.assign(own=own).sort_values("own", ascending=False, kind="stable")
-    keys = ["method", "protocol", "shots", "dataset", "metric"]
-    told = told.drop_duplicates(keys).rename(columns={"mean": "published", "variant": "source"})
-    whole = long.merge(told[[*keys, "published", "source"]], on=keys, how="left")
-    compared = (whole["data"] == "real") & (whole["standing"] == "clean")
+    keys = ["method", "protocol", "shots", "metric"]
+    theirs = told[keys].assign(
+        name=told["dataset"],
+        sets=[_sets(sets, name) for sets, name in zip(told["train_on"], told["dataset"], strict=True)],
+        # Nought of the tested set and all of the others: ours counts what is learned from.
+        shots=told["shots"].where(told["protocol"] != "leave_one_out_published", "full"),
+        published=told["mean"],
+        source=told["variant"],
+    )
+    keys += ["name", "sets"]
+    ours = long.assign(name=long["dataset"].map(plain), sets=[_sets(sets, "") for sets in long["train_on"]])
+    whole = ours.merge(theirs.drop_duplicates(keys), on=keys, how="left").drop(columns=["name", "sets"])
+    compared = (whole["data"] == "real") & (whole["backbone"] != PHANTOM)
     whole["published"] = whole["published"].where(compared)
-    whole["source"] = whole["source"].where(compared & whole["published"].notna(), "")
+    whole["source"] = whole["source"].where(whole["published"].notna(), "")
     whole["difference"] = whole["mean"] - whole["published"]
     return whole
+
+
+def _sets(train_on: str, dataset: str) -> str:
+    """Write training sets in one order; the papers' `all_but_resc` are the others of BMAD."""
+    if train_on == f"all_but_{dataset}":
+        return "+".join(sorted(set(groups()["bmad"]["dataset"]) - {dataset}))
+    return "+".join(sorted(train_on.split("+")))

@@ -23,6 +23,7 @@ from adbench.files import unwritable
 
 SCHEMA = 1
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
+SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
 HOST = platform.node().replace(".", "-") or "host"
 
@@ -66,13 +67,7 @@ def find(runs: Path, key: str) -> Record | None:
         return None
 
 
-def failed(path: Path) -> dict[str, Any] | None:
-    """Return the content of a folder in which a sweep noted that its cell failed, or none where it is anything else."""
-    content = _peek(path)
-    return content if content and content.get("status") == "failed" else None
-
-
-def _peek(path: Path) -> dict[str, Any] | None:
+def peek(path: Path) -> dict[str, Any] | None:
     """Return what record.json holds: nothing where it can't be read, none where there is no such file."""
     try:
         content = json.loads((path / "record.json").read_text(encoding="utf-8"))
@@ -126,10 +121,11 @@ def read_all(runs: Path) -> list[Record]:
 
 
 def folders(runs: Path) -> list[Path]:
-    """Return the folders in `runs` that should be records: all but hidden ones and the logs."""
+    """Return the folders in `runs` that should be records: all but hidden ones, the logs and sites."""
     if not runs.is_dir():
         return []
-    return [path for path in sorted(runs.iterdir()) if path.is_dir() and path.name != LOGS and path.name[0] != "."]
+    paths = (path for path in sorted(runs.iterdir()) if path.name != LOGS and path.name[0] != ".")
+    return [path for path in paths if path.is_dir() and not (path / SITE).is_file()]
 
 
 @contextlib.contextmanager
@@ -178,7 +174,7 @@ def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
 
 def _finished(path: Path) -> bool:
     """Whether a folder holds anything but a failure; false where another process takes it away meanwhile."""
-    content = _peek(path)
+    content = peek(path)
     return content is not None and content.get("status") != "failed"
 
 

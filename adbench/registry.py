@@ -55,7 +55,7 @@ class Entry:
             for part in attribute.split("."):
                 found = getattr(found, part)
             return found
-        except Exception as error:  # a stranger's module may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
             if not self.registered:
                 raise AdbenchError(f"{self.target} cannot be imported: {reason(error)}. Mend it.") from error
             raise AdbenchError(
@@ -139,7 +139,7 @@ def _shipped() -> tuple[tuple[tuple[str, Traversable], ...], Mapping[str, str]]:
         package, _ = _distribution(point)
         try:
             folders.append((package, resources.files(point.value)))
-        except Exception as error:  # importing it runs a stranger's code
+        except (Exception, SystemExit) as error:  # importing it runs a stranger's code
             broken[package] = f"its configurations {point.value} cannot be imported: {reason(error)}"
     return tuple(folders), MappingProxyType(broken)
 
@@ -151,6 +151,11 @@ def config_folders() -> tuple[Traversable, ...]:
 
 def config_files(kind: Kind) -> dict[str, Traversable]:
     """All `<kind>/<name>.yaml` files by name, of the packages in the group `adbench.configs`."""
+    return {name: file for name, (_, file) in shipped(kind).items()}
+
+
+def shipped(kind: Kind) -> dict[str, tuple[str, Traversable]]:
+    """The distribution and path of all those files by name."""
     found: dict[str, tuple[str, Traversable]] = {}
     for package, folder in _shipped()[0]:
         for file in (folder / kind).iterdir() if (folder / kind).is_dir() else ():
@@ -162,7 +167,7 @@ def config_files(kind: Kind) -> dict[str, Traversable]:
                         f"two packages ship {kind}/{file.name}: {other} ({first}) and {package} ({file}). Rename one."
                     )
                 found[name] = package, file
-    return {name: file for name, (_, file) in sorted(found.items())}
+    return dict(sorted(found.items()))
 
 
 def config_file(kind: Kind, name: str) -> Traversable | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
@@ -34,9 +36,10 @@ class NotThereError(AdbenchError):
 
 @dataclasses.dataclass
 class Scope:
-    """What one command remembers, and how far it may go."""
+    """What one command remembers, how far it may go, and when it began, in seconds since 1970."""
 
     reach: Reach = "all"
+    began: float = dataclasses.field(default_factory=time.time)
     answers: dict[Any, Any] = dataclasses.field(default_factory=dict)
     own: set[int] = dataclasses.field(default_factory=set)  # identities of answers, and of what a tuple of them holds
 
@@ -57,6 +60,11 @@ def remembering(scope: Scope) -> Iterator[Scope]:
 def reach() -> Reach:
     """Return how far the running command may go: `all`, unless it only looks."""
     return _scopes[-1].reach if _scopes else "all"
+
+
+def began() -> float:
+    """Return when the running command began; infinity where none remembers anything."""
+    return _scopes[-1].began if _scopes else math.inf
 
 
 def remembered(*fields: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS, FIGURES, ROW, meaning
+from adbench.config import groups
+from adbench.leaderboard import COSTS, FIGURES, ROW, meaning, with_leaks
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 TITLES = {
@@ -19,6 +20,9 @@ TITLES = {
     "pixel_ap": "pixel AP",
     "pixel_aupro": "pixel AUPRO",
 }
+TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
+    f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()
+}
 Part = tuple[str, list[str], list[list[str]]]
 
 
@@ -27,7 +31,7 @@ class Section(NamedTuple):
 
     `shared` holds the row keys in which all R rows agree, `rows` the others, one line per row. `columns` maps
     (dataset, metric) to R lines of mean, std, n and, beside published figures, difference; NaN where a cell was never
-    run. The dataset of an average is `mean of N`.
+    run. The dataset of an average is named by `averages`.
     """
 
     data: str
@@ -49,35 +53,57 @@ class Section(NamedTuple):
     @property
     def title(self) -> str:
         """Data, marks, and what all rows share."""
-        return f"{self.name}; per cent; {', '.join(f'{key} {text}' for key, text in self.shared.items() if text)}"
+        told = ", ".join(f"{key} {text}" for key, text in self.shared.items() if text)
+        return "; ".join([self.name, "per cent", *([told] if told else [])])
 
 
 def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Section]:
     """Yield the tables: phantom, real and published figures never share one, nor clean and marked rows.
 
-    `mean of N` is the average over all N datasets of the table that have the metric, missing where one of them is.
+    Behind each figure of oracle rows stand those of the last epoch, and the leak. An average is missing where one of
+    its datasets is; rows without the first one come last.
     """
-    for (data, standing), part in long[long["metric"].isin(figures)].groupby(["data", "standing"], sort=True):
+    names = with_leaks(figures)
+    for (data, standing), part in long[long["metric"].isin(names)].groupby(["data", "standing"], sort=True):
         own = [key for key in ROW if key not in ("data", "standing")]
         keys = [key for key in own if part[key].nunique() > 1 or key == "method"]
         shared = {key: str(part[key].iloc[0]) for key in own if key not in keys}
         rows = part[keys].drop_duplicates().reset_index(drop=True)
         columns: dict[tuple[str, str], pd.DataFrame] = {}
-        order = pd.Series(0.0, index=rows.index)
-        for metric in (m for m in figures if m in set(part["metric"])):
+        order = pd.DataFrame(0.0, rows.index, ["average", "mean"])
+        for metric in (m for m in names if m in set(part["metric"])):
             datasets = sorted(set(part.loc[part["metric"] == metric, "dataset"]))
             for dataset in datasets:
                 chosen = part[(part["metric"] == metric) & (part["dataset"] == dataset)]
                 columns[dataset, metric] = rows.merge(chosen, on=keys, how="left")
-            whole = pd.concat([columns[dataset, metric]["mean"] for dataset in datasets], axis=1)
-            if len(datasets) > 1 and metric not in COSTS:
-                average = whole.mean(axis=1, skipna=False)
-                columns[f"mean of {len(datasets)}", metric] = pd.DataFrame({"mean": average, "std": float("nan")})
+            whole = pd.DataFrame({dataset: columns[dataset, metric]["mean"] for dataset in datasets})
+            means = {name: whole[own].mean(axis=1, skipna=False) for name, own in averages(datasets).items()}
+            if metric not in COSTS:
+                for name, mean in means.items():
+                    columns[name, metric] = pd.DataFrame({"mean": mean, "std": float("nan")})
             if metric == figures[0]:
-                order = whole.mean(axis=1)
-        ranked = order.sort_values(ascending=False, kind="stable").index
+                order["mean"] = whole.mean(axis=1)
+                order["average"] = next(iter(means.values()), 0.0)
+        ranked = order.sort_values(["average", "mean"], ascending=False).index
         laid = {name: column.loc[ranked].reset_index(drop=True) for name, column in columns.items()}
         yield Section(str(data), str(standing), shared, rows.loc[ranked].reset_index(drop=True), laid)
+
+
+def averages(datasets: Sequence[str]) -> dict[str, list[str]]:
+    """Name the averages over some columns: over each largest group (configs/group) among them, else over all.
+
+    >>> averages(["brainmri", "busi", "liverct", "resc"])
+    {'mean of bmad_masked': ['brainmri', 'liverct', 'resc']}
+    >>> averages(["brainmri", "busi"])
+    {'mean of 2': ['brainmri', 'busi']}
+    """
+    if len(datasets) < 2:
+        return {}
+    whole = {name: set(own["dataset"]) for name, own in groups().items() if "dataset" in own}
+    there = {name: own for name, own in whole.items() if len(own) > 1 and own <= set(datasets)}
+    largest = {name: own for name, own in there.items() if not any(own < other for other in there.values())}
+    means = {f"mean of {name}": sorted(own) for name, own in largest.items()}
+    return means or {f"mean of {len(datasets)}": list(datasets)}
 
 
 def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Part]:
@@ -89,14 +115,18 @@ def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Part
         yield section.title, [*section.rows.columns, *names], rows
 
 
-def standouts(means: Sequence[float]) -> list[str]:
-    """Mark the `best` and the `second` of a column, as printed with two decimals; nothing where none can be compared.
+def standouts(metric: str, means: Sequence[float]) -> list[str]:
+    """Mark the `best` and the `second` of a column, as printed with two decimals.
 
-    >>> standouts([90.001, 80.0, float("nan"), 90.0, 85.5])
+    Nothing where none can be compared; costs and leaks are not ranked.
+
+    >>> standouts("image_auroc", [90.001, 80.0, float("nan"), 90.0, 85.5])
     ['best', '', '', 'best', 'second']
-    >>> standouts([90.0, float("nan")])
+    >>> standouts("image_auroc", [90.0, float("nan")])
     ['', '']
     """
+    if metric in COSTS or metric.endswith("_leak"):
+        return [""] * len(means)
     shown = [round(mean, 2) for mean in means]
     known = sorted({mean for mean in shown if mean == mean}, reverse=True)
     if sum(mean == mean for mean in shown) < 2:

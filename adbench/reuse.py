@@ -19,6 +19,7 @@ from adbench.files import alone, write_atomically
 from adbench.fit import load_support
 from adbench.method import Method
 from adbench.ranks import agreed, rank
+from adbench.remember import began
 from adbench.selection import Chosen, fit_and_choose, state_of
 
 
@@ -27,13 +28,14 @@ def fit_once(
 ) -> tuple[Chosen, dict[str, Any], bool]:
     """Fit a method, or take over the very same training of an earlier cell; the last value says which.
 
-    Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first.
+    Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first. With
+    `force` a training is taken over where the running command made it itself.
     """
     if cell.training_key is None:
         return *fit_and_choose(cell, method, load_support(cell), device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
     with alone(path) if rank() == 0 else contextlib.nullcontext():
-        if agreed(path.is_file() and not cell.config.force):
+        if agreed(path.is_file() and (not cell.config.force or path.stat().st_mtime >= began())):
             try:
                 with safe_open(path, "pt") as file:
                     method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118

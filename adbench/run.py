@@ -103,6 +103,19 @@ def _write(folder: Path, cell: Cell, method: Method, outcome: Outcome) -> None:
         pictures.gallery(folder / "gallery", outcome.predictions, rows, images, masks, maps, levels)
 
 
+def _seen(cell: Cell) -> list[dict[str, Any]]:
+    """Name every set of labelled images that the method learnt from (`support`) or whose labels chose its epoch."""
+    sets = [("support", source.opened, source.split, len(source.support)) for source in cell.sources]
+    sets += [("selection", held.opened, held.split, len(held.items)) for held in cell.held]
+    if cell.config.selection == "oracle":
+        sets.append(("selection", cell.target, "test", len(cell.test)))
+    return [
+        {"role": role, "dataset": opened.name, "split": split, "root": str(opened.root), "images": images,
+         "data": "phantom" if opened.phantom else "real"}
+        for role, opened, split, images in sets
+    ]  # fmt: skip
+
+
 def _content(
     cell: Cell, method: Method, outcome: Outcome, words: Sequence[str], seconds: dict[str, float]
 ) -> dict[str, Any]:
@@ -125,11 +138,7 @@ def _content(
         "dataset": dataclasses.asdict(cell.dataset)
         | {"root": str(cell.target.root), "fingerprint": cell.facts["data"]},
         "support": dataclasses.asdict(cell.manifest),
-        "seen": [
-            {"dataset": s.opened.name, "split": s.split, "root": str(s.opened.root), "images": len(s.support),
-             "data": "phantom" if s.opened.phantom else "real"}
-            for s in cell.sources
-        ],
+        "seen": _seen(cell),
         "protocol": cell.protocol,
         "backbone": dataclasses.asdict(cell.backbone) | {
             "name": cell.config.backbone,

@@ -15,7 +15,7 @@ from adbench.config import RunConfig
 from adbench.errors import AdbenchError, RecordError
 from adbench.files import write_atomically
 from adbench.fit import to_tensor
-from adbench.method import Batch, Method
+from adbench.method import Batch, Method, defining
 from adbench.progress import track
 from adbench.scorer import test_images
 
@@ -37,7 +37,7 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     if type(fitted.method).adapted is Method.adapted:
         raise AdbenchError(
             f"{fitted.config.method} adapts no features: there is nothing to compare with the frozen ones. "
-            "Methods that do define `adapted`."
+            f"Methods that do: {', '.join(defining('adapted'))}."
         )
     features, labels = collect(fitted)
     if len(labels) < 10:

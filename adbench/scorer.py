@@ -25,6 +25,7 @@ from adbench.method import Batch, Method, Scores
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.progress import track
 from adbench.ranks import gathered, rank, world
+from adbench.sources import Opened
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,19 @@ def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
             )
 
 
-def evaluate(cell: Cell, method: Method, items: Sequence[Item], what: str) -> Outcome:
-    """Score `items` and compare with their labels and masks; several processes of one cell share the batches."""
-    config = cell.config
-    images = images_of(cell, items, what)
-    with_pixels = cell.dataset.masks and cell.capability.maps
+def evaluate(cell: Cell, method: Method, items: Sequence[Item], what: str, of: Opened | None = None) -> Outcome:
+    """Score `items` and compare with their labels and masks; several processes of one cell share the batches.
+
+    They belong to the dataset `of`, by default the tested one.
+    """
+    config, of = cell.config, of or cell.target
+    images = images_of(cell, items, what, of)
+    with_pixels = of.config.masks and cell.capability.maps
     size = cell.eval_size
-    masks = arrays.masks(items, cell.hashes, config.cache_dir, size, cell.dataset, what) if with_pixels else None
+    masks = arrays.masks(items, of.hashes, config.cache_dir, size, of.config, what) if with_pixels else None
     histogram = Histogram() if with_pixels else None
     found: dict[int, dict[str, NDArray[np.float32]]] = {}
-    how = config.dataset, cell.dataset.object_name, config.batch_size, config.precision
+    how = of.name, of.config.object_name, config.batch_size, config.precision
     if cell.capability.transductive:
         gather(method, images, *how)
     batches = score_images(method, images, *how, (rank(), world()))
@@ -152,16 +156,16 @@ def score_test(cell: Cell, method: Method) -> Outcome:
     return evaluate(cell, method, cell.test, f"{cell.config.dataset} test")
 
 
-def images_of(cell: Cell, items: Sequence[Item], what: str) -> NDArray[np.uint8]:
-    """Return decoded images, (N, H, W, 3) uint8, memory-mapped."""
+def images_of(cell: Cell, items: Sequence[Item], what: str, of: Opened) -> NDArray[np.uint8]:
+    """Return decoded images of the dataset `of`, (N, H, W, 3) uint8, memory-mapped."""
     return arrays.images(
-        items, cell.hashes, cell.config.cache_dir, cell.input_size, cell.capability.resize, cell.capability.grey, what
+        items, of.hashes, cell.config.cache_dir, cell.input_size, cell.capability.resize, cell.capability.grey, what
     )
 
 
 def test_images(cell: Cell) -> NDArray[np.uint8]:
     """Return the decoded test images, (N, H, W, 3) uint8, memory-mapped."""
-    return images_of(cell, cell.test, f"{cell.config.dataset} test")
+    return images_of(cell, cell.test, f"{cell.config.dataset} test", cell.target)
 
 
 def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:

@@ -2,7 +2,7 @@
 
 last          the last one (default)
 fixed:N       epoch N
-valid         the best on the support's split, without the support and its patients
+valid         the best on what the support's split holds besides the support and its patients, in each source
 support_cv    the best in a cross-validation within the support
 oracle        the best on the test split: what the authors' published code does, and a leak; the record says how large
 """
@@ -23,12 +23,11 @@ from torch import Tensor
 from adbench.cell import Cell
 from adbench.errors import NumericalError
 from adbench.fit import fit, new_method
+from adbench.holdout import folds
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
 from adbench.ranks import agreed
 from adbench.scorer import evaluate, gather, score_images
-
-FOLDS = 4
 
 
 @dataclass
@@ -107,19 +106,20 @@ def fit_and_choose(
         epoch = int(rule.removeprefix("fixed:"))
         fit(method, support, config, device, [Chooser(support, None, stop=epoch), *callbacks])
         return Chosen(rule, epoch), {}
-    items = cell.test if rule == "oracle" else list(cell.held)
     seen: dict[str, float | None] = {}
 
     def look(m: Method) -> float:
-        seen.update(evaluate(cell, m, items, rule).metrics)
-        return _sum(seen)
+        if rule == "oracle":
+            seen.update(evaluate(cell, m, cell.test, rule).metrics)
+            return _sum(seen)
+        figures = [_sum(evaluate(cell, m, held.items, rule, held.opened).metrics) for held in cell.held]
+        return math.fsum(figures) / len(figures)
 
     chooser = Chooser(support, look)
     fit(method, support, config, device, [chooser, *callbacks])
-    last = seen if rule == "oracle" else {}
     method.load_state_dict(dict(chooser.best))
     method.memorise(support)
-    return Chosen(rule, best(chooser.curve), chooser.curve), last
+    return Chosen(rule, best(chooser.curve), chooser.curve), seen
 
 
 def _sum(metrics: Mapping[str, float | None]) -> float:
@@ -128,41 +128,33 @@ def _sum(metrics: Mapping[str, float | None]) -> float:
 
 
 def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[int, float]:
-    """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it."""
-    groups, config = folds(cell, support), cell.config
-    how = config.dataset, cell.dataset.object_name, config.batch_size, config.precision
+    """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it.
+
+    Images of several datasets are scored each under the name of its own.
+    """
+    groups, config, origins = folds(cell.sources, cell.config.method), cell.config, np.array(support.datasets)
     scores: dict[int, NDArray[np.float32]] = {}
     for fold in range(int(groups.max()) + 1):
         held = groups == fold
-        method = new_method(cell, device)
-        rest, seen = rows(support, ~held), rows(support, held)
-        pixels = seen.images.permute(0, 2, 3, 1).numpy()
+        method, rest = new_method(cell, device), rows(support, ~held)
+        parts = [held & (origins == name) for name in dict.fromkeys(origins[held].tolist())]
 
-        def look(m: Method, held: NDArray[np.bool_] = held, pixels: NDArray[np.uint8] = pixels) -> float:
-            if cell.capability.transductive:
-                gather(m, pixels, *how)
-            found = np.concatenate([part.image.numpy() for _, part in score_images(m, pixels, *how)])
-            if not np.isfinite(found).all():
-                raise NumericalError(f"{cell.config.method} gives an image of its support a score that is not finite.")
-            scores.setdefault(m.current_epoch + 1, np.zeros(len(held), np.float32))[held] = found
+        def look(m: Method, parts: Sequence[NDArray[np.bool_]] = parts) -> float:
+            for part in parts:
+                seen = rows(support, part)
+                pixels = seen.images.permute(0, 2, 3, 1).numpy()
+                how = seen.datasets[0], seen.object_names[0], config.batch_size, config.precision
+                if cell.capability.transductive:
+                    gather(m, pixels, *how)
+                found = np.concatenate([batch.image.numpy() for _, batch in score_images(m, pixels, *how)])
+                if not np.isfinite(found).all():
+                    raise NumericalError(f"{config.method} gives an image of its support a score that is not finite.")
+                scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = found
             return 0.0
 
-        fit(method, rest, cell.config, device, [Chooser(rest, look)])
+        fit(method, rest, config, device, [Chooser(rest, look)])
     labels = support.labels.numpy()
     return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in scores.items()}
-
-
-def folds(cell: Cell, support: Support) -> NDArray[np.int64]:
-    """Return the fold (N,) of each support image: patients stay together, each class is dealt out in turn."""
-    names = [f"{s.opened.name} {item.patient or item.id}" for s in cell.sources for item in s.support]
-    fold_of: dict[str, int] = {}
-    for label in (1, 0):
-        turn = 0
-        for name, own in zip(names, support.labels.tolist(), strict=True):
-            if own == label and name not in fold_of:
-                fold_of[name], turn = turn % FOLDS, turn + 1
-    found = np.array([fold_of[name] for name in names])
-    return np.unique(found, return_inverse=True)[1]
 
 
 def rows(support: Support, keep: NDArray[np.bool_]) -> Support:

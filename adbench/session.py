@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
@@ -15,21 +17,21 @@ from rich.table import Table
 
 from adbench import config as configs
 from adbench import provenance, registry
-from adbench.errors import AdbenchError, StoppedError, SweepError, did_you_mean
+from adbench.errors import AdbenchError, RecordError, StoppedError, SweepError, did_you_mean
 
 if TYPE_CHECKING:
     from adbench.data.items import DatasetConfig
     from adbench.executors import Executor
     from adbench.record import Record
+    from adbench.render import Part
     from adbench.sweep import Task
 
 SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
 
 
 def out() -> Console:
-    """Return a console that doesn't wrap what is piped."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console
+    """Return a console that doesn't wrap what is piped, and prints brackets and colons as they are."""
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)  # what it prints holds paths
 
 
 def run_words(words: Sequence[str]) -> None:
@@ -82,9 +84,10 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
     from adbench import tables
+    from adbench.costs import cost_of, costs
     from adbench.fit import device_of
     from adbench.record import tidy
-    from adbench.sweep import costs, run
+    from adbench.sweep import run
     from adbench.watch import Watch
 
     console, config = out(), tasks[0].config
@@ -102,10 +105,17 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
         f"{impossible}, workers={config.workers}",
         style="bold",
     )
-    for note in dict.fromkeys(note for task in tasks if task.cell for note in task.cell.notes):
+    notes = [note for task in tasks if task.cell for note in task.cell.notes]
+    if executor.elsewhere:
+        from adbench.executors.elsewhere import note_of
+
+        notes += filter(None, [note_of(config)])
+    for note in dict.fromkeys(notes):
         console.print(f"note: {note}")
     runs = Path(config.runs)
-    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), costs(runs) if todo else {})
+    known = costs(runs, [task.found for task in tasks if task.found]) if todo else {}
+    expected = [cost.seconds for task in todo if (cost := cost_of(task.config, known))]
+    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), statistics.mean(expected) if expected else None)
     try:
         with watch.shown():
             done = run(tasks, words, executor, watch)
@@ -113,12 +123,17 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
         executor.close()
         tidy(runs)
         raise
-    console.print(tables.results(tasks, done.failures), markup=False)
+    console.print(tables.results(tasks, done.failures))
+    tracked = [task.found.content["tracker"] for task in todo if task.found and task.found.content.get("tracker")]
+    if tracked:
+        from adbench.trackers import summary
+
+        console.print(summary(tracked))
     console.print(f"{what}; adbench leaderboard {config.runs} shows them side by side")
     failed = len(done.failures) + sum(task.error is not None for task in tasks)
     if failed:
         console.print(f"failed, {failed} of {len(tasks)} cells:", style="bold")
-        console.print(tables.failed(tasks, done.failures), markup=False)
+        console.print(tables.failed(tasks, done.failures))
     if done.stopped:
         raise StoppedError(f"stopped as asked, with {done.left} cells left. The same command goes on.")
     if failed:
@@ -139,13 +154,15 @@ def plan_words(words: Sequence[str]) -> None:
     """Show the cells that the words name, and what they will cost; draw, fetch, write and run nothing."""
     asked = configs.parse(words)
     from adbench import tables
-    from adbench.sweep import costs, plan
+    from adbench.costs import costs
+    from adbench.sweep import plan
 
     tasks, config = plan(asked, looking=True), asked[0]
-    known = costs(Path(config.runs))
+    found = [task.found for task in tasks if task.found]
+    known = costs(Path(config.runs), found) if len(found) < len(tasks) else {}
     console = out()
-    console.print(tables.planned(tasks, known), markup=False)
-    console.print(tables.totals(tasks, known, config.workers, config.cache_gb), markup=False)
+    console.print(tables.planned(tasks, known))
+    console.print(tables.totals(tasks, known, config.workers, config.cache_gb))
     console.print(_common(tasks))
 
 
@@ -214,7 +231,7 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     if machine["method"]:
         machine["method"] = checked.method
     fitted = load(record, overrides, **machine, weights=keys.get("backbone.weights"))
-    folder = Path(keys["out"]) if "out" in keys else default_folder()
+    folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
     table = score_files(fitted, paths, folder, threshold)
     console = out()
     if threshold is None:
@@ -230,13 +247,13 @@ def listing(what: str) -> Iterator[str]:
         raise AdbenchError(f"cannot list {what!r}: {did_you_mean(what, kinds)}")
     kind = kinds[what]
     if kind in ("group", "backbone"):
-        files = registry.config_files(kind)
-        titles = {name: str(configs.load_yaml(file).get("title", "")) for name, file in files.items()}
-    if kind == "group":
-        for name, content in configs.groups().items():
-            yield f"{name:<16}{titles[name]}  [{', '.join(one for names in content.values() for one in names)}]"
-    elif kind == "backbone":
-        yield from (f"{name:<16}{title}" for name, title in titles.items())
+        for name, (package, file) in registry.shipped(kind).items():
+            try:
+                members = [one for names in configs.group(name).values() for one in names] if kind == "group" else []
+                title = str(configs.load_yaml(file).get("title", ""))
+                yield f"{name:<16}{title}" + (f"  [{', '.join(members)}]" if members else "")
+            except AdbenchError as error:
+                yield f"{name:<16}broken: {error}  [{package}]"
     else:
         for name, entry in registry.entries(kind).items():
             yield f"{name:<16}{_title(kind, entry)}  [{entry.package}]"
@@ -257,13 +274,14 @@ def _title(kind: registry.Kind, entry: registry.Entry) -> str:
 
 def show_leaderboard(
     runs: Sequence[Path], csv: Path | None, markdown: bool, json: Path | None, published: bool, costs: bool,
-    latex: bool, html: Path | None,
+    latex: bool, html: Path | None, method: str | None, dataset: str | None,
 ) -> None:  # fmt: skip
-    """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked."""
+    """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
+
+    Raises RecordError behind all that where records of one cell disagree.
+    """
     if markdown and latex:
         raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
-    import pandas as pd
-
     from adbench import leaderboard, render
     from adbench import published as papers
     from adbench.files import write_atomically
@@ -272,13 +290,18 @@ def show_leaderboard(
         from adbench.site.swap import check
 
         check(html)
-    records = leaderboard.collect(runs)
+    found, disagreements = leaderboard.collect(runs)
+    disagreed = RecordError(" ".join([*disagreements, "Left out of the leaderboard; keep one record of each cell."]))
+    if not found:
+        raise disagreed
+    records = leaderboard.choose(found, method, dataset)
     long = leaderboard.table(records, costs)
     if published:
-        theirs = papers.figures()
-        known = theirs[theirs["dataset"].isin(set(long["dataset"]))]
-        blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
-        long = pd.concat([papers.beside(long), known.assign(**blank)], ignore_index=True)
+        long = papers.added(long)
+        if method is not None:
+            long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
+        if strange := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
+            print(f"note: no paper's figures on {', '.join(strange)}", file=sys.stderr)
     for file, text in ((csv, render.to_csv), (json, render.to_json)):
         if file is not None:
             write_atomically(file, text(long).encode())
@@ -291,20 +314,27 @@ def show_leaderboard(
         from adbench.latex import to_latex
 
         print(to_latex(long, (*render.HEADLINE, *extra)))
-        return
-    if markdown:
+    elif markdown:
         print(render.to_markdown(long, (*leaderboard.FIGURES, *extra)))
-        return
-    for title, header, rows in render.parts(long, (*render.HEADLINE, *extra)):
+    else:
+        _print_tables(render.parts(long, (*render.HEADLINE, *extra)))
+        for file in (csv, json, html):
+            if file is not None:
+                print(f"written: {file}")
+    if disagreements:
+        raise disagreed
+
+
+def _print_tables(parts: Iterable[Part]) -> None:
+    for title, header, rows in parts:
         table = Table(title=title, title_justify="left", header_style="bold")
         for name in header:
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        Console(highlight=False).print(table)
-    for file in (csv, json, html):
-        if file is not None:
-            print(f"written: {file}")
+        # Nobody folds what a file or another program reads.
+        width = None if sys.stdout.isatty() else 10_000
+        Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
 def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:

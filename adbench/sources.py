@@ -97,6 +97,11 @@ def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
 def protocol_of(config: RunConfig, capability: Capability) -> str:
     """Return the protocol, or say why a method can't follow the one that is asked for."""
     asked, own = config.protocol, OWN[capability.support]
+    if config.support and (asked in FULL or capability.support == "none"):
+        why = f"protocol={asked} takes every normal image of the train split"
+        if capability.support == "none":
+            why = f"{config.method} learns from no image"
+        raise AdbenchError(f"support={config.support} has no place here: {why}. Leave support= out.")
     if asked in ELSEWHERE or (asked in ("auto", "full_normal") and config.train_on):
         return _elsewhere(config, capability)
     if config.train_on:
@@ -122,11 +127,12 @@ def _elsewhere(config: RunConfig, capability: Capability) -> str:
         found = "unified" if config.dataset in names else "cross_dataset"
     if found in NAMED and not config.train_on:
         raise AdbenchError(f"protocol={asked} needs the datasets to train on: train_on=brainmri or brainmri+liverct.")
-    if (config.dataset in names) != found.startswith("unified"):
+    if (config.dataset in names) != found.startswith("unified") and not is_diagonal(config, found):
         has = "is" if config.dataset in names else "is not"
         raise AdbenchError(
             f"protocol={asked} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
-            "them. unified and full_normal train on the tested dataset too, the other protocols never do."
+            "them. unified and full_normal train on the tested dataset too, the others don't; cross_dataset trains on "
+            "it where it is the only one, which is the diagonal of a matrix."
         )
     if found == "unified_full_normal" and capability.support != "normal":
         raise AdbenchError(
@@ -138,6 +144,11 @@ def _elsewhere(config: RunConfig, capability: Capability) -> str:
             f"{LEARNS[capability.support]} as it is configured here. Its README says whether a switch changes that."
         )
     return found
+
+
+def is_diagonal(config: RunConfig, protocol: str) -> bool:
+    """Whether this cell is on the diagonal of a cross-dataset matrix: trained on the tested dataset and no other."""
+    return protocol == "cross_dataset" and config.train_on == config.dataset
 
 
 def training(config: RunConfig, capability: Capability, protocol: str, target: Opened) -> tuple[Source, ...]:
@@ -153,9 +164,14 @@ def training(config: RunConfig, capability: Capability, protocol: str, target: O
             f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
         )
     found = []
-    for name in _names(config, target, protocol):
-        opened = open_dataset(name, config)
-        if protocol == "leave_one_out" and opened.config.organ == target.config.organ:
+    for name in names_of(config, target):
+        opened, organ = open_dataset(name, config), target.config.organ
+        if protocol == "leave_one_out" and organ and opened.config.organ == organ:
+            if config.train_on:
+                raise AdbenchError(
+                    f"protocol=leave_one_out leaves out what shows the organ of {target.name} ({organ}), and "
+                    f"train_on={config.train_on} names {name}. Leave it out, or use protocol=cross_dataset."
+                )
             continue
         found.append(source_of(opened, _split_of(opened, protocol), config, classes))
     if not found:
@@ -176,7 +192,8 @@ def _split_of(opened: Opened, protocol: str) -> str:
     return own
 
 
-def _names(config: RunConfig, target: Opened, protocol: str) -> list[str]:
+def names_of(config: RunConfig, target: Opened) -> list[str]:
+    """Return the datasets that `train_on=` names; without it, the others of the tested one's benchmark."""
     if config.train_on:
         names = config.train_on.split("+")
         known = registry.entries("dataset")
@@ -202,7 +219,7 @@ def source_of(opened: Opened, split: str, config: RunConfig, classes: tuple[int,
     pool = of_split(opened.items, split, opened.name, opened.root, opened.config)
     where = f"the {split} split of {opened.name}"
     if config.support:
-        chosen, manifest = supports.from_list(Path(config.support), pool, opened.hashes, classes, where)
+        chosen, manifest = supports.from_list(Path(config.support), pool, opened.hashes, classes, where, opened.items)
     else:
         chosen, manifest = supports.draw(pool, opened.hashes, config.shots, config.draw, classes, where)
     return Source(opened, split, tuple(chosen), manifest)

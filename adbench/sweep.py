@@ -1,14 +1,12 @@
-"""Many cells: which there are, what each will cost, in which order they run, and what becomes of those that fail."""
+"""Many cells: which there are, in which order they run, and what becomes of those that fail."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import signal
-import statistics
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,45 +89,6 @@ def _resolved(config: RunConfig, settled: RunConfig) -> Task:
     return Task(cell.config, cell, cell.key)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What earlier records cost: median wall seconds and bytes on disk, largest resident memory in bytes; n of them."""
-
-    seconds: float
-    disk: float
-    memory: int
-    n: int
-
-
-def costs(runs: Path, sample: int = 20) -> dict[str, Cost]:
-    """Return the costs by method, and under "" of any method, from the records in `runs`.
-
-    The folders of at most `sample` records of a method are measured.
-    """
-    seconds: dict[str, list[float]] = defaultdict(list)
-    memory: dict[str, list[int]] = defaultdict(list)
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for path in record.folders(runs):
-        try:
-            content = json.loads((path / "record.json").read_text(encoding="utf-8"))
-            if content["status"] != "complete":
-                continue
-            method, took = content["resolved"]["method"], sum(content["seconds"].values())
-            peak = int(content["peak_memory"]["host_bytes"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # an estimate needs no whole record
-        for name in (method, ""):
-            seconds[name].append(took)
-            memory[name].append(peak)
-        if len(sizes[method]) < sample:
-            sizes[method].append(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
-    sizes[""] = [size for own in list(sizes.values()) for size in own]
-    return {
-        name: Cost(statistics.median(took), statistics.median(sizes[name]), max(memory[name]), len(took))
-        for name, took in seconds.items()
-    }
-
-
 class Report(Protocol):
     """Who is told how a sweep goes on."""
 
@@ -189,7 +148,9 @@ class Sweep:
         task = self.waiting[group].popleft()
         self.running[task.key] = task
         self.report.started(task)
-        return Job(task.key, task.config, self.words, log_of(task))
+        assert task.cell is not None
+        can = task.cell.capability
+        return Job(task.key, task.config, self.words, log_of(task), can.gpu_share, can.memory_gb)
 
     def stage(self, job: Job, name: str) -> None:
         """Pass a stage on to the report."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from adbench.costs import KEYS, Cost, Known, cost_of
 from adbench.executors import Failure
-from adbench.sweep import Cost, Task, log_of
+from adbench.sweep import Task, log_of
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 ROWS = 60  # of a table of cells; more of them are counted by method and dataset
@@ -81,14 +82,17 @@ def failed(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
     return "\n".join(f"  {name}\n    {what}\n    {log}" for name, what, log in rows)
 
 
-def planned(tasks: Sequence[Task], known: Mapping[str, Cost]) -> str:
-    """Return the table of a plan: each cell, or where they are many, counts by method and dataset."""
+def planned(tasks: Sequence[Task], known: Known) -> str:
+    """Return the table of a plan: each cell, or where they are many, counts by method and dataset.
+
+    `by same` is the last of `costs.KEYS` in which cells and the records that the time is told from are alike.
+    """
     if len(tasks) <= ROWS:
         header, rows = names(tasks)
         for task, row in zip(tasks, rows, strict=True):
             state = f"unknown: {task.missing}" if task.state == "unknown" else task.state
-            row += [str(task.error) if task.error else state, "" if task.found else _expected([task], known)]
-        return aligned([*header, "state", "expected"], rows)
+            row += [str(task.error) if task.error else state, *(["", ""] if task.found else _expected([task], known))]
+        return aligned([*header, "state", "expected", "by same"], rows)
     parts: dict[tuple[str, str], list[Task]] = defaultdict(list)
     for task in tasks:
         parts[task.config.method, task.config.dataset].append(task)
@@ -97,27 +101,36 @@ def planned(tasks: Sequence[Task], known: Mapping[str, Cost]) -> str:
     for (method, dataset), part in parts.items():
         counts = Counter(task.state for task in part)
         missing = [task for task in part if task.found is None]
-        rows.append([method, dataset, *(str(counts[s]) for s in states), _expected(missing, known) if missing else ""])
-    return aligned(["method", "dataset", *states, "expected"], rows)
+        rows.append([method, dataset, *(str(counts[s]) for s in states), *_expected(missing, known)])
+    return aligned(["method", "dataset", *states, "expected", "by same"], rows)
 
 
-def _expected(tasks: Sequence[Task], known: Mapping[str, Cost]) -> str:
-    seconds = expected(tasks, known)
-    return "no record to tell from" if seconds is None else duration(seconds)
+def _expected(tasks: Sequence[Task], known: Known) -> tuple[str, str]:
+    found = [cost for task in tasks if task.error is None and (cost := cost_of(task.config, known)) is not None]
+    if not found:
+        return "no record to tell from" if any(task.error is None for task in tasks) else "", ""
+    return duration(sum(cost.seconds for cost in found)), min((cost.like for cost in found), key=_levels)
 
 
-def cost_of(task: Task, known: Mapping[str, Cost]) -> Cost | None:
-    """Return what a cell will cost by the records of its method, else by those of any."""
-    return known.get(task.config.method, known.get(""))
+def _levels(like: str) -> int:
+    """Return how many of `KEYS` are meant.
+
+    >>> [_levels(like) for like in ("any", "method", "shots")]
+    [0, 1, 5]
+    """
+    return KEYS.index(like) + 1 if like in KEYS else 0
 
 
-def expected(tasks: Sequence[Task], known: Mapping[str, Cost]) -> float | None:
-    """Return the seconds that tasks take one after the other, or none without any record to tell from."""
-    found = [cost.seconds for task in tasks if task.error is None and (cost := cost_of(task, known)) is not None]
-    return sum(found) if found or not tasks else None
+def _sources(costs: Sequence[Cost]) -> str:
+    """Say which records the costs are told from."""
+    parts = []
+    for like, n in sorted(Counter(cost.like for cost in costs).items(), key=lambda part: -_levels(part[0])):
+        keys = KEYS[: _levels(like)]
+        parts.append(f"{n} by records of the same {', '.join(keys)}" if keys else f"{n} by records of other methods")
+    return "; ".join(parts)
 
 
-def totals(tasks: Sequence[Task], known: Mapping[str, Cost], workers: int, cache_gb: float) -> str:
+def totals(tasks: Sequence[Task], known: Known, workers: int, cache_gb: float) -> str:
     """Return the sums of a plan: cells, time, disk and memory."""
     counts = Counter(task.state for task in tasks)
     todo = [task for task in tasks if task.state in ("to run", "unknown")]
@@ -126,12 +139,11 @@ def totals(tasks: Sequence[Task], known: Mapping[str, Cost], workers: int, cache
         lines[0] += f", {counts['unknown']} unknown until drawn or fetched"
     if counts["impossible"]:
         lines[0] += f", {counts['impossible']} that can't run"
-    if todo and (costs := [cost for task in todo if (cost := cost_of(task, known)) is not None]):
+    if todo and (costs := [cost for task in todo if (cost := cost_of(task.config, known)) is not None]):
         longest, seconds = max(c.seconds for c in costs), sum(c.seconds for c in costs)
-        own = sum(task.config.method in known for task in todo)
         wall = max(seconds / workers, longest)
         lines.append(f"time: about {duration(wall)} with workers={workers}, {duration(seconds)} of one worker's time")
-        lines[-1] += f" ({own} of {len(todo)} cells by records of their own method, the others by those of any)"
+        lines.append(f"told from: {_sources(costs)}")
         lines.append(
             f"disk: about {sum(c.disk for c in costs) / 1e9:.2f} GB of records; cache: at most {cache_gb:g} GB"
         )

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,7 @@ from adbench import config as configs
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.ranks import rank
 from adbench.record import LOGS
+from adbench.remember import remembered
 from adbench.shares import Shares
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class WandbConfig:
     mode: str | None = None
 
 
+@remembered("overrides")
 def wandb_config(config: RunConfig) -> WandbConfig:
     """Return the `wandb.X=` keys; `wandb.tags=a,b` is a list as `[a,b]` is."""
     given = dict(config.overrides.get("wandb", {}))
@@ -239,6 +241,27 @@ def start_wandb(cell: Cell) -> tuple[Any, str]:
     run = begin("offline")
     where = Path(run.dir).parent
     return run, f"{why}: the run is kept in {where}; `wandb sync {shlex.quote(str(where))}` uploads it."
+
+
+def summary(tracked: Sequence[Mapping[str, Any]]) -> str:
+    """Say in one line where a sweep's files are, from what its records keep of their trackers (at least one).
+
+    >>> summary([{"logger": "csv", "files": "curves", "notes": []}] * 2)
+    'logger=csv: 2 cells tracked; <cell>/curves'
+    """
+    kind, files = tracked[0]["logger"], [Path(one["files"]) for one in tracked if one["files"]]
+    parts = [f"{len(tracked)} cell{'s' * (len(tracked) > 1)} tracked"]
+    if kind != "wandb":
+        parts += sorted({f"<cell>/{file}" for file in files})
+    else:
+        offline = [file for file in files if file.name.startswith("offline-run-")]
+        for folder in sorted({file.parent for file in offline}):
+            n = sum(file.parent == folder for file in offline)
+            parts.append(f"{n} kept offline: `wandb sync {shlex.quote(str(folder))}/offline-run-*` uploads them")
+    lost = [note for one in tracked for note in one["notes"] if "is left out from here" in note]
+    if lost:
+        parts.append(f"{len(lost)} lost the tracker, the first: {lost[0]}")
+    return f"logger={kind}: " + "; ".join(parts)
 
 
 def curves(config: RunConfig, tracker: Tracker | None) -> list[pl.Callback]:

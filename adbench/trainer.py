@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from adbench.config import RunConfig
-from adbench.errors import AdbenchError, NumericalError, did_you_mean
+from adbench.errors import AdbenchError, LossError, did_you_mean
 from adbench.progress import bars
 from adbench.ranks import world
 from adbench.shares import Started
@@ -90,6 +90,12 @@ def new_trainer(
     )  # fmt: skip
 
 
+def place_of(trainer: pl.Trainer) -> str:
+    """Return where a training stands, all counted from 1."""
+    epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.batch_idx + 1
+    return f"step {trainer.global_step + 1} (epoch {epoch} of {trainer.max_epochs}, batch {batch})"
+
+
 def _place(device: torch.device) -> dict[str, Any]:
     """Return what the Trainer is told of this process's device, and of the other processes of the cell."""
     place: dict[str, Any] = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
@@ -123,14 +129,11 @@ def _hush() -> None:
 
 
 class _FiniteLoss(pl.Callback):
-    """Stop at the first loss that is not finite, before it reaches the weights."""
+    """Stop at the first loss that is not finite, before it reaches the weights, where a method doesn't look itself."""
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise NumericalError(
-                f"the loss of {type(pl_module).__name__} is {float(loss.detach())} at step {trainer.global_step} "
-                f"(epoch {trainer.current_epoch}). Try precision=32-true or a smaller learning rate."
-            )
+            raise LossError(f"it is {float(loss.detach())}")
 
 
 class _Progress(pl.Callback):

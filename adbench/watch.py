@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,17 +15,20 @@ from rich.progress import Task as Row
 from rich.text import Text
 
 from adbench.executors import QUEUED, Failure
-from adbench.sweep import Cost, Task
+from adbench.sweep import Task
 from adbench.tables import duration, figures
 
 
 class Watch:
-    """Report of a running sweep: a line for each running cell on a terminal, a line for each ended one in a pipe."""
+    """Report of a running sweep: a line for each running cell on a terminal, a line for each ended one in a pipe.
 
-    def __init__(self, total: int, workers: int, known: Mapping[str, Cost]) -> None:
+    `expected`: seconds of a cell by earlier records, until this sweep has some of its own.
+    """
+
+    def __init__(self, total: int, workers: int, expected: float | None) -> None:
         self.total = total
         self.workers = workers
-        self.known = known
+        self.expected = expected
         self.seconds: list[float] = []
         self.done = 0
         self.failed = 0
@@ -33,9 +36,9 @@ class Watch:
         self.live = sys.stderr.isatty()
         self.lines = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.display = Progress(
-            TextColumn("{task.description}"), _Bar(24), _Count(), _Clock(),
-            TextColumn("{task.fields[note]}"), console=Console(file=sys.stderr), transient=True, disable=not self.live,
-            redirect_stdout=False, redirect_stderr=False, refresh_per_second=2,
+            TextColumn("{task.description}", markup=False), _Bar(24), _Count(), _Clock(),
+            TextColumn("{task.fields[note]}", markup=False), console=Console(file=sys.stderr), transient=True,
+            disable=not self.live, redirect_stdout=False, redirect_stderr=False, refresh_per_second=2,
         )  # fmt: skip
         self.rows: dict[str, Any] = {}
         self.queued: set[str] = set()
@@ -93,7 +96,7 @@ class Watch:
 
     def _note(self) -> str:
         left = self.total - self.done
-        each = statistics.mean(self.seconds) if self.seconds else self.known[""].seconds if self.known else None
+        each = statistics.mean(self.seconds) if self.seconds else self.expected
         rest = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
         waiting = f"{len(self.queued)} queued" if self.queued else ""
         return ", ".join(filter(None, [rest, waiting, f"{self.failed} failed" if self.failed else ""]))

@@ -6,6 +6,7 @@ open_clip takes seconds to import (torchvision, timm): only what can't do withou
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file
 from pathlib import Path
@@ -49,6 +50,14 @@ class Architecture:
     def levels(self, n: int = 4) -> tuple[int, ...]:
         """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L."""
         return tuple(round(self.depth * (i + 1) / n) for i in range(n))
+
+    def checked_levels(self, levels: Sequence[int]) -> tuple[int, ...]:
+        """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error."""
+        if list(levels) != sorted(set(levels)) or not all(1 <= level <= self.depth for level in levels):
+            raise AdbenchError(
+                f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {self.depth}."
+            )
+        return tuple(levels)
 
 
 def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:

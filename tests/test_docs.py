@@ -114,3 +114,12 @@ def test_the_reference_names_every_command_key_and_parameter(build) -> None:
     for name in registry.entries("method"):
         assert f"\n### {name}\n" in text
     assert "text_share: float = 0.5  # of the zero-shot branch in the fusion" in text
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(build, tmp_path: Path) -> None:
+    for package in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(package, reason="the extra `docs` is not installed")
+    assert build.main(str(tmp_path / "site")) == 0
+    assert "adbench" in (tmp_path / "site" / "sweeps.html").read_text()
+    assert (tmp_path / "site" / "methods" / "madclip.html").is_file()

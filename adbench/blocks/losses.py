@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from adbench.errors import LossError
 
 
 def focal(probability: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
@@ -32,14 +36,22 @@ def dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     return (1 - overlap).mean()
 
 
-def siglip(scores: Tensor, labels: Tensor, scale: float = 1.0, bias: float = 0.0) -> Tensor:
+def siglip(
+    scores: Tensor,
+    labels: Tensor,
+    scale: float = 1.0,
+    bias: float = 0.0,
+    pool: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Return the sigmoid loss of MadCLIP over (B, patches, 2) scores and labels (B,) in {0, 1}.
 
-    Minus the mean over images of the sum over both columns of the mean over patches of log sigmoid(z (scale s + bias)),
-    z = +1 in the label's column and -1 in the other (MadCLIP Sec. 2.3; after SigLIP, Zhai et al., ICCV 2023).
+    Minus the mean over images of the sum over both columns of the mean over patches (or of what `pool` makes of them)
+    of log sigmoid(z (scale s + bias)), z = +1 in the label's column and -1 in the other (MadCLIP Sec. 2.3; after
+    SigLIP, Zhai et al., ICCV 2023).
     """
     z = 2.0 * F.one_hot(labels.long(), 2).to(scores.dtype) - 1.0
-    return -F.logsigmoid(z[:, None, :] * (scale * scores + bias)).mean(1).sum(1).mean()
+    each = F.logsigmoid(z[:, None, :] * (scale * scores + bias))
+    return -(pool(each) if pool else each.mean(1)).sum(1).mean()
 
 
 def upsample(patches: Tensor, size: int) -> Tensor:
@@ -49,7 +61,7 @@ def upsample(patches: Tensor, size: int) -> Tensor:
     CPU.
     """
     grid = round(patches.shape[1] ** 0.5)
-    weights = _interpolation(grid, size).to(patches.device)
+    weights = _interpolation(grid, size, patches.device)
     with torch.autocast(patches.device.type, enabled=False):
         square = patches.float().transpose(1, 2).reshape(len(patches), -1, grid, grid)
         return weights @ square @ weights.T
@@ -57,21 +69,22 @@ def upsample(patches: Tensor, size: int) -> Tensor:
 
 @functools.cache
 @torch.inference_mode(False)
-def _interpolation(grid: int, size: int) -> Tensor:
-    """Return the (size, grid) matrix of linear interpolation with aligned corners."""
-    return F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=True)[0].T.contiguous()
+def _interpolation(grid: int, size: int, device: torch.device) -> Tensor:
+    """Return the (size, grid) matrix of linear interpolation with aligned corners, the same bits on every device."""
+    found = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=True)[0].T.contiguous()
+    return found.to(device)
 
 
 def finite(**terms: Tensor) -> Tensor:
-    """Return the sum of named loss terms; a term that is not finite is an error that names it.
+    """Return the fp32 sum of named loss terms; LossError where a term, which is named, or the sum is not finite.
 
     >>> float(finite(focal=torch.tensor(1.0), dice=torch.tensor(2.0)))
     3.0
     """
-    from adbench.errors import NumericalError
-
-    total = torch.stack(list(terms.values())).sum()
+    total = torch.stack([term.float() for term in terms.values()]).sum()
     if not torch.isfinite(total):
-        bad = {name: float(term.detach()) for name, term in terms.items() if not torch.isfinite(term)}
-        raise NumericalError(f"the loss is not finite: {bad}. Try precision=32-true or a smaller learning rate.")
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        summed = " + ".join(f"{value:g} ({name})" for name, value in values.items())
+        raise LossError(", ".join(bad) or f"{summed} overflows")
     return total

@@ -8,6 +8,7 @@ Points are (y, x) in pixels. Numbers are those of MediCLIP's code where its pape
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
@@ -41,18 +42,21 @@ def cutpaste(sources: Sequence[Image], blend: str = "hard") -> Task:
     `blend`: `hard` replaces the pixels, `poisson` their gradients (Pérez et al., SIGGRAPH 2003). The mask is what
     then differs by a grey level, closed and with its holes filled.
     """
-    join = BLENDS[blend]
+    # Parts of functions, not closures: a loader's workers may be sent them.
+    return partial(_cutpaste, partial(_cutpaste_once, sources, BLENDS[blend]))
 
-    def once(image: Image, g: Generator) -> tuple[Image, Mask]:
-        shape, corner = _placed(any_noise(g, image.shape[1:], CUTPASTE_SIDES), image, g)
-        piece = any_piece(sources[int(g.integers(len(sources)))], shape.shape, g)
-        return join(image, piece, shape, corner), _on(image, shape, corner)
 
-    def task(image: Image, g: Generator) -> tuple[Image, Mask]:
-        after, within = once_or_twice(once, image, g)
-        return after, changed(image, after, within)
+def _cutpaste(once: Task, image: Image, g: Generator) -> tuple[Image, Mask]:
+    after, within = once_or_twice(once, image, g)
+    return after, changed(image, after, within)
 
-    return task
+
+def _cutpaste_once(
+    sources: Sequence[Image], join: Callable[..., Image], image: Image, g: Generator
+) -> tuple[Image, Mask]:
+    shape, corner = _placed(any_noise(g, image.shape[1:], CUTPASTE_SIDES), image, g)
+    piece = any_piece(sources[int(g.integers(len(sources)))], shape.shape, g)
+    return join(image, piece, shape, corner), _on(image, shape, corner)
 
 
 def gauss(image: Image, g: Generator) -> tuple[Image, Mask]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from adbench.data.items import DatasetConfig, Item
 from adbench.errors import DataError
 from adbench.files import alone, atomic
 from adbench.progress import track
+
+AHEAD = 64  # images that wait in memory to be written, whatever the size of the set
 
 
 def images(
@@ -76,5 +79,18 @@ def _decode_all(
     # Pillow decodes outside the interpreter lock, so threads are enough.
     with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in track(pool.map(decode, items), what, len(items)):
+        for pixels in track(_ahead(pool, decode, items), what, len(items)):
             file.write(pixels.tobytes())
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, decode: Callable[[Item], NDArray[np.uint8]], items: Sequence[Item]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the decoded items in order; no more than `AHEAD` are decoded before they are asked for."""
+    waiting: deque[Future[NDArray[np.uint8]]] = deque()
+    for item in items:
+        if len(waiting) == AHEAD:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(decode, item))
+    while waiting:
+        yield waiting.popleft().result()

@@ -38,7 +38,7 @@ def identical(case: Case) -> list[Finding]:
                  "no image has both labels"),
         finding("identical-test", "error", "identical images in test and another split", leaks,
                  "A method learns from the very image that it is tested on. Remove one of each; a record counts in "
-                 "`overlap` those of its support.", "no test image is in another split"),
+                 "`overlap` those that it used.", "no test image is in another split"),
         finding("identical-train-valid", "warning", "identical images in train and valid", shared,
                  "selection=valid would choose an epoch by images that were learnt.", "train and valid share no image"),
         finding("identical-within", "warning", "identical images within a split", inside,

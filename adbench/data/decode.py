@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,10 @@ Filter = Literal["bicubic", "bilinear"]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
+_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
+
+# PIL refuses an image at twice the number of pixels at which it warns; up to there all is well.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
@@ -72,7 +77,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from error
 
 
@@ -91,7 +96,7 @@ def _open(path: Path) -> Image.Image:
                     f"{path} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit."
                 )
             return image.copy()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from error
 
 
@@ -106,6 +111,9 @@ def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
 def _unreadable(path: Path, error: Exception) -> DataError:
     if not path.exists():
         return DataError(f"{path} does not exist.")
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return DataError(f"{path} has more than {most:,} pixels, the most that is read. Save it smaller.")
     size = path.stat().st_size
     reason = "it has zero bytes" if size == 0 else str(error).rstrip(".") or type(error).__name__
     return DataError(f"{path} cannot be read as an image: {reason}. Replace or remove the file.")

@@ -48,10 +48,7 @@ class Case:
 
 def mask_files(item: Item) -> tuple[Path, ...]:
     """Return the mask files of an item: none, one, or several whose union is the mask."""
-    mask: object = item.mask
-    if mask is None:
-        return ()
-    return tuple(mask) if isinstance(mask, tuple) else (item.mask,)  # type: ignore[return-value]
+    return item.mask or ()
 
 
 def finding(check: str, level: Level, what: str, bad: Sequence[str], why: str, ok: str) -> Finding:

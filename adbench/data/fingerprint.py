@@ -41,6 +41,9 @@ def hash_items(items: Sequence[Item], cache: Path, what: str) -> dict[str, str]:
 
 @remembered()
 def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:
-    """Return one hash of a dataset's content: ids, labels, patients, images and masks, whatever the layout."""
-    rows = (f"{i.id}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}" for i in sorted(items, key=lambda item: item.id))
+    """Return one hash of what a dataset holds: ids, labels, patients, subgroups, images, masks; whatever the layout."""
+    rows = (
+        f"{i.id}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}" + (f"\t{i.subgroup}" if i.subgroup else "")
+        for i in sorted(items, key=lambda item: item.id)
+    )
     return digest("\n".join(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy as np
 from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, Item
 from adbench.errors import AdbenchError
+
+KEYS = ("n-0", "a-0")  # of a support list
 
 
 @dataclass(frozen=True)
@@ -77,34 +80,41 @@ def draw(
 
 
 def from_list(
-    file: Path, items: Sequence[Item], hashes: dict[str, str], classes: Sequence[int], where: str
+    file: Path,
+    items: Sequence[Item],
+    hashes: dict[str, str],
+    classes: Sequence[int],
+    where: str,
+    everything: Sequence[Item] = (),
 ) -> tuple[list[Item], Manifest]:
     """Read a support list in the published repositories' format: lines `n-0: a.png b.png` and `a-0: c.png d.png`.
 
-    A name is that of a file, or as much of its path as tells it from others: `bottle/train/good/000.png`.
+    A name is that of a file, or as much of its path as tells it from others: `bottle/train/good/000.png`; one with
+    blanks stands in quotes. `everything` are the images of all splits, for errors that say where a name is.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AdbenchError(f"support={file} cannot be read: {error}.") from error
-    named = {line.partition(":")[0].strip(): line.partition(":")[2].split() for line in lines if line.strip()}
-    by_name: dict[tuple[int, str], list[Item]] = defaultdict(list)
+    named = _read_list(file)
+    by_name: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        by_name[item.label, item.path.name].append(item)
+        by_name[item.path.name].append(item)
     chosen: list[Item] = []
     for label in classes:
-        key = "na"[label] + "-0"
-        if not named.get(key):
-            raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {CLASSES[label]} images.")
-        for name in named[key]:
-            same = by_name.get((label, name.rpartition("/")[2]), [])
-            meant = [item for item in same if f"/{item.path.as_posix()}".endswith(f"/{name}")]
+        key, kind = KEYS[label], CLASSES[label]
+        if key not in named:
+            raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {kind} images.")
+        number, names = named[key]
+        for name in names:
+            called = _called(name, by_name.get(name.rpartition("/")[2], []))
+            meant = [item for item in called if item.label == label]
             if not meant:
-                raise AdbenchError(f"support={file} names {name}, which is no {CLASSES[label]} image of {where}.")
+                there = called or _called(name, everything)
+                why = f"it is {CLASSES[there[0].label]}, in the {there[0].split} split" if there else "it isn't there"
+                raise AdbenchError(
+                    f"support={file}, line {number}, names {name}, which is no {kind} image of {where}: {why}."
+                )
             if len(meant) > 1:
                 raise AdbenchError(
-                    f"support={file} names {name}, and {len(meant)} {CLASSES[label]} images of {where} are called so: "
-                    f"{meant[0].path}, {meant[1].path}. Write as much of the path as tells them apart."
+                    f"support={file}, line {number}, names {name}, and {len(meant)} {kind} images of {where} are "
+                    f"called so: {meant[0].path}, {meant[1].path}. Write as much of the path as tells them apart."
                 )
             chosen.append(meant[0])
     ids = [item.id for item in chosen]
@@ -113,6 +123,42 @@ def from_list(
         raise AdbenchError(f"support={file} names {twice} twice.")
     shots = max(sum(item.label == label for item in chosen) for label in classes)
     return chosen, _manifest(chosen, hashes, shots, f"list:{file.name}")
+
+
+def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
+    """Return by key of a list the number of its line and the names."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdbenchError(f"support={file} cannot be read: {error}.") from error
+    named: dict[str, tuple[int, list[str]]] = {}
+    for number, line in enumerate(lines, 1):
+        key, _, rest = (part.strip() for part in line.partition(":"))
+        if not line.strip():
+            continue
+        if key not in KEYS:
+            raise AdbenchError(
+                f"support={file}, line {number}, begins with {key[:20]!r}. A line of normal images is "
+                "`n-0: name name ...`, one of abnormal images `a-0: name name ...`."
+            )
+        if key in named:
+            raise AdbenchError(
+                f"support={file}, line {number}, begins with {key} as line {named[key][0]} does. Join them."
+            )
+        try:
+            names = shlex.split(rest)
+        except ValueError as error:
+            raise AdbenchError(
+                f"support={file}, line {number}: a quote isn't closed. Quote names with blanks or quotes: "
+                '"normal (0).png".'
+            ) from error
+        if names:
+            named[key] = number, names
+    return named
+
+
+def _called(name: str, items: Sequence[Item]) -> list[Item]:
+    return [item for item in items if f"/{item.path.as_posix()}".endswith(f"/{name}")]
 
 
 def nothing() -> Manifest:

@@ -13,12 +13,17 @@ QUEUED = "queued"  # the stage of a job that was taken and still waits for a pla
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to run: `key` names its record, `words` are kept as what was asked, `log` takes what it prints."""
+    """One cell to run: `key` names its record, `words` are kept as what was asked, `log` takes what it prints.
+
+    `gpu_share` and `memory_gb` are what its method declares.
+    """
 
     key: str
     config: RunConfig
     words: tuple[str, ...]
     log: Path
+    gpu_share: float = 1.0
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -27,20 +27,24 @@ from adbench.remember import Scope
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell asks for on its machine: CPU cores, GPUs (a fraction is a share of one)."""
+    """What a cell asks for on its machine: CPU cores, GPUs (a fraction is a share of one), memory in gigabytes."""
 
     cpus: int
     gpus: float = 0
+    memory_gb: float | None = None
 
     def __str__(self) -> str:
-        gpus = f" and {self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else ""
-        return f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}{gpus}"
+        parts = [f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"]
+        parts += [f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}"] if self.gpus else []
+        parts += [f"{self.memory_gb:g} GB"] if self.memory_gb else []
+        return " and ".join(parts)
 
 
-def need_of(config: RunConfig, gpus: float | None = None, cpus: int | None = None) -> Need:
+def need_of(config: RunConfig, gpus: float | None = None, cpus: int | None = None, job: Job | None = None) -> Need:
     """Return what a cell asks for: a core for each thread, a GPU where `device=cuda`, as often as it has devices.
 
-    `gpus` and `cpus` are what the user asks for instead; too little of either raises.
+    `gpus` and `cpus` are what the user asks for instead; too little of either raises. Of one device a method may
+    declare that it needs a share only, and how much memory; `job` knows.
 
     >>> from adbench.config import parse
     >>> print(need_of(parse(["threads=4", "device=cuda"])[0], gpus=0.25))
@@ -57,7 +61,25 @@ def need_of(config: RunConfig, gpus: float | None = None, cpus: int | None = Non
         raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: a share of one GPU as in 0.5, or a whole number.")
     if gpus == 0 and config.device == "cuda":
         raise AdbenchError(f"{name}.gpus=0 leaves device=cuda without a GPU. Leave {name}.gpus out, or use device=cpu.")
-    return Need(cpus or threads, gpus if gpus is not None else devices if config.device == "cuda" else 0)
+    if gpus is not None and devices > 1 and gpus < devices and config.device == "cuda":
+        raise AdbenchError(
+            f"{name}.gpus={gpus:g} is less than trainer.devices={devices}. Leave {name}.gpus out, or raise it."
+        )
+    own = 0.0 if config.device != "cuda" else devices if devices > 1 or job is None else job.gpu_share
+    return Need(cpus or threads, gpus if gpus is not None else own, job.memory_gb if job else None)
+
+
+def note_of(config: RunConfig) -> str | None:
+    """Return what to say of cells that will not see a GPU, though nothing in the words forbids one.
+
+    >>> from adbench.config import parse
+    >>> note_of(parse(["executor=ray"])[0])
+    'device=auto asks the cluster for no GPU: the cells run on CPUs. device=cuda asks for one each.'
+    """
+    asked = config.overrides.get(config.executor, {}).get("gpus")
+    if config.device != "auto" or asked not in (None, "null"):
+        return None
+    return "device=auto asks the cluster for no GPU: the cells run on CPUs. device=cuda asks for one each."
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ class Local:
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
+        self.config = config
         self.crew: list[_Worker] = []
 
     def warm_up(self) -> None:
         """Let another process import torch and Lightning, which takes seconds, while this one does so too."""
         if self.workers > 1 and not warm_up():
-            self.crew += [_Worker() for _ in range(self.workers - len(self.crew))]
+            while len(self.crew) < self.workers:
+                self._hire()
 
     def run(self, jobs: Jobs) -> None:
         """Run jobs until there is none."""
@@ -78,8 +80,28 @@ class Local:
         for worker in self.crew:
             if worker.job is None:
                 return worker
-        self.crew.append(_Worker())
+        return self._hire()
+
+    def _hire(self) -> _Worker:
+        """Start a worker with the lowest free number, and of several GPUs the one that falls to it."""
+        taken = {worker.number for worker in self.crew}
+        number = next(i for i in range(len(taken) + 1) if i not in taken)
+        gpus = visible_gpus(self.config)
+        self.crew.append(_Worker(number, {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}))
         return self.crew[-1]
+
+
+def visible_gpus(config: RunConfig) -> list[str]:
+    """Return the GPUs that workers share out by number: none where a cell is to see no GPU, or as many as it likes."""
+    devices = "devices" in config.overrides.get("trainer", {})
+    if devices or config.device == "cpu" or CONTEXT.get_start_method() != "forkserver":
+        return []
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]  # asks the driver's library, starts no CUDA
 
 
 def _run_here(jobs: Jobs) -> None:
@@ -97,11 +119,12 @@ def _run_here(jobs: Jobs) -> None:
 class _Worker:
     """One process and this end of the pipe to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, environment: dict[str, str]) -> None:
+        self.number = number
         self.pipe, theirs = CONTEXT.Pipe()
         self.job: Job | None = None
         self.stands = False
-        self.process = CONTEXT.Process(target=_serve, args=(theirs, dict(os.environ)))
+        self.process = CONTEXT.Process(target=_serve, args=(theirs, {**os.environ, **environment}))
         with no_interrupts():
             self.process.start()  # not as a daemon: a method's DataLoader may have processes of its own
         theirs.close()

@@ -14,8 +14,9 @@ import pandas as pd
 
 from adbench import render
 from adbench.latex import to_latex
+from adbench.leaderboard import plain
 from adbench.progress import counting
-from adbench.record import Record
+from adbench.record import SITE, Record
 from adbench.site import cellpage, datasetpage, indexpage, swap
 from adbench.site.entries import Entry, Picture, dataset_name, entries
 from adbench.site.shots import looks
@@ -70,7 +71,7 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
             _text(new / name, files("adbench.site.templates").joinpath(name).read_text(encoding="utf-8"))
         for name, text in (("csv", render.to_csv(long)), ("json", render.to_json(long)), ("tex", to_latex(long))):
             _text(new / f"leaderboard.{name}", text)
-        _text(new / swap.MARK, MARK)
+        _text(new / SITE, MARK)
         count(done + 1)
     return given / "index.html"
 
@@ -90,8 +91,10 @@ def _filler() -> Callable[[str, dict[str, Any], str], str]:
 
 def _rows(long: pd.DataFrame, entry: Entry) -> pd.DataFrame:
     """Return the leaderboard's rows for one dataset's page; the papers' ones stand beside real data only."""
-    kinds = ("real", "published") if entry.line["data"] == "real" else (entry.line["data"],)
-    return long[(long["dataset"] == entry.line["dataset"]) & long["data"].isin(kinds)]
+    kind, dataset = entry.line["data"], entry.line["dataset"]
+    own = (long["data"] == kind) & (long["dataset"] == dataset)
+    papers = (long["data"] == "published") & (long["dataset"] == plain(dataset))
+    return long[own | papers] if kind == "real" else long[own]
 
 
 def _copy(pictures: Sequence[Picture], folder: Path) -> None:

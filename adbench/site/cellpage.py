@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import flat, meaning
+from adbench.leaderboard import figures, flat, meaning
 from adbench.render import TITLES
 from adbench.site import charts, curves
 from adbench.site.command import command
@@ -36,7 +36,7 @@ def page(entry: Entry, others: Sequence[Entry]) -> tuple[dict[str, Any], list[Pi
         "summary": list(_summary(entry)),
         "dataset": (line["dataset"], f"../datasets/{dataset_name(line)}.html"),
         "key": entry.record.key,
-        "figures": list(_figures(content)),
+        "figures": list(_figures(entry)),
         "counts": {"abnormal": int((table["label"] == 1).sum()), "normal": int((table["label"] == 0).sum())},
         "charts": list(_charts(entry, table)),
         "gallery": _gallery(entry, table, shown),
@@ -58,7 +58,7 @@ def _summary(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "trained on", line["train_on"]
     if entry.draw:
         yield "shots", line["shots"]
-        yield "draw", entry.draw
+        yield ("draw" if entry.draw.isdecimal() else "support"), entry.draw
     yield "seed", entry.seed
     yield "backbone", line["backbone"]
     yield "schedule", line["schedule"]
@@ -67,14 +67,13 @@ def _summary(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "variant", line["variant"]
 
 
-def _figures(content: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, per cent, half-width) of the figures that apply."""
-    for name, value in content["metrics"].items():
-        if value is None:
-            continue
-        half = content["half_widths"].get(name)
-        width = "exact" if not half else f"± {100 * half:.1g}"
-        yield NAMES.get(name, name.replace("_", " ")), f"{100 * value:.2f}", width
+def _figures(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, per cent, half-width) of the figures that apply, and of an oracle's last epoch and leak."""
+    metrics = {name: 100 * value for name, value in entry.record.metrics.items() if value is not None}
+    for name, value in (metrics | figures(entry.record)).items():
+        half = entry.content["half_widths"].get(name)
+        width = "" if name not in metrics else f"± {100 * half:.1g}" if half else "exact"
+        yield NAMES.get(name, name.replace("_", " ")), f"{value:.2f}", width
 
 
 def _charts(entry: Entry, table: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -121,7 +121,7 @@ def swatch(look: int) -> Markup:
     return Markup(
         '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><g class="s{}" transform="translate(17 6)">'
         '<path class="line" stroke-dasharray="{}" d="M-16 0H16"/><path class="mark" d="{}"/></g></svg>'
-    ).format(look % LOOKS, _dash(look), SHAPES[look % LOOKS])
+    ).format(look % LOOKS, _dash(look), _shape(look))
 
 
 def _line(one: Series, across: Axis, up: Axis, aside: float, height: float) -> Markup:
@@ -137,14 +137,12 @@ def _line(one: Series, across: Axis, up: Axis, aside: float, height: float) -> M
             ends = (_y(min(mean + std, up.high), up, height), _y(max(mean - std, up.low), up, height))
             parts.append(Markup('<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>').format(x, *ends))
         parts.append(
-            Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
-                x, y, SHAPES[one.look % LOOKS]
-            )
+            Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(x, y, _shape(one.look))
         )
     for at, mean in one.published:
         parts.append(
             Markup('<path class="mark hollow" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
-                _x(at + aside, across), _y(mean, up, height), SHAPES[one.look % LOOKS]
+                _x(at + aside, across), _y(mean, up, height), _shape(one.look)
             )
         )
     return Markup('<g class="s{}">{}</g>').format(one.look % LOOKS, Markup("").join(parts))
@@ -194,8 +192,12 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
+def _shape(look: int) -> str:
+    return SHAPES[(look + look // LOOKS) % LOOKS]
+
+
 def _dash(look: int) -> str:
-    return DASHES[(look + look // LOOKS) % LOOKS]
+    return DASHES[(look + 2 * (look // LOOKS)) % LOOKS]  # shifted further, so that no two looks share both
 
 
 def _zero(std: float) -> float:

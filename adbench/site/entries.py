@@ -42,10 +42,9 @@ class Entry(NamedTuple):
     @property
     def draw(self) -> str:
         """The draw's number, the name of the support list, or nothing where no image is learned from."""
-        source = str(self.content["support"]["source"])
         if self.content["support"]["shots"] == 0:
             return ""
-        return source.removeprefix("draw:") if source.startswith("draw:") else Path(source).name
+        return str(self.content["support"]["source"]).partition(":")[2]
 
     @property
     def seed(self) -> str:
@@ -55,7 +54,8 @@ class Entry(NamedTuple):
     @property
     def which(self) -> str:
         """Draw and seed, which tell it from the others that it is averaged with."""
-        return f"draw {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
+        kind = "draw" if self.draw.isdecimal() else "support"
+        return f"{kind} {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
 
     @property
     def order(self) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS, meaning
+from adbench.leaderboard import meaning, with_leaks
 from adbench.render import sections
 from adbench.site.entries import Entry, dataset_name
 from adbench.site.shots import Key, Look, chart, legend
@@ -52,9 +52,8 @@ def page(
         "counts": _counts(entries),
         "kinds": kinds,
         "filters": _filters(entries, long),
-        "metrics": [(metric, metric_title(metric)) for metric in figures if metric in set(long["metric"])],
+        "metrics": [(metric, metric_title(metric)) for metric in with_leaks(figures) if metric in set(long["metric"])],
         "parts": parts,
-        "costs": [metric for metric in COSTS if metric in figures],
     }
 
 

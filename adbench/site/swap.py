@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adbench.errors import AdbenchError
-from adbench.record import HOST
+from adbench.record import HOST, SITE
 
-MARK = "adbench-site.txt"
 PAGES = ("cells", "datasets", "pictures")
-OWN = (MARK, *PAGES, "index.html", "style.css", "script.js", "leaderboard.csv", "leaderboard.json", "leaderboard.tex")
+OWN = (SITE, *PAGES, "index.html", "style.css", "script.js", "leaderboard.csv", "leaderboard.json", "leaderboard.tex")
 
 
 def check(folder: Path) -> None:
@@ -25,9 +24,9 @@ def check(folder: Path) -> None:
     if not folder.is_dir():
         return
     found = sorted(path.name for path in folder.iterdir())
-    if found and MARK not in found:
+    if found and SITE not in found:
         raise AdbenchError(
-            f"{folder} is not a site of adbench: it holds {found[0]} and no {MARK}, and would be replaced as a whole. "
+            f"{folder} is not a site of adbench: it holds {found[0]} and no {SITE}, and would be replaced as a whole. "
             "Give --html a folder that is new, empty or a site of adbench."
         )
     if strange := [name for name in found if name not in OWN]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.leaderboard import COSTS, FIGURES, ROW
+from adbench.leaderboard import FIGURES, ROW, figures, with_leaks
 from adbench.render import TITLES, Section, decimals, standouts
 from adbench.site.entries import Entry, anchor, dataset_name
 
@@ -118,7 +118,8 @@ def listing(entries: Sequence[Entry], root: str) -> Table:
     """Lay out one row per cell, with the keys in which they differ."""
     keys = [key for key in ROW if key not in ("data", "standing")]
     keys = [key for key in keys if key == "method" or len({entry.line[key] for entry in entries}) > 1]
-    metrics = [metric for metric in FIGURES if any(entry.record.metrics.get(metric) is not None for entry in entries)]
+    told = {entry.name: figures(entry.record) for entry in entries}
+    metrics = [metric for metric in with_leaks(FIGURES) if any(metric in own for own in told.values())]
     heads = [Head("cell"), *(Head(key.replace("_", " ")) for key in [keys[0], "dataset", *keys[1:], "draw", "seed"])]
     heads += [Head(metric_title(metric), "", True, "", metric) for metric in metrics]
     rows = []
@@ -127,18 +128,18 @@ def listing(entries: Sequence[Entry], root: str) -> Table:
         cells = [Cell(entry.record.key[:8], href=f"{root}cells/{entry.name}.html")]
         cells += [Cell(line["method"]), Cell(line["dataset"], href=f"{root}datasets/{dataset_name(line)}.html")]
         cells += [Cell(line[key]) for key in keys[1:]] + [Cell(entry.draw), Cell(entry.seed)]
-        cells += [_number(entry.record.metrics.get(metric)) for metric in metrics]
+        cells += [_number(told[entry.name].get(metric)) for metric in metrics]
         words = {key: line[key] for key in FILTERS if key != "dataset"} | {"dataset": [line["dataset"]]}
         rows.append(Row(cells, words))
     return Table("Per cent, one row per record; –: does not apply. The first column leads to a page.", heads, rows)
 
 
 def _number(value: float | None) -> Cell:
-    return Cell("–", value="") if value is None else Cell(f"{100 * value:.2f}", value=f"{100 * value:.6g}")
+    return Cell("–", value="") if value is None else Cell(f"{value:.2f}", value=f"{value:.6g}")
 
 
 def _figures(metric: str, column: pd.DataFrame, missing: str) -> list[Cell]:
-    marks = [""] * len(column) if metric in COSTS else standouts(column["mean"].tolist())
+    marks = standouts(metric, column["mean"].tolist())
     cells = []
     for row, mark in zip(column.to_dict("records"), marks, strict=True):
         mean, std, difference = row["mean"], row["std"], row.get("difference")

@@ -1,6 +1,6 @@
 """Second step of phantom-clip's pretraining: projection and text tower anew, on the frozen blocks of the first.
 
-    python -m adbench.datasets.phantoms.align --trunk trunk.safetensors --out configs/backbone/phantom-clip.safetensors
+    python -m adbench.datasets.phantoms.align --out configs/backbone/phantom-clip.safetensors
 
 The first step teaches the image tower to see lesions, and its text tower to name them too well: a CLIP from the web has
 hardly ever been told which organ is diseased. Here captions are loose (`captions.describe_loosely`): zero-shot is left
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .augment import Pool, render, truths, vary
 from .captions import describe_loosely
 from .phantom import FAMILIES, Phantom
-from .pretrain import build, contrast, load, save, warm_cosine
+from .pretrain import build, contrast, load, pretrain, save, warm_cosine
 
 VIEWS = 3  # of every image in the pool
 
@@ -93,7 +93,7 @@ def align(trunk: CLIP, pool: Pool, seed: int, steps: int, batch: int, rate: floa
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trunk", type=Path, required=True, help="weights whose image blocks are kept")
+    parser.add_argument("--trunk", type=Path, help="weights whose image blocks are kept; without it step 1 runs first")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1000, help="1000 or more: the benchmark uses 0 to 99")
     parser.add_argument("--pairs", type=int, default=4000)
@@ -105,9 +105,13 @@ def main() -> None:
     if options.seed < 1000:
         raise SystemExit(f"--seed {options.seed}: seeds below 1000 belong to the benchmark")
     torch.set_num_threads(options.threads)
+    trunk: Path | None = options.trunk
+    if trunk is None:
+        trunk = options.out.with_suffix(".trunk.safetensors")
+        pretrain(trunk, options.seed, options.threads)
     pool = render(options.seed, options.pairs, options.threads)
     torch.manual_seed(options.seed)
-    model = align(load(options.trunk), pool, options.seed, options.steps, options.batch, options.rate)
+    model = align(load(trunk), pool, options.seed, options.steps, options.batch, options.rate)
     save(model, options.out, {"seed": options.seed, "steps": options.steps, "planned": options.steps})
 
 

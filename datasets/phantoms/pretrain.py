@@ -174,6 +174,19 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         hook.remove()
 
 
+def pretrain(
+    out: Path, seed: int, threads: int, pairs: int = 8000, steps: int = 2000, batch: int = 64, rate: float = 8e-4,
+    minutes: float = 5.0,
+) -> None:  # fmt: skip
+    """Draw the pool and train a new model on it; `out` receives a checkpoint every few `minutes`."""
+    if seed < 1000:
+        raise SystemExit(f"--seed {seed}: seeds below 1000 belong to the benchmark")
+    pool = render(seed, pairs, threads)
+    print(f"drew {len(pool.phantoms)} phantoms", flush=True)
+    torch.manual_seed(seed)
+    train(build(), pool, out, seed, steps, batch, rate, minutes)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,12 +207,10 @@ def main() -> None:
         torch.manual_seed(0)
         print(report(load(options.out), build().eval()))
         return
-    if options.seed < 1000:
-        raise SystemExit(f"--seed {options.seed}: seeds below 1000 belong to the benchmark")
-    pool = render(options.seed, options.pairs, options.threads)
-    print(f"drew {len(pool.phantoms)} phantoms", flush=True)
-    torch.manual_seed(options.seed)
-    train(build(), pool, options.out, options.seed, options.steps, options.batch, options.rate, options.minutes)
+    pretrain(
+        options.out, options.seed, options.threads, options.pairs, options.steps, options.batch, options.rate,
+        options.minutes,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

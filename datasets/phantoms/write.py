@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from adbench.errors import AdbenchError
+
 from .brushes import stream
 from .phantom import FAMILIES, PHANTOM_VERSION, draw
 
@@ -35,7 +37,7 @@ def halves(count: int) -> tuple[int, int]:
 def whole(target: Path) -> Iterator[Path]:
     """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
     if target.exists():
-        raise FileExistsError(f"{target} exists; remove it to draw its phantoms again")
+        raise AdbenchError(f"{target} is there already. Remove it to draw it again, or choose another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -76,24 +78,31 @@ def write_bmad(
     `train` images are healthy; `valid` and `test` are totals, the odd one and half of the rest healthy. Files are
     `<patient>_<slice>.png` (.jpeg for oct17): `{split}/good` and `{split}/Ungood` hold them directly, masked sets
     below `img` with masks (8 bit, 0 or 255) of the same name below `Ungood/anomaly_mask`. The folder appears at once,
-    complete; FileExistsError if it is there. `progress` is called with the number of images drawn so far.
+    complete; AdbenchError if it is there. `progress` is called with the number of images drawn so far.
     """
-    counts = {"train": (train, 0), "valid": halves(valid), "test": halves(test)}
-    level = "img" if family in MASKED else ""
-    options: dict[str, Any]
-    suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
     target = Path(root) / FOLDERS[family]
     with whole(target) as part:
-        for done, (split, patient, slice_, abnormal) in enumerate(_plan(family, seed, counts), start=1):
-            phantom = draw(family, seed, patient, slice_, abnormal)
-            folder = part / split / ("Ungood" if abnormal else "good")
-            name = f"{patient:04d}_{slice_}{suffix}"
-            (folder / level).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(phantom.image).save(folder / level / name, **options)
-            if abnormal and family in MASKED:
-                (folder / "anomaly_mask").mkdir(exist_ok=True)
-                mask = Image.fromarray(phantom.mask.astype("uint8") * 255)
-                mask.save(folder / "anomaly_mask" / name, compress_level=1)
+        drawn = draw_bmad(family, part, seed, {"train": train, "valid": valid, "test": test})
+        for done, _ in enumerate(drawn, start=1):
             if progress is not None:
                 progress(done)
     return target
+
+
+def draw_bmad(family: str, root: Path, seed: int, images: dict[str, int]) -> Iterator[None]:
+    """Draw one set into the folder `root`, yielding after each image; see `write_bmad`. `images`: in each split."""
+    counts = {split: (number, 0) if split == "train" else halves(number) for split, number in images.items()}
+    level = "img" if family in MASKED else ""
+    options: dict[str, Any]
+    suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
+    for split, patient, slice_, abnormal in _plan(family, seed, counts):
+        phantom = draw(family, seed, patient, slice_, abnormal)
+        folder = root / split / ("Ungood" if abnormal else "good")
+        name = f"{patient:04d}_{slice_}{suffix}"
+        (folder / level).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(phantom.image).save(folder / level / name, **options)
+        if abnormal and family in MASKED:
+            (folder / "anomaly_mask").mkdir(exist_ok=True)
+            mask = Image.fromarray(phantom.mask.astype("uint8") * 255)
+            mask.save(folder / "anomaly_mask" / name, compress_level=1)
+        yield

@@ -89,8 +89,7 @@ class CLIPFineTuned(Method):
                 "answer. Give it both, as in protocol=few_shot shots=16."
             )
         features = self.encode(support.images.float() / 255, "encoding the support")
-        self.names = sorted(set(support.object_names))
-        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
+from adbench.blocks.choices import choices
 from adbench.blocks.losses import finite
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import pixels
@@ -25,6 +26,7 @@ from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 DIRECTIONS = ("patches_to_text", "text_to_patches", "levels")
+SPEAKERS = {"both": [0, 1], "normal": [0], "abnormal": [1]}
 
 
 @dataclass
@@ -35,15 +37,19 @@ class Params:
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    frame: str = "a photo of a"  # the words that the image replaces, and that become tokens of the image
+    frame: str = "a photo of a"  # the words where the image comes in, and that become tokens of the image
+    text_tokens: int = 0  # m: the first m tokens of the frame are the image's; 0: all
     prompts: Prompts = field(default_factory=lambda: Prompts(["normal {}"], ["anomalous {}"]))  # behind the frame
     directions: list[str] = field(default_factory=lambda: list(DIRECTIONS))
     level_tokens: int = 2  # n: tokens that each image block gets from the text block beside it
     beside: str = "proportional"  # the text block of image block l: ceil(l T / L); first: block l, or the last one
     pool: str = "attention"  # how many tokens become few: learned queries; mean: their plain mean
     width: int = 64  # of the attention
+    speakers: str = "both"  # whose text blocks speak to the image: both sentences, the normal or the abnormal one
     shared: bool = True  # one map of text blocks to image tokens; false: one for each image block
-    start: str = "words"  # the image is added to the frame's words, nothing at first; random: it replaces them
+    shared_frame: bool = True  # the frame's image tokens are the same before every block; false: a map for each
+    insert: str = "add"  # the image is added to what its words have become; paper: replace, in front of every block
+    start: str = "words"  # at first the image changes none of its words; random: its map starts as torch's layers do
     temperature: float = 0.01
     activation: str = "native"
     normalisation: str = "native"
@@ -109,14 +115,21 @@ class CrossModal(Method):
     def build(self) -> None:
         """Create the maps of the chosen directions."""
         p, shape = self.params, self.backbone.architecture
-        self.words = len(self.backbone.tokenizer.encode(p.frame))  # m, and J - 1
+        self.framed = len(self.backbone.tokenizer.encode(p.frame))  # J - 1
+        self.words = p.text_tokens or self.framed  # m
+        if self.words > self.framed:
+            raise AdbenchError(
+                f"method.text_tokens={p.text_tokens} is not possible: method.frame={p.frame!r} has {self.framed} "
+                "tokens. Take fewer, or a longer frame."
+            )
         if "patches_to_text" in p.directions:
             self.to_text = Pool(self.words, shape.width, shape.text_width, p.width, p.pool)
             if p.start == "words":
                 nn.init.zeros_(self.to_text.leave.weight)
                 nn.init.zeros_(self.to_text.leave.bias)
         if "text_to_patches" in p.directions:
-            self.to_patches = nn.Linear(shape.text_width, shape.width)
+            count = 1 if p.shared_frame else shape.depth
+            self.to_patches = nn.ModuleList(nn.Linear(shape.text_width, shape.width) for _ in range(count))
         if "levels" in p.directions:
             count = 1 if p.shared else shape.depth
             self.levels = nn.ModuleList(
@@ -132,8 +145,7 @@ class CrossModal(Method):
                 "protocol=few_shot shots=16."
             )
         features = self.encode(support.images.float() / 255, "encoding the support")
-        self.names = sorted(set(support.object_names))
-        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[0], objects, support.labels)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
@@ -170,13 +182,13 @@ class CrossModal(Method):
         """
         p, depth = self.params, self.backbone.architecture.depth
         said, there, text = self._tell(entering[:, 1:], names)
-        extra = []
-        if "text_to_patches" in p.directions:
-            frame = self.backbone.embed_tokens(self.backbone.tokenise([p.frame]))[:, 1 : 1 + self.words]
-            extra.append(self.to_patches(frame).expand(len(entering), -1, -1))
+        frame = self.backbone.embed_tokens(self.backbone.tokenise([p.frame]))[:, 1 : 1 + self.framed]
         stream = entering
         for block in range(1, depth + 1):
-            tokens = [stream, *extra]
+            tokens = [stream]
+            if "text_to_patches" in p.directions:
+                to_patches = self.to_patches[0 if p.shared_frame else block - 1]
+                tokens.append(to_patches(frame).expand(len(entering), -1, -1))
             if "levels" in p.directions:
                 level = self.levels[0 if p.shared else block - 1]
                 tokens.append(level(said[self._beside(block) - 1], there))
@@ -186,26 +198,29 @@ class CrossModal(Method):
     def _tell(self, patches: Tensor, names: Sequence[str]) -> tuple[list[Tensor], Tensor, Tensor]:
         """Run the text tower, the image's words anew before each block.
 
-        Returns what each text block says, (B, 2 L, text width) with both sentences side by side; which of these tokens
-        are words, not filling, (B, 2 L); and unit text vectors (B, 2, embed_dim).
+        Returns what each text block says, (B, S L, text width) with the S speaking sentences side by side; which of
+        these tokens are words, not filling, (B, S L); and unit text vectors (B, 2, embed_dim).
         """
         told = [self._sentences(name) for name in names]
         longest = max(one.stream.shape[1] for one in told)
         stream = torch.cat([F.pad(one.stream, (0, 0, 0, longest - one.stream.shape[1])) for one in told])
         end = torch.cat([one.end for one in told])
         there = torch.arange(longest, device=end.device) <= end[:, None]
+        p, mine, speaking = self.params, slice(1, 1 + self.words), SPEAKERS[self.params.speakers]
         words = None
-        if "patches_to_text" in self.params.directions:
+        if "patches_to_text" in p.directions:
             words = self.to_text(patches).repeat_interleave(2, 0)
+            if p.insert == "replace" and p.start == "words":
+                words = words + stream[:, mine]
         said = []
         for block in range(1, self.backbone.architecture.text_depth + 1):
             if words is not None:
-                own = stream[:, 1 : 1 + self.words] if self.params.start == "words" else 0
-                stream = torch.cat([stream[:, :1], words + own, stream[:, 1 + self.words :]], 1)
+                own = words + stream[:, mine] if p.insert == "add" else words
+                stream = torch.cat([stream[:, :1], own, stream[:, 1 + self.words :]], 1)
             stream = self.backbone.run_text_blocks(stream, block, block)
-            said.append(stream.unflatten(0, (-1, 2)).flatten(1, 2))
+            said.append(stream.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2))
         text = F.normalize(self.backbone.read_text(stream, end), dim=-1).unflatten(0, (-1, 2))
-        return said, there.unflatten(0, (-1, 2)).flatten(1, 2), text
+        return said, there.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2), text
 
     def _beside(self, block: int) -> int:
         """Return the text block, counted from 1, that speaks to an image block."""
@@ -226,10 +241,10 @@ class CrossModal(Method):
 
 
 def _check(p: Params) -> None:
-    allowed = {"beside": ("proportional", "first"), "pool": ("attention", "mean"), "start": ("words", "random")}
-    for key, values in allowed.items():
-        if getattr(p, key) not in values:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    choices(
+        p, beside=("proportional", "first"), pool=("attention", "mean"), speakers=tuple(SPEAKERS),
+        insert=("add", "replace"), start=("words", "random"),
+    )  # fmt: skip
     if set(p.directions) - set(DIRECTIONS) or not p.directions:
         raise AdbenchError(
             f"method.directions={p.directions} is not possible: choose from {', '.join(DIRECTIONS)}, one at least."
@@ -242,5 +257,7 @@ def _check(p: Params) -> None:
     for key in ("temperature", "level_tokens", "width"):
         if getattr(p, key) <= 0:
             raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a number above 0 is needed.")
+    if p.text_tokens < 0:
+        raise AdbenchError(f"method.text_tokens={p.text_tokens} is not possible: a number of tokens, or 0 for all.")
     if not p.frame.split():
         raise AdbenchError("method.frame is empty: the image needs words to stand in for, as in 'a photo of a'.")

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
+from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, siglip, upsample
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts
 from adbench.blocks.states import StateTexts
-from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -36,14 +36,16 @@ class Params:
     normalisation: str = "none"  # images enter as [0, 1]
     adapter_activation: str = "leaky_relu"  # paper: relu
     adapter_norm: bool = True  # paper: none
-    views: int = 16  # fixed augmentations; paper: 11, as in MVFA
+    views: int = 16  # fixed augmentations; paper: 11, as in MVFA; 1: none
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), [*ABNORMAL, "disease {}", "abnormal {}"]))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end", "front", "middle"])
     branches: int = 2  # ablation: 1, one adapter per level speaks for both states
-    learn_prompts: bool = True  # ablation: false, the fixed phrases in templates
-    detection_loss: str = "siglip"  # ablation: cross_entropy
-    image_score: str = "auto"  # map_max where the support has masks, else patch_mean; paper: patch_mean
+    learn_prompts: str = "both"  # ablations: abnormal, the normal text is fixed; none: both are, phrases in templates
+    contrast: bool = True  # ablation: false, a patch's score in a column leaves the other state's text out
+    detection_loss: str = "siglip"  # ablation: softmax
+    pooling: str = "mean"  # of patches, in the detection loss and score; ablations: max; both, half of each
+    image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
 
 
 class Adapter(nn.Module):
@@ -81,7 +83,7 @@ class MadCLIP(Method):
         _check(params)
         return Capability(
             support="both",
-            blocks=tuple(params.levels) or architecture.levels(4),
+            blocks=architecture.checked_levels(params.levels or architecture.levels(4)),
             normalisation=params.normalisation,
             activation=params.activation,
         )
@@ -104,39 +106,40 @@ class MadCLIP(Method):
         self.normal = adapters()
         if p.branches == 2:
             self.abnormal = adapters()
-        if p.learn_prompts:
+        if p.learn_prompts != "none":
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
+            self.learner.normal.requires_grad_(p.learn_prompts == "both")
         self.fixed = StateTexts(self.backbone, p.prompts)
         self.register_buffer("has_masks", torch.tensor(False))
         self.text: dict[str, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
         """Augment the support once and keep the trunk's features of every view."""
-        self.object_names = sorted(set(support.object_names))
-        named = torch.tensor([self.object_names.index(name) for name in support.object_names])
-        self.has_masks.fill_(bool(support.has_mask.all()))
-        images = support.images.float() / 255
-        extra = self.params.views == 16
-        jitter = self.generator("colour jitter") if extra else None
-        views, masks = fixed_views(images, support.masks, zooms=extra, jitter=jitter)
-        features = self.encode(views, "encoding the support")
-        labels, named = support.labels.repeat(self.params.views), named.repeat(self.params.views)
-        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), named, labels, masks)
+        self.object_names, named = support.objects()
+        self.has_masks.fill_(bool(support.has_mask.any()))
+        images, masks, count = support.images.float() / 255, support.masks, self.params.views
+        if count > 1:
+            jitter = self.generator("colour jitter") if count == 16 else None
+            images, masks = fixed_views(images, masks, zooms=count == 16, jitter=jitter)
+        features = self.encode(images, "encoding the support")
+        facts = (column.repeat(count) for column in (named, support.labels, support.has_mask))
+        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), *facts, masks)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the views anew each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
-        """Sum the detection loss and, where there are masks, the segmentation losses over the levels."""
-        *levels, named, labels, masks = batch
-        masks = masks.float()
+        """Sum the detection loss and, for images with masks, the segmentation losses over the levels."""
+        *levels, named, labels, masked, masks = batch
+        seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
+        masks = masks[seen].float()
         text = self._text_of([self.object_names[i] for i in named.tolist()])
         terms: dict[str, Tensor] = {}
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
             terms[f"detection at block {block}"] = self._detection_loss(detection, labels)
-            if self.has_masks:
-                p = self._pixel_probability(segmentation)
+            if masked.any():
+                p = self._pixel_probability(segmentation[seen])
                 terms[f"focal at block {block}"] = focal(p, masks)
                 terms[f"dice at block {block}"] = dice(p, masks)
         return finite(**terms)
@@ -150,7 +153,7 @@ class MadCLIP(Method):
         self.text = {}
 
     def score(self, batch: Batch) -> Scores:
-        """Sum the abnormal probability over the levels, per pixel; the image score is its maximum or patch mean."""
+        """Sum the abnormal probability over the levels, per pixel; the image score is its maximum, or the patches'."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
         detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
         # An image-level support never trains the segmentation heads: their maps would be noise.
@@ -159,7 +162,7 @@ class MadCLIP(Method):
         rule = self.params.image_score
         if rule == "map_max" or (rule == "auto" and bool(self.has_masks)):
             return Scores(pixel.flatten(1).amax(1), pixel)
-        return Scores(sum(scores.softmax(-1)[..., 1].mean(1) for scores in detection), pixel)
+        return Scores(sum(self._pool(scores.softmax(-1)[..., 1]) for scores in detection), pixel)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the terms of the map's sum."""
@@ -178,20 +181,34 @@ class MadCLIP(Method):
 
     def _detection_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.params.detection_loss == "siglip":
-            return siglip(scores, labels)
-        return F.cross_entropy(scores.mean(1).float(), labels)
+            return siglip(scores, labels, pool=self._pool)
+        # As in MVFA, the authors' loss takes a probability for a logit.
+        normal, abnormal = self._pool(scores.float().softmax(-1)).unbind(-1)
+        loss = F.binary_cross_entropy_with_logits
+        return loss(1 - normal, labels.float()) + loss(abnormal, labels.float())
+
+    def _pool(self, patches: Tensor) -> Tensor:
+        """Make (B, ...) of (B, patches, ...)."""
+        if self.params.pooling == "mean":
+            return patches.mean(1)
+        most = patches.amax(1)
+        return most if self.params.pooling == "max" else (patches.mean(1) + most) / 2
 
     def _text_of(self, object_names: Sequence[str]) -> Tensor:
         """Return text vectors (2, D), normal and abnormal, or (B, 2, D) where the images show different objects."""
-        if not self.params.learn_prompts:
+        if self.params.learn_prompts == "none":
             return self.fixed(object_names)
         texts = {}
         for name in dict.fromkeys(object_names):
             kept = None if self.training else self.text.get(name)
-            texts[name] = self.learner(self.backbone, name) if kept is None else kept
+            texts[name] = self._learned(name) if kept is None else kept
         if not self.training:
             self.text |= texts
         return next(iter(texts.values())) if len(texts) == 1 else torch.stack([texts[name] for name in object_names])
+
+    def _learned(self, name: str) -> Tensor:
+        text: Tensor = self.learner(self.backbone, name)
+        return text if self.params.learn_prompts == "both" else torch.stack([self.fixed([name])[0, 0], text[1]])
 
     def _pixel_probability(self, scores: Tensor) -> Tensor:
         """Upsample (B, patches, 2) scores and return the softmax's abnormal column, (B, H, W)."""
@@ -200,26 +217,26 @@ class MadCLIP(Method):
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
-        direction = (text[..., 0, :] - text[..., 1, :])[..., None]
+        t_n, t_ab = text[..., 0, :, None], text[..., 1, :, None]
+        direction = t_n - t_ab
         detection, segmentation = [], []
         for tokens, normal, abnormal in zip(levels, *self._branches(), strict=True):
             for scores, n, a in zip(
                 (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True
             ):
-                scores.append(torch.cat([n @ direction, -(a @ direction)], dim=-1))
+                columns = [n @ direction, -(a @ direction)] if self.params.contrast else [n @ t_n, a @ t_ab]
+                scores.append(torch.cat(columns, dim=-1))
         return detection, segmentation
 
 
 def _check(p: Params) -> None:
-    allowed = {
-        "views": (11, 16),
-        "image_score": ("auto", "map_max", "patch_mean"),
-        "adapter_activation": ("leaky_relu", "relu"),
-        "branches": (1, 2),
-        "detection_loss": ("siglip", "cross_entropy"),
-    }
-    for key, values in allowed.items():
-        if getattr(p, key) not in values:
-            raise AdbenchError(
-                f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(map(str, values))}."
-            )
+    choices(
+        p,
+        views=(1, 11, 16),
+        image_score=("auto", "map_max", "detection"),
+        adapter_activation=("leaky_relu", "relu"),
+        branches=(1, 2),
+        learn_prompts=("both", "abnormal", "none"),
+        detection_loss=("siglip", "softmax"),
+        pooling=("mean", "max", "both"),
+    )

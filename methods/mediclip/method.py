@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from adbench.backbone import Architecture, Features
+from adbench.backbone import Architecture
 from adbench.blocks import synthesis
+from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, upsample
 from adbench.blocks.prompts import PromptLearner, Prompts
 from adbench.blocks.states import StateTexts
@@ -32,7 +33,7 @@ ABNORMAL = [
     "abnormal", "positive", "symptomatic", "disease", "lesion", "pathological", "impaired", "evidence of disease",
     "abnormal finding", "pathological condition", "pathological abnormality",
 ]  # fmt: skip
-Drawn = tuple[Tensor, Tensor, str]
+Drawn = tuple[Tensor, Tensor, str, bool]
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Params:
 
 
 class MediCLIP(Method):
-    """MediCLIP as a LightningModule. The trunk runs on every synthetic image anew; none of them enters the cache."""
+    """MediCLIP as a LightningModule. The trunk runs on every changed image anew; none of them enters the cache."""
 
     Params = Params
     editable = ("prompts",)
@@ -71,7 +72,7 @@ class MediCLIP(Method):
         _check(params)
         return Capability(
             support="normal" if params.anomalies == "synthetic" else "both",
-            blocks=tuple(params.levels) or architecture.levels(4)[1:],
+            blocks=architecture.checked_levels(params.levels or architecture.levels(4)[1:]),
             normalisation=params.normalisation,
             activation=params.activation,
             resize="bilinear",
@@ -105,19 +106,18 @@ class MediCLIP(Method):
         self.images = len(images)
 
     def train_dataloader(self) -> DataLoader[Drawn]:
-        """Go through the support in a new order each epoch."""
-        order = EveryImage(self.images, self.generator("order").initial_seed())
-        return DataLoader(self.data, self.params.batch_size, sampler=order)
+        """Go through the support in a new order each epoch; `loader_workers=` processes draw the anomalies."""
+        order, workers = EveryImage(self.images, self.generator("order").initial_seed()), self.loader_workers
+        return DataLoader(
+            self.data, self.params.batch_size, sampler=order, num_workers=workers, persistent_workers=workers > 0,
+            generator=self.generator("workers"),
+        )  # fmt: skip
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str]], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str], Tensor], _: int) -> Tensor:
         """Focal and dice loss of the map against the synthetic mask."""
-        images, masks, names = batch
-        with torch.no_grad():
-            # No two synthetic images are the same; real ones are, and come from the cache.
-            look = self.encode if self.params.anomalies == "real" else self._encode_anew
-            features = look(images.float() / 255).to(self.device)
+        images, masks, names, untouched = batch
         text = {name: self._text_of(name) for name in dict.fromkeys(names)}
-        p = self._map(features.blocks, names, text)
+        p = self._map(self._streams(images, untouched), names, text)
         masks = masks.float()
         return finite(focal=focal(p, masks), dice=dice(p, masks))
 
@@ -158,11 +158,23 @@ class MediCLIP(Method):
 
     def _project(self, level: int, tokens: Tensor) -> Tensor:
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
-        mapped = self.adapters[level](tokens) if self.params.adapters else self.backbone.project(tokens)
-        return F.normalize(mapped, dim=-1)
+        if not self.params.adapters:
+            return F.normalize(self.backbone.project(tokens), dim=-1)
+        # No norm comes before the adapter: of a stream's largest channels fp16 would make infinity.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return F.normalize(self.adapters[level](tokens.float()), dim=-1)
 
-    def _encode_anew(self, images: Tensor) -> Features:
-        return self.backbone.features(images, self.blocks)
+    @torch.no_grad()
+    def _streams(self, images: Tensor, untouched: Tensor) -> dict[int, Tensor]:
+        """Run uint8 images (B, 3, H, W) through the trunk, but for those `untouched` (B,): these the cache knows."""
+        known, new = untouched.nonzero()[:, 0], (~untouched).nonzero()[:, 0]
+        parts = []
+        if len(known):
+            parts.append(self.encode(images[known].cpu().float() / 255).to(self.device).blocks)
+        if len(new):
+            parts.append(self.backbone.features(images[new].float() / 255, self.blocks).blocks)
+        order = torch.cat([known, new]).argsort()
+        return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 
     def _map(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
         """Return (B, H, W): the softmax over both states' cosines, its abnormal column."""
@@ -183,7 +195,8 @@ class MediCLIP(Method):
 
 
 class Anomalies(Dataset[Drawn]):
-    """Item `epoch * n + i` is image i as that epoch sees it: image (C, H, W) and mask (H, W), uint8, object's name.
+    """Item `epoch * n + i` is image i as that epoch sees it: image (C, H, W) and mask (H, W), uint8, object's name,
+    and whether nothing was changed.
 
     Nothing is kept between items and each has a generator of its own: the number of loader workers changes nothing.
     """
@@ -194,8 +207,9 @@ class Anomalies(Dataset[Drawn]):
     def __getitem__(self, index: int) -> Drawn:
         epoch, row = divmod(index, len(self.images))
         g = np.random.default_rng([self.seed, epoch, row])
-        image, mask = self.makers[int(g.integers(len(self.makers)))](self.images[row].numpy(), g)
-        return torch.from_numpy(image), torch.from_numpy(mask), self.names[row]
+        plain = self.images[row].numpy()
+        image, mask = self.makers[int(g.integers(len(self.makers)))](plain, g)
+        return torch.from_numpy(image), torch.from_numpy(mask), self.names[row], np.array_equal(image, plain)
 
 
 class RealAnomalies(Dataset[Drawn]):
@@ -206,7 +220,7 @@ class RealAnomalies(Dataset[Drawn]):
 
     def __getitem__(self, index: int) -> Drawn:
         row = index % len(self.images)
-        return self.images[row], self.masks[row], self.names[row]
+        return self.images[row], self.masks[row], self.names[row], True
 
 
 class EveryImage(Sampler[int]):
@@ -246,15 +260,10 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def _check(p: Params) -> None:
-    allowed = {
-        "anomalies": ("synthetic", "real"),
-        "grey": ("support", "both", "none"),
-        "blend": tuple(synthesis.BLENDS),
-        "average": ("logits", "maps"),
-    }
-    for key, values in allowed.items():
-        if getattr(p, key) not in values:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    choices(
+        p, anomalies=("synthetic", "real"), grey=("support", "both", "none"), blend=tuple(synthesis.BLENDS),
+        average=("logits", "maps"),
+    )  # fmt: skip
     if not p.tasks or set(p.tasks) - set(synthesis.NAMES):
         raise AdbenchError(
             f"method.tasks=[{','.join(p.tasks)}] is not possible: name one or more of {', '.join(synthesis.NAMES)}, "

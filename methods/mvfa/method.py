@@ -3,7 +3,7 @@
 After four blocks of a frozen CLIP two adapters, one for segmentation and one for detection, read the token stream and
 write back into it, so that each level sees what the levels before it made of the image. What an adapter has read is
 compared with the text of both states (the zero-shot branch) and with the normal support (the few-shot branch). Where
-paper and code differ, the code is followed, but for batch size and fusion (README.md).
+paper and code differ, the code is followed, but for the fusion (README.md).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.bank import cosine_distance, rescale, value_range
+from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
@@ -31,10 +32,10 @@ CHUNK = 32  # views that run through the adapted tower together when the bank is
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code, but for `batch_size`, `fusion` and `inject_untrained`."""
+    """Facets. The defaults are the authors' code, but for `fusion`."""
 
     epochs: int = 50
-    batch_size: int = 16  # the paper's; code: 1
+    batch_size: int = 1  # the code's; paper: 16
     learning_rate: float = 1e-3
     levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
     activation: str = "gelu"  # exact GELU in both towers, whatever the weights were trained with
@@ -42,7 +43,7 @@ class Params:
     adapter_activation: str = "leaky_relu"  # behind both layers; relu (paper): behind the first alone
     keep: float = 0.8  # share of the stream that stays, each adapter gets half of the rest; paper: 0.9
     projectors: bool = False  # feature alignment of the paper's Table 4: adapters read the stream and never write to it
-    inject_untrained: bool = False  # code: without masks the random segmentation adapters write to the stream too
+    inject_untrained: bool = True  # without masks the random segmentation adapters write to the stream all the same
     views: int = 11  # fixed augmentations; 1: none
     prompts: Prompts = field(default_factory=Prompts)
     scale: float = 100.0  # of the cosines, before the softmax over both states
@@ -117,8 +118,7 @@ class MVFA(Method):
         self.has_masks.fill_(bool(support.has_mask.any()))
         # Without masks the authors step the detection adapters alone.
         self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
-        self.names = sorted(set(support.object_names))
-        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.names, objects = support.objects()
         facts = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
         self.data = TensorDataset(*facts, masks, *self.streams.values())
 
@@ -136,10 +136,12 @@ class MVFA(Method):
             probability = self._pool(self._logits(tokens, text).sigmoid())
             terms[f"detection at block {level}"] = _bce(probability, labels.float(), self.params.bce)
         if masked.any():
+            seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
+            text, masks = text[seen], masks[seen].float()
             for level, tokens in zip(self.levels, features["segmentation"], strict=True):
-                p = self._pixels(self._logits(tokens[masked], text[masked])).sigmoid()
-                terms[f"focal at block {level}"] = focal(p, masks[masked].float())
-                terms[f"dice at block {level}"] = dice(p, masks[masked].float())
+                p = self._pixels(self._logits(tokens[seen], text)).sigmoid()
+                terms[f"focal at block {level}"] = focal(p, masks)
+                terms[f"dice at block {level}"] = dice(p, masks)
         return finite(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -333,32 +335,24 @@ def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
 
 
 def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:
-    levels = tuple(p.levels) or architecture.levels(4)
+    levels = architecture.checked_levels(p.levels or architecture.levels(4))
     if not set(p.score_levels) <= set(levels):
         raise AdbenchError(
             f"method.score_levels={p.score_levels} is not possible: choose from the levels {list(levels)}."
-        )
-    if sorted(set(levels)) != list(levels) or levels[0] < 1 or levels[-1] > architecture.depth:
-        raise AdbenchError(
-            f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {architecture.depth}."
         )
     return levels
 
 
 def _check(p: Params) -> None:
-    allowed = {
-        "views": (1, 11),
-        "adapter_activation": ("leaky_relu", "relu"),
-        "pooling": ("mean", "max"),
-        "bce": ("logits", "probability"),
-        "image_score": ("auto", "map_max", "detection"),
-        "fusion": ("support", "transductive", "none"),
-    }
-    for key, values in allowed.items():
-        if getattr(p, key) not in values:
-            raise AdbenchError(
-                f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(map(str, values))}."
-            )
+    choices(
+        p,
+        views=(1, 11),
+        adapter_activation=("leaky_relu", "relu"),
+        pooling=("mean", "max"),
+        bce=("logits", "probability"),
+        image_score=("auto", "map_max", "detection"),
+        fusion=("support", "transductive", "none"),
+    )
     for key in ("keep", "text_share"):
         if not 0 <= getattr(p, key) <= 1:
             raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a share from 0 to 1 is needed.")

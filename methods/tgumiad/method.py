@@ -7,6 +7,7 @@ ones, in mean squared error and in structural similarity. What the paper leaves 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from adbench.backbone import Architecture
 from adbench.blocks import jitter
+from adbench.blocks.choices import choices
 from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
 from adbench.blocks.losses import finite
 from adbench.blocks.prompts import Prompts
@@ -60,7 +62,7 @@ class Params:
     batch_size: int = 8
     learning_rate: float = 2e-4
     weight_decay: float = 1e-4
-    clip_norm: float = 0.1
+    clip_norm: float = 0.1  # 0: not cut
     decay_at: float = 0.8  # after this share of the epochs the rate falls to a tenth
     levels: list[int] = field(default_factory=list)  # block numbers, side by side; empty: the last block
     activation: str = "native"
@@ -119,7 +121,7 @@ class TGUMIAD(Method):
         _check(params)
         return Capability(
             support="normal",
-            blocks=tuple(params.levels) or (architecture.depth,),
+            blocks=architecture.checked_levels(params.levels or (architecture.depth,)),
             normalisation=params.normalisation,
             activation=params.activation,
         )
@@ -150,8 +152,7 @@ class TGUMIAD(Method):
         if not len(support):
             raise AdbenchError("tgumiad has no normal image to learn from: give it at least one, as in shots=1.")
         features = self.encode(support.images.float() / 255, "encoding the support")
-        self.names = sorted(set(support.object_names))
-        objects = torch.tensor([self.names.index(name) for name in support.object_names])
+        self.names, objects = support.objects()
         self.data = TensorDataset(objects, *(features.blocks[block] for block in self.blocks))
         self.noise = self.generator("jitter")
 
@@ -170,11 +171,11 @@ class TGUMIAD(Method):
         return finite(reconstruction=F.mse_loss(rebuilt, goal))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, the rate falling once to a tenth."""
+        """AdamW, the rate falling once, to a tenth."""
         p = self.params
         optimiser = torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
-        step = max(1, round(p.decay_at * p.epochs))
-        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimiser, step, 0.1)}
+        epoch = max(1, round(p.decay_at * p.epochs))
+        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimiser, [epoch], 0.1)}
 
     def configure_gradient_clipping(
         self,
@@ -193,18 +194,30 @@ class TGUMIAD(Method):
         image = pooled(patches, self.params.image_weights)
         return Scores(image, pixels(patches, self.backbone.input_size))
 
-    def _rebuild(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return what is to be rebuilt and what was rebuilt, fp32 (B, patches, channels) each."""
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return the map of each level's own channels; none where the fused features are rebuilt, which mix them."""
+        if self.params.target == "fused":
+            return {}
+        pair = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
+        levels = zip(self.blocks, *(tokens.chunk(len(self.blocks), dim=-1) for tokens in pair), strict=True)
+        return {block: pixels(self._difference(*own), self.backbone.input_size) for block, *own in levels}
+
+    def adapted(self, batch: Batch) -> Tensor:
+        """Return the fused features, which text has had its say in, the mean over the patches."""
+        return self._fuse([batch.features.blocks[block] for block in self.blocks], batch.object_names)[1].mean(1)
+
+    def _fuse(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the patches (B, patches, channels), frozen and fused."""
         p = self.params
         frozen = torch.cat([normalised(tokens[:, 1:].float(), p.feature_norm) for tokens in streams], dim=-1)
         tokens = self.enter(frozen)
-        if p.fusion:
-            tokens = self.fusion(tokens, torch.stack([self._text_of(name) for name in names]))
-        fused = tokens
-        if self.training and p.jitter:
-            tokens = self._disturb(tokens)
-        rebuilt = self.denoiser(tokens)
-        if p.target == "fused":
+        return frozen, self.fusion(tokens, torch.stack([self._text_of(n) for n in names])) if p.fusion else tokens
+
+    def _rebuild(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return what is to be rebuilt and what was rebuilt, fp32 (B, patches, channels) each."""
+        frozen, fused = self._fuse(streams, names)
+        rebuilt = self.denoiser(self._disturb(fused) if self.training and self.params.jitter else fused)
+        if self.params.target == "fused":
             return fused.float(), rebuilt.float()
         return frozen, self.leave(rebuilt).float()
 
@@ -264,17 +277,15 @@ def pooled(patches: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def _check(p: Params) -> None:
-    allowed = {
-        "feature_norm": ("layer", "none"),
-        "mask": SENSES,
-        "target": ("frozen", "fused"),
-        "loss": ("mse", "score"),
-        "score": ("mix", "sum"),
-        "ssim": ("space", "channels"),
-    }
-    for key, values in allowed.items():
-        if getattr(p, key) not in values:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: choose from {', '.join(values)}.")
+    choices(
+        p,
+        feature_norm=("layer", "none"),
+        mask=SENSES,
+        target=("frozen", "fused"),
+        loss=("mse", "score"),
+        score=("mix", "sum"),
+        ssim=("space", "channels"),
+    )
     for key, known in (("jitter", ("spatial", "frequency")), ("states", ("normal", "abnormal"))):
         chosen = getattr(p, key)
         if set(chosen) - set(known) or (key == "states" and not chosen):
@@ -282,6 +293,21 @@ def _check(p: Params) -> None:
                 f"method.{key}=[{','.join(chosen)}] is not possible: name some of {', '.join(known)}, "
                 f"as in method.{key}=[{known[0]}]."
             )
+    for key, fits, needed in (
+        ("decay_at", 0 < p.decay_at <= 1, "a share of the epochs, above 0 and at most 1,"),
+        ("clip_norm", p.clip_norm >= 0, "at least 0"),
+        ("epoch_images", p.epoch_images >= 0, "at least 0"),
+        ("heads", p.heads >= 1, "at least 1"),
+        ("encoder_layers", p.encoder_layers >= 0, "at least 0"),
+        ("decoder_layers", p.decoder_layers >= 0, "at least 0"),
+        ("feed_forward", p.feed_forward >= 1, "at least 1"),
+        ("dropout", 0 <= p.dropout < 1, "a share from 0 to below 1"),
+        ("jitter_scale", p.jitter_scale >= 0, "at least 0"),
+        ("high_share", 0 <= p.high_share <= 1, "a share from 0 to 1"),
+        ("score_weight", 0 <= p.score_weight <= (1 if p.score == "mix" else math.inf), "0 to 1 (score=sum: 0 or more)"),
+    ):
+        if not fits:
+            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: {needed} is needed.")
     if p.width < 1 or p.width % (2 * p.heads):
         raise AdbenchError(
             f"method.width={p.width} is not possible with method.heads={p.heads}: give a multiple of {2 * p.heads}."

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from adbench import backbone as bb
+from adbench import registry
 from adbench.errors import AdbenchError
 from adbench.weights import architecture, weights_file, weights_hash
 
@@ -163,6 +164,15 @@ def test_shapes_of_the_papers_backbone(facts) -> None:
     assert shape == bb.Architecture(24, 1024, 14, 768, 12, 768, 77)
     assert shape.levels(4) == (6, 12, 18, 24)
     assert open_clip.get_model_config("ViT-L-14-336")["vision_cfg"]["layers"] == shape.depth
+
+
+@pytest.mark.parametrize("levels", [[6, 3], [6, 6], [0, 6], [6, 13], [-1]])
+@pytest.mark.parametrize("method", ["april_gan", "madclip", "mediclip", "mvfa", "tgumiad"])
+def test_levels_are_rising_block_numbers(facts, method: str, levels: list[int]) -> None:
+    shape, method_class = architecture(facts(), "phantom-clip"), registry.find("method", method).load()
+    with pytest.raises(AdbenchError, match=rf"levels=\{levels} is not possible: .* rising block numbers from 1 to 12"):
+        method_class.capability(method_class.Params(levels=levels), shape)
+    assert method_class.capability(method_class.Params(levels=[3, 12]), shape).blocks in ((3, 12), (3,))
 
 
 def test_text_block_by_text_block_is_the_whole_text_tower(random_clip: bb.Backbone) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adbench import config
+from adbench import config, registry
 from adbench.errors import AdbenchError
 
 
@@ -37,6 +37,7 @@ def test_a_list_in_a_section_is_one_value() -> None:
         (["shots=four"], "shots"),
         (["shots=-1"], "at least 0"),
         (["threads=0"], "at least 1"),
+        (["loader_workers=-1"], "at least 0"),
         (["schedule=long"], "schedule=long"),
         (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),
         (["eval_size=big"], "eval_size=big"),
@@ -98,7 +99,49 @@ def test_merge_names_the_key(over: dict[str, object], says: str) -> None:
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "says"),
+    [
+        ("mvfa", "batch_size", 0, "at least 1"),
+        ("tgumiad", "epochs", -1, "at least 0"),
+        ("tgumiad", "weight_decay", -0.1, "at least 0"),
+        ("madclip", "context_length", 0, "at least 1"),
+        ("april_gan", "learning_rate", 0.0, "more than 0"),
+        ("crossmodal", "learning_rate", "nan", "more than 0"),
+    ],
+)
+def test_numbers_that_every_method_reads_alike_have_a_least_value(
+    method: str, key: str, value: object, says: str
+) -> None:
+    (run,) = config.parse([f"method={method}", f"method.{key}={value}"])
+    with pytest.raises(AdbenchError, match=rf"method\.{key}={value} is not possible: {says} is needed"):
+        config.method_params(registry.find("method", method).load().Params, run)
+
+
+def test_a_parameter_at_its_least_value_is_taken_and_other_types_are_left_alone() -> None:
+    @dataclass
+    class Params:
+        epochs: int = 0
+        batch_size: int = 1
+        learning_rate: str = "cosine"
+
+    assert config.merge_params(Params, {}, "short", {}, "thing") == Params()
+
+
 def test_damaged_yaml_is_one_sentence(tmp_path) -> None:
     (tmp_path / "x.yaml").write_text("a: b: c")
     with pytest.raises(AdbenchError, match="not readable YAML"):
         config.load_yaml(tmp_path / "x.yaml")
+
+
+def test_a_path_below_the_home_folder_is_spelt_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (run,) = config.parse(["runs=~/x", "cache=~/c", "data_root=~/d", "support=~/s.txt"])
+    assert (run.runs, run.cache, run.data_root, run.support) == (
+        "/home/me/x",
+        "/home/me/c",
+        "/home/me/d",
+        "/home/me/s.txt",
+    )
+    (plain,) = config.parse([])
+    assert (plain.runs, plain.cache, plain.data_root) == ("runs", None, "phantom")

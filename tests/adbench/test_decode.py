@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.data.decode import read_image, read_mask
+from adbench.data import arrays
+from adbench.data.decode import image_size, read_image, read_mask
 from adbench.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -94,3 +99,36 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tif", Image.fromarray(RAMP.astype(np.float32)))
     with pytest.raises(DataError, match="floating-point"):
         read_image(path, 16)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_image(path, 4), image_size, lambda path: read_mask(path, 4, 0)])
+def test_an_image_of_too_many_pixels_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read) -> None:
+    path = saved(tmp_path / "slide.png", Image.fromarray(RAMP))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"slide\.png has more than 200 pixels"):
+        read(path)
+
+
+def test_a_large_image_is_read_without_a_warning(tmp_path: Path) -> None:
+    path = saved(tmp_path / "slide.png", Image.fromarray(RAMP))
+    code = (
+        "import sys; from pathlib import Path; from PIL import Image; from adbench.data.decode import read_image;"
+        "Image.MAX_IMAGE_PIXELS = 200; print(read_image(Path(sys.argv[1]), 16).sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"{3 * RAMP.sum()}\n", "")
+
+
+def test_few_images_wait_in_memory() -> None:
+    begun = []
+
+    def decode(item: int) -> int:
+        begun.append(item)
+        return item
+
+    with ThreadPoolExecutor(4) as pool:
+        found = arrays._ahead(pool, decode, range(10 * arrays.AHEAD))
+        assert next(found) == 0
+        time.sleep(0.2)
+        assert len(begun) == arrays.AHEAD
+        assert list(found) == list(range(1, 10 * arrays.AHEAD))

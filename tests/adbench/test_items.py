@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adbench import config
-from adbench.data.fingerprint import fingerprint, hash_items
+from adbench.data.fingerprint import digest, fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, check_ids, of_split, settle
 from adbench.errors import AdbenchError, DataError
 
@@ -47,6 +48,13 @@ def test_every_mask_of_an_image_enters_the_fingerprint(tmp_path: Path) -> None:
     second = hash_items([item], tmp_path / "cache", "x")
     assert first[item.id][:128] == second[item.id][:128]
     assert fingerprint([item], first) != fingerprint([item], second)
+
+
+def test_a_subgroup_enters_the_fingerprint_and_none_leaves_it_as_it_was() -> None:
+    hashes = {"a": "content"}
+    plain, kind, other = (replace(row("a", 1), subgroup=name) for name in (None, "mass", "nodule"))
+    assert len({fingerprint([one], hashes) for one in (plain, kind, other)}) == 3
+    assert fingerprint([plain], hashes) == digest("a\t1\t\tcontent")
 
 
 @pytest.mark.parametrize(

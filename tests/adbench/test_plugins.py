@@ -64,9 +64,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(folder))
     registry.entries.cache_clear()
     registry._shipped.cache_clear()
+    config.group.cache_clear()
     yield folder
     registry.entries.cache_clear()
     registry._shipped.cache_clear()
+    config.group.cache_clear()
     for name in set(sys.modules) - before:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
@@ -210,7 +212,8 @@ def test_a_registered_method_has_its_package_as_source_and_a_built_in_one_has_no
 def test_a_broken_package_is_listed_and_takes_nothing_down(adbench, site: Path) -> None:
     files = {"hurt.py": "import no_such_module\n", "fine.py": OWN, "bad.py": OWN}
     files |= {"adbench_configs/method/odd.yaml": "title: [\n", "exits.py": "raise SystemError('on\\nmany\\nlines')\n"}
-    install(site, "hurtful", {"methods": ["wound = hurt:Hurt", "many = exits:Out"]}, files)
+    files["quits.py"] = "import sys\nsys.exit('needs a licence')\n"
+    install(site, "hurtful", {"methods": ["wound = hurt:Hurt", "many = exits:Out", "quit = quits:Out"]}, files)
     install(site, "finely", {"methods": ["sound = fine:Own"]})
     install(site, "baddish", {"methods": ["odd = bad:Own"]})
     answer = adbench("list", "methods")
@@ -219,6 +222,7 @@ def test_a_broken_package_is_listed_and_takes_nothing_down(adbench, site: Path) 
     assert "broken: ModuleNotFoundError: No module named 'no_such_module'" in lines["wound"]
     assert lines["wound"].endswith("[hurtful]")
     assert "broken: SystemError: on" in lines["many"]
+    assert "broken: SystemExit: needs a licence" in lines["quit"]
     assert "broken: " in lines["odd"]
     assert "broken" not in lines["sound"]
     assert "MadCLIP" in lines["madclip"]
@@ -235,6 +239,38 @@ def test_configurations_that_cannot_be_imported_cost_their_own_package_only(adbe
     with pytest.raises(AdbenchError, match=r"'sour' cannot be used: milk brings it.*curd_configs.*ZeroDivisionError"):
         config.method_config("sour")
     assert "broken: " in next(line for line in adbench("list", "methods").out.splitlines() if line.startswith("sour"))
+
+
+def test_configurations_that_exit_cost_their_own_package_only(site: Path) -> None:
+    install(site, "exiting", {"configs": ["out = out_configs"]}, {"out_configs/__init__.py": "raise SystemExit(3)\n"})
+    assert config.method_config("clip")["title"]
+    assert "SystemExit: 3" in registry._shipped()[1]["exiting"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("title: [\n", "not readable YAML"),
+        ("datasets: [busi]\n", "'datasets' is not possible"),
+        ("title: Mine\n", "'its content' is not possible"),
+        ("dataset: busi\n", "'its content' is not possible"),
+        ("- busi\n", "holds a "),
+    ],
+)
+def test_a_broken_group_is_listed_and_costs_those_who_name_it(adbench, site: Path, content: str, why: str) -> None:
+    files = {"mine_configs/__init__.py": "", "mine_configs/group/mine.yaml": content}
+    files["mine_configs/backbone/torn.yaml"] = "title: [\n"
+    install(site, "groupies", {"configs": ["mine = mine_configs"]}, files)
+    assert [run.dataset for run in config.parse(["dataset=bmad_masked"])] == ["brainmri", "liverct", "resc"]
+    for word in ("dataset=mine", "method=mine"):
+        with pytest.raises(AdbenchError, match=f"the group 'mine' of groupies cannot be used: .*mine.yaml.*{why}"):
+            config.parse([word])
+    answer = adbench("list", "groups")
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("mine ")]
+    assert re.search(f"broken: .*groupies.*{site}/mine_configs/group/mine.yaml.*{why}", line), line
+    assert any(line.startswith("bmad ") for line in answer.out.splitlines())
+    backbones = adbench("list", "backbones")
+    assert re.search(r"torn +broken: .*not readable YAML.*\[groupies\]", backbones.out)
 
 
 def test_two_packages_with_one_configuration_are_both_named(site: Path) -> None:

@@ -79,17 +79,23 @@ def test_fp16_on_a_cpu_is_fp16_in_the_fit_as_well(adbench, phantoms: Path, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(4 * 3600)
+@pytest.mark.timeout(3600)
 def test_every_method_ranks_images_as_in_fp32(adbench, tmp_path: Path) -> None:
-    """Image AUROC on the phantoms of brainmri, short schedule, is that of fp32 but for tenths; prints the table.
+    """Image AUROC on the phantoms of brainmri is that of fp32 but for half a point; prints the table.
 
     Scored: one method, trained in fp32, scores in half precision; a memory bank then still holds fp32 features.
     Trained: it is trained in half precision as well, the mean of three seeds: a training makes much of little.
     """
-    methods = [name for name, entry in registry.entries("method").items() if not entry.foreign]
-    words = [f"method={','.join(methods)}", f"precision=32-true,{','.join(HALF)}", "seed=0,1,2", "device=cpu"]
-    answer = adbench("run", *words, f"runs={tmp_path}", "gallery=0")
-    assert answer.code == 0, answer.out + answer.err
+    methods = {name: entry.load() for name, entry in registry.entries("method").items() if not entry.foreign}
+    trained = [name for name, method in methods.items() if hasattr(method.Params(), "epochs")]
+    once = [name for name in methods if name not in trained]
+    words = [f"precision=32-true,{','.join(HALF)}", "device=cpu", f"runs={tmp_path}", "gallery=0", "workers=2"]
+    for part in (
+        [f"method={','.join(trained)}", "shots=4", "method.epochs=4", "seed=0,1,2"],
+        [f"method={','.join(once)}", "shots=4"],
+    ):
+        answer = adbench("run", *part, *words)
+        assert answer.code == 0, answer.out + answer.err
     found: dict[tuple[str, str], list[float]] = {}
     scored: dict[tuple[str, str], float] = {}
     for record in read_all(tmp_path):
@@ -104,10 +110,10 @@ def test_every_method_ranks_images_as_in_fp32(adbench, tmp_path: Path) -> None:
     print("\n| method | fp32 | " + " | ".join(f"scored {name} | trained {name}" for name in HALF) + " |")
     for method in methods:
         full = np.mean(found[method, "32-true"])
-        trained = {name: np.mean(found[method, name]) - full for name in HALF}
-        cells = [f"{scored[method, name]:+.2f} | {trained[name]:+.2f}" for name in HALF]
+        half = {name: np.mean(found[method, name]) - full for name in HALF}
+        cells = [f"{scored[method, name]:+.2f} | {half[name]:+.2f}" for name in HALF]
         print(f"| {method} | {full:.2f} | " + " | ".join(cells) + " |")
-        apart += [(method, name) for name in HALF if abs(trained[name]) > 0.5 or abs(scored[method, name]) > 1]
+        apart += [(method, name) for name in HALF if max(abs(half[name]), abs(scored[method, name])) > 0.5]
     assert not apart
 
 

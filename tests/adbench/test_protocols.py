@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,11 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from adbench import config
+from adbench import config, leaderboard, published, selection, sources
 from adbench.cell import resolve
+from adbench.data.decode import read_image
+from adbench.data.items import DatasetConfig
 from adbench.datasets.phantoms import write_bmad
+from adbench.errors import AdbenchError
 from adbench.fit import load_support
 from adbench.overlap import overlap
+from adbench.record import read_all
+from adbench.scorer import evaluate, score_images
+from adbench.sources import Opened
 
 QUICK = ("method.epochs=1", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
 SMALL = ("--train", "15", "--valid", "4", "--test", "30")
@@ -64,6 +71,74 @@ def test_cross_dataset_trains_once_for_a_row_of_targets(adbench, drawn: Path, tm
     assert fresh["metrics"] == retina["metrics"]
 
 
+def test_a_matrix_is_one_command_one_table_and_a_training_for_each_row(adbench, drawn: Path, tmp_path: Path) -> None:
+    cache, runs, sets = tmp_path / "cache", tmp_path / "runs", ["brainmri", "liverct", "resc"]
+    words = [
+        "run", "method=patchcore", "protocol=cross_dataset", "train_on=bmad_masked", "dataset=bmad_masked", "shots=2",
+        "gallery=0", "input_size=56", "eval_size=56", f"data_root={drawn}", f"cache={cache}", f"runs={runs}",
+    ]  # fmt: skip
+    answer = adbench(*words)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("the diagonal of its matrix") == 1
+    long = leaderboard.table(read_all(runs))
+    image = long[(long["metric"] == "image_auroc") & (long["protocol"] == "cross_dataset")]
+    assert sorted(zip(image["train_on"], image["dataset"], strict=True)) == [(a, b) for a in sets for b in sets]
+    assert set(image["standing"]) == {"clean"}
+    assert set(image["variant"]) == {""}
+    assert len(list((cache / "fits").glob("*.safetensors"))) == 3
+    before = {file: file.stat().st_mtime_ns for file in (cache / "fits").glob("*.safetensors")}
+    assert adbench(*words, "force=true").code == 0
+    after = {file: file.stat().st_mtime_ns for file in (cache / "fits").glob("*.safetensors")}
+    assert before.keys() == after.keys()
+    assert all(after[file] > before[file] for file in before)  # force trains anew
+    reused = [record.content["selection"]["training_reused"] for record in read_all(runs)]
+    assert sorted(reused) == [False] * 3 + [True] * 6  # and once for a row
+
+
+def test_a_published_matrix_has_its_diagonal() -> None:
+    told = published.figures()
+    told = told[(told["method"] == "mediclip") & (told["protocol"] == "cross_dataset")]
+    sets = ["brainmri_kaggle", "busi", "chexpert"]
+    assert sorted(zip(told["train_on"], told["dataset"], strict=True)) == [(a, b) for a in sets for b in sets]
+
+
+def test_valid_never_looks_at_the_tested_dataset(adbench, drawn: Path, tmp_path: Path, monkeypatch) -> None:
+    scored = []
+
+    def spy(cell, method, items, what, of=None):
+        scored.append((of or cell.target, {item.split for item in items}))
+        return evaluate(cell, method, items, what, of)
+
+    monkeypatch.setattr(selection, "evaluate", spy)
+    words = ["run", "method=madclip", "train_on=brainmri+oct17", "selection=valid", f"data_root={drawn}", *QUICK[:-1]]
+    answer = adbench(
+        *words, "shots=1", f"cache={tmp_path / 'cache'}", f"runs={tmp_path / 'runs'}", "dataset=liverct,resc"
+    )
+    assert answer.code == 0, answer.err
+    assert [(of.name, splits) for of, splits in scored] == [("brainmri", {"valid"}), ("oct17", {"valid"})]
+    liver, retina = records(tmp_path / "runs")["liverct"], records(tmp_path / "runs")["resc"]
+    assert [(s["role"], s["dataset"], s["split"], s["images"]) for s in liver["seen"]] == [
+        ("support", "brainmri", "valid", 2), ("support", "oct17", "valid", 2),
+        ("selection", "brainmri", "valid", 4), ("selection", "oct17", "valid", 6),
+    ]  # fmt: skip
+    assert retina["selection"]["training_reused"] is True  # no image of a target decided anything
+    assert retina["selection"]["curve"] == liver["selection"]["curve"]
+
+
+def test_support_cv_scores_each_dataset_under_its_own_name(drawn: Path, monkeypatch) -> None:
+    words = ["method=madclip", "train_on=brainmri+oct17", "dataset=liverct", "selection=support_cv", "method.epochs=1"]
+    cell = cell_of(drawn, *words, "method.views=11", "input_size=56", "shots=1")  # two images of a class: enough
+    scored = []
+
+    def spy(method, images, dataset, object_name, *how):
+        scored.append((dataset, object_name, len(images)))
+        return score_images(method, images, dataset, object_name, *how)
+
+    monkeypatch.setattr(selection, "score_images", spy)
+    assert list(selection.cross_validate(cell, load_support(cell), torch.device("cpu"))) == [1]
+    assert scored == [("brainmri", "Brain", 2), ("oct17", "retinal OCT", 2)]
+
+
 def test_unified_learns_each_dataset_by_its_own_name(adbench, drawn: Path, tmp_path: Path) -> None:
     cell = cell_of(drawn, "method=madclip", "train_on=brainmri+liverct", "dataset=liverct", "shots=2")
     assert cell.protocol == "unified"
@@ -81,8 +156,39 @@ def test_unified_learns_each_dataset_by_its_own_name(adbench, drawn: Path, tmp_p
     assert records(tmp_path / "runs")["liverct"]["facts"]["train_on"] == "brainmri+liverct"
 
 
-def test_leave_one_out_keeps_the_organ_out_and_as_published_does_not(drawn: Path) -> None:
-    clean = cell_of(drawn, "method=madclip", "protocol=leave_one_out", "dataset=resc", "shots=2")
+def test_a_support_of_sets_with_and_without_masks(drawn: Path) -> None:
+    cell = cell_of(drawn, "method=madclip", "train_on=oct17+brainmri", "dataset=resc", "shots=2", "input_size=56")
+    support = load_support(cell)
+    assert support.has_mask.tolist() == [False] * 4 + [True] * 4
+    assert support.masks.flatten(1).any(1).tolist() == [False] * 6 + [True] * 2
+    for start, source in zip((0, 4), cell.sources, strict=True):
+        for place, item in enumerate(source.support, start):
+            assert torch.equal(
+                support.images[place].permute(1, 2, 0), torch.from_numpy(read_image(item.path, 56).copy())
+            )
+    plain = load_support(cell_of(drawn, "method=madclip", "dataset=oct17", "shots=2", "input_size=56")).masks
+    assert plain.shape == (4, 56, 56)
+    assert not plain.any()
+    assert plain.untyped_storage().nbytes() == 1  # masks that aren't there take no memory
+    nothing = load_support(cell_of(drawn, "method=clip", "dataset=oct17", "input_size=56"))
+    assert (nothing.images.shape, nothing.masks.shape, nothing.ids) == ((0, 3, 56, 56), (0, 56, 56), ())
+    assert nothing.labels.dtype == torch.int64
+
+
+def test_leave_one_out_keeps_the_organ_out_and_as_published_does_not(drawn: Path, monkeypatch) -> None:
+    words = ("method=madclip", "protocol=leave_one_out", "dataset=resc", "shots=2")
+    clean = cell_of(drawn, *words)
+    assert clean.notes[-1] == "oct17 shows the organ of resc (retina): not trained on."
+    assert cell_of(drawn, *words, "train_on=his+brainmri").notes == ()
+    with pytest.raises(AdbenchError, match=r"organ of resc \(retina\), and train_on=oct17\+brainmri names oct17"):
+        cell_of(drawn, *words, "train_on=oct17+brainmri")
+    blank = Opened("a", DatasetConfig("a", "a"), drawn, (), {}, True)
+    monkeypatch.setattr(sources, "open_dataset", lambda name, config: dataclasses.replace(blank, name=name))
+    monkeypatch.setattr(sources, "source_of", lambda opened, *_: opened.name)
+    (run,) = config.parse([*words, "train_on=his+brainmri"])
+    found = sources.training(run, clean.capability, "leave_one_out", blank)
+    assert found == ("his", "brainmri")  # an organ that nobody names is no match
+    monkeypatch.undo()
     published = cell_of(drawn, "method=madclip", "protocol=leave_one_out_published", "dataset=resc", "shots=2")
     assert {s.opened.name for s in clean.sources} == {"brainmri", "liverct", "chestxray", "his"}
     assert {s.opened.name for s in published.sources} == {"brainmri", "liverct", "chestxray", "his", "oct17"}
@@ -105,9 +211,12 @@ def test_a_copied_image_in_another_dataset_is_an_overlap(drawn: Path, tmp_path: 
     with Image.open(image) as picture:
         for file in (root / "Brain/valid/good/img").iterdir():
             picture.save(file, compress_level=9)  # other bytes, the same image
-    words = ("method=madclip", "train_on=brainmri", "dataset=liverct", "shots=2")
-    assert overlap(cell_of(root, *words)) == 2
-    assert overlap(cell_of(drawn, *words)) == 0
+    words = ("method=madclip", "train_on=brainmri", "dataset=liverct")
+    assert overlap(cell_of(root, *words, "shots=2")) == 2
+    assert overlap(cell_of(drawn, *words, "shots=2")) == 0
+    chosen_by = cell_of(root, *words, "shots=1", "selection=valid")
+    normal = [item for item in chosen_by.held[0].items if item.label == 0]
+    assert overlap(chosen_by) == 1 + len(normal) > 1
 
 
 def test_unified_and_full_takes_every_normal_training_image_of_all(drawn: Path) -> None:
@@ -155,10 +264,13 @@ def test_auxiliary_learns_from_real_anomalies_elsewhere(tmp_path: Path, adbench)
         (["train_on=brainmri", "protocol=full_normal", "method=patchcore"], "resc is not among them"),
         (["protocol=auxiliary"], "needs the datasets to train on"),
         (["train_on=brainmri", "protocol=unified"], "resc is not among them"),
-        (["train_on=resc", "protocol=cross_dataset"], "resc is among them"),
+        (["train_on=resc+brainmri", "protocol=cross_dataset"], "resc is among them"),
+        (["train_on=resc", "protocol=leave_one_out"], "resc is among them"),
         (["protocol=cross_dataset"], "train_on=brainmri"),
         (["train_on=brainmri", "protocol=few_shot"], "leave out train_on"),
         (["train_on=brian"], "unknown dataset 'brian'"),
+        (["train_on=bmad_maskd"], "did you mean the group 'bmad_masked'"),
+        (["train_on=zz*"], "matches nothing"),
         (["train_on=brainmri+brainmri"], "names a dataset twice"),
         (["train_on=brainmri", "method=clip"], "learns from no image"),
         (["protocol=full_normal"], "learns from normal and abnormal images"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,13 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from adbench import config
 from adbench.errors import AdbenchError
-from adbench.executors.elsewhere import Need, need_of
+from adbench.executors import Job
+from adbench.executors.elsewhere import Need, need_of, note_of
 from adbench.executors.ray import Ray, executor
+from adbench.method import Capability
 from adbench.record import read_all
 
 STORE = 80_000_000  # the smallest object store that Ray takes; records don't pass through it
@@ -69,7 +73,23 @@ def one_gpu() -> Iterator[Nodes]:
     nodes.cluster.shutdown()
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
+CELLS = ("method", "shots", "draw", "seed")
+
+
+def example(word: str) -> list[str]:
+    """The words of the page's command that holds `word`."""
+    (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith("    adbench run") and word in line]
+    return line.split()[2:]
+
+
 # --- words
+
+
+def test_the_commands_of_the_page_are_good() -> None:
+    runs = config.parse(example("ray.address=10.0.0.1:6379"))
+    keys = config.executor_config(executor.Keys, runs[0])
+    assert (len(runs), runs[0].workers, keys.address) == (8, 2, "10.0.0.1:6379")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +119,59 @@ def test_what_a_cell_asks_for_follows_from_it() -> None:
             need("device=auto", gpus=gpus)
     with pytest.raises(AdbenchError, match="ray.gpus=0 leaves device=cuda without a GPU"):
         need("device=cuda", gpus=0)
+    assert need("device=cuda trainer.devices=2") == Need(2, 2)
+    assert need("device=cuda trainer.devices=2", gpus=3) == Need(2, 3)
+    with pytest.raises(AdbenchError, match="ray.gpus=1 is less than trainer.devices=2. Leave ray.gpus out"):
+        need("device=cuda trainer.devices=2", gpus=1)
+    assert need("trainer.devices=2", gpus=1) == Need(2, 1), "on CPUs"
+
+
+def test_what_a_method_declares_is_asked_for_where_the_user_says_nothing() -> None:
+    def need(words: str, gpus: float | None = None) -> Need:
+        (one,) = config.parse([*words.split(), "executor=ray"])
+        return need_of(one, gpus, job=Job("key", one, (), Path("log"), gpu_share=0.5, memory_gb=12))
+
+    assert need("device=cuda") == Need(1, 0.5, 12)
+    assert need("device=cuda", gpus=1) == Need(1, 1, 12)
+    assert need("device=cpu") == Need(1, 0, 12)
+    assert need("device=cuda trainer.devices=2") == Need(2, 2, 12), "whole ones"
+    assert str(need("device=cuda")) == "1 CPU and 0.5 GPU and 12 GB"
+
+
+def test_what_a_method_declares_reaches_the_job_and_is_no_part_of_a_cell(tiny: Path, monkeypatch) -> None:
+    from adbench.methods.clip import CLIPZeroShot
+    from adbench.sweep import Sweep, plan
+
+    def first() -> Job:
+        sweep = Sweep((), Mock())
+        sweep.add(plan(config.parse(["method=clip", f"data_root={tiny}", "runs=/nowhere"]), looking=True))
+        job = sweep.next()
+        assert job is not None
+        return job
+
+    plain, capability = first(), CLIPZeroShot.capability.__func__
+    small = lambda cls, *args: dataclasses.replace(capability(cls, *args), gpu_share=0.25, memory_gb=3.0)  # noqa: E731
+    monkeypatch.setattr(CLIPZeroShot, "capability", classmethod(small))
+    asking = first()
+    assert (plain.gpu_share, plain.memory_gb) == (1.0, None)
+    assert (asking.gpu_share, asking.memory_gb) == (0.25, 3.0)
+    assert asking.key == plain.key
+
+
+@pytest.mark.parametrize("asks", [{"gpu_share": 0}, {"gpu_share": 1.5}, {"memory_gb": 0}, {"memory_gb": -1}])
+def test_a_method_cannot_declare_a_need_that_cannot_be(asks: dict[str, float]) -> None:
+    (name,) = asks
+    with pytest.raises(AdbenchError, match=f"{name}=.* is not possible"):
+        Capability("none", **asks)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("device=auto", True), ("device=cuda", False), ("device=cpu", False), ("device=auto ray.gpus=1", False)],
+)
+def test_cells_that_will_see_no_gpu_are_announced(words: str, said: bool) -> None:
+    (one,) = config.parse(["executor=ray", *words.split()])
+    assert bool(note_of(one)) == said
 
 
 def test_rays_keys_are_no_part_of_a_cell(tiny: Path) -> None:
@@ -166,7 +239,9 @@ def test_one_of_two_nodes_dies_and_nothing_is_lost(adbench, words, moody, starte
 def test_records_of_two_nodes_are_those_of_one_process(
     adbench, tiny, started, two_nodes, predictions, tmp_path
 ) -> None:
-    mine = ["method=clip,patchcore", "shots=1,2", "draw=0", "seed=0,1", "gallery=0", f"data_root={tiny}"]
+    mine = [word for word in example("ray.address=10.0.0.1:6379") if word.partition("=")[0] in CELLS]
+    assert len(mine) == 4
+    mine += ["gallery=0", f"data_root={tiny}"]
     child = started(*mine, f"runs={tmp_path / 'ray'}", "workers=2", *two_nodes.words)
     _, err = child.communicate(timeout=300)
     assert child.returncode == 0, err

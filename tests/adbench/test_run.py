@@ -206,7 +206,7 @@ def test_other_words_without_training(adbench, words, tiny: Path, tmp_path: Path
         (["trainer.max_epochs=3"], 2, "use method.epochs="),
         (["trainer.num_nodes=2"], 2, "one cell runs on one machine"),
         (["trainer.detect_anomally=true"], 2, "did you mean 'detect_anomaly'"),
-        (["method.levels=[99]"], 2, "has blocks 1 to 12"),
+        (["method.levels=[99]"], 2, "rising block numbers from 1 to 12"),
         (["shots=[4"], 2, "cannot be read as a value"),
         (["dataset.support_split=test"], 2, "comes from train or valid"),
         (["dataset.mask_treshold=3"], 2, "did you mean 'mask_threshold'"),
@@ -237,7 +237,7 @@ def test_a_damaged_test_image_is_named_and_leaves_nothing(adbench, words, tiny: 
 def test_a_loss_that_is_not_finite_stops_the_run(adbench, words, tmp_path: Path) -> None:
     answer = adbench("run", *words, "method.learning_rate=1e30")
     assert answer.code == 5
-    assert "not finite" in answer.err
+    assert "MadCLIP, step 2 (epoch 1 of 1, batch 2): the loss is not finite: detection at block 3 is nan" in answer.err
     assert not list((tmp_path / "runs").iterdir())
 
 

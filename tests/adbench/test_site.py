@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import shlex
@@ -20,9 +19,9 @@ from PIL import Image
 
 from adbench import config, leaderboard, published
 from adbench.errors import AdbenchError, RecordError
-from adbench.metrics import Histogram, average_precision, image_metrics, pixel_metrics, roc_auc
+from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.record import read
-from adbench.site import charts, curves, datasetpage, shots, swap
+from adbench.site import charts, datasetpage, swap
 from adbench.site.build import write
 from adbench.site.command import command, words
 from adbench.site.entries import entries, gallery, predictions, slug
@@ -36,7 +35,7 @@ TAGS_WITHOUT_END = {"meta", "link", "img", "br", "input"}
 def make(
     runs: Path, key: str, method: str = "patchcore", dataset: str = "brainmri", shots: int = 4, draw: int = 0,
     data: str = "phantom", overlap: int = 0, pictures: int = 2, masks: bool = True, image: str = "test/{}.png",
-    **resolved: Any,
+    hashed: str = "d", last: dict[str, float] | None = None, **resolved: Any,
 ) -> Path:  # fmt: skip
     """A whole record of 12 test images, its figures computed from its scores."""
     rng = np.random.default_rng(list(key.encode()))
@@ -69,7 +68,7 @@ def make(
         picture.save(folder / "gallery" / "overview.png")
     asked = config.defaults() | {"method": method, "dataset": dataset, "shots": shots, "draw": draw, "overrides": {}}
     asked |= resolved
-    facts = {"method": method, "dataset": dataset, "data": "d" * 64, "dataset_facets": {}, "weights": "w" * 64}
+    facts = {"method": method, "dataset": dataset, "data": hashed * 64, "dataset_facets": {}, "weights": "w" * 64}
     facts |= {"params": {"epochs": 3}, "support": key, "seed": asked["seed"], "train_on": None}
     about = {"title": "A set", "modality": "MRI", "organ": "brain", "masks": masks, "fingerprint": "d" * 64}
     content = {
@@ -80,6 +79,7 @@ def make(
         "half_widths": half, "capability": {"maps": True}, "backbone": {"name": asked["backbone"]},
         "parameters": {"trainable": 1, "total": 2}, "seconds": {"fit": 1.0}, "peak_memory": {"host_bytes": 1e9},
         "images_per_second": 5.0, "gflops_per_image": 1.0, "test_images": 12, "device": {"type": "cpu"},
+        "selection": {"rule": asked["selection"], "last": last},
         "code": {"version": "0", "commit": None, "dirty": None}, "packages": {"torch": "2"}, "finished": "2026",
     }  # fmt: skip
     (folder / "record.json").write_text(json.dumps(content))
@@ -88,13 +88,9 @@ def make(
 
 def build(runs: Path, folder: Path, papers: bool = False) -> Path:
     """Write the site of all records in a folder."""
-    records = leaderboard.collect([runs])
+    records = leaderboard.collect([runs]).records
     long = leaderboard.table(records)
-    if papers:
-        blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
-        long = pd.concat([published.beside(long), published.figures().assign(**blank)], ignore_index=True)
-        long = long[long["dataset"].isin({record.content["facts"]["dataset"] for record in records})]
-    return write(records, long, folder, leaderboard.FIGURES)
+    return write(records, published.added(long) if papers else long, folder, leaderboard.FIGURES)
 
 
 class Page(HTMLParser):
@@ -134,9 +130,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(runs, "b0", method="clip", shots=0)
     make(runs, "b1", method="clip", shots=0, dataset="oct17", masks=False)
     make(runs, "c0", dataset="oct17", masks=False)
-    make(runs, "d0", method="mvfa", selection="oracle")
-    make(runs, "e0", method="madclip", shots=16, data="real", pictures=0)
-    make(runs, "e1", method="madclip", shots=16, data="real", overlap=2)
+    make(runs, "d0", method="mvfa", selection="oracle", last={"image_auroc": 0.25, "pixel_auroc": 0.5})
+    real = {"method": "madclip", "shots": 16, "data": "real", "backbone": "ViT-L-14-336"}
+    make(runs, "e0", pictures=0, **real)
+    make(runs, "e1", overlap=2, **real)
     return runs
 
 
@@ -216,6 +213,30 @@ def test_phantom_real_leaks_and_papers_stand_apart(pages: dict[str, Page]) -> No
     assert "Not comparable" not in pages["cells/a0.html"].text
 
 
+def test_the_oracles_leak_stands_in_columns_of_its_own(pages: dict[str, Page], site: Path, runs: Path) -> None:
+    leak = f"{100 * ((read(runs / 'd0').metrics['image_auroc'] or 0) - 0.25):.2f}"
+    marked = next(part for part in sections_of(pages["index.html"]) if "a leak" in part.splitlines()[0])
+    for text in (marked, pages["cells/d0.html"].text, pages["datasets/phantom-brainmri.html"].text):
+        assert "image AUROC, last epoch" in text
+        assert "image AUROC, leak" in text
+        assert "25.00" in text
+        assert leak in text
+    clean = next(part for part in sections_of(pages["index.html"]) if part.startswith("Phantom data\n"))
+    assert "leak" not in clean
+    assert [
+        option["value"] for option in pages["index.html"].all("option") if "image_auroc_" in option.get("value", "")
+    ] == ["image_auroc_last", "image_auroc_leak"]
+
+
+def test_papers_stand_beside_every_content_of_a_dataset(tmp_path: Path) -> None:
+    for key, hashed in (("e0", "d"), ("e1", "f")):
+        make(tmp_path / "runs", key, method="madclip", shots=16, data="real", backbone="b", hashed=hashed, pictures=0)
+    built = build(tmp_path / "runs", tmp_path / "site", papers=True).parent
+    found = [Page(path).text for path in (built / "datasets").glob("*.html")]
+    assert len(found) == 2
+    assert all("MadCLIP (MICCAI 2025)" in text for text in found)
+
+
 def test_papers_stand_beside_real_figures_alone(pages: dict[str, Page]) -> None:
     assert re.search(r"\[[+-]\d+\.\d\d\]", pages["datasets/real-brainmri.html"].text)
     assert "MadCLIP (MICCAI 2025)" in pages["datasets/real-brainmri.html"].text
@@ -272,7 +293,7 @@ def test_shares_are_of_the_normal_images_and_ties_count_half(tmp_path: Path) -> 
 
 
 def test_one_cell_per_method_is_compared_and_test_figures_have_no_say(runs: Path) -> None:
-    here = [one for one in entries(leaderboard.collect([runs])) if one.line["dataset"] == "brainmri"]
+    here = [one for one in entries(leaderboard.collect([runs]).records) if one.line["dataset"] == "brainmri"]
     chosen = datasetpage.representatives([one for one in here if one.line["data"] == "phantom"])
     assert sorted(one.record.key for one in chosen) == ["a2", "b0"]  # 4 shots, draw 0; the leak never
 
@@ -417,6 +438,16 @@ def test_what_somebody_put_into_a_site_is_not_lost(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "CNAME").read_text() == "x"
 
 
+def test_a_site_may_stand_among_records(adbench, tmp_path: Path) -> None:
+    make(tmp_path, "a0")
+    for _ in range(2):
+        answer = adbench("leaderboard", tmp_path, "--html", tmp_path / "board")
+        assert answer.code == 0, answer.err
+    assert (tmp_path / "board" / "cells" / "a0.html").is_file()
+    (tmp_path / "board" / swap.SITE).unlink()
+    assert "board is not a record" in adbench("leaderboard", tmp_path).err
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     make(tmp_path / "runs", "a0")
     (tmp_path / "site").mkdir()
@@ -484,152 +515,24 @@ def test_the_command_of_a_page_makes_the_same_cell(adbench, tiny: Path, tmp_path
     assert "is not a site of adbench" in refused.err
 
 
-# --- curves and charts
-
-
-@pytest.fixture(scope="module")
-def scored() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    labels = rng.integers(0, 2, 5000)
-    return rng.normal(labels, 1.5).round(2), labels
-
-
-def test_curves_enclose_the_recorded_figures(scored) -> None:
-    counts = curves.of_images(*scored)
-    x, y = curves.roc(counts)
-    assert np.trapezoid(y, x) == pytest.approx(roc_auc(*scored), abs=1e-12)
-    recall, precision = curves.precision_recall(counts)
-    steps = np.sum(np.diff(recall, prepend=0) * precision)
-    assert steps == pytest.approx(average_precision(*scored), abs=1e-12)
-
-
-def test_pixel_curves_are_read_from_the_histogram(scored) -> None:
-    scores, labels = scored
-    hist = Histogram()
-    hist.update(scores.astype(np.float32).reshape(50, 100), labels.reshape(50, 100).astype(bool))
-    counts = curves.of_pixels(hist.to_arrays())
-    assert np.all(np.diff(counts.scores) < 0)
-    assert counts.scores[0] == np.float32(scores.max())
-    x, y = curves.roc(counts)
-    assert np.trapezoid(y, x) == pytest.approx(pixel_metrics(hist)["pixel_auroc"].value, abs=1e-9)
-
-
-def test_thinning_keeps_ends_and_area(scored) -> None:
-    x, y = curves.roc(curves.of_images(*scored))
-    fewer_x, fewer_y = curves.thin(x, y, 100)
-    assert len(fewer_x) <= 102 < len(x)
-    assert (fewer_x[0], fewer_y[0], fewer_x[-1], fewer_y[-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(fewer_y, fewer_x) == pytest.approx(np.trapezoid(y, x), abs=1e-3)
-
-
-def test_distributions_are_shares_of_each_class(scored) -> None:
-    counts = curves.of_images(*scored)
-    edges, normal, abnormal = curves.distribution(counts, bins=20)
-    assert normal.sum() == pytest.approx(1)
-    assert abnormal.sum() == pytest.approx(1)
-    scores, labels = scored
-    assert normal == pytest.approx(np.histogram(scores[labels == 0], edges)[0] / (labels == 0).sum())
-    narrow, cut_normal, _ = curves.distribution(counts, bins=20, cut=0.05)
-    assert narrow[0] > edges[0]
-    assert narrow[-1] < edges[-1]
-    assert cut_normal.sum() == pytest.approx(1)
-
-
-def test_one_class_is_refused() -> None:
-    with pytest.raises(AdbenchError, match="images"):
-        curves.of_images([0.1, 0.2], [0, 0])
-
-
-def test_one_single_score_can_be_drawn() -> None:
-    edges, normal, _ = curves.distribution(curves.of_images([0.5, 0.5], [0, 1]))
-    assert edges[0] < 0.5 < edges[-1]
-    assert normal.sum() == 1
-
-
-def test_a_curve_is_drawn_where_its_axes_say() -> None:
-    svg = str(charts.curve("n", "t", "d", np.array([0.0, 1.0]), np.array([0.0, 1.0]), ("x", "y"), "diagonal"))
-    left, right = charts.LEFT, charts.WIDTH - charts.RIGHT
-    floor, top = charts.HEIGHT - charts.BOTTOM, charts.TOP
-    assert f'class="curve" d="M{left:.1f} {floor:.1f}L{right:.1f} {top:.1f}"' in svg
-
-
-def test_precision_is_drawn_in_steps() -> None:
-    svg = str(charts.curve("n", "t", "d", np.array([0.5, 1.0]), np.array([1.0, 0.5]), ("x", "y"), "0.5", steps=True))
-    (path,) = re.findall(r'class="curve" d="M([^"]+)"', svg)
-    points = [tuple(map(float, pair.split())) for pair in path.split("L")]
-    assert [x for x, _ in points] == sorted(x for x, _ in points)
-    assert all(a[0] == b[0] or a[1] == b[1] for a, b in itertools.pairwise(points))
-    assert points[0][0] == charts.LEFT
-
-
-def lines(**columns: list[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(columns)
-    blank = dict.fromkeys([*leaderboard.ROW, "dataset", "metric"], "x") | {"std": float("nan")}
-    return frame.assign(**{key: value for key, value in blank.items() if key not in frame})
-
-
-def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
-    rows = lines(method=["a"] * 3, shots=["16", "full", "2"], mean=[80.0, 90.0, 70.0], std=[1.0, 2.0, float("nan")])
-    found = shots.chart(rows, "x", "x", shots.looks(rows))
-    assert found is not None
-    svg = str(found["svg"])
-    assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
-    assert svg.count('class="bar"') == 2
-    assert svg.count('class="mark"') == 3
-    assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
-
-
-def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
-    rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, None, None])
-    found = shots.chart(rows, "x", "x", shots.looks(rows))
-    assert found is not None
-    assert str(found["svg"]).count("line level") == 1
-    assert str(found["svg"]).count("mark hollow") == 1
-    assert found["papers"]
-
-
-def test_one_number_of_shots_makes_no_chart() -> None:
-    rows = lines(method=["a", "b"], shots=["2", "2"], mean=[80.0, 90.0])
-    assert shots.chart(rows, "x", "x", shots.looks(rows)) is None
-
-
-def test_lines_differ_in_more_than_colour() -> None:
-    samples = [str(charts.swatch(number)) for number in range(2 * charts.LOOKS)]
-    assert len(set(samples)) == len(samples)
-    without_colour = [re.sub(r'class="s\d"', "", sample) for sample in samples]
-    assert len(set(without_colour)) == len(samples)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, two: str) -> float:
-    bright, dark = sorted((luminance(one), luminance(two)), reverse=True)
-    return (bright + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_text_and_lines_stand_out_from_their_ground(scheme: int) -> None:
-    style = (ROOT / "adbench" / "site" / "templates" / "style.css").read_text()
-    block = re.findall(r":root \{(.*?)\}", style, re.S)[scheme]
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
-    for text in ("ink", "soft", "link", "warn"):
-        for ground in ("paper", "band", "field"):
-            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-    drawn = [f"s{i}" for i in range(charts.LOOKS)] + ["normal", "abnormal"]
-    for line in drawn:
-        assert contrast(colours[line], colours["paper"]) >= 3, line
-    assert len({colours[f"s{i}"] for i in range(charts.LOOKS)}) == charts.LOOKS
+# --- what is in a site, and in the package
 
 
 def test_owners_are_in_the_order_of_draws(tmp_path: Path) -> None:
     for key, draw in (("a", 10), ("b", 2), ("c", 0)):
         make(tmp_path, key, draw=draw, pictures=0)
-    (found,) = owners(entries(leaderboard.collect([tmp_path]))).values()
+    (found,) = owners(entries(leaderboard.collect([tmp_path]).records)).values()
     assert [entry.draw for entry in found] == ["0", "2", "10"]
+
+
+def test_a_support_list_is_named_as_such(tmp_path: Path) -> None:
+    folder = make(tmp_path / "runs", "a", pictures=0)
+    content = json.loads((folder / "record.json").read_text())
+    content["support"]["source"] = "list:16-shot.txt"
+    (folder / "record.json").write_text(json.dumps(content))
+    built = build(tmp_path / "runs", tmp_path / "site").parent
+    assert re.search(r"support\s*16-shot\.txt", Page(built / "cells" / "a.html").text)
+    assert "support=16-shot.txt" in Page(built / "datasets" / "phantom-brainmri.html").text
 
 
 def test_templates_are_packaged() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import shutil
 import signal
@@ -27,6 +29,7 @@ def daemon() -> bool:
 
 
 DAEMON = daemon()
+PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
 needs_slurm = pytest.mark.skipif(
     not DAEMON, reason="no Slurm daemon answers here: `make test-slurm` installs and starts one"
 )
@@ -80,6 +83,8 @@ def test_words_of_slurms_own_are_examined(words: str, says: str) -> None:
         ("slurm.cpus=1 threads=2", "slurm.cpus=1 is less than the 2 threads"),
         ("slurm.gpus=0 device=cuda", "slurm.gpus=0 leaves device=cuda without a GPU"),
         ("slurm.poll=0", "slurm.poll=0 is not possible"),
+        ("slurm.array=0", "slurm.array=0 is not possible"),
+        ("slurm.gpus=1 trainer.devices=2 device=cuda", "slurm.gpus=1 is less than trainer.devices=2"),
         ("slurm.cluster=loacl", "slurm.cluster=loacl is not possible: did you mean 'local'"),
     ],
 )
@@ -102,13 +107,22 @@ def test_without_sbatch_one_sentence_says_where_to_type(adbench, tiny, tmp_path:
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_head_of_the_script_has_what_was_asked_for() -> None:
-    words = (
-        "executor=slurm threads=4 device=cuda slurm.partition=gpu slurm.time=1:30:00 slurm.memory=8G slurm.account=lab"
-    )
-    (one,) = config.parse([*words.split(), "slurm.options.nice=100", "slurm.setup=['module load cuda']"])
+def example() -> list[str]:
+    """The words of the page's command."""
+    (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith("    adbench run") and "slurm" in line]
+    return line.split()[2:]
+
+
+@needs_submitit
+def test_the_head_of_the_script_has_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "check", lambda keys: None)
+    more = ["threads=4", "slurm.memory=8G", "slurm.account=lab", "slurm.options.nice=100"]
+    one, *_ = config.parse([*example(), *more, "slurm.setup=['module load cuda']"])
+    job = Job("key", one, (), Path("log"), gpu_share=0.5, memory_gb=20)
+    need = Slurm(3, one)._need(job)
+    assert need == Need(4, 1, 20), "Slurm hands out whole GPUs"
     keys = config.executor_config(submit.Keys, one)
-    asked = submit.parameters(keys, Need(4, 1), "adbench-x", 3)
+    asked = submit.parameters(keys, need, "adbench-x", 3)
     wanted = {
         "partition": "gpu", "time": 90, "mem": "8G", "account": "lab", "cpus_per_task": 4, "gpus_per_node": 1,
         "array_parallelism": 3, "job_name": "adbench-x", "setup": ["module load cuda"],
@@ -116,6 +130,13 @@ def test_the_head_of_the_script_has_what_was_asked_for() -> None:
     }  # fmt: skip
     assert {key: asked[key] for key in wanted} == wanted
     assert "qos" not in asked, "what nobody asked for is left to the cluster"
+    keys.memory = None
+    asked = submit.parameters(keys, need, "adbench-x", 3, ["12", "15"])
+    assert asked["mem"] == "20000M"
+    assert asked["additional_parameters"] == {"nice": "100", "dependency": "afterany:12:15"}
+    keys.options = {"dependency": "afterok:7"}
+    asked = submit.parameters(keys, need, "adbench-x", 3, ["12"])
+    assert asked["additional_parameters"] == {"dependency": "afterany:12,afterok:7"}
     assert asked["time"] is not None
 
 
@@ -212,12 +233,16 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         one.keys.poll = 0.01
         submitted: list[str] = []
 
-        def fake(folder, keys, need, name, workers, jobs):
+        arrays: list[tuple[str, Need, int, list[str]]] = []
+
+        def fake(folder, keys, need, name, workers, jobs, before):
             submitted.extend(job.key for job in jobs)
+            number = f"{9 + len(arrays)}"
+            arrays.append((number, need, len(jobs), list(before)))
             assert [note.cells for note in notes.read(folder) if note.name == name] == [
                 {job.key: "" for job in jobs}
             ], "a kill right after the submission finds a note"
-            ids = [f"9_{i}" for i in range(len(jobs))]
+            ids = [f"{number}_{i}" for i in range(len(jobs))]
             one.queue.known |= {id_: State("RUNNING") for id_ in ids}
             for job in jobs:
                 tell(folder, job.key, Sign("ended", ended=True))
@@ -225,7 +250,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             return ids
 
         monkeypatch.setattr(executor, "submit", fake)
-        return SimpleNamespace(executor=one, submitted=submitted, queue=one.queue)
+        return SimpleNamespace(executor=one, submitted=submitted, queue=one.queue, arrays=arrays)
 
     monkeypatch.setattr(executor, "TICK", 0.01)
     monkeypatch.setattr(executor, "GRACE", 0.2)
@@ -246,6 +271,7 @@ def test_a_command_that_comes_back_takes_over_what_was_submitted(tmp_path: Path,
     fake_record(runs, "key0")
     it.executor.run(told)
     assert it.submitted == ["key3", "key4"], "5_3 is not known any more, and key4 is new"
+    assert [before for *_, before in it.arrays] == [["5"]], "they wait for what an earlier command submitted"
     assert told.ended["key0"] is None
     assert told.ended["key2"] == failure
     assert told.ended["key1"].kind == "TIMEOUT"
@@ -263,6 +289,19 @@ def fake_record(runs: Path, key: str) -> None:
     (runs / key / "record.json").write_text(json.dumps(content))
 
 
+def test_arrays_of_one_sweep_run_one_after_the_other_and_none_is_too_large(tmp_path: Path, asked) -> None:
+    told = Told(tmp_path / "runs", *range(7))
+    told.waiting = [dataclasses.replace(job, memory_gb=20.0 * (n % 2)) for n, job in enumerate(told.waiting)]
+    it = asked(told)
+    it.executor.keys.array = 4
+    it.executor.run(told)
+    needs = Need(1, 0, 0.0), Need(1, 0, 20.0)
+    assert it.arrays == [
+        ("9", needs[0], 2, []), ("10", needs[1], 2, ["9"]), ("11", needs[0], 2, []), ("12", needs[1], 1, ["11"])
+    ]  # fmt: skip
+    assert len(told.ended) == 7
+
+
 def test_a_submission_that_was_cut_short_is_cancelled_and_made_again(tmp_path: Path, asked) -> None:
     told = Told(tmp_path / "runs", 0, 1)
     it = asked(told, **{"77": State("RUNNING")})
@@ -277,7 +316,7 @@ def test_a_job_that_ends_without_a_word_is_a_failed_cell(tmp_path: Path, asked, 
     told = Told(tmp_path / "runs", 0, 1)
     it = asked(told)
 
-    def silent(folder, keys, need, name, workers, jobs):
+    def silent(folder, keys, need, name, workers, jobs, before):
         it.queue.known |= {"9_0": State("COMPLETED", "None"), "9_1": State("OUT_OF_MEMORY", "OutOfMemory")}
         (folder / "jobs" / "9_1_0_log.err").parent.mkdir(exist_ok=True)
         (folder / "jobs" / "9_1_0_log.err").write_text("Killed\n")
@@ -296,7 +335,7 @@ def test_a_cell_whose_machine_was_lost_is_queued_again(tmp_path: Path, asked, mo
     it, stages = asked(told), []
     monkeypatch.setattr(told, "stage", lambda job, name: stages.append(name))
 
-    def lost(folder, keys, need, name, workers, jobs):
+    def lost(folder, keys, need, name, workers, jobs, before):
         tell(folder, "key0", Sign("fit", "node7", 12))
         it.queue.known["9_0"] = State("PENDING", "BeginTime")
         return ["9_0"]
@@ -339,7 +378,8 @@ def test_states_of_slurm_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_submitit
 @pytest.mark.slow
 def test_records_are_those_of_one_process(adbench, words, tiny, predictions, tmp_path: Path) -> None:
-    mine = ["method=clip,patchcore", "shots=1,2", "draw=0", "seed=0,1"]
+    mine = [word for word in example() if word.partition("=")[0] in ("method", "shots", "draw", "seed")]
+    assert len(mine) == 4
     answer = adbench("run", *words, *mine, "workers=2")
     assert answer.code == 0, answer.err
     plain = [f"data_root={tiny}", f"runs={tmp_path / 'one'}", "gallery=0"]
@@ -369,6 +409,18 @@ def test_the_command_is_killed_and_comes_back(words, moody, started, until, tmp_
     assert len(read_all(tmp_path / "runs")) == 4
     assert "0 recorded already, 4 to run" in first, "it came back while the first ones ran"
     assert left(tmp_path / "runs") == []
+
+
+@needs_slurm
+@pytest.mark.slow
+def test_workers_bounds_cells_that_ask_for_different_things(words, moody, started) -> None:
+    moody.be("sleep 1")
+    child = started(*words, moody.word, "seed=0,1", "threads=1,2", "workers=1")
+    _, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    spans = moody.spans
+    assert len(spans) == 4
+    assert all(end <= begin for (_, end, _), (begin, _, _) in itertools.pairwise(spans))
 
 
 @needs_slurm

@@ -164,14 +164,69 @@ def test_a_list_names_as_much_of_a_path_as_tells_images_apart(tmp_path: Path) ->
     ("text", "says"),
     [
         ("n-0: 007_2.png\n", "no line `a-0"),
-        ("n-0: 007_2.png\na-0: gone.png\n", "names gone.png, which is no abnormal image"),
+        ("n-0: 007_2.png\na-0:\n", "no line `a-0"),
+        (
+            "n-0: 007_2.png\n\na-0: gone.png\n",
+            "line 3, names gone.png, which is no abnormal image of .*: it isn't there",
+        ),
+        ("n-0: 007_2.png\na-0: 900_0.png\n", "line 2, names 900_0.png.*: it is abnormal, in the test split"),
+        ("n-0: 007_2.png\na-0: 007_1.png\n", "line 2, names 007_1.png.*: it is normal, in the valid split"),
         ("n-0: 007_2.png 007_2.png\na-0: 004_3.png\n", "twice"),
+        ("n-0: 007_2.png\na-0: 004_3.png\nn-0: 001_1.png\n", "line 3, begins with n-0 as line 1 does"),
+        ("n-0: 007_2.png\na-1: 004_3.png\n", "line 2, begins with 'a-1'"),
+        ("007_2.png 001_1.png\n", "line 1, begins with '007_2.png 001_1.png'"),
+        ("n-0: 'normal (0).png\n", "line 1: a quote isn't closed"),
     ],
 )
 def test_bad_lists_are_one_sentence(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "list.txt").write_text(text)
+    everything = [*POOL, Item("test/1/900_0.png", "test", 1, Path("900_0.png"))]
     with pytest.raises(AdbenchError, match=says):
-        support.from_list(tmp_path / "list.txt", POOL, HASHES, (0, 1), "the valid split")
+        support.from_list(tmp_path / "list.txt", POOL, HASHES, (0, 1), "the valid split", everything)
+
+
+def test_names_with_blanks_stand_in_quotes(tmp_path: Path) -> None:
+    pool = [
+        Item(f"train/{name}", "train", label, Path(f"/busi/{name}"))
+        for label, name in enumerate(("n (0).png", "m (0).png"))
+    ]
+    (tmp_path / "list.txt").write_text("n-0: \"n (0).png\"\na-0: 'm (0).png'\n")
+    items, _ = support.from_list(tmp_path / "list.txt", pool, {i.id: i.id for i in pool}, (0, 1), "the train split")
+    assert items == pool
+
+
+def test_a_run_honours_a_list_and_names_it(adbench, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my list.txt"
+    file.write_text("a-0: 00011_65.png\nn-0: 00001_64.png 00000_60.png\n")
+    words = [f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0", "input_size=56", "eval_size=56"]
+    answer = adbench("run", "method=patchcore", f"support={file}", "draw=1,0", *words)
+    assert answer.code == 0, answer.err
+    (record,) = read_all(tmp_path / "runs")  # a draw of a list is the list
+    assert record.content["support"]["source"] == "list:my list.txt"
+    assert record.content["support"]["normal"] == ["valid/normal/00001_64.png", "valid/normal/00000_60.png"]
+    assert record.content["support"]["abnormal"] == []
+    assert (record.content["support"]["shots"], record.content["resolved"]["draw"]) == (2, 0)
+    assert "names its images: draw is set to 0" in answer.out
+    file.write_text("n-0: 00100_60.png\n")
+    refused = adbench("run", "method=patchcore", f"support={file}", *words)
+    assert refused.code == 2
+    assert "line 1, names 00100_60.png" in refused.err
+    assert "in the test split" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["method=patchcore", "protocol=full_normal"], "protocol=full_normal takes every normal image"),
+        (["method=clip"], "clip learns from no image"),
+        (["method=patchcore", "train_on=liverct"], "lists images of one dataset; protocol=cross_dataset"),
+    ],
+)
+def test_a_list_that_would_not_be_used_is_refused(adbench, tiny: Path, tmp_path: Path, words, says) -> None:
+    answer = adbench("run", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "support=any.txt", *words)
+    assert answer.code == 2
+    assert "support=any.txt" in answer.err
+    assert says in answer.err
 
 
 def test_a_missing_list_is_one_sentence(tmp_path: Path) -> None:

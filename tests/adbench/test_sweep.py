@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,12 +22,14 @@ import torch
 
 from adbench import config, record
 from adbench.backbone import Backbone
+from adbench.costs import cost_of, costs
 from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Failure, Job, local
 from adbench.features import FrozenFeatures
+from adbench.method import Capability
 from adbench.record import read, read_all
 from adbench.remember import Scope, remembered, remembering
-from adbench.sweep import Sweep, Task, costs, plan
+from adbench.sweep import Sweep, Task, plan
 
 # A method whose cells do what a file beside it says: raise, die, or take their time.
 FRAGILE = """
@@ -160,11 +166,60 @@ def test_plan_shows_what_is_recorded_and_changes_nothing(adbench, words, tiny: P
     rows = [line.split() for line in answer.out.splitlines() if line.startswith("  patchcore")]
     assert [("recorded" in row, row[3]) for row in rows] == [(True, "0"), (True, "1"), (False, "2")]
     assert "4 cells: 2 recorded already, 2 to run" in answer.out
-    own = costs(runs)["patchcore"]
+    own = costs(runs)["patchcore",]
     assert own.n == 2
     assert own.memory > 1e8
-    assert "1 of 2 cells by records of their own method" in answer.out
+    assert rows[2][-1] == "shots"
+    assert "told from: 1 by records of the same method, backbone, schedule, dataset, shots; 1 by records of other" in (
+        answer.out
+    )
     assert "data: " in answer.out
+
+
+def note(runs: Path, key: str, seconds: float, run: config.RunConfig) -> None:
+    """Leave as much of a record as an estimate and `record.find` want."""
+    (runs / key).mkdir(parents=True)
+    for name in record.FILES:
+        (runs / key / name).touch()
+    content = {"schema": record.SCHEMA, "key": key, "status": "complete", "seconds": {"fit": seconds}}
+    content |= {"peak_memory": {"host_bytes": 10**9}, "resolved": dataclasses.asdict(run)}
+    (runs / key / "record.json").write_text(json.dumps(content))
+
+
+def test_a_cell_costs_what_the_records_most_like_it_did(tmp_path: Path) -> None:
+    (base,) = config.parse(["method=clip", "dataset=his", "shots=4"])
+    differences = [{}, {"shots": 8}, {"dataset": "resc"}, {"schedule": "paper"}, {"backbone": "x"}, {"method": "mvfa"}]
+    likes = ["shots", "dataset", "schedule", "backbone", "method", "any"]
+    for n in reversed(range(6)):
+        note(tmp_path, f"key{n}", 10.0**n, dataclasses.replace(base, **differences[n]))
+        found = cost_of(base, costs(tmp_path))
+        assert found is not None
+        assert found.like == likes[n]
+    assert (found.seconds, found.n) == (1.0, 1)
+    assert cost_of(base, {}) is None
+
+
+def test_plan_reads_each_record_once(adbench, words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = [*words, "method=clip", "seed=0,1,2"]
+    runs = tmp_path / "runs"
+    tasks = plan(config.parse(seeds), looking=True)
+    for task in tasks[:2]:
+        note(runs, task.key, 1.0, task.config)
+    note(runs, "another", 9.0, dataclasses.replace(tasks[0].config, method="mvfa"))
+    read, text = [], Path.read_text
+
+    def counted(path: Path, *args, **kwargs):
+        read.extend([path.parent.name] if path.name == "record.json" else [])
+        return text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    answer = adbench("plan", *seeds)
+    assert sorted(read) == sorted(["another", tasks[0].key, tasks[1].key])
+    assert "3 cells: 2 recorded already, 1 to run" in answer.out
+    assert "time: about 1.0 s" in answer.out
+    read.clear()
+    adbench("plan", *seeds[:-1], "seed=0,1")
+    assert sorted(read) == sorted([tasks[0].key, tasks[1].key]), "nothing is to run: no other record matters"
 
 
 def test_plan_of_phantoms_not_drawn_says_so_and_draws_none(adbench, tmp_path: Path) -> None:
@@ -183,12 +238,12 @@ def test_plan_of_data_never_hashed_leaves_no_hashes(adbench, words, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
 
 
-def test_plan_of_ten_thousand_cells_looks_at_each_thing_once(words, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_of_many_cells_looks_at_each_thing_once(words, monkeypatch: pytest.MonkeyPatch) -> None:
     from adbench import sources, weights
     from adbench.datasets.bmad import BMAD
     from adbench.methods.patchcore import PatchCore
 
-    calls = {"index": 0, "hash": 0, "weights": 0, "capability": 0, "draw": 0}
+    calls = {"index": 0, "hash": 0, "weights": 0, "capability": 0, "draw": 0, "merge": 0}
 
     def counted(name: str, function):
         def call(*args, **kwargs):
@@ -202,10 +257,14 @@ def test_plan_of_ten_thousand_cells_looks_at_each_thing_once(words, monkeypatch:
     monkeypatch.setattr(weights, "weights_file", counted("weights", weights.weights_file))
     monkeypatch.setattr(PatchCore, "capability", counted("capability", PatchCore.capability))
     monkeypatch.setattr(sources.supports, "draw", counted("draw", sources.supports.draw))
-    many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(1000)))]
-    tasks = plan(config.parse(many), looking=True)
-    assert len(tasks) == len({task.key for task in tasks}) == 10_000
-    assert calls == {"index": 1, "hash": 1, "weights": 1, "capability": 1, "draw": 10}
+    monkeypatch.setattr(config, "merge", counted("merge", config.merge))
+    many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(50)))]
+    asked = config.parse(many)
+    calls["merge"] = 0
+    tasks = plan(asked, looking=True)
+    assert len(tasks) == len({task.key for task in tasks}) == 500
+    wanted = {"index": 1, "hash": 1, "weights": 1, "capability": 1, "draw": 10}
+    assert calls == wanted | {"merge": 4}, "of backbone, method, wandb and dataset"
 
 
 def test_what_is_remembered_depends_on_the_fields_named_and_ends_with_the_command() -> None:
@@ -388,7 +447,7 @@ def task(name: str, data: str) -> Task:
     facts = dict.fromkeys(
         ("weights", "model", "activation", "normalisation", "input_size", "precision", "threads"), ""
     ) | {"data": data}  # fmt: skip
-    can = SimpleNamespace(blocks=(), pooled=True, resize="bicubic", grey=False)
+    can = Capability("none", pooled=True)
     (run,) = config.parse(["method=clip"])
     return Task(run, SimpleNamespace(facts=facts, capability=can, training_key=None), name)
 
@@ -414,7 +473,8 @@ def test_workers_that_never_come_up_end_the_sweep(monkeypatch: pytest.MonkeyPatc
     class Dead:
         stands = False
 
-        def __init__(self) -> None:
+        def __init__(self, number: int, environment: dict[str, str]) -> None:
+            self.number = number
             self.job = None
             self.pipe, gone = os.pipe()
             os.close(gone)
@@ -444,6 +504,75 @@ def test_workers_that_never_come_up_end_the_sweep(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(AdbenchError, match="3 workers in a row ended before their first cell.*no torch"):
         local.Local(2, config.parse([])[0]).run(jobs)
     assert jobs.failures == 3
+
+
+def test_a_new_worker_takes_the_number_and_the_gpu_of_the_one_that_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Idle(SimpleNamespace):
+        def __init__(self, number: int, environment: dict[str, str]) -> None:
+            super().__init__(number=number, gpu=environment.get("CUDA_VISIBLE_DEVICES"), job="busy")
+
+    monkeypatch.setattr(local, "_Worker", Idle)
+
+    def crew(gpus: str, *words: str) -> list[str | None]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+        it = local.Local(3, config.parse(list(words))[0])
+        for _ in range(3):
+            it._idle()
+        it.crew.pop(1)
+        it._idle()
+        return [worker.gpu for worker in it.crew]
+
+    assert crew("4,7") == ["4", "4", "7"]
+    assert crew("GPU-a, GPU-b", "device=cuda") == ["GPU-a", "GPU-a", "GPU-b"]
+    for words in (["device=cpu"], ["trainer.devices=2"]):
+        assert crew("4,7", *words) == [None] * 3, "nothing is taken from it"
+    assert crew("4") == crew("") == crew("-1") == [None] * 3
+
+
+def test_each_of_two_workers_sees_its_own_gpu(words, moody, started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    moody.be("meet 2")
+    _, err = (child := started(*words, moody.word, "seed=0,1", "workers=2")).communicate(timeout=300)
+    assert child.returncode == 0, err
+    assert sorted(gpus for _, _, gpus in moody.spans) == ["0", "1"]
+
+
+def test_a_terminal_shows_a_line_for_each_running_cell(words, moody, until, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    first = command(*words, moody.word, "seed=9")
+    assert first.wait(timeout=180) == 0, "a record to estimate from"
+    moody.be("hold")
+    screen, terminal = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "adbench", "run", *words, moody.word, "seed=0,1,2", "workers=2"], stdout=terminal,
+        stderr=terminal, stdin=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(terminal)
+    seen = bytearray()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the last one has closed the terminal
+            while part := os.read(screen, 4096):
+                seen.extend(part)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+
+    def text() -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+
+    try:
+        until(lambda: re.search(r"Moody brainmri, .*seed 0 .*(fit|build)", text()) and "seed 1 " in text())
+        assert re.search(r"all cells .*0/3.*about .* left", text())
+        assert not re.search(r"seed 2 .* s +(starting|fit|build|score)", text()), "two at a time"
+    finally:
+        moody.go()
+        child.wait(timeout=180)
+    reader.join(timeout=30)
+    os.close(screen)
+    assert child.returncode == 0, text()
+    assert "Traceback" not in text()
+    assert len(read_all(runs)) == 4
 
 
 # --- processes

@@ -230,3 +230,24 @@ def test_tensorboard_that_is_not_installed(adbench, words, monkeypatch) -> None:
     answer = adbench("run", *words, "logger=tensorboard")
     assert answer.code == 2
     assert re.search(r"needs the package tensorboard: pip install 'adbench-medical\[tensorboard\]'", answer.err)
+
+
+def test_a_sweep_says_at_its_end_where_the_files_are(adbench, words, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    mine = ["method=clip", "seed=0,1", "gallery=0", *(word for word in words if word.startswith(("data_root", "runs")))]
+    answer = adbench("run", *mine, "logger=wandb")
+    assert answer.code == 0, answer.err
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("logger=wandb")]
+    folder = tmp_path / "runs" / "logs" / "wandb"
+    assert f"2 cells tracked; 2 kept offline: `wandb sync {folder}/offline-run-*`" in line
+    assert len(list(folder.glob("offline-run-*"))) == 2
+    assert "logger=" not in adbench("run", *mine, "logger=wandb").out, "nothing was tracked"
+
+
+def test_a_tracker_that_broke_off_is_in_the_summary() -> None:
+    from adbench.trackers import summary
+
+    broke = {"logger": "tensorboard", "files": "tensorboard", "notes": ["no space, and is left out from here (x)."]}
+    assert "3 cells tracked; <cell>/tensorboard; 1 lost the tracker, the first: no space" in summary(
+        [broke | {"notes": []}, broke, broke | {"notes": []}]
+    )

@@ -91,6 +91,8 @@ def test_a_missing_empty_or_other_folder_says_what_was_expected_and_found(tiny: 
         index(tmp_path / "empty")
     with pytest.raises(DataError, match="one of Liver, Liver_AD.*found Brain"):
         index(tiny, "liverct")
+    with pytest.raises(DataError, match=r"holds no .*Liver.* found .* in .*Brain\."):
+        index(tiny / "Brain", "liverct")  # all six look alike: the name tells
     shutil.rmtree(tiny / "Brain" / "test")
     with pytest.raises(DataError, match=r"found images in the splits \['valid'\]"):
         index(tiny)
@@ -122,6 +124,16 @@ def test_a_missing_mask_is_named(tiny: Path) -> None:
     mask_of(tiny).unlink()
     with pytest.raises(DataError, match=r"00110_60\.png has no mask.*dataset\.masks=false"):
         index(tiny)
+
+
+@pytest.mark.parametrize("name", ["label/00110_60.png", "anomaly_mask/00110_60.bmp"])
+def test_two_masks_of_one_image_are_an_error(tiny: Path, name: str) -> None:
+    second = tiny / "Brain" / "test" / "Ungood" / name
+    second.parent.mkdir(exist_ok=True)
+    shutil.copy(mask_of(tiny), second)
+    with pytest.raises(DataError, match=r"img/00110_60\.png has 2 masks, .*anomaly_mask.* and .*Keep the one"):
+        index(tiny)
+    assert len(index(tiny, masks=False)[0]) == 22
 
 
 def test_an_empty_mask_is_named_and_can_be_allowed(tiny: Path, cache: Path) -> None:

@@ -15,7 +15,7 @@ from adbench.data.decode import image_size
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, count, settle
 from adbench.datasets.layout import Layout
-from adbench.errors import DataError
+from adbench.errors import AdbenchError, DataError
 
 # Normal and abnormal images in train, valid and test of a phantom of 12, 8 and 24 images.
 COUNTS = {
@@ -54,7 +54,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Layout, P
 
 
 def test_every_layout_is_here() -> None:
-    layouts = {n for n, entry in registry.entries("dataset").items() if issubclass(entry.load(), Layout)}
+    bmad = set(config.expand("dataset", "bmad"))  # test_bmad.py and test_phantoms.py
+    layouts = {n for n, entry in registry.entries("dataset").items() if issubclass(entry.load(), Layout)} - bmad
     assert layouts == set(COUNTS)
 
 
@@ -144,8 +145,17 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
     dataset = opened("octdl")
     dataset.draw_phantom(tmp_path, {"test": 2})
-    with pytest.raises(FileExistsError, match="OCTDL"):
+    with pytest.raises(AdbenchError, match="OCTDL is there already. Remove it"):
         dataset.draw_phantom(tmp_path, {"test": 2})
+
+
+def test_phantoms_that_are_there_are_one_sentence(adbench, tmp_path: Path) -> None:
+    words = ["data", "phantom", "--root", tmp_path, "--dataset", "octdl", "--train", "1", "--valid", "2", "--test", "2"]
+    assert adbench(*words).code == 0
+    again = adbench(*words)
+    assert again.code == 2
+    assert "OCTDL is there already. Remove it to draw it again" in again.err
+    assert "space" not in again.err
 
 
 def test_two_folders_of_one_set_are_ambiguous(drawn, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from adbench.datasets.phantoms import FAMILIES, FOLDERS, MASKED, draw, fingerprint, write_bmad
+from adbench.datasets.phantoms import FAMILIES, FOLDERS, MASKED, align, draw, fingerprint, write_bmad
 from adbench.datasets.phantoms.augment import truths
 from adbench.datasets.phantoms.captions import ANY_NAME, NAMES, STYLES, Caption, describe, describe_loosely, ensemble
 from adbench.datasets.phantoms.evaluate import exam, few_masks, look
 from adbench.datasets.phantoms.lesions import LESIONS, NARROW
 from adbench.datasets.phantoms.phantom import SIZES, Phantom
-from adbench.datasets.phantoms.pretrain import build
+from adbench.datasets.phantoms.pretrain import build, pretrain
+from adbench.errors import AdbenchError
 
 WEIGHTS = Path(__file__).parents[2] / "configs" / "backbone" / "phantom-clip.safetensors"
 CONTEXT = 32
@@ -121,7 +123,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
         write_bmad("resc", tmp_path, train=2, valid=2, test=2, progress=stop)
     assert not list(tmp_path.iterdir())
     write_bmad("resc", tmp_path, train=2, valid=2, test=2)
-    with pytest.raises(FileExistsError, match="Retina_RESC"):
+    with pytest.raises(AdbenchError, match="Retina_RESC is there already. Remove it"):
         write_bmad("resc", tmp_path)
 
 
@@ -255,3 +257,16 @@ def test_a_caption_is_true_of_every_view_that_meets_its_claims():
 def test_phantoms_and_weights_are_frozen():
     assert {family: fingerprint(family)[:16] for family in FAMILIES} == FINGERPRINTS
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == WEIGHTS_SHA256
+
+
+@pytest.mark.slow
+def test_the_pretraining_makes_a_backbone_that_can_be_used(adbench, tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    trunk, out = tmp_path / "trunk.safetensors", tmp_path / "clip.safetensors"
+    pretrain(trunk, seed=1000, threads=1, pairs=24, steps=40, batch=8)
+    words = ["--trunk", trunk, "--out", out, "--pairs", 24, "--steps", 40, "--batch", 8, "--threads", 1]
+    monkeypatch.setattr(sys, "argv", ["align", *map(str, words)])
+    align.main()
+    shipped, made = load_file(WEIGHTS), load_file(out)
+    assert {name: value.shape for name, value in made.items()} == {name: v.shape for name, v in shipped.items()}
+    answer = adbench("run", "method=clip", f"data_root={tiny}", f"backbone.weights={out}", f"runs={tmp_path / 'runs'}")
+    assert answer.code == 0, answer.err

@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from adbench import config, registry
+from adbench.data import arrays
+from adbench.data.decode import read_image
+from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item, count
 from adbench.datasets.adni import middle_slice
 from adbench.errors import DataError
@@ -132,6 +135,31 @@ def test_adni_takes_the_middle_slice_of_normal_and_alzheimer_volumes(adni: Path)
     items = index(adni.parent, "adni")
     assert [(i.label, i.patient, i.subgroup) for i in items] == [(1, "002_S_0001", "AD"), (0, "002_S_0000", "CN")]
     assert "_9_S13408" in items[0].path.name, "of 1, 2, 9, 10, 30, in the order of numbers, not of letters"
+
+
+def test_adni_reads_dicom_as_it_is_delivered(tmp_path: Path, adni: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for path in adni.rglob("*.png"):
+        number = int(path.stem.split("_")[-3])
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        data = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 4, 4, 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+        data.WindowCenter, data.WindowWidth = 1000.5, 2001
+        data.PixelData = np.full((4, 4), 100 * number, np.uint16).tobytes()
+        data.save_as(path.with_suffix(".dcm"), enforce_file_format=True)
+        path.unlink()
+    ill, healthy = index(adni.parent, "adni")
+    assert healthy.path.name == "ADNI_002_S_0000_MR_MP-RAGE__br_raw_20060418201311245_9_S13408_I0.dcm"
+    assert read_image(healthy.path, 4).tolist() == [[[115] * 3] * 4] * 4  # 900 of 2000
+    hashes = hash_items([ill, healthy], tmp_path / "cache", "adni")
+    assert arrays.images([healthy], hashes, tmp_path / "cache", 2, "bicubic", False, "x").tolist() == [
+        [[[115] * 3] * 2] * 2
+    ]
 
 
 def test_bad_input_of_adni_is_named(adni: Path) -> None:

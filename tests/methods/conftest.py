@@ -72,10 +72,13 @@ class Bench:
     def fitted(self, name: str, support: Support | None = None, seed: int = 0, **params: object) -> Method:
         """Return a method fitted on what it can use of the toy support."""
         method = self.new(name, seed, **params)
-        classes = {"none": (), "normal": (0,), "both": (0, 1)}[self.capability(method).support]
         (run,) = config.parse([])
-        fit(method, of_class(support or toy_support(), classes), run, torch.device("cpu"))
+        fit(method, self.own(method, support or toy_support()), run, torch.device("cpu"))
         return method
+
+    def own(self, method: Method, support: Support) -> Support:
+        """Return the images of the classes that a method learns from."""
+        return of_class(support, {"none": (), "normal": (0,), "both": (0, 1)}[self.capability(method).support])
 
     def capability(self, method: Method) -> Any:
         """Return what a method declares."""

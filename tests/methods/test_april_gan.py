@@ -71,6 +71,37 @@ def test_the_layers_learn_from_masks_alone(bench, support) -> None:
         assert all(moved) if masks else not any(moved)
 
 
+def test_without_masks_the_epochs_pass_without_a_step_and_say_so(bench, support, capsys, monkeypatch) -> None:
+    steps = []
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: steps.append(1))
+    method = bench.fitted("april_gan", support(masks=False), epochs=3)
+    assert "april_gan learns from masks and found none: the map is the distance to the bank" in capsys.readouterr().err
+    assert not steps
+    assert method.trainer.current_epoch == 3, "a rule that looks at every epoch still finds them"
+    assert len(method.data) == 1, "what is not learned from is not collated"
+
+
+@pytest.mark.parametrize("seen", [[0, 1, 2, 3, 4, 5], [0, 2, 4]], ids=["masks", "some masks"])
+def test_one_training_step_is_the_sum_of_its_losses(bench, support, seen: list[int]) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor([i in seen for i in range(6)]))
+    method = bench.new("april_gan")
+    method.prepare(toy)
+    loss = method.training_step([column.clone() for column in method.data.tensors], 0)
+    features = bench.backbone.features(toy.images[seen].float() / 255, (3, 6, 9, 12))
+    text, mask, wanted = ensemble(bench.backbone, Params().prompts, "Brain"), toy.masks[seen], 0.0
+    for layer, stream in zip(method.layers, features.blocks.values(), strict=True):
+        projected = F.normalize(stream[:, 1:] @ layer.weight.T + layer.bias, dim=-1)
+        columns = torch.stack([big(100 * projected @ state) for state in text], dim=-1)
+        p = columns.softmax(-1)[..., 1]
+        right = torch.where(mask, p, 1 - p)
+        p_t = (1 - 1e-5) * right + 1e-5 * (1 - right) + 1e-5
+        wanted += (-((1 - p_t) ** 2) * p_t.log()).mean()
+        wanted += (1 - (2 * (p * mask).sum((1, 2)) + 1) / (p.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
+    loss.backward()
+    assert all(float(layer.weight.grad.abs().max()) > 0 for layer in method.layers)
+
+
 def test_images_without_a_mask_are_left_out_of_the_training(bench, support) -> None:
     toy = dataclasses.replace(support(), has_mask=torch.tensor([True, False, True, True, True, False]))
     method = bench.new("april_gan")

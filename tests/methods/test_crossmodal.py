@@ -53,6 +53,23 @@ def test_the_plain_mean_as_a_pool() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("insert", ["add", "replace"])
+def test_untrained_the_sentence_says_what_it_always_said(bench, support, insert: str) -> None:
+    """Replaced in front of every block, the frame's words can't take up anything; in front of the first they can."""
+    method = bench.fitted("crossmodal", epochs=0, insert=insert)
+    entering = bench.batch(method, support().images[:2]).features.blocks[0]
+    text = method._tell(entering[:, 1:], ["Brain", "Brain"])[2]
+    own = F.normalize(bench.backbone.encode_text(["a photo of a normal Brain", "a photo of a anomalous Brain"]), dim=-1)
+    assert torch.equal(text[0], text[1])
+    assert torch.allclose(text[0], own, atol=1e-5) is (insert == "add")
+
+
+def test_the_image_takes_no_more_words_than_the_frame_has(bench) -> None:
+    with pytest.raises(AdbenchError, match="text_tokens=5 is not possible: method.frame='a photo of a' has 4 tokens"):
+        bench.new("crossmodal", text_tokens=5)
+
+
+@torch.no_grad()
 def test_untrained_with_the_words_alone_it_is_clip_and_two_sentences(bench, support) -> None:
     method = bench.fitted("crossmodal", epochs=0, directions="[patches_to_text]")
     images, backbone = support().images, bench.backbone
@@ -66,9 +83,20 @@ def test_untrained_with_the_words_alone_it_is_clip_and_two_sentences(bench, supp
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("shared", [True, False])
-def test_both_towers_by_hand(bench, support, shared: bool) -> None:
-    method = bench.fitted("crossmodal", epochs=1, start="random", shared=str(shared).lower()).eval()
+@pytest.mark.parametrize(
+    "facets",
+    [
+        {"insert": "replace", "start": "random"},
+        {"insert": "replace", "start": "words", "text_tokens": 2},
+        {"insert": "add", "start": "random", "shared": "false"},
+        {"insert": "add", "start": "words", "shared_frame": "false"},
+        {"insert": "replace", "start": "random", "speakers": "normal"},
+        {"insert": "replace", "start": "random", "speakers": "abnormal", "text_tokens": 3},
+    ],
+)
+def test_both_towers_by_hand(bench, support, facets: dict[str, object]) -> None:
+    method = bench.fitted("crossmodal", epochs=1, **facets).eval()
+    p, m = method.params, facets.get("text_tokens", 4)
     backbone, model = bench.backbone, bench.backbone.model
     entering = backbone.features(support().images[4:5].float() / 255, (0,)).blocks[0]
     depth, text_depth = backbone.architecture.depth, backbone.architecture.text_depth
@@ -79,9 +107,13 @@ def test_both_towers_by_hand(bench, support, shared: bool) -> None:
         tokens = backbone.tokenise([f"a photo of a {state} Brain"])
         length = int(tokens.argmax()) + 1
         x = model.token_embedding(tokens)[:, :length] + model.positional_embedding[:length]
-        levels = []
+        levels, before = [], x[0, 1 : 1 + m]
         for block in model.transformer.resblocks:
-            x = torch.cat([x[:, :1], words[None], x[:, 5:]], 1)
+            x = x.clone()
+            if p.insert == "add":
+                x[0, 1 : 1 + m] += words
+            else:
+                x[0, 1 : 1 + m] = words + (before if p.start == "words" else 0)
             x = block(x, attn_mask=model.attn_mask[:length, :length])
             levels.append(x[0])
         said.append(levels)
@@ -89,11 +121,11 @@ def test_both_towers_by_hand(bench, support, shared: bool) -> None:
     stream = entering
     for block in range(depth):
         beside = -(-(block + 1) * text_depth // depth) - 1
-        both = torch.cat([said[0][beside], said[1][beside]])[None]
-        tokens = method.levels[0 if shared else block](both)
-        stream = model.visual.transformer.resblocks[block](
-            torch.cat([stream, method.to_patches(frame)[None], tokens], 1)
-        )[:, : entering.shape[1]]
+        heard = [one[beside] for one in {"both": said, "normal": said[:1], "abnormal": said[1:]}[p.speakers]]
+        tokens = method.levels[0 if p.shared else block](torch.cat(heard)[None])
+        framed = method.to_patches[0 if p.shared_frame else block](frame)[None]
+        stream = model.visual.transformer.resblocks[block](torch.cat([stream, framed, tokens], 1))
+        stream = stream[:, : entering.shape[1]]
     pooled = F.normalize(backbone.project(stream[:, 0]), dim=-1)
     wanted = (pooled @ torch.stack(sentences).T / 0.01).softmax(-1)[:, 1]
     torch.testing.assert_close(scored(bench, method, support().images[4:5]).image, wanted, atol=1e-4, rtol=1e-3)
@@ -143,6 +175,9 @@ def test_other_words_after_training(bench, support) -> None:
         ({"beside": "last"}, "choose from proportional, first"),
         ({"pool": "max"}, "choose from attention, mean"),
         ({"start": "zero"}, "choose from words, random"),
+        ({"insert": "append"}, "choose from add, replace"),
+        ({"speakers": "none"}, "choose from both, normal, abnormal"),
+        ({"text_tokens": -1}, "text_tokens=-1 .*0 for all"),
         ({"directions": "[]"}, "choose from patches_to_text, text_to_patches, levels"),
         ({"prompts.normal": "[a,b]"}, "normal has 2 phrases"),
         ({"level_tokens": 0}, "level_tokens=0 .*above 0"),

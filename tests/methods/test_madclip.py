@@ -1,13 +1,63 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from adbench.backbone import Backbone
-from adbench.blocks.prompts import ABNORMAL, NORMAL
+from adbench.blocks.prompts import ABNORMAL, NORMAL, ensemble
 from adbench.errors import AdbenchError
 from adbench.methods.madclip.method import Adapter, MadCLIP, Params
+
+# Two levels and three prompts: the text tower is what a step costs.
+FEW = {
+    "views": 1, "levels": "[6,12]", "positions": "[end]", "prompts.normal": "['{}','flawless {}']",
+    "prompts.abnormal": "['damaged {}']",
+}  # fmt: skip
+FAST = FEW | {"epochs": 1}
+
+
+def text_of(method: MadCLIP) -> torch.Tensor:
+    """What the learner says, (2, embed_dim), or the ablations."""
+    fixed, learned = ensemble(method.backbone, method.params.prompts, "Brain"), method.params.learn_prompts
+    if learned == "none":
+        return fixed
+    text = method.learner(method.backbone, "Brain")
+    return text if learned == "both" else torch.stack([fixed[0], text[1]])
+
+
+def by_hand(method: MadCLIP, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Per level the (B, patches, 2) scores of the detection and the segmentation heads."""
+    p, found = method.params, []
+    text = text_of(method)
+    act = torch.relu if p.adapter_activation == "relu" else (lambda x: F.leaky_relu(x, 0.01))
+    streams = method.backbone.features(images.float() / 255, method.blocks).blocks
+    for i, block in enumerate(method.blocks):
+        columns: dict[str, list[torch.Tensor]] = {"detection": [], "segmentation": []}
+        for own, branch in ((0, method.normal), (1, method.normal if p.branches == 1 else method.abnormal)):
+            hidden = act(streams[block][:, 1:] @ branch[i].shared[0].weight.T)
+            if p.adapter_norm:
+                centred = hidden - hidden.mean(-1, keepdim=True)
+                hidden = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+            for head, scores in columns.items():
+                vectors = act(hidden @ getattr(branch[i], head)[0].weight.T)
+                vectors = vectors / vectors.norm(dim=-1, keepdim=True)
+                scores.append(vectors @ text[own] - (vectors @ text[1 - own] if p.contrast else 0))
+        found.append(tuple(torch.stack(scores, dim=-1) for scores in columns.values()))
+    return found
+
+
+def big(columns: torch.Tensor) -> torch.Tensor:
+    """Both columns interpolated, then the softmax: (B, H, W)."""
+    grid = columns.transpose(1, 2).unflatten(2, (8, 8))
+    return F.interpolate(grid, (112, 112), mode="bilinear", align_corners=True).softmax(1)[:, 1]
+
+
+def pooled(patches: torch.Tensor, rule: str) -> torch.Tensor:
+    mean, most = patches.mean(1), patches.max(1).values
+    return {"mean": mean, "max": most, "both": 0.5 * mean + 0.5 * most}[rule]
 
 
 def test_parameter_counts_at_full_size(facts) -> None:
@@ -42,53 +92,101 @@ def test_the_adapter_by_hand() -> None:
     torch.testing.assert_close(swapped, hidden, atol=1e-5, rtol=1e-4)
 
 
-def test_scores_by_hand(bench, support) -> None:
-    method = bench.fitted("madclip", epochs=1)
-    batch = bench.batch(method, support().images)
+@pytest.mark.parametrize(
+    "facets",
+    [
+        {},
+        {"adapter_activation": "relu"},
+        {"adapter_norm": "false"},
+        {"branches": 1},
+        {"contrast": "false"},
+        {"learn_prompts": "abnormal"},
+        {"learn_prompts": "none"},
+        {"image_score": "detection"},
+        {"image_score": "detection", "pooling": "max"},
+        {"image_score": "detection", "pooling": "both"},
+    ],
+    ids=str,
+)
+def test_scores_by_hand(bench, support, facets: dict[str, object]) -> None:
+    method = bench.fitted("madclip", **(FAST | facets))
     with torch.no_grad():
-        text = method.learner(bench.backbone, "Brain")
-        scores = method.score(batch)
-        maps = 0
-        for block, normal, abnormal in zip(method.blocks, method.normal, method.abnormal, strict=True):
-            tokens = batch.features.blocks[block][:, 1:]
-            s_n = normal(tokens)[1] @ (text[0] - text[1])
-            s_a = abnormal(tokens)[1] @ (text[1] - text[0])
-            columns = torch.stack([s_n, s_a], 1).unflatten(2, (8, 8))
-            big = F.interpolate(columns, (112, 112), mode="bilinear", align_corners=True)
-            p = big.softmax(1)
-            maps = maps + 0.5 * (1 - p[:, 0]) + 0.5 * p[:, 1]
-    torch.testing.assert_close(scores.maps, maps)
-    torch.testing.assert_close(scores.image, maps.flatten(1).amax(1))
+        scores = method.score(bench.batch(method, support().images))
+        levels = by_hand(method, support().images)
+    maps = sum(big(seg) for _, seg in levels)
+    torch.testing.assert_close(scores.maps, maps, rtol=1e-5, atol=1e-6)
+    image = maps.flatten(1).amax(1)
+    if "image_score" in facets:
+        rule = str(facets.get("pooling", "mean"))
+        image = sum(pooled(det.softmax(-1)[..., 1], rule) for det, _ in levels)
+    torch.testing.assert_close(scores.image, image, rtol=1e-5, atol=1e-6)
 
 
-def test_without_masks_the_score_is_the_patch_mean_of_the_detection_heads(bench, support) -> None:
-    method = bench.fitted("madclip", support(masks=False), epochs=1)
-    batch = bench.batch(method, support().images)
+def test_without_masks_the_detection_heads_give_image_score_and_map(bench, support) -> None:
+    method = bench.fitted("madclip", support(masks=False), **FAST)
     with torch.no_grad():
-        text = method.learner(bench.backbone, "Brain")
-        wanted = 0
-        for block, normal, abnormal in zip(method.blocks, method.normal, method.abnormal, strict=True):
-            tokens = batch.features.blocks[block][:, 1:]
-            s_n = normal(tokens)[0] @ (text[0] - text[1])
-            s_a = abnormal(tokens)[0] @ (text[1] - text[0])
-            wanted = wanted + torch.stack([s_n, s_a], -1).softmax(-1)[..., 1].mean(1)
-        torch.testing.assert_close(method.score(batch).image, wanted)
+        scores = method.score(bench.batch(method, support().images))
+        levels = by_hand(method, support().images)
+    torch.testing.assert_close(scores.image, sum(det.softmax(-1)[..., 1].mean(1) for det, _ in levels))
+    torch.testing.assert_close(scores.maps, sum(big(det) for det, _ in levels))
 
 
-def test_the_segmentation_heads_learn_only_from_masks(bench, support) -> None:
-    for masks in (True, False):
-        before = bench.new("madclip", epochs=1)
-        after = bench.fitted("madclip", support(masks=masks), epochs=1)
-        moved = [
-            not torch.equal(a.segmentation[0].weight, b.segmentation[0].weight)
-            for a, b in zip(before.normal, after.normal, strict=True)
-        ]
-        assert all(moved) if masks else not any(moved)
-        assert not torch.equal(before.normal[0].detection[0].weight, after.normal[0].detection[0].weight)
+MASKED = {"all": [True] * 6, "some": [True, False, True, False, True, False], "none": [False] * 6}
+
+
+@pytest.mark.parametrize(
+    ("masked", "facets"),
+    [
+        ("all", {}),
+        ("some", {}),
+        ("none", {}),
+        ("none", {"pooling": "max"}),
+        ("none", {"pooling": "both", "contrast": "false"}),
+        ("none", {"detection_loss": "softmax"}),
+        ("none", {"detection_loss": "softmax", "pooling": "max"}),
+    ],
+    ids=str,
+)
+def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: str, facets: dict[str, object]) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor(MASKED[masked]))
+    method = bench.new("madclip", **(FEW | facets))
+    method.prepare(toy)
+    with torch.no_grad():  # random weights say nearly the same of both states
+        method.learner.abnormal.normal_(generator=torch.Generator().manual_seed(0))
+    loss = method.training_step([column.clone() for column in method.data.tensors], 0)
+    wanted, rule, labels, rows = 0.0, method.params.pooling, toy.labels, toy.has_mask
+    for det, seg in by_hand(method, toy.images):
+        if method.params.detection_loss == "softmax":
+            p = det.softmax(-1)
+            for column in (1 - pooled(p[..., 0], rule), pooled(p[..., 1], rule)):
+                wanted += F.binary_cross_entropy(column.sigmoid(), labels.float())
+        else:
+            sign = torch.where(labels[:, None] == torch.tensor([0, 1]), 1.0, -1.0)
+            wanted -= pooled((sign[:, None] * det).sigmoid().log(), rule).sum(1).mean()
+        if rows.any():
+            pixels, mask = big(seg)[rows], toy.masks[rows]
+            right = torch.where(mask, pixels, 1 - pixels)
+            wanted += (-((1 - right) ** 2) * right.log()).mean()
+            overlap = 2 * (pixels * mask).sum((1, 2)) + 1
+            wanted += (1 - overlap / (pixels.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
+    loss.backward()
+    assert (method.normal[0].segmentation[0].weight.grad is None) == (masked == "none")
+    assert all(p.grad is None for p in bench.backbone.model.parameters())
+
+
+@pytest.mark.parametrize(("masked", "learn"), [("all", True), ("some", True), ("none", False)])
+def test_the_segmentation_heads_learn_from_every_mask_there_is(bench, support, masked: str, learn: bool) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor(MASKED[masked]))
+    before, after = bench.new("madclip", **FEW), bench.fitted("madclip", toy, **FAST)
+    assert bool(after.has_masks) == learn
+    for a, b in zip(before.normal, after.normal, strict=True):
+        assert torch.equal(a.segmentation[0].weight, b.segmentation[0].weight) != learn
+        assert not torch.equal(a.detection[0].weight, b.detection[0].weight)
 
 
 def test_it_learns_the_toy(bench, support) -> None:
-    method = bench.fitted("madclip", epochs=8)
+    method = bench.fitted("madclip", **(FEW | {"epochs": 20}))
     toy = support()
     with torch.no_grad():
         scores = method.score(bench.batch(method, toy.images))
@@ -98,27 +196,42 @@ def test_it_learns_the_toy(bench, support) -> None:
     assert (inside > outside).all()
 
 
+@pytest.mark.parametrize("views", [1, 11, 16])
+def test_every_view_is_trained_on_and_keeps_its_images_facts(bench, support, views: int) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor(MASKED["some"]))
+    method = bench.new("madclip", **(FEW | {"views": views, "levels": "[1]"}))
+    method.prepare(toy)
+    streams, _, labels, masked, masks = method.data.tensors
+    assert len(streams) == len(masks) == 6 * views
+    assert torch.equal(labels, toy.labels.repeat(views))
+    assert torch.equal(masked, toy.has_mask.repeat(views))
+    assert len(streams.flatten(1).unique(dim=0)) == 6 * views
+
+
+@pytest.fixture(scope="module")
+def default_scores(bench, support):
+    return scored(bench, bench.fitted("madclip", **FAST), support().images)
+
+
+def scored(bench, method, images):
+    with torch.no_grad():
+        return method.score(bench.batch(method, images)).image
+
+
 @pytest.mark.parametrize(
     ("facet", "value"),
     [
-        ("views", 11),
-        ("adapter_activation", "relu"),
-        ("adapter_norm", "false"),
-        ("positions", "[end]"),
-        ("image_score", "patch_mean"),
-        ("levels", "[6,12]"),
-        ("branches", 1),
-        ("learn_prompts", "false"),
-        ("detection_loss", "cross_entropy"),
+        ("positions", "[end,front]"),
+        ("levels", "[12]"),
+        ("context_length", 2),
+        ("detection_loss", "softmax"),
+        ("pooling", "max"),
+        ("learn_prompts", "abnormal"),
     ],
 )
-def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
-    with torch.no_grad():
-        plain, other = (
-            (lambda m: m.score(bench.batch(m, support().images)).image)(bench.fitted("madclip", epochs=1, **facets))
-            for facets in ({}, {facet: value})
-        )
-    assert not torch.allclose(plain, other)
+def test_a_training_depends_on_every_facet(bench, support, default_scores, facet: str, value: object) -> None:
+    other = scored(bench, bench.fitted("madclip", **(FAST | {facet: value})), support().images)
+    assert not torch.allclose(default_scores, other)
 
 
 def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None:
@@ -129,7 +242,18 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
     assert (other.normalisation, other.activation) == ("clip", "native")
 
 
-@pytest.mark.parametrize(("key", "value"), [("views", 12), ("image_score", "mean"), ("adapter_activation", "tanh")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("views", 12),
+        ("image_score", "mean"),
+        ("adapter_activation", "tanh"),
+        ("branches", 3),
+        ("learn_prompts", "normal"),
+        ("detection_loss", "cross_entropy"),
+        ("pooling", "median"),
+    ],
+)
 def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
     with pytest.raises(AdbenchError, match=f"method.{key}={value} is not possible: choose from"):
         bench.new("madclip", **{key: value})
@@ -138,11 +262,11 @@ def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
 def test_ablations_take_parts_away(bench) -> None:
     def trained(**words: object) -> dict[str, int]:
         method = bench.new("madclip", **words)
-        return {
-            name: n for name, module in method.named_children() if (n := sum(p.numel() for p in module.parameters()))
-        }
+        found = {n: sum(p.numel() for p in m.parameters() if p.requires_grad) for n, m in method.named_children()}
+        return {name: n for name, n in found.items() if n}
 
     whole = trained()
     assert set(whole) == {"normal", "abnormal", "learner"}
     assert trained(branches=1) == {name: whole[name] for name in ("normal", "learner")}
-    assert trained(learn_prompts="false") == {name: whole[name] for name in ("normal", "abnormal")}
+    assert trained(learn_prompts="none") == {name: whole[name] for name in ("normal", "abnormal")}
+    assert trained(learn_prompts="abnormal") == whole | {"learner": whole["learner"] // 2}

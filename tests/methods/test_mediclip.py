@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from adbench.backbone import Backbone
 from adbench.blocks.prompts import Prompts
 from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
 from adbench.methods.mediclip.method import EveryImage, MediCLIP, Params, luminance
+from adbench.record import read_all
 
 
 def prepared(bench, support, seed: int = 0, **params: object) -> MediCLIP:
@@ -116,17 +117,49 @@ def test_the_trainer_tells_the_sampler_the_epoch(bench, support, monkeypatch) ->
     assert list(dict.fromkeys(told)) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_loader_workers_change_nothing(bench, support, workers: int) -> None:
-    method = prepared(bench, support, batch_size=2)
-    plain = method.train_dataloader()
-    other = DataLoader(method.data, 2, sampler=EveryImage(6, plain.sampler.seed), num_workers=workers)
-    for epoch in range(2):
-        plain.sampler.set_epoch(epoch)
-        other.sampler.set_epoch(epoch)
-        for one, two in zip(plain, other, strict=True):
-            assert torch.equal(one[0], two[0])
-            assert torch.equal(one[1], two[1])
+def test_loader_workers_change_nothing(bench, support) -> None:
+    def drawn(workers: int) -> list[tuple[torch.Tensor, ...]]:
+        method = prepared(bench, support, batch_size=2)
+        method.loader_workers = workers
+        loader, found = method.train_dataloader(), []
+        assert loader.num_workers == workers
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            found += [(images, masks, untouched) for images, masks, _, untouched in loader]
+        return found
+
+    for one, two in zip(drawn(0), drawn(2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_run_has_the_workers_it_asks_for_and_is_the_same_cell(
+    adbench, tiny: Path, tmp_path: Path, monkeypatch
+) -> None:
+    seen: list[int] = []
+    make = MediCLIP.train_dataloader
+
+    def told(self: MediCLIP) -> object:
+        loader = make(self)
+        seen.append(loader.num_workers)
+        return loader
+
+    monkeypatch.setattr(MediCLIP, "train_dataloader", told)
+    words = ["method=mediclip", "shots=2", "method.epochs=2", "gallery=0", "device=cpu", f"data_root={tiny}"]
+    scores = []
+    for workers in (2, 0):
+        runs = tmp_path / str(workers)
+        answer = adbench("run", *words, f"runs={runs}", f"loader_workers={workers}")
+        assert answer.code == 0, answer.err
+        (record,) = read_all(runs)
+        scores.append((record.path.name, record.predictions()["score"].tolist()))
+    assert scores[0] == scores[1]
+    assert seen == [2, 0]
+
+
+def test_workers_may_be_sent_the_anomalies(bench, support) -> None:
+    data = prepared(bench, support).data
+    sent = pickle.loads(pickle.dumps(data))  # noqa: S301
+    assert all(torch.equal(data[i][0], sent[i][0]) for i in range(12))
 
 
 def test_the_seed_of_the_cell_decides_the_anomalies(bench, support) -> None:
@@ -146,15 +179,31 @@ def test_only_the_tasks_that_are_named_are_drawn(bench, support) -> None:
     assert 15 < unmarked[1] < 45
 
 
-def test_synthetic_images_stay_out_of_the_cache(bench, support, tmp_path: Path) -> None:
-    method = prepared(bench, support, epochs=2)
+def test_untouched_images_come_from_the_cache_and_others_stay_out_of_it(
+    bench, support, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = prepared(bench, support, tasks="[cutpaste,identity]")
     method.attach(FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path))
-    loss = method.training_step(next(iter(method.train_dataloader())), 0)
+    batch = next(iter(method.train_dataloader()))
+    images, masks, names, untouched = batch
+    assert 0 < int(untouched.sum()) < 6
+    assert torch.equal(untouched, ~masks.flatten(1).any(1))
+    wanted = torch.cat([bench.backbone.features(one.float() / 255, (6, 9, 12)).blocks[9] for one in images.split(1)])
+    torch.testing.assert_close(method._streams(images, untouched)[9], wanted)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == int(untouched.sum())
+    looked: list[int] = []
+    features = bench.backbone.features
+
+    def counted(images: torch.Tensor, *rest: object) -> object:
+        looked.append(len(images))
+        return features(images, *rest)
+
+    monkeypatch.setattr(bench.backbone, "features", counted)
+    loss = method.training_step(batch, 0)
+    assert looked == [int((~untouched).sum())]
+    assert torch.equal(loss, method.training_step([images, masks, names, torch.zeros(6, dtype=torch.bool)], 0))
     loss.backward()
     assert all(p.grad is not None for p in method.parameters())
-    assert not list(tmp_path.rglob("*.safetensors"))
-    bench.batch(method, support().images)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 6
 
 
 def test_it_learns_the_toy(bench, support) -> None:
@@ -238,8 +287,8 @@ def test_real_anomalies_are_the_supports_own(bench, support) -> None:
     assert bench.capability(method).support == "both"
     method.prepare(toy)
     seen = [method.data[index] for index in range(2 * len(toy))]
-    assert all(torch.equal(image, toy.images[i % 6]) for i, (image, _, _) in enumerate(seen))
-    assert all(torch.equal(mask.bool(), toy.masks[i % 6]) for i, (_, mask, _) in enumerate(seen))
+    assert all(torch.equal(image, toy.images[i % 6]) for i, (image, _, _, _) in enumerate(seen))
+    assert all(torch.equal(mask.bool(), toy.masks[i % 6]) for i, (_, mask, _, _) in enumerate(seen))
 
 
 def test_real_anomalies_teach(bench, support) -> None:

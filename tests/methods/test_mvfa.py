@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from adbench import config
 from adbench.backbone import Backbone
 from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
 from adbench.errors import AdbenchError
@@ -38,7 +39,7 @@ def by_hand(method, images: torch.Tensor) -> dict[str, list[torch.Tensor]]:
 
         return hook
 
-    writers = KINDS if method.has_masks else ("detection",)
+    writers = KINDS if method.has_masks or method.params.inject_untrained else ("detection",)
     blocks = visual.transformer.resblocks
     hooks = [blocks[b - 1].register_forward_hook(adapt(i, writers)) for i, b in enumerate(method.levels)]
     with torch.no_grad():
@@ -82,23 +83,38 @@ def test_the_papers_activation_stands_behind_the_first_layer_alone() -> None:
         torch.testing.assert_close(adapter.up(wanted), out(wanted @ adapter.up[0].weight.T))
 
 
-@pytest.mark.parametrize("masks", [True, False])
-def test_scores_by_hand(bench, support, masks: bool) -> None:
+@pytest.mark.parametrize(
+    ("masks", "facets"),
+    [
+        (True, {}),
+        (False, {}),
+        (False, {"inject_untrained": "false"}),
+        (False, {"pooling": "max"}),
+        (True, {"score_levels": "[6,12]"}),
+        (False, {"score_levels": "[3]"}),
+    ],
+    ids=str,
+)
+def test_scores_by_hand(bench, support, masks: bool, facets: dict[str, object]) -> None:
     toy = support(masks=masks)
-    method = bench.fitted("mvfa", toy, fusion="none", **FAST)
+    method = bench.fitted("mvfa", toy, fusion="none", **FAST, **facets)
     scores = scored(bench, method, toy.images)
     kind = "segmentation" if masks else "detection"
     tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
+    keep = [i for i, block in enumerate((3, 6, 9, 12)) if block in (method.params.score_levels or (3, 6, 9, 12))]
     maps, image = 0, 0
-    for level in tower[kind]:
+    for level in (tower[kind][i] for i in keep):
         bank = level[:3].flatten(0, 1)  # the normal images come first, class tokens too
         patches = level[:, 1:]
         probability = (100 * patches @ text.T).softmax(-1)[..., 1]
         logits = 100 * patches @ text.T
         upsampled = torch.stack([big(logits[..., 0]), big(logits[..., 1])], dim=-1).softmax(-1)[..., 1]
         distance = (1 - patches @ bank.T).amin(-1)
-        maps = maps + (0.5 * upsampled + 0.5 * big(distance)) / 4
-        image = image + (0.5 * probability.mean(1) + 0.5 * big(distance).flatten(1).mean(1)) / 4
+        maps = maps + (0.5 * upsampled + 0.5 * big(distance)) / len(keep)
+        said, far = probability.mean(1), big(distance).flatten(1).mean(1)
+        if method.params.pooling == "max":
+            said, far = probability.amax(1), distance.amax(1)
+        image = image + (0.5 * said + 0.5 * far) / len(keep)
     torch.testing.assert_close(scores.maps, maps, atol=2e-5, rtol=1e-3)
     wanted = maps.flatten(1).amax(1) if masks else image
     torch.testing.assert_close(scores.image, wanted, atol=2e-5, rtol=1e-3)
@@ -165,23 +181,27 @@ def test_one_image_alone_has_no_range_to_be_rescaled_by(bench, support) -> None:
         gather(method, alone, "brainmri", "Brain", 5, "32-true")
 
 
-def test_one_training_step_is_the_sum_of_its_losses(bench, support) -> None:
-    toy = support()
-    method = bench.new("mvfa", views=1)
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("seen", [[0, 1, 2, 3, 4, 5], [0, 2, 4]], ids=["masks", "some masks"])
+def test_one_training_step_is_the_sum_of_its_losses(bench, support, pooling: str, seen: list[int]) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor([i in seen for i in range(6)]))
+    method = bench.new("mvfa", views=1, pooling=pooling)
     method.prepare(toy)
     batch = [column.clone() for column in method.data.tensors]
     loss = method.training_step(batch, 0)
     tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
-    wanted = 0.0
+    wanted, mask = 0.0, toy.masks[seen]
     for seg, det in zip(tower["segmentation"], tower["detection"], strict=True):
-        p = (100 * det[:, 1:] @ text.T).softmax(-1)[..., 1].mean(1)
+        probability = (100 * det[:, 1:] @ text.T).softmax(-1)[..., 1]
+        p = probability.mean(1) if pooling == "mean" else probability.amax(1)
         wanted += F.binary_cross_entropy(torch.sigmoid(p), toy.labels.float())  # the second sigmoid
-        pixels = big(100 * seg[:, 1:] @ (text[1] - text[0])).sigmoid()
-        right = torch.where(toy.masks, pixels, 1 - pixels)
-        wanted += (-((1 - right) ** 2) * (right + 1e-5).log()).mean()
-        overlap = 2 * (pixels * toy.masks).sum((1, 2)) + 1
-        wanted += (1 - overlap / (pixels.sum((1, 2)) + toy.masks.sum((1, 2)) + 1)).mean()
-    assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-3)
+        pixels = big(100 * seg[seen, 1:] @ (text[1] - text[0])).sigmoid()
+        right = torch.where(mask, pixels, 1 - pixels)
+        p_t = (1 - 1e-5) * right + 1e-5 * (1 - right) + 1e-5
+        wanted += (-((1 - p_t) ** 2) * p_t.log()).mean()
+        overlap = 2 * (pixels * mask).sum((1, 2)) + 1
+        wanted += (1 - overlap / (pixels.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
     loss.backward()
     # What an early adapter writes is felt behind the frozen blocks; nothing reads what the last one would write.
     for kind in KINDS:
@@ -257,6 +277,12 @@ def test_it_learns_the_toy(bench, support) -> None:
         assert own[where].mean() > own[~where].mean()
 
 
+def test_the_defaults_are_the_authors_and_the_short_schedule_takes_larger_batches(bench) -> None:
+    assert (Params().batch_size, Params().inject_untrained, Params().epochs) == (1, True, 50)
+    (short,), (paper,) = (config.parse(["method=mvfa", f"schedule={name}"]) for name in ("short", "paper"))
+    assert [config.method_params(Params, run).batch_size for run in (short, paper)] == [16, 1]
+
+
 FACETS = {
     "views": 11, "adapter_activation": "relu", "keep": 0.9, "projectors": "true", "levels": "[12]", "scale": 10,
     "bce": "probability", "pooling": "max", "image_score": "detection", "fusion": "none", "text_share": 0,
@@ -304,8 +330,7 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
         ("adapter_activation", "tanh", "choose from leaky_relu, relu"),
         ("keep", 1.2, "a share from 0 to 1"),
         ("text_share", -0.1, "a share from 0 to 1"),
-        ("levels", "[6, 3]", "rising block numbers from 1 to 12"),
-        ("levels", "[6, 13]", "rising block numbers from 1 to 12"),
+        ("score_levels", "[5]", r"choose from the levels \[3, 6, 9, 12\]"),
     ],
 )
 def test_impossible_facets_are_named(bench, key: str, value: object, meaning: str) -> None:

@@ -214,13 +214,21 @@ def normal(toy: Support) -> Support:
     return Support(*(getattr(toy, f.name)[:3] for f in dataclasses.fields(toy)))
 
 
-def test_the_optimiser_is_the_papers(bench, support) -> None:
-    method = bench.new("tgumiad", epochs=10)
+@pytest.mark.parametrize(
+    ("decay_at", "epochs", "full"), [(0.8, 10, 8), (0.3, 10, 3), (1, 10, 10), (0.01, 10, 1), (0.8, 12, 10)]
+)
+def test_the_optimiser_is_the_papers_and_the_rate_falls_once(bench, decay_at: float, epochs: int, full: int) -> None:
+    method = bench.new("tgumiad", epochs=epochs, decay_at=decay_at)
     found = method.configure_optimizers()
     optimiser, schedule = found["optimizer"], found["lr_scheduler"]
     assert isinstance(optimiser, torch.optim.AdamW)
     assert (optimiser.defaults["lr"], optimiser.defaults["weight_decay"]) == (2e-4, 1e-4)
-    assert (schedule.step_size, schedule.gamma) == (8, 0.1)
+    rates = []
+    for _ in range(epochs):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([2e-4] * full + [2e-5] * (epochs - full))
 
 
 def test_the_gradient_is_cut(bench, support, monkeypatch) -> None:
@@ -280,6 +288,21 @@ def test_every_facet_does_something(bench, support, facet: str, value: object) -
     assert not torch.allclose(plain, other, rtol=1e-6)
 
 
+def test_maps_of_levels_average_to_the_map_and_the_fused_features_are_the_adapted(bench, support) -> None:
+    method = bench.fitted("tgumiad", **QUICK, levels="[3,6,12]")
+    batch = bench.batch(method, support().images)
+    with torch.no_grad():
+        maps, whole = method.level_maps(batch), method.score(batch).maps
+        text = F.normalize(bench.backbone.encode_text(list(SENTENCES["Brain"])), dim=-1).expand(6, -1, -1)
+        streams = [F.layer_norm(batch.features.blocks[block][:, 1:], (128,)) for block in (3, 6, 12)]
+        fused = method.fusion(method.enter(torch.cat(streams, dim=-1)), text)
+        torch.testing.assert_close(method.adapted(batch), fused.mean(1))
+    assert list(maps) == [3, 6, 12]
+    torch.testing.assert_close(torch.stack(list(maps.values())).mean(0), whole)
+    assert not torch.allclose(maps[3], maps[12], rtol=0.1)
+    assert bench.new("tgumiad", **QUICK, target="fused").level_maps(batch) == {}
+
+
 def test_it_learns_the_toy(bench, support) -> None:
     method = bench.fitted("tgumiad", epochs=10, epoch_images=32, learning_rate=1e-3, encoder_layers=1, decoder_layers=1)
     toy = support()
@@ -312,6 +335,18 @@ def test_impossible_lists_and_numbers_are_named(bench, support) -> None:
         ("jitter", "[spatial,colour]", r"method.jitter=\[spatial,colour\] .* name some of spatial, frequency"),
         ("states", "[]", r"method.states=\[\] .* name some of normal, abnormal"),
         ("width", 100, "method.width=100 is not possible with method.heads=8: give a multiple of 16"),
+        ("heads", 0, "method.heads=0 is not possible: at least 1"),
+        ("encoder_layers", -1, "method.encoder_layers=-1 is not possible: at least 0"),
+        ("decoder_layers", -1, "method.decoder_layers=-1 is not possible: at least 0"),
+        ("feed_forward", 0, "method.feed_forward=0 is not possible: at least 1"),
+        ("dropout", 1, "method.dropout=1.0 is not possible: a share from 0 to below 1"),
+        ("jitter_scale", -3, "method.jitter_scale=-3.0 is not possible: at least 0"),
+        ("high_share", 7, "method.high_share=7.0 is not possible: a share from 0 to 1"),
+        ("score_weight", 2, "method.score_weight=2.0 is not possible: 0 to 1"),
+        ("decay_at", 0, "method.decay_at=0.0 is not possible: a share of the epochs, above 0 and at most 1"),
+        ("decay_at", 1.5, "method.decay_at=1.5 is not possible: a share of the epochs"),
+        ("clip_norm", -1, "method.clip_norm=-1.0 is not possible: at least 0"),
+        ("epoch_images", -1, "method.epoch_images=-1 is not possible: at least 0"),
         ("ssim_window", 4, "method.ssim_window=4 is not possible: an odd number"),
         ("image_weights", "[1,2]", r"method.image_weights=\[1.0, 2.0\] .* three numbers"),
     ):

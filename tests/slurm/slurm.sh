@@ -48,11 +48,11 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
-# The tests run two cells at a time, on one core too.
+# The tests run two cells at a time, one of them with two threads, on one core too.
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 2 ? 2 : cpus)) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 3 ? 3 : cpus)) RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=30 State=UP
 PartitionName=closed Nodes=ALL State=DOWN
 CONF

@@ -77,7 +77,7 @@ class Ray:
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
         self.keys: Keys = configs.executor_config(Keys, config)
-        self.first = self._need(config)
+        self.first = need_of(config, self.keys.gpus)
         if find_spec("ray") is None:
             raise AdbenchError(
                 "executor=ray needs the package ray, which is not installed: pip install 'adbench-medical[ray]'"
@@ -148,9 +148,6 @@ class Ray:
         with contextlib.suppress(OSError):  # another command's signs are there
             self.folder.rmdir()
 
-    def _need(self, config: RunConfig) -> Need:
-        return need_of(config, self.keys.gpus)
-
     def _connect(self) -> None:
         if self.connected:
             return
@@ -183,6 +180,8 @@ class Ray:
 
         self._check_room(need)
         options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "resources": self.keys.resources, "max_restarts": 0}
+        if need.memory_gb:
+            options["memory"] = int(need.memory_gb * 1e9)
         cache = os.environ.get("ADBENCH_CACHE")
         where = str(Path.cwd()), str(self.folder), self.mark
         actor: Any = ray.remote(Worker).options(**options).remote(*where, __version__, cache, need.gpus)
@@ -190,6 +189,7 @@ class Ray:
 
     def _check_room(self, need: Need) -> None:
         asked = {"CPU": need.cpus, "GPU": need.gpus, **(self.keys.resources or {})}
+        asked |= {"memory": need.memory_gb * 1e9} if need.memory_gb else {}
         nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
         if not any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
             has = "; ".join(
@@ -209,7 +209,7 @@ class Ray:
                 for seat in [seat for seat in self.seats if seat.job is None]:
                     self._retire(seat)
                 return
-            seat = self._free(self._need(job.config))
+            seat = self._free(need_of(job.config, self.keys.gpus, job=job))
             seat.job, seat.stage = job, "starting" if seat.place else QUEUED
             jobs.stage(job, seat.stage)
             forget(self.folder, job.key)

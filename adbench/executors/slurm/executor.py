@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 import threading
@@ -28,7 +29,6 @@ from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import LocalQueue, Queue, SlurmQueue, State
 from adbench.executors.slurm.submit import Keys, check, submit
 
-ARRAY = 1000  # the largest array that Slurm takes unless its MaxArraySize says otherwise
 TICK = 0.5  # seconds between two looks at the signs of the cells
 GRACE = 60.0  # seconds until a record that another machine wrote must be seen here
 UNTOLD = ("COMPLETED", "GONE")  # ends of a job that say nothing about the cell
@@ -53,7 +53,7 @@ class Slurm:
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
         self.keys: Keys = configs.executor_config(Keys, config)
-        self._need(config)
+        need_of(config, self.keys.gpus, self.keys.cpus)
         check(self.keys)
         self.folder = Path(config.runs).expanduser().absolute() / ".slurm"
         self.queue: Queue = SlurmQueue() if self.keys.cluster == "slurm" else LocalQueue()
@@ -105,12 +105,13 @@ class Slurm:
                     forget(self.folder, key)
                     notes.drop(self.folder, key, id_)
 
-    def _need(self, config: RunConfig) -> Need:
-        return need_of(config, self.keys.gpus, self.keys.cpus)
+    def _need(self, job: Job) -> Need:
+        need = need_of(job.config, self.keys.gpus, self.keys.cpus, job)
+        return dataclasses.replace(need, gpus=math.ceil(need.gpus))  # Slurm hands out whole ones
 
     def _take(self, jobs: Jobs) -> None:
-        # The next array comes when the last one has ended: only so is `workers` the bound that it promises.
-        room = self.workers if self.keys.cluster == "local" else 0 if self.cells else ARRAY
+        # More is submitted when all this has ended: only so is `workers` the bound that it promises.
+        room = self.workers if self.keys.cluster == "local" else 0 if self.cells else self.keys.array
         fresh: list[Job] = []
         while len(self.cells) + len(fresh) < room and (job := jobs.next()) is not None:
             fresh.append(job)
@@ -122,9 +123,11 @@ class Slurm:
             waiting: dict[Need, list[Job]] = {}
             for job in fresh:
                 if job.key not in self.cells:
-                    waiting.setdefault(self._need(job.config), []).append(job)
+                    waiting.setdefault(self._need(job), []).append(job)
+            # Each array has its own bound: one begins when those before it have ended.
+            before = list(dict.fromkeys(cell.id.partition("_")[0] for cell in self.cells.values()))
             for need, some in waiting.items():
-                self._submit(need, some)
+                before = [self._submit(need, some, before)]
 
     def _adopt(self, fresh: Sequence[Job]) -> None:
         """Take over the jobs that an earlier command left, and strike off what nobody needs."""
@@ -153,20 +156,24 @@ class Slurm:
             if kept != note.cells:
                 notes.write(self.folder, dataclasses.replace(note, cells=kept))
 
-    def _submit(self, need: Need, some: Sequence[Job]) -> None:
-        """Submit an array; its note is there before, so that a kill in between leaves no job that nobody knows."""
+    def _submit(self, need: Need, some: Sequence[Job], before: Sequence[str]) -> str:
+        """Submit an array that begins after those of `before`, and return its id.
+
+        Its note is there before, so that a kill in between leaves no job that nobody knows.
+        """
         for job in some:
             forget(self.folder, job.key)
         note = Note({job.key: "" for job in some})
         with _undisturbed():
             notes.write(self.folder, note)
             try:
-                ids = submit(self.folder, self.keys, need, note.name, self.workers, some)
+                ids = submit(self.folder, self.keys, need, note.name, self.workers, some, before)
             except AdbenchError:
                 notes.write(self.folder, dataclasses.replace(note, cells={}))
                 raise
             self.cells |= {job.key: Cell(job, id_) for job, id_ in zip(some, ids, strict=True)}
             notes.write(self.folder, dataclasses.replace(note, cells={j.key: self.cells[j.key].id for j in some}))
+        return ids[0].partition("_")[0]
 
     def _listen(self, jobs: Jobs) -> None:
         """Look at the signs that the cells leave in the shared folder."""

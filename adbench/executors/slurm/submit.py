@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import shutil
 import signal
@@ -35,6 +36,7 @@ class Keys:
     gpus: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     setup: list[str] = field(default_factory=list)
+    array: int = 1000
     poll: float = 15.0
     cluster: str = "slurm"
 
@@ -47,6 +49,8 @@ def check(keys: Keys) -> None:
         )
     if not keys.poll > 0:
         raise AdbenchError(f"slurm.poll={keys.poll:g} is not possible: give seconds, as in 15.")
+    if keys.array < 1:
+        raise AdbenchError(f"slurm.array={keys.array} is not possible: at least 1 job has to be submitted.")
     if keys.time is not None:
         minutes(keys.time)
     if find_spec("submitit") is None:
@@ -60,8 +64,13 @@ def check(keys: Keys) -> None:
         )
 
 
-def submit(folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: Sequence[Job]) -> list[str]:
-    """Submit one array and return the id of each job, in order; raises where Slurm takes none."""
+def submit(
+    folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: Sequence[Job], before: Sequence[str] = ()
+) -> list[str]:
+    """Submit one array and return the id of each job, in order; raises where Slurm takes none.
+
+    It begins when the arrays of `before` have ended.
+    """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -72,7 +81,7 @@ def submit(folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: 
         executor.update_parameters(timeout_min=minutes(keys.time or "365-0"))
     else:
         executor = submitit.SlurmExecutor(place)
-        executor.update_parameters(**parameters(keys, need, name, workers))
+        executor.update_parameters(**parameters(keys, need, name, workers, before))
     n, said = len(jobs), io.StringIO()
     try:
         with contextlib.redirect_stderr(said):  # submitit repeats there what sbatch says
@@ -86,12 +95,17 @@ def submit(folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: 
     return [str(one.job_id) for one in started]
 
 
-def parameters(keys: Keys, need: Need, name: str, workers: int) -> dict[str, Any]:
+def parameters(keys: Keys, need: Need, name: str, workers: int, before: Sequence[str] = ()) -> dict[str, Any]:
     """Return what submitit writes into the head of the script that sbatch reads.
 
     >>> parameters(Keys(partition="gpu", time="1:30:00", memory="8G"), Need(4), "adbench", 2)["time"]
     90
     """
+    options = dict(keys.options)
+    if before:
+        own = [f"afterany:{':'.join(before)}", str(options.get("dependency") or "")]
+        options["dependency"] = ",".join(filter(None, own))
+    memory = f"{math.ceil(need.memory_gb * 1000)}M" if need.memory_gb else None
     asked: dict[str, Any] = {
         "job_name": name,
         "partition": keys.partition,
@@ -99,12 +113,12 @@ def parameters(keys: Keys, need: Need, name: str, workers: int) -> dict[str, Any
         "qos": keys.qos,
         "constraint": keys.constraint,
         "time": minutes(keys.time) if keys.time else None,
-        "mem": keys.memory,
+        "mem": keys.memory or memory,
         "cpus_per_task": need.cpus,
         "gpus_per_node": int(need.gpus) or None,
         "array_parallelism": workers,
         "setup": keys.setup or None,
-        "additional_parameters": dict(keys.options) or None,
+        "additional_parameters": options or None,
         "use_srun": False,  # one process: a job step of its own would add nothing
     }
     return {key: value for key, value in asked.items() if value is not None or key == "time"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adbench.blocks.losses import dice, finite, focal, siglip, upsample
-from adbench.errors import NumericalError
+from adbench.errors import LossError
 
 
 def test_focal_by_hand() -> None:
@@ -53,6 +53,19 @@ def test_upsampling_keeps_the_corners() -> None:
     assert [float(up[0, 0, y, x]) for y in (0, 3, 6) for x in (0, 3, 6)] == pytest.approx(list(range(9)))
 
 
-def test_a_term_that_is_not_finite_is_named() -> None:
-    with pytest.raises(NumericalError, match="focal at block 3"):
-        finite(**{"focal at block 3": torch.tensor(float("nan")), "dice at block 3": torch.tensor(1.0)})
+@pytest.mark.parametrize(
+    ("focal_", "dice_", "message"),
+    [
+        (math.nan, 1.0, "not finite: focal at block 3 is nan. Try"),
+        (1.0, math.inf, "not finite: dice at block 3 is inf. Try"),
+        (3e38, 2e38, r"not finite: 3e\+38 \(focal at block 3\) \+ 2e\+38 \(dice at block 3\) overflows. Try"),
+    ],
+)
+def test_a_term_that_is_not_finite_is_named(focal_: float, dice_: float, message: str) -> None:
+    with pytest.raises(LossError, match=message):
+        finite(**{"focal at block 3": torch.tensor(focal_), "dice at block 3": torch.tensor(dice_)})
+
+
+def test_terms_in_half_precision_are_summed_in_full() -> None:
+    terms = {str(i): torch.tensor(40_000.0, dtype=torch.float16) for i in range(2)}
+    assert float(finite(**terms)) == 80_000

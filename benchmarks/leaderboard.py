@@ -1,0 +1,93 @@
+"""A leaderboard of 10,000 records and a plan of their cells, each in a fresh process; the goals are 10 s and 5 s.
+
+    python benchmarks/leaderboard.py [--records 10000] [--repeat 3]
+
+One cell is run; the others have its record with facts, support and figures of their own, and empty files for what
+neither command opens. Run it with nothing else running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from adbench import config
+from adbench.record import FILES, read_all, to_json
+from adbench.sweep import Task, plan
+
+SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4"]
+CELLS = 360  # of each seed
+
+
+def adbench(*words: str) -> tuple[float, str]:
+    """Run one command in a process of its own; return its wall seconds and what it prints."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "adbench", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return time.perf_counter() - start, done.stdout
+
+
+def write(runs: Path, model: dict[str, object], task: Task) -> int:
+    """Write the record of a planned cell after a model; return the bytes of its record.json."""
+    assert task.cell is not None
+    rng = np.random.default_rng(int(task.key[:8], 16))
+    metrics = {name: float(rng.uniform(0.5, 1)) for name in ("image_auroc", "image_ap", "image_f1_max")}
+    if task.cell.dataset.masks:
+        metrics |= {name: float(rng.uniform(0.5, 1)) for name in ("pixel_auroc", "pixel_ap", "pixel_aupro")}
+    own = {
+        "key": task.key,
+        "facts": task.cell.facts,
+        "resolved": dataclasses.asdict(task.cell.config),
+        "protocol": task.cell.protocol,
+        "support": dataclasses.asdict(task.cell.manifest),
+        "dataset": dataclasses.asdict(task.cell.dataset),
+        "metrics": metrics,
+        "histogram": None,
+    }
+    folder = runs / task.key
+    folder.mkdir(parents=True)
+    text = to_json(model | own)
+    (folder / "record.json").write_text(text, encoding="utf-8")
+    for name in FILES:
+        (folder / name).touch()
+    return len(text.encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        runs, cache = Path(scratch) / "runs", f"cache={scratch}/cache"
+        adbench("run", "method=patchcore", "shots=2", "gallery=0", f"runs={scratch}/model", cache)
+        model = read_all(Path(scratch) / "model")[0].content
+        seeds = ",".join(map(str, range(-(-options.records // CELLS))))
+        words = [*SWEEP, f"seed={seeds}", f"runs={runs}", cache]
+        sizes = [write(runs, model, task) for task in plan(config.parse(words))]
+        commands = {
+            "adbench leaderboard": ["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"],
+            "adbench plan": ["plan", *words],
+        }
+        found = {name: [adbench(*command) for _ in range(options.repeat)] for name, command in commands.items()}
+        # The plan finds every record, and every record is in one of the leaderboard's means.
+        assert f"{len(sizes)} recorded already" in found["adbench plan"][0][1], found["adbench plan"][0][1][-500:]
+        board = pd.read_csv(f"{scratch}/board.csv")
+        assert board.loc[board["metric"] == "image_auroc", "n"].sum() == len(sizes)
+    print(f"| {len(sizes)} records of {np.mean(sizes) / 1e3:.1f} kB | wall s |\n|---|---|")
+    for name, took in found.items():
+        print(f"| {name} | {min(wall for wall, _ in took):.2f} |")
+    print(f"\nbest of {options.repeat}")
+
+
+if __name__ == "__main__":
+    main()
