@@ -103,9 +103,26 @@ class Cell:
         return self.input_size if self.config.eval_size == "method" else int(self.config.eval_size)
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What a configuration comes to before anything on disk is opened; `notes` say what was changed in it."""
+
+    config: RunConfig
+    method_class: type[Method]
+    params: Any
+    capability: Capability
+    backbone: BackboneConfig
+    protocol: str
+    notes: tuple[str, ...]
+
+
 def resolve(config: RunConfig) -> Cell:
     """Resolve a configuration: registry, data on disk, support and weights; runs no model."""
-    start = time.perf_counter()
+    return complete(settle(config))
+
+
+def settle(config: RunConfig) -> Settled:
+    """Resolve what the words alone decide; raises AdbenchError for words that can't be used."""
     backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
@@ -133,7 +150,14 @@ def resolve(config: RunConfig) -> Cell:
     notes += told
     if capability.support != "none" and config.shots == 0:
         raise AdbenchError(f"shots=0: {config.method} learns from support images; give shots=1 or more.")
+    return Settled(config, method_class, params, capability, backbone, protocol, tuple(notes))
 
+
+def complete(settled: Settled) -> Cell:
+    """Open what a settled configuration names: data, support and weights."""
+    start = time.perf_counter()
+    config, capability, backbone, protocol = settled.config, settled.capability, settled.backbone, settled.protocol
+    method_class, params, notes = settled.method_class, settled.params, list(settled.notes)
     target = open_dataset(config.dataset, config)
     of_split(target.items, "test", config.dataset, target.root)
     sources = training(config, capability, protocol, target)

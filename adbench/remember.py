@@ -9,29 +9,19 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from adbench.errors import AdbenchError
-
-if TYPE_CHECKING:
-    from adbench.config import RunConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# words: no data set is opened. look: nothing is drawn, fetched or written. all: whatever a run needs.
-Reach = Literal["words", "look", "all"]
+# look: nothing is drawn, fetched or written. all: whatever a run needs.
+Reach = Literal["look", "all"]
 
 
 class NotThereError(AdbenchError):
-    """What a cell's key needs is beyond the reach of this command: not on this machine yet, or not to be opened.
-
-    `config` is the cell's configuration as far as its words settle it.
-    """
-
-    def __init__(self, what: str, config: RunConfig | None = None) -> None:
-        super().__init__(what)
-        self.config = config
+    """What a cell's key needs is not on this machine yet, and this command only looks."""
 
 
 @dataclasses.dataclass

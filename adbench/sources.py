@@ -59,8 +59,6 @@ class Source:
 @remembered("dataset", "data_root", "cache", "overrides")
 def open_dataset(name: str, config: RunConfig) -> Opened:
     """Find a dataset on disk; `dataset.X=` words reach into the one that is tested."""
-    if reach() == "words":
-        raise NotThereError(f"{name} is not opened", config)
     if name != config.dataset:
         overrides = {section: words for section, words in config.overrides.items() if section != "dataset"}
         config = dataclasses.replace(config, dataset=name, overrides=overrides)
@@ -81,7 +79,7 @@ def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
     root = folder / config.dataset
     if not root.is_dir():
         if reach() == "look":
-            raise NotThereError(f"the phantoms of {config.dataset} are not drawn yet", config)
+            raise NotThereError(f"the phantoms of {config.dataset} are not drawn yet")
         try:
             with alone(root):
                 if not root.is_dir():

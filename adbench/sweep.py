@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adbench import provenance, record
-from adbench.cell import Cell, resolve
+from adbench.cell import Cell, Settled, complete, settle
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Executor, Failure, Job
@@ -63,29 +63,22 @@ def plan(asked: Sequence[RunConfig], looking: bool = False) -> list[Task]:
     task keeps the error. With `looking`, nothing is drawn, fetched or written, and cells that need it stay unknown.
     """
     tasks: dict[str, Task] = {}
-    with remembering(Scope("words")) as scope:
-        settled = []
-        for config in asked:
-            try:
-                resolve(config)
-            except NotThereError as stop:
-                settled.append((config, stop.config or config))
-        scope.reach = "look" if looking else "all"
-        for config, plain in settled:
-            task = _resolved(config, plain)
+    with remembering(Scope("look" if looking else "all")):
+        for settled in [settle(config) for config in asked]:
+            task = _completed(settled)
             same = tasks.setdefault(task.key or repr(task.config), task)
-            if same is task and task.cell and not config.force:
-                task.found = record.find(Path(config.runs), task.key)
+            if same is task and task.cell and not task.config.force:
+                task.found = record.find(Path(task.config.runs), task.key)
     return list(tasks.values())
 
 
-def _resolved(config: RunConfig, settled: RunConfig) -> Task:
+def _completed(settled: Settled) -> Task:
     try:
-        cell = resolve(config)
+        cell = complete(settled)
     except NotThereError as stop:
-        return Task(settled, missing=str(stop))
+        return Task(settled.config, missing=str(stop))
     except AdbenchError as error:
-        return Task(settled, error=error)
+        return Task(settled.config, error=error)
     return Task(cell.config, cell, cell.key)
 
 

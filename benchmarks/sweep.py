@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-SWEEP = ["method=clip,patchcore", "dataset=bmad", "shots=4", "draw=0,1,2", "seed=0,1", "gallery=0"]
-CELLS = 48  # patchcore 6 x 3 x 2; clip, which has no draws, 6 x 2
+SWEEP = ["method=patchcore,clip_finetune", "dataset=bmad", "shots=4", "draw=0,1", "seed=0,1", "gallery=0"]
+CELLS = 48  # 2 x 6 x 2 x 2
 
 
 def adbench(*words: str) -> float:
