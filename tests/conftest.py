@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from adbench import cli, config
@@ -18,6 +19,8 @@ from adbench.backbone import Backbone
 from adbench.weights import BackboneConfig
 
 os.environ["WANDB_MODE"] = "disabled"
+settings.register_profile("adbench", deadline=None)  # nothing here is timed
+settings.load_profile("adbench")
 torch.set_num_threads(1)  # as a cell does by default; two threads beside another process crawl
 
 

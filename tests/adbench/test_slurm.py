@@ -439,7 +439,7 @@ def test_all_of_it_ends_while_no_command_watches(words, moody, started, until, t
     (note,) = notes.read(tmp_path / "runs" / ".slurm")
     assert len(note.cells) == 1, "of the third cell nobody was told"
     out, err = started(*mine, "seed=0,1,2").communicate(timeout=120)
-    assert moody.starts == [0, 1, 2]
+    assert moody.starts == [0, 1, 2], out + err
     assert "1 of 3 cells failed" in err
     assert "ValueError: this method is moody" in out
     assert left(tmp_path / "runs") == []
