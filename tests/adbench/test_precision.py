@@ -31,7 +31,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("method", ["patchcore", "madclip"])
+@pytest.mark.parametrize("method", ["patchcore", pytest.param("madclip", marks=pytest.mark.slow)])
 def test_half_precision_is_finite_and_close(adbench, phantoms: Path, tmp_path: Path, method: str) -> None:
     words = [f"method={method}", "shots=4", f"data_root={phantoms}", f"runs={tmp_path}", "gallery=0", "device=cpu"]
     words += ["method.epochs=2"] if method == "madclip" else []

@@ -59,6 +59,7 @@ def test_draws_differ_and_the_order_of_files_does_not_matter() -> None:
     assert chosen(4) == chosen(4, pool=POOL[::-1])
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_python_does_not_matter() -> None:
     code = "from test_support import chosen; print(sorted(chosen(4)))"
     outs = {

@@ -681,6 +681,7 @@ def killed_and_resumed(adbench, mine: list[str], runs: Path, moments: list[float
 SWEEP = ["method=clip,patchcore", "shots=1,2", "draw=0,1", "seed=0,1", "gallery=0"]
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_takes_its_workers_along_and_ends_as_an_undisturbed_one(adbench, tiny, tmp_path: Path) -> None:
     mine = [*SWEEP, f"data_root={tiny}"]
     assert adbench("run", *mine, f"runs={tmp_path / 'whole'}").code == 0

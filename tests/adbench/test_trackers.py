@@ -161,6 +161,7 @@ def test_wandb_without_a_key_is_an_offline_run_that_can_be_uploaded(words, tmp_p
     assert "Would sync 1 run" in upload.stdout + upload.stderr
 
 
+@pytest.mark.slow
 def test_wandb_out_of_reach_goes_offline(words, tmp_path: Path) -> None:
     away = {"WANDB_MODE": None, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
     done = command([*words, "logger=wandb"], **away, NETRC=str(tmp_path / "none"), HOME=str(tmp_path))
