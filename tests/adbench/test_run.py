@@ -309,7 +309,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_killing_leaves_no_record_and_the_next_run_starts_again(words, tmp_path: Path, how: signal.Signals) -> None:
     runs = tmp_path / "runs"
     long = [w for w in words if not w.startswith("method.epochs")] + ["method.epochs=5000"]

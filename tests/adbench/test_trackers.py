@@ -170,6 +170,7 @@ def test_wandb_out_of_reach_goes_offline(words, tmp_path: Path) -> None:
     assert list((tmp_path / "runs" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
 
 
+@pytest.mark.slow
 def test_without_logger_neither_is_imported(words) -> None:
     code = (
         "import sys; from adbench import cli\n"
