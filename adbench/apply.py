@@ -27,6 +27,7 @@ from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.features import FrozenFeatures
+from adbench.files import unwritable
 from adbench.fit import device_of
 from adbench.method import Capability, Method
 from adbench.progress import track
@@ -190,9 +191,8 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
         with _writing(out):
             (folder / "maps").unlink()
             out.mkdir(exist_ok=True)
-            for file in sorted(
-                folder.iterdir(), key=lambda file: file.name == "scores.csv"
-            ):  # which says: all is there
+            # scores.csv comes last: it says that all is there.
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == "scores.csv"):
                 file.replace(out / file.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -227,9 +227,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise AdbenchError(
-            f"cannot write {out}: {error.strerror or error}. Free some space or choose another folder with out=DIR."
-        ) from error
+        raise unwritable(out, error, "folder with out=DIR") from error
 
 
 def _pictures(

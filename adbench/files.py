@@ -55,12 +55,9 @@ def alone(path: Path) -> AbstractContextManager[object]:
         raise unwritable(path, error) from error
 
 
-def unwritable(path: Path, error: OSError) -> AdbenchError:
+def unwritable(path: Path, error: OSError, instead: str = "place with runs=DIR or cache=DIR") -> AdbenchError:
     """Return the error for a place that can't be written: no permission, no space, no folder."""
-    return AdbenchError(
-        f"cannot write {path}: {error.strerror or error}. "
-        "Free some space or choose another place with runs=DIR or cache=DIR."
-    )
+    return AdbenchError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another {instead}.")
 
 
 def shrink(folders: Iterable[Path], limit_gb: float) -> int:

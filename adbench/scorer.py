@@ -184,12 +184,10 @@ def maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> tuple[NDArray[np
 @torch.no_grad()
 def level_maps_of(cell: Cell, method: Method, rows: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """Return, for pictures, the maps (n, S, S) of each level of some test images."""
-    pixels, device = to_tensor(test_images(cell)[list(rows)]), method.backbone.device
-    n = len(pixels)
-    features = method.encode(pixels.float() / 255).to(device)
-    names = (cell.config.dataset,) * n, (cell.dataset.object_name,) * n
-    with autocast(device, cell.config.precision):
-        found = method.level_maps(Batch(pixels.to(device), features, *names))
+    images = test_images(cell)[list(rows)]
+    ((_, batch),) = _batches(method, images, cell.config.dataset, cell.dataset.object_name, len(images))
+    with autocast(method.backbone.device, cell.config.precision):
+        found = method.level_maps(batch)
     return {block: resize_maps(maps.float().cpu(), cell.eval_size).numpy() for block, maps in found.items()}
 
 

@@ -73,7 +73,7 @@ def open_dataset(name: str, config: RunConfig) -> Opened:
 def data_root(config: RunConfig, dataset: DatasetConfig) -> Path:
     """Return the folder of the images; for `phantom`, draw the phantoms where they aren't there yet."""
     if config.data_root != "phantom":
-        return Path(config.data_root).expanduser()
+        return Path(config.data_root)
     drawer = registry.find("dataset", config.dataset).load()(config.dataset, dataset)
     folder = config.cache_dir / "phantom" / drawer.phantom_version()
     root = folder / config.dataset

@@ -82,7 +82,7 @@ class Ray:
             raise AdbenchError(
                 "executor=ray needs the package ray, which is not installed: pip install 'adbench-medical[ray]'"
             )
-        self.folder = Path(config.runs).expanduser().absolute() / ".ray"
+        self.folder = Path(config.runs).absolute() / ".ray"
         self.mark = f"{uuid.uuid4().hex[:12]}.mark"
         self.connected = False
         self.seats: list[Seat] = []

@@ -55,7 +55,7 @@ class Slurm:
         self.keys: Keys = configs.executor_config(Keys, config)
         need_of(config, self.keys.gpus, self.keys.cpus)
         check(self.keys)
-        self.folder = Path(config.runs).expanduser().absolute() / ".slurm"
+        self.folder = Path(config.runs).absolute() / ".slurm"
         self.queue: Queue = SlurmQueue() if self.keys.cluster == "slurm" else LocalQueue()
         self.cells: dict[str, Cell] = {}
         self.stopping = False
