@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from adbench.backbone import Architecture
 from adbench.blocks.bank import cosine_distance
 from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.precise import in_fp32
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
 from adbench.errors import AdbenchError
@@ -162,12 +163,12 @@ class AprilGAN(Method):
     def adapted(self, batch: Batch) -> Tensor:
         """Return the last level behind its linear layer, the mean over the patches."""
         tokens = batch.features.blocks[self.levels[-1]][:, 1:]
-        return F.normalize(self.layers[-1](tokens.float()), dim=-1).mean(1)
+        return F.normalize(in_fp32(self.layers[-1], tokens), dim=-1).mean(1)
 
     def _probabilities(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
         """Return per level the probability (B, H, W) of the abnormal state: upsampled first, then the softmax."""
         pairs = zip(self.layers, levels, strict=True)
-        return [self._pixels(self._logits(layer(tokens.float()), text)).sigmoid() for layer, tokens in pairs]
+        return [self._pixels(self._logits(in_fp32(layer, tokens), text)).sigmoid() for layer, tokens in pairs]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
         return abnormal_logit(F.normalize(vectors, dim=-1), text, self.params.scale)

@@ -19,6 +19,7 @@ from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, siglip, upsample
+from adbench.blocks.precise import in_fp32
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts
 from adbench.blocks.states import StateTexts
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -66,8 +67,10 @@ class Adapter(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
-        shared = self.shared(tokens)
-        return F.normalize(self.detection(shared), dim=-1), F.normalize(self.segmentation(shared), dim=-1)
+        shared = in_fp32(self.shared, tokens)
+        heads = (in_fp32(head, shared) for head in (self.detection, self.segmentation))
+        detection, segmentation = (F.normalize(head, dim=-1) for head in heads)
+        return detection, segmentation
 
 
 class MadCLIP(Method):

@@ -20,6 +20,7 @@ from adbench.backbone import Architecture
 from adbench.blocks import synthesis
 from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, upsample
+from adbench.blocks.precise import in_fp32
 from adbench.blocks.prompts import PromptLearner, Prompts
 from adbench.blocks.states import StateTexts
 from adbench.errors import AdbenchError
@@ -160,9 +161,7 @@ class MediCLIP(Method):
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
         if not self.params.adapters:
             return F.normalize(self.backbone.project(tokens), dim=-1)
-        # No norm comes before the adapter: of a stream's largest channels fp16 would make infinity.
-        with torch.autocast(tokens.device.type, enabled=False):
-            return F.normalize(self.adapters[level](tokens.float()), dim=-1)
+        return F.normalize(in_fp32(self.adapters[level], tokens), dim=-1)
 
     @torch.no_grad()
     def _streams(self, images: Tensor, untouched: Tensor) -> dict[int, Tensor]:

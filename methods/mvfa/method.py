@@ -21,6 +21,7 @@ from adbench.blocks.augment import fixed_views
 from adbench.blocks.bank import cosine_distance, rescale, value_range
 from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.precise import in_fp32
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
 from adbench.errors import AdbenchError
@@ -209,14 +210,14 @@ class MVFA(Method):
                 x = streams[level].float()
             elif i:
                 x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
-            middle = {kind: self.adapters[kind][i].down(x) for kind in KINDS}
+            middle = {kind: in_fp32(self.adapters[kind][i].down, x) for kind in KINDS}
             for kind in KINDS:
                 found[kind].append(F.normalize(middle[kind], dim=-1))
             if not p.projectors and level != self.levels[-1]:
                 share = (1 - p.keep) / 2
                 x = (1 - share * len(writers)) * x
                 for kind in writers:
-                    x = x + share * self.adapters[kind][i].up(middle[kind])
+                    x = x + share * in_fp32(self.adapters[kind][i].up, middle[kind])
         return found
 
     def _branches(
