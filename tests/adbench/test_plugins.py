@@ -382,6 +382,7 @@ def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(
     pip += ["--no-build-isolation", "--no-deps", "--target", str(site), "./nearest"]
     done = subprocess.run(pip, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "importable" not in done.stderr, "setuptools misses a folder in `packages`"
 
     typed = [line + (f" data_root={tiny} gallery=0" if " run " in line else "") for line in lines[2:]]
     env = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
