@@ -28,11 +28,11 @@ from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.features import FrozenFeatures
 from adbench.files import unwritable
-from adbench.fit import device_of
 from adbench.method import Capability, Method
 from adbench.progress import track
 from adbench.record import Record, read
 from adbench.scorer import check_finite, gather, resize_maps, score_images
+from adbench.training.fit import device_of
 from adbench.weights import BackboneConfig, weights_hash
 
 

@@ -16,7 +16,6 @@ from adbench.data import support as supports
 from adbench.data.fingerprint import digest, fingerprint
 from adbench.data.items import DatasetConfig, Item, of_split
 from adbench.errors import AdbenchError
-from adbench.holdout import Held, folds, held_hash, held_out
 from adbench.method import Capability, Method, defining
 from adbench.record import SCHEMA
 from adbench.remember import remembered
@@ -33,8 +32,9 @@ from adbench.sources import (
     protocol_of,
     training,
 )
-from adbench.trackers import check_logger
-from adbench.trainer import check_trainer, trainer_facts
+from adbench.training.holdout import Held, folds, held_hash, held_out
+from adbench.training.trackers import check_logger
+from adbench.training.trainer import check_trainer, trainer_facts
 from adbench.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 
 # Facts that say how a trained method is tested, not how it was trained; the latter also choose an epoch.

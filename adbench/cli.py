@@ -37,7 +37,7 @@ def run(
         typer.echo((files("adbench.configs") / "run.yaml").read_text(encoding="utf-8"), nl=False)
         return
     with _told():
-        from adbench.session import run_words
+        from adbench.commands.run import run_words
 
         run_words(words or [])
 
@@ -46,7 +46,7 @@ def run(
 def plan(words: Words = None) -> None:
     """Show what `adbench run` with the same words would do, and its time, disk and memory; changes nothing."""
     with _told():
-        from adbench.session import plan_words
+        from adbench.commands.run import plan_words
 
         plan_words(words or [])
 
@@ -62,7 +62,7 @@ def score(
     device=, precision=, cache=, backbone.weights=FILE.safetensors
     """
     with _told():
-        from adbench.session import score_words
+        from adbench.commands.score import score_words
 
         score_words(record, words)
 
@@ -71,7 +71,7 @@ def score(
 def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors")]) -> None:
     """List what is registered, with a line each."""
     with _told():
-        from adbench.session import listing
+        from adbench.commands.listing import listing
 
         for line in listing(what):
             typer.echo(line)
@@ -96,7 +96,7 @@ def leaderboard(
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
     with _told():
-        from adbench.session import show_leaderboard
+        from adbench.commands.leaderboard import show_leaderboard
 
         folders = runs or [Path("runs")]
         show_leaderboard(folders, csv, markdown, json, published, costs, latex, html, method, dataset)
@@ -109,7 +109,7 @@ def plot_features(
 ) -> None:
     """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal."""
     with _told():
-        from adbench.scatter import plot_features
+        from adbench.commands.plot_features import plot_features
 
         file, clean = plot_features(record, out)
         for name, share in clean.items():
@@ -127,7 +127,7 @@ def phantom(
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
     with _told():
-        from adbench.session import draw_phantoms
+        from adbench.commands.phantom import draw_phantoms
 
         draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
 
@@ -144,7 +144,7 @@ def check(
     Keys: data_root=DIR, dataset.X=…, cache=DIR
     """
     with _told():
-        from adbench.inspect import check as examine
+        from adbench.commands.data_check import check as examine
 
         good = examine(name, words or [], json, out)
     if not good:
@@ -162,7 +162,7 @@ def describe(
     Keys: data_root=DIR, dataset.X=…, cache=DIR
     """
     with _told():
-        from adbench.show import describe as tell
+        from adbench.commands.show import describe as tell
 
         tell(name, words or [], out)
 
@@ -177,7 +177,7 @@ def show(
     Keys: dataset=, shots=, draw=, support=FILE, method= (which classes; default both), data_root=DIR, dataset.X=…
     """
     with _told():
-        from adbench.show import show_support
+        from adbench.commands.show import show_support
 
         show_support(words or [], out)
 
@@ -189,7 +189,7 @@ def new_method(
 ) -> None:
     """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
     with _told():
-        from adbench.scaffold import new_method as write
+        from adbench.commands.new_method import new_method as write
 
         folder = write(name, into)
         typer.echo(

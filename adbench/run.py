@@ -16,13 +16,13 @@ from adbench import pictures, provenance, record, registry
 from adbench.cell import Cell
 from adbench.data import arrays
 from adbench.files import shrink
-from adbench.fit import device_of, new_method
 from adbench.method import Method
 from adbench.overlap import overlap
-from adbench.ranks import count_of, start, world
-from adbench.reuse import fit_once
 from adbench.scorer import Outcome, level_maps_of, maps_of, score_test, throughput
-from adbench.trackers import curves, tracking
+from adbench.training.fit import device_of, new_method
+from adbench.training.ranks import count_of, start, world
+from adbench.training.reuse import fit_once
+from adbench.training.trackers import curves, tracking
 
 
 class Stopwatch:

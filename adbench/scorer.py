@@ -20,12 +20,12 @@ from adbench.data import arrays
 from adbench.data.items import Item
 from adbench.errors import NumericalError
 from adbench.features import autocast
-from adbench.fit import to_tensor
 from adbench.method import Batch, Method, Scores
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.progress import track
-from adbench.ranks import gathered, rank, world
 from adbench.sources import Opened
+from adbench.training.fit import to_tensor
+from adbench.training.ranks import gathered, rank, world
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import numpy as np
 
 from adbench import config
 from adbench.cell import resolve
+from adbench.commands.run import run_words
 from adbench.data import arrays
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.record import Record, read_all
-from adbench.session import run_words
 
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from adbench import config
 from adbench.record import FILES, read_all, to_json
-from adbench.sweep import Task, plan
+from adbench.sweeps.sweep import Task, plan
 
 SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4"]
 CELLS = 360  # of each seed
@@ -78,8 +78,11 @@ def main() -> None:
         words = [*SWEEP, f"seed={seeds}", f"runs={runs}", cache]
         sizes = [write(runs, model, task) for task in plan(config.parse(words))]
         commands = {
-            "adbench leaderboard": (["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"], "adbench.leaderboard"),
-            "adbench plan": (["plan", *words], "adbench.sweep, adbench.methods.madclip, adbench.openclip"),
+            "adbench leaderboard": (
+                ["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"],
+                "adbench.board.leaderboard",
+            ),
+            "adbench plan": (["plan", *words], "adbench.sweeps.sweep, adbench.methods.madclip, adbench.openclip"),
         }
         found: dict[str, list[tuple[float, str]]] = {}
         imports: dict[str, list[float]] = {}

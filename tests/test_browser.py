@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from adbench import leaderboard
+from adbench.board import leaderboard
 from adbench.record import read_all
 from adbench.site.build import write
 

@@ -19,8 +19,8 @@ from adbench.backbone import Architecture, Backbone
 from adbench.config import RunConfig
 from adbench.data.decode import read_image, read_masks
 from adbench.data.items import DatasetConfig, Item
-from adbench.fit import to_tensor
 from adbench.method import Capability, Support
+from adbench.training.fit import to_tensor
 from adbench.weights import BackboneConfig, architecture
 
 SHOTS = 3

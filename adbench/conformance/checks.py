@@ -18,8 +18,8 @@ from adbench.conformance.bench import PROBES, Bench
 from adbench.conformance.subject import Subject, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
 from adbench.features import autocast
-from adbench.fit import to_tensor
 from adbench.method import Batch, Capability, Method
+from adbench.training.fit import to_tensor
 
 FLOAT32 = float(torch.finfo(torch.float32).max)
 

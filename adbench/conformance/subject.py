@@ -22,11 +22,11 @@ from adbench.backbone import Backbone
 from adbench.conformance.bench import PROBES, SHOTS, Bench
 from adbench.errors import AdbenchError
 from adbench.features import FrozenFeatures
-from adbench.fit import fit
 from adbench.method import Capability, Method, Scores, Support
 from adbench.scorer import gather, score_images
-from adbench.selection import Chooser
 from adbench.sources import CLASSES
+from adbench.training.fit import fit
+from adbench.training.selection import Chooser
 
 EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns is no part of it
 

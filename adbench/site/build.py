@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adbench import render
-from adbench.latex import to_latex
-from adbench.leaderboard import plain
+from adbench.board import render
+from adbench.board.latex import to_latex
+from adbench.board.leaderboard import plain
 from adbench.progress import counting
 from adbench.record import SITE, Record
 from adbench.site import cellpage, datasetpage, indexpage, swap

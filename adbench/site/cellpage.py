@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import figures, flat, meaning
-from adbench.render import TITLES
+from adbench.board.leaderboard import figures, flat, meaning
+from adbench.board.render import TITLES
 from adbench.site import charts, curves
 from adbench.site.command import command
 from adbench.site.entries import KINDS, Entry, Picture, dataset_name, gallery, histogram, predictions

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import meaning
-from adbench.render import sections
+from adbench.board.leaderboard import meaning
+from adbench.board.render import sections
 from adbench.site.entries import Entry, Picture, gallery, predictions
 from adbench.site.shots import KEYS, Key, Look, chart, legend
 from adbench.site.tables import Cell, Head, Row, Table, matrix, owners

@@ -14,9 +14,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from adbench import pictures
+from adbench.board.leaderboard import ROW, lines
 from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
-from adbench.leaderboard import ROW, lines
 from adbench.record import Record
 
 KINDS = {"miss": "Worst misses", "false_alarm": "Worst false alarms", "hit": "Best hits"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.leaderboard import meaning, with_leaks
-from adbench.render import sections
+from adbench.board.leaderboard import meaning, with_leaks
+from adbench.board.render import sections
 from adbench.site.entries import Entry, dataset_name
 from adbench.site.shots import Key, Look, chart, legend
 from adbench.site.tables import FILTERS, listing, matrix, metric_title, owners

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.leaderboard import ROW
+from adbench.board.leaderboard import ROW
 from adbench.site import charts
 from adbench.site.tables import metric_title
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.leaderboard import FIGURES, ROW, figures, with_leaks
-from adbench.render import TITLES, Section, decimals, standouts
+from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
+from adbench.board.render import TITLES, Section, decimals, standouts
 from adbench.site.entries import Entry, anchor, dataset_name
 
 FILTERS = ("dataset", "method", "protocol", "shots", "backbone")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench import leaderboard
+from adbench.board import leaderboard
 from adbench.errors import AdbenchError
 from adbench.metrics import Histogram, average_precision, pixel_metrics, roc_auc
 from adbench.site import charts, curves, shots

@@ -18,7 +18,7 @@ import torch
 
 from adbench import registry
 from adbench.record import Record, read_all
-from adbench.shares import share
+from adbench.training.ddp import share
 
 TWO = ("trainer.devices=2", "trainer.strategy=ddp")
 
@@ -211,7 +211,7 @@ def test_a_loader_that_cannot_be_shared_is_named(seven: Path, tmp_path: Path) ->
     from torch.utils.data import DataLoader
 
     from adbench.errors import AdbenchError
-    from adbench.shares import Shares
+    from adbench.training.ddp import Shares
 
     class Odd(torch.nn.Module):
         def train_dataloader(self) -> object:

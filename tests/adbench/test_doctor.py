@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, contact
+from adbench import config
 from adbench.cell import resolve
+from adbench.commands import contact
 from adbench.data import confounds, copies, doctor, facts
 from adbench.data.facts import ImageFacts, MaskFacts
 from adbench.data.finding import Case, Finding

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adbench.latex import escape, to_latex
-from adbench.leaderboard import ROW
+from adbench.board.latex import escape, to_latex
+from adbench.board.leaderboard import ROW
 
 
 def row(method: str, mean: float, **changes: object) -> dict[str, object]:

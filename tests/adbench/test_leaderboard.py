@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from adbench import published, render
-from adbench.latex import to_latex
-from adbench.leaderboard import choose, collect, table
+from adbench.board import published, render
+from adbench.board.latex import to_latex
+from adbench.board.leaderboard import choose, collect, table
 
 
 def write(runs: Path, key: str, auroc: float, **changes: object) -> None:

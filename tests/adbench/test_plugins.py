@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from adbench import config, locate, registry, scaffold
+from adbench import config, locate, registry
+from adbench.commands import new_method as scaffold
 from adbench.errors import AdbenchError
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-method.md"

@@ -16,7 +16,7 @@ from adbench.metrics import roc_auc
 from adbench.record import Record, read_all
 from adbench.scorer import score_images
 from adbench.scorer import test_images as images_of
-from adbench.trainer import FIRST_SCALE
+from adbench.training.trainer import FIRST_SCALE
 
 HALF = ("bf16-mixed", "16-mixed")
 
@@ -24,7 +24,7 @@ HALF = ("bf16-mixed", "16-mixed")
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few phantoms of brainmri: 8 + 8 to learn from, 12 + 12 to score."""
-    from adbench.session import draw_phantoms
+    from adbench.commands.phantom import draw_phantoms
 
     root = tmp_path_factory.mktemp("phantoms")
     draw_phantoms(root, "brainmri", {"train": 0, "valid": 16, "test": 24})

@@ -11,17 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from adbench import config, leaderboard, published, selection, sources
+from adbench import config, sources
+from adbench.board import leaderboard, published
 from adbench.cell import resolve
 from adbench.data.decode import read_image
 from adbench.data.items import DatasetConfig
 from adbench.datasets.phantoms import write_bmad
 from adbench.errors import AdbenchError
-from adbench.fit import load_support
 from adbench.overlap import overlap
 from adbench.record import read_all
 from adbench.scorer import evaluate, score_images
 from adbench.sources import Opened
+from adbench.training import selection
+from adbench.training.fit import load_support
 
 QUICK = ("method.epochs=1", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
 SMALL = ("--train", "15", "--valid", "4", "--test", "30")

@@ -140,7 +140,7 @@ def test_what_a_method_declares_is_asked_for_where_the_user_says_nothing() -> No
 
 def test_what_a_method_declares_reaches_the_job_and_is_no_part_of_a_cell(tiny: Path, monkeypatch) -> None:
     from adbench.methods.clip import CLIPZeroShot
-    from adbench.sweep import Sweep, plan
+    from adbench.sweeps.sweep import Sweep, plan
 
     def first() -> Job:
         sweep = Sweep((), Mock())

@@ -61,8 +61,8 @@ def test_listing_imports_no_torch() -> None:
     import subprocess
 
     code = (
-        "import sys; from adbench import cli, session; "
-        "print(len(list(session.listing('methods')))); "
+        "import sys; from adbench.commands import listing; "
+        "print(len(list(listing.listing('methods')))); "
         "assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

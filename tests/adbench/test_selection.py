@@ -12,10 +12,10 @@ from adbench.cell import resolve
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.support import nothing
 from adbench.errors import AdbenchError
-from adbench.fit import load_support
-from adbench.holdout import folds
-from adbench.selection import rows
 from adbench.sources import Opened, Source
+from adbench.training.fit import load_support
+from adbench.training.holdout import folds
+from adbench.training.selection import rows
 
 QUICK = ("method.epochs=3", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
 

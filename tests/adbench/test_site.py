@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from adbench import config, leaderboard, published
+from adbench import config
+from adbench.board import leaderboard, published
 from adbench.errors import AdbenchError, RecordError
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.record import read

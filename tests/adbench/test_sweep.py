@@ -22,14 +22,14 @@ import torch
 
 from adbench import config, record
 from adbench.backbone import Backbone
-from adbench.costs import cost_of, costs
 from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Failure, Job, local
 from adbench.features import FrozenFeatures
 from adbench.method import Capability
 from adbench.record import read, read_all
 from adbench.remember import Scope, remembered, remembering
-from adbench.sweep import Sweep, Task, plan
+from adbench.sweeps.costs import cost_of, costs
+from adbench.sweeps.sweep import Sweep, Task, plan
 
 # A method whose cells do what a file beside it says: raise, die, or take their time.
 FRAGILE = """

@@ -226,7 +226,7 @@ def test_keys_that_cannot_be_used(adbench, words, tmp_path: Path, extra, says) -
 
 
 def test_tensorboard_that_is_not_installed(adbench, words, monkeypatch) -> None:
-    from adbench import trackers
+    from adbench.training import trackers
 
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     answer = adbench("run", *words, "logger=tensorboard")
@@ -247,7 +247,7 @@ def test_a_sweep_says_at_its_end_where_the_files_are(adbench, words, tmp_path: P
 
 
 def test_a_tracker_that_broke_off_is_in_the_summary() -> None:
-    from adbench.trackers import summary
+    from adbench.training.trackers import summary
 
     broke = {"logger": "tensorboard", "files": "tensorboard", "notes": ["no space, and is left out from here (x)."]}
     assert "3 cells tracked; <cell>/tensorboard; 1 lost the tracker, the first: no space" in summary(

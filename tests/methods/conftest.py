@@ -13,8 +13,8 @@ from adbench import config, registry
 from adbench.backbone import Backbone
 from adbench.data.items import DatasetConfig
 from adbench.features import FrozenFeatures
-from adbench.fit import fit
 from adbench.method import Batch, Method, Support
+from adbench.training.fit import fit
 
 
 def toy_support(masks: bool = True, shots: int = 3) -> Support:

@@ -13,9 +13,9 @@ from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
 from adbench.cell import resolve
 from adbench.errors import AdbenchError
-from adbench.fit import load_support
 from adbench.method import Batch, Support
 from adbench.methods.tgumiad.method import SENTENCES, TGUMIAD, Params, pooled, sentences
+from adbench.training.fit import load_support
 
 QUICK = {"epochs": 1, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1}
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.render import HEADLINE, TITLES, Section, decimals, sections, standouts
+from adbench.board.render import HEADLINE, TITLES, Section, decimals, sections, standouts
 
 ESCAPES = {
     "\\": r"\textbackslash{}",

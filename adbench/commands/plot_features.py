@@ -14,10 +14,10 @@ from adbench.cell import resolve
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError, RecordError
 from adbench.files import write_atomically
-from adbench.fit import to_tensor
 from adbench.method import Batch, Method, defining
 from adbench.progress import track
 from adbench.scorer import test_images
+from adbench.training.fit import to_tensor
 
 MOST = 1000  # images in a picture
 NEIGHBOURS = 5

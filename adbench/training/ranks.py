@@ -76,7 +76,7 @@ def start(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None
     The first process that fails ends the others, and its error is raised here.
     """
     from adbench import record
-    from adbench.fit import device_of
+    from adbench.training.fit import device_of
 
     n = count_of(cell.config)
     device = device_of(cell.config)
@@ -208,6 +208,6 @@ def _serve(
 
 def _backend(config: RunConfig) -> str:
     """Return what carries tensors between devices; what isn't one goes through gloo in any case."""
-    from adbench.fit import device_of
+    from adbench.training.fit import device_of
 
     return "gloo" if device_of(config).type == "cpu" else "cpu:gloo,cuda:nccl"

@@ -19,9 +19,9 @@ from adbench.data import arrays
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.features import FrozenFeatures
 from adbench.method import Method, Support
-from adbench.ranks import agreed, rank, world
-from adbench.shares import Shares, Weigh
-from adbench.trainer import new_trainer, place_of
+from adbench.training.ddp import Shares, Weigh
+from adbench.training.ranks import agreed, rank, world
+from adbench.training.trainer import new_trainer, place_of
 
 
 def device_of(config: RunConfig) -> torch.device:

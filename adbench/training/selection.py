@@ -22,12 +22,12 @@ from torch import Tensor
 
 from adbench.cell import Cell
 from adbench.errors import NumericalError
-from adbench.fit import fit, new_method
-from adbench.holdout import folds
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
-from adbench.ranks import agreed
 from adbench.scorer import evaluate, gather, score_images
+from adbench.training.fit import fit, new_method
+from adbench.training.holdout import folds
+from adbench.training.ranks import agreed
 
 
 @dataclass

@@ -15,8 +15,8 @@ from rich.progress import Task as Row
 from rich.text import Text
 
 from adbench.executors import QUEUED, Failure
-from adbench.sweep import Task
-from adbench.tables import duration, figures
+from adbench.sweeps.sweep import Task
+from adbench.sweeps.tables import duration, figures
 
 
 class Watch:

@@ -16,11 +16,11 @@ from safetensors.torch import save
 from adbench.cell import Cell
 from adbench.errors import AdbenchError
 from adbench.files import alone, write_atomically
-from adbench.fit import load_support
 from adbench.method import Method
-from adbench.ranks import agreed, rank
 from adbench.remember import began
-from adbench.selection import Chosen, fit_and_choose, state_of
+from adbench.training.fit import load_support
+from adbench.training.ranks import agreed, rank
+from adbench.training.selection import Chosen, fit_and_choose, state_of
 
 
 def fit_once(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from adbench.costs import KEYS, Cost, Known, cost_of
 from adbench.executors import Failure
-from adbench.sweep import Task, log_of
+from adbench.sweeps.costs import KEYS, Cost, Known, cost_of
+from adbench.sweeps.sweep import Task, log_of
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 ROWS = 60  # of a table of cells; more of them are counted by method and dataset

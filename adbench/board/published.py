@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import pandas as pd
 
+from adbench.board.leaderboard import plain
 from adbench.config import groups
-from adbench.leaderboard import plain
 
 TITLES = {
     "madclip": "MadCLIP (MICCAI 2025)",
@@ -33,7 +33,7 @@ def figures() -> pd.DataFrame:
     Columns: data ("published"), method, variant (paper and table), protocol, shots, train_on, dataset, metric, mean,
     std. Averages over datasets and model sizes are left out: a leaderboard computes its own.
     """
-    with files("adbench").joinpath("published.csv").open(encoding="utf-8") as file:
+    with files("adbench.board").joinpath("published.csv").open(encoding="utf-8") as file:
         raw = pd.read_csv(file, dtype={"shots": str, "table": str})
     raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
     raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].str.endswith("_auroc")]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adbench import config as configs
 from adbench import registry
+from adbench.commands.console import table_console
 from adbench.config import RunConfig
 from adbench.data import doctor, facts
 from adbench.data.finding import LEVELS, Case, Finding, mask_files
@@ -62,7 +62,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
         summary = ", ".join(
             f"{levels[level]} {level}{'s' * (level != 'ok' and levels[level] != 1)}" for level in levels
         )
-        console = new_console()
+        console = table_console()
         console.print(f"{summary}. What each line means: docs/data-check.md")
         if out is not None:
             console.print(f"written: {out}")
@@ -105,13 +105,6 @@ def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[F
         raise
 
 
-def new_console() -> Console:
-    """Return a console that folds tables on a terminal and not in a pipe."""
-    console = Console(highlight=False, markup=False)
-    # Piped, a table would be folded to 80 columns.
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=120, soft_wrap=True)
-
-
 def _show(findings: Sequence[Finding], title: str) -> None:
     table = Table(title=Text(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("level", no_wrap=True)
@@ -128,4 +121,4 @@ def _show(findings: Sequence[Finding], title: str) -> None:
             Text(finding.level, style=STYLES[finding.level]), Text(finding.what), str(finding.count or ""), Text(where),
             Text(finding.why), end_section=finding.level != "ok",
         )  # fmt: skip
-    new_console().print(table)
+    table_console().print(table)

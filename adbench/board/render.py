@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from adbench.board.leaderboard import COSTS, FIGURES, ROW, meaning, with_leaks
 from adbench.config import groups
-from adbench.leaderboard import COSTS, FIGURES, ROW, meaning, with_leaks
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 TITLES = {

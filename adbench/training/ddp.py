@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from adbench.errors import AdbenchError
-from adbench.ranks import agreed, rank, world
+from adbench.training.ranks import agreed, rank, world
 
 
 def share(batch: list[int], rank: int, world: int) -> tuple[list[int], float]:

@@ -12,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench import config as configs
-from adbench import contact
+from adbench.commands import contact
+from adbench.commands.console import table_console
+from adbench.commands.data_check import DATA_KEYS, allow, dataset_class, open_config
 from adbench.config import RunConfig
 from adbench.data import support as supports
 from adbench.data.finding import mask_files
 from adbench.data.items import CLASSES, SPLITS, Item
 from adbench.errors import AdbenchError
 from adbench.files import write_atomically
-from adbench.inspect import DATA_KEYS, allow, dataset_class, new_console, open_config
 from adbench.sources import FULL, Source, data_root, open_dataset, protocol_of, source_of, training
 
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
@@ -32,7 +33,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     config, dataset = open_config(name, words)
     root = data_root(config, dataset)
     items = dataset_class(name)(name, dataset).index(root)
-    console = new_console()
+    console = table_console()
     rule = dataset.patient_pattern
     lines = {
         "title": dataset.title,
@@ -89,7 +90,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     if not named and any(word.startswith(("protocol=", "train_on=")) for word in words):
         raise AdbenchError("protocol= and train_on= say what a method learns from: name it with method=")
     taken = _of_method(config) if named else [_of_dataset(config)]
-    console = new_console()
+    console = table_console()
     who = f"for {config.method}" if named else "normal and abnormal"
     shots = taken[0].manifest.shots
     title = f"{config.dataset}, {taken[0].manifest.source}, {shots} shots, {who}"

@@ -17,8 +17,8 @@ from torch import Tensor
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError, LossError, did_you_mean
 from adbench.progress import bars
-from adbench.ranks import world
-from adbench.shares import Started
+from adbench.training.ddp import Started
+from adbench.training.ranks import world
 
 # Keys of the Trainer that adbench itself sets, each with what to do instead.
 OWNED = {

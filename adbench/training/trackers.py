@@ -26,10 +26,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from adbench import config as configs
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.ranks import rank
 from adbench.record import LOGS
 from adbench.remember import remembered
-from adbench.shares import Shares
+from adbench.training.ddp import Shares
+from adbench.training.ranks import rank
 
 if TYPE_CHECKING:
     from adbench.cell import Cell

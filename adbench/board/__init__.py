@@ -1,0 +1,1 @@
+"""Leaderboards: records and published figures become rows, rows become tables."""

@@ -1,0 +1,42 @@
+"""`adbench data phantom`: synthetic stand-ins in the real datasets' layout."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adbench import config as configs
+from adbench import registry
+from adbench.commands.console import plain_console
+
+if TYPE_CHECKING:
+    from adbench.data.items import DatasetConfig
+
+
+def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:
+    registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
+
+
+def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
+    """Draw the phantoms of datasets below `root`: names, groups and wildcards with commas between, or `all`."""
+    from adbench.data.items import DatasetConfig
+    from adbench.files import unwritable
+    from adbench.progress import track
+
+    words = ["*"] if dataset == "all" else dataset.split(",")
+    found = dict.fromkeys(name for word in words for name in configs.expand("dataset", word))
+    names = [registry.find("dataset", name).name for name in found]
+    config = configs.parse([])[0]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:
+            facts = [configs.section_config(DatasetConfig, "dataset", name, config) for name in names]
+            drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
+            for _ in track(drawn, "drawing phantoms", len(names)):
+                pass
+    except OSError as error:
+        raise unwritable(root, error) from error
+    plain_console().print(f"drawn below {root}: {', '.join(names)}. Read them with data_root={root}")

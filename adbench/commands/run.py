@@ -1,0 +1,187 @@
+"""`adbench run` and `adbench plan`, with what they print."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench import config as configs
+from adbench import provenance, registry
+from adbench.commands.console import plain_console
+from adbench.errors import StoppedError, SweepError
+
+if TYPE_CHECKING:
+    from adbench.executors import Executor
+    from adbench.record import Record
+    from adbench.sweeps.sweep import Task
+
+
+def run_words(words: Sequence[str]) -> None:
+    """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
+    asked = configs.parse(words)
+    with closing(_executor(asked)) as executor:
+        # torch and Lightning take seconds to import: only after the words have been found good.
+        from adbench.sweeps.sweep import plan
+
+        # All of them before the first runs: a bad word costs no time.
+        tasks = plan(asked)
+        if len(tasks) == 1 and not executor.elsewhere:
+            _run_one(tasks[0], words)
+        else:
+            _run_many(tasks, words, executor)
+
+
+def _executor(asked: Sequence[configs.RunConfig]) -> Executor:
+    """Return the executor; its workers warm up where the folder of records shows that there is something to run."""
+    config = asked[0]
+    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
+    runs = Path(config.runs)
+    if len(asked) > (sum(1 for _ in runs.iterdir()) if runs.is_dir() else 0):
+        executor.warm_up()
+    return executor
+
+
+def _run_one(task: Task, words: Sequence[str]) -> None:
+    from adbench.run import run_cell
+
+    if task.cell is None:
+        assert task.error is not None
+        raise task.error
+    console, config, cell = plain_console(), task.config, task.cell
+    for note in cell.notes:
+        console.print(f"note: {note}")
+    console.print(_headline(config, cell.manifest.shots, cell.protocol), style="bold")
+    record = task.found
+    if record is not None:
+        console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
+    else:
+        record = run_cell(cell, words)
+    console.print(_figures(record.content, record.path))
+    console.print(
+        f"data: {record.content['data']} ({record.content['resolved']['data_root']}), "
+        f"backbone: {config.backbone}, schedule: {config.schedule}; "
+        f"adbench leaderboard {config.runs} shows it beside others"
+    )
+
+
+def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
+    from adbench.record import tidy
+    from adbench.sweeps import tables
+    from adbench.sweeps.costs import cost_of, costs
+    from adbench.sweeps.sweep import run
+    from adbench.sweeps.watch import Watch
+    from adbench.training.fit import device_of
+
+    console, config = plain_console(), tasks[0].config
+    if all(task.error for task in tasks):
+        raise tasks[0].error or AssertionError
+    todo = [task for task in tasks if task.state == "to run"]
+    for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
+        if not executor.elsewhere or one.device == "cpu":
+            device_of(one)
+    recorded = sum(task.found is not None for task in tasks)
+    impossible = f", {n} that can't run" if (n := sum(task.error is not None for task in tasks)) else ""
+    what = _common(tasks)
+    console.print(
+        f"{len(tasks)} cell{'s' * (len(tasks) > 1)} ({what}): {recorded} recorded already, {len(todo)} to run"
+        f"{impossible}, workers={config.workers}",
+        style="bold",
+    )
+    notes = [note for task in tasks if task.cell for note in task.cell.notes]
+    if executor.elsewhere:
+        from adbench.executors.elsewhere import note_of
+
+        notes += filter(None, [note_of(config)])
+    for note in dict.fromkeys(notes):
+        console.print(f"note: {note}")
+    runs = Path(config.runs)
+    known = costs(runs, [task.found for task in tasks if task.found]) if todo else {}
+    expected = [cost.seconds for task in todo if (cost := cost_of(task.config, known))]
+    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), statistics.mean(expected) if expected else None)
+    try:
+        with watch.shown():
+            done = run(tasks, words, executor, watch)
+    except KeyboardInterrupt:
+        executor.close()
+        tidy(runs)
+        raise
+    console.print(tables.results(tasks, done.failures))
+    tracked = [task.found.content["tracker"] for task in todo if task.found and task.found.content.get("tracker")]
+    if tracked:
+        from adbench.training.trackers import summary
+
+        console.print(summary(tracked))
+    console.print(f"{what}; adbench leaderboard {config.runs} shows them side by side")
+    failed = len(done.failures) + sum(task.error is not None for task in tasks)
+    if failed:
+        console.print(f"failed, {failed} of {len(tasks)} cells:", style="bold")
+        console.print(tables.failed(tasks, done.failures))
+    if done.stopped:
+        raise StoppedError(f"stopped as asked, with {done.left} cells left. The same command goes on.")
+    if failed:
+        raise SweepError(
+            f"{failed} of {len(tasks)} cells failed; the others have their records. The same command tries those again."
+        )
+
+
+def _common(tasks: Sequence[Task]) -> str:
+    """Name data, backbone and schedule of all cells."""
+    configs_ = [task.config for task in tasks]
+    roots = ", ".join(sorted({c.data_root for c in configs_}))
+    backbones, schedules = (", ".join(sorted({getattr(c, key) for c in configs_})) for key in ("backbone", "schedule"))
+    return f"data: {roots}, backbone: {backbones}, schedule: {schedules}"
+
+
+def plan_words(words: Sequence[str]) -> None:
+    """Show the cells that the words name, and what they will cost; draw, fetch, write and run nothing."""
+    asked = configs.parse(words)
+    from adbench.sweeps import tables
+    from adbench.sweeps.costs import costs
+    from adbench.sweeps.sweep import plan
+
+    tasks, config = plan(asked, looking=True), asked[0]
+    found = [task.found for task in tasks if task.found]
+    known = costs(Path(config.runs), found) if len(found) < len(tasks) else {}
+    console = plain_console()
+    console.print(tables.planned(tasks, known))
+    console.print(tables.totals(tasks, known, config.workers, config.cache_gb))
+    console.print(_common(tasks))
+
+
+def _headline(config: configs.RunConfig, shots: int | str, protocol: str) -> str:
+    data = "phantom data" if config.data_root == "phantom" else f"data {config.data_root}"
+    support = f"support {config.support}" if config.support else f"draw {config.draw}"
+    number = "all images of a class" if shots == "full" else f"{shots} shots"
+    return (
+        f"{config.method} on {config.dataset} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
+        f"backbone {config.backbone}, schedule {config.schedule}"
+    )
+
+
+def _other_commit(record: Record) -> str:
+    """Say so when a record was made by another commit of adbench."""
+    made, here = record.content["code"]["commit"], provenance.code()["commit"]
+    return f", made by commit {str(made)[:12]}" if made != here else ""
+
+
+def _figures(content: dict[str, Any], path: Path) -> str:
+    """Return the small table at the end of a run; as plain lines, so that a path is never folded."""
+    from adbench.sweeps.tables import FIGURES
+
+    metrics, half = content["metrics"], content["half_widths"]
+    texts = {}
+    for title, name in FIGURES:
+        value = metrics.get(name)
+        if value is not None:
+            texts[title] = f"{100 * value:.2f} %" + (f" ± {100 * half[name]:.4f}" if name in half else "")
+    texts["time"] = f"{sum(content['seconds'].values()):.1f} s"
+    texts["peak memory"] = f"{content['peak_memory']['host_bytes'] / 1e9:.2f} GB"
+    texts["record"] = str(path)
+    lines = [f"  {title:<13}{text}" for title, text in texts.items()]
+    wide = [name for name, width in half.items() if width > 1e-3]
+    if wide:
+        lines.append(f"  warning: the half-width of {', '.join(wide)} is above 0.001: many scores share few values")
+    return "\n".join(lines)

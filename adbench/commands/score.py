@@ -1,0 +1,49 @@
+"""`adbench score`: a record's method on images that nobody labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adbench import config as configs
+from adbench.commands.console import plain_console
+from adbench.errors import AdbenchError, did_you_mean
+
+KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
+
+
+def score_words(record: Path, words: Sequence[str]) -> None:
+    """Score images with a record; `words` mixes files and key=value."""
+    keys: dict[str, str] = {}
+    files = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and not Path(word).exists():
+            if key not in KEYS and not key.startswith("method."):
+                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*KEYS, 'method.prompts'])}")
+            keys[key] = value
+        else:
+            files.append(word)
+    threshold = None
+    if "threshold" in keys:
+        try:
+            threshold = float(keys["threshold"])
+        except ValueError:
+            raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
+    from adbench.apply import default_folder, find_images, load, score_files
+
+    paths = find_images(files)
+    overrides = {
+        key.removeprefix("method."): configs.value(text) for key, text in keys.items() if key.startswith("method.")
+    }
+    machine = {key: keys.get(key) for key in ("device", "cache", "precision", "method")}
+    (checked,) = configs.parse([f"{key}={text}" for key, text in machine.items() if text is not None])
+    if machine["method"]:
+        machine["method"] = checked.method
+    fitted = load(record, overrides, **machine, weights=keys.get("backbone.weights"))
+    folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
+    table = score_files(fitted, paths, folder, threshold)
+    console = plain_console()
+    if threshold is None:
+        console.print("no threshold= given: no decision and no mask overlays, scores and heatmaps only")
+    console.print(f"{len(table)} images scored by {record}: {folder}/scores.csv, pictures beside it")

@@ -1,0 +1,1 @@
+"""From a resolved cell to a fitted method, on one device or several."""
