@@ -45,7 +45,7 @@ class NumericalError(AdbenchError):
 
 
 class LossError(NumericalError):
-    """The loss of a training step is not finite. Whoever raises it doesn't know the step; `training/fit.py` adds that."""
+    """The loss of a training step is not finite. Who raises it doesn't know the step; training/fit.py adds that."""
 
     def __init__(self, found: str) -> None:
         super().__init__(f"the loss is not finite: {found}. Try precision=32-true or a smaller learning rate.")

@@ -78,11 +78,8 @@ def main() -> None:
         words = [*SWEEP, f"seed={seeds}", f"runs={runs}", cache]
         sizes = [write(runs, model, task) for task in plan(config.parse(words))]
         commands = {
-            "adbench leaderboard": (
-                ["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"],
-                "adbench.board.leaderboard",
-            ),
-            "adbench plan": (["plan", *words], "adbench.sweeps.sweep, adbench.methods.madclip, adbench.openclip"),
+            "adbench leaderboard": (["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"], "adbench.board.render"),
+            "adbench plan": (["plan", *words], "adbench.sweeps.tables, adbench.methods.madclip"),
         }
         found: dict[str, list[tuple[float, str]]] = {}
         imports: dict[str, list[float]] = {}
