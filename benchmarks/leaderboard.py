@@ -77,8 +77,9 @@ def main() -> None:
         seeds = ",".join(map(str, range(-(-options.records // CELLS))))
         words = [*SWEEP, f"seed={seeds}", f"runs={runs}", cache]
         sizes = [write(runs, model, task) for task in plan(config.parse(words))]
+        board = ["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"]
         commands = {
-            "adbench leaderboard": (["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"], "adbench.board.render"),
+            "adbench leaderboard": (board, "adbench.board.render"),
             "adbench plan": (["plan", *words], "adbench.sweeps.tables, adbench.methods.madclip"),
         }
         found: dict[str, list[tuple[float, str]]] = {}
@@ -89,8 +90,8 @@ def main() -> None:
                 imports.setdefault(name, []).append(python("-c", f"import {modules}")[0])
         # The plan finds every record, and every record is in one of the leaderboard's means.
         assert f"{len(sizes)} recorded already" in found["adbench plan"][0][1], found["adbench plan"][0][1][-500:]
-        board = pd.read_csv(f"{scratch}/board.csv")
-        assert board.loc[board["metric"] == "image_auroc", "n"].sum() == len(sizes)
+        rows = pd.read_csv(f"{scratch}/board.csv")
+        assert rows.loc[rows["metric"] == "image_auroc", "n"].sum() == len(sizes)
     print(f"| {len(sizes)} records of {np.mean(sizes) / 1e3:.1f} kB | wall s | imports s | rest s |\n|---|---|---|---|")
     for name, took in found.items():
         wall, imported = min(wall for wall, _ in took), min(imports[name])
