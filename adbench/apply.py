@@ -14,14 +14,13 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from adbench import config as configs
-from adbench import pictures, registry
+from adbench import pictures, registry, sections
 from adbench.backbone import Backbone
 from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.items import DatasetConfig
@@ -32,7 +31,7 @@ from adbench.method import Capability, Method
 from adbench.progress import track
 from adbench.record import Record, read
 from adbench.scorer import check_finite, gather, resize_maps, score_images
-from adbench.training.fit import device_of
+from adbench.training.fit import device_of, set_up_torch
 from adbench.weights import BackboneConfig, weights_hash
 
 
@@ -67,7 +66,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: A
     backbone_config.weights = machine.pop("weights", None) or backbone_config.weights
     config = dataclasses.replace(config, **{key: value for key, value in machine.items() if value is not None})
     method_class = _method_class(path, config.method, content["facts"])
-    params = configs.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
+    params = sections.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
     found = weights_hash(backbone_config, config.backbone, config.cache_dir)
@@ -77,7 +76,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None, **machine: A
             f"here they are {found[:12]}…. Give the right file: backbone.weights=FILE.safetensors"
         )
     device = device_of(config)
-    torch.set_num_threads(config.threads)
+    set_up_torch(config)
     backbone = Backbone(
         config.backbone, backbone_config, content["backbone"]["built_input_size"], capability.activation,
         capability.normalisation,
@@ -129,7 +128,7 @@ def _replace(method_class: type[Method], params: Any, overrides: dict[str, Any],
         for parent in parents:
             place = place.setdefault(parent, {})
         place[leaf] = value
-    return configs.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
+    return sections.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
 
 
 def find_images(words: Sequence[str]) -> list[Path]:

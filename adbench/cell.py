@@ -8,8 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, cast
 
-from adbench import config as configs
-from adbench import registry
+from adbench import registry, sections
 from adbench.backbone import Backbone
 from adbench.config import RunConfig
 from adbench.data import support as supports
@@ -47,6 +46,7 @@ class Cell:
     """Everything a run needs and nothing it changes. `facts` is what the key is made of.
 
     `held`: by source, the images by which selection=valid chooses the epoch, without the support and its patients.
+    `source_hash`: of a method of somebody's package, see `registry.Entry.source_hash`.
     """
 
     config: RunConfig
@@ -62,6 +62,7 @@ class Cell:
     held: tuple[Held, ...]
     manifest: supports.Manifest
     facts: dict[str, Any]
+    source_hash: str | None
     notes: tuple[str, ...]
     seconds: float
 
@@ -123,7 +124,7 @@ def resolve(config: RunConfig) -> Cell:
 
 def settle(config: RunConfig) -> Settled:
     """Resolve what the words alone decide; raises AdbenchError for words that can't be used."""
-    backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
+    backbone: BackboneConfig = sections.section_config(BackboneConfig, "backbone", config.backbone, config)
     shape = architecture(backbone, config.backbone)
     method_class, params, capability = resolve_method(config, shape)
     if config.gallery_levels and method_class.level_maps is Method.level_maps:
@@ -156,11 +157,12 @@ def settle(config: RunConfig) -> Settled:
 def complete(settled: Settled) -> Cell:
     """Open what a settled configuration names: data, support and weights."""
     start = time.perf_counter()
-    config, capability, backbone, protocol = settled.config, settled.capability, settled.backbone, settled.protocol
-    method_class, params, notes = settled.method_class, settled.params, list(settled.notes)
+    config, protocol, notes = settled.config, settled.protocol, list(settled.notes)
+    # Before the data, whose reading may take minutes: of the file as it was imported.
+    source_hash = registry.find("method", config.method).source_hash(settled.method_class)
     target = open_dataset(config.dataset, config)
     of_split(target.items, "test", config.dataset, target.root)
-    sources = training(config, capability, protocol, target)
+    sources = training(config, settled.capability, protocol, target)
     taken = {source.opened.name for source in sources}
     if protocol == "leave_one_out" and (same := [one for one in names_of(config, target) if one not in taken]):
         what = f"{', '.join(same)} show{'s' * (len(same) == 1)} the organ of {config.dataset}"
@@ -169,14 +171,25 @@ def complete(settled: Settled) -> Cell:
         notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
     manifest = manifest_of(sources)
     held = held_out(sources, protocol) if config.selection == "valid" else ()
-    weights = weights_hash(backbone, config.backbone, config.cache_dir)
-    input_size = config.input_size or backbone.input_size
+    facts = _facts(settled, target, sources, held, manifest)
+    return Cell(
+        config, settled.method_class, settled.params, settled.capability, settled.backbone, facts["input_size"],
+        facts["weights"], protocol, target, sources, held, manifest, facts, source_hash, tuple(notes),
+        time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _facts(
+    settled: Settled, target: Opened, sources: tuple[Source, ...], held: tuple[Held, ...], manifest: supports.Manifest
+) -> dict[str, Any]:
+    """Return everything that can change a cell's result: its key is the hash of this."""
+    config, capability, backbone, protocol = settled.config, settled.capability, settled.backbone, settled.protocol
     entry = registry.find("method", config.method)
     facts = {
         "schema": SCHEMA,
         "method": entry.name,
-        "method_version": method_class.version,
-        "params": _plain(params),
+        "method_version": settled.method_class.version,
+        "params": _plain(settled.params),
         "dataset": config.dataset,
         "data": fingerprint(target.items, target.hashes),
         "dataset_facets": target.config.facets(),
@@ -186,11 +199,11 @@ def complete(settled: Settled) -> Cell:
         "support": manifest.hash,
         "seed": config.seed,
         "backbone": config.backbone,
-        "weights": weights,
+        "weights": weights_hash(backbone, config.backbone, config.cache_dir),
         "model": model_hash(backbone, config.backbone),
         "activation": _native(capability.activation, backbone.activation),
         "normalisation": _native(capability.normalisation, backbone.normalisation),
-        "input_size": input_size,
+        "input_size": config.input_size or backbone.input_size,
         "eval_size": config.eval_size,
         "precision": config.precision,
         "threads": config.threads,
@@ -199,16 +212,13 @@ def complete(settled: Settled) -> Cell:
         "schedule": config.schedule,
         "trainer": trainer_facts(config.overrides.get("trainer", {})),
     }
-    if source := entry.source(method_class):
+    if source := entry.source(settled.method_class):
         facts["source"] = source
     if config.selection == "support_cv":
         facts["held"] = digest(str(folds(sources, config.method).tolist()))
     elif held and protocol in ELSEWHERE:  # what else a tested dataset holds is in `data`
         facts["held"] = held_hash(held)
-    return Cell(
-        config, method_class, params, capability, backbone, input_size, weights, protocol, target, sources, held,
-        manifest, facts, tuple(notes), time.perf_counter() - start,
-    )  # fmt: skip
+    return facts
 
 
 @remembered("method", "schedule", "backbone", "overrides")
@@ -217,7 +227,7 @@ def resolve_method(config: RunConfig, shape: Architecture) -> tuple[type[Method]
     method_class = registry.find("method", config.method).load()
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
         raise AdbenchError(f"the method {config.method!r} is {method_class!r}, which is no subclass of adbench.Method.")
-    params = configs.method_params(method_class.Params, config)
+    params = sections.method_params(method_class.Params, config)
     capability = method_class.capability(params, shape)
     blocks = capability.blocks
     if len(set(blocks)) < len(blocks) or not all(0 <= block <= shape.depth for block in blocks):

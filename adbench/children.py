@@ -40,7 +40,7 @@ def no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def settle(environment: Mapping[str, str]) -> None:
+def begin_child(environment: Mapping[str, str]) -> None:
     """Begin a child: its variables, for a fork's own are those of its server; no Ctrl-C; no life without the parent."""
     os.environ.clear()
     os.environ.update(environment)

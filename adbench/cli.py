@@ -98,8 +98,10 @@ def leaderboard(
     with _told():
         from adbench.commands.leaderboard import show_leaderboard
 
-        folders = runs or [Path("runs")]
-        show_leaderboard(folders, csv, markdown, json, published, costs, latex, html, method, dataset)
+        show_leaderboard(
+            runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
+            latex=latex, html=html, method=method, dataset=dataset,
+        )  # fmt: skip
 
 
 @plot_app.command("features")

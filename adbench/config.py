@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
-import fnmatch
 import functools
 import itertools
 import os
@@ -13,18 +10,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from adbench import locate, registry
+from adbench import registry
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.remember import remembered
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+from adbench.groups import NAMED, expand, trainings
+from adbench.sections import executor_config, executor_sections, load_yaml, merge, preset
 
 SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
 ALLOWED = {
@@ -44,13 +39,6 @@ NOT_AXES = (
 LEAST = {
     "shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1, "loader_workers": 0,
 }  # fmt: skip
-# Parameters that mean the same in every method that has them.
-LEAST_OF_METHOD = {
-    "epochs": ("at least", 0), "batch_size": ("at least", 1), "context_length": ("at least", 1),
-    "weight_decay": ("at least", 0), "learning_rate": ("more than", 0),
-}  # fmt: skip
-# Keys whose values are names, which groups and wildcards can stand for.
-NAMED: tuple[registry.Kind, ...] = ("method", "dataset", "backbone")
 
 
 @dataclass
@@ -111,17 +99,6 @@ def defaults() -> dict[str, Any]:
     return load_yaml(file)
 
 
-def load_yaml(file: Traversable | Path) -> dict[str, Any]:
-    """Read one YAML file into a plain dictionary."""
-    try:
-        content = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise AdbenchError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict):
-        raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
-    return {str(key): value for key, value in content.items()}
-
-
 def parse(words: Sequence[str]) -> list[RunConfig]:
     """Turn `key=value` words into one configuration per cell; `a,b,c` is an axis, and so are groups and wildcards.
 
@@ -143,78 +120,6 @@ def parse(words: Sequence[str]) -> list[RunConfig]:
     if "train_on" in axes:
         axes["train_on"] = list(dict.fromkeys(name for part in axes["train_on"] for name in trainings(part)))
     return _build(axes)
-
-
-def groups() -> dict[str, dict[str, list[str]]]:
-    """The named groups of configs/group/*.yaml: {name: {"dataset": [name, ...]}}, or of methods or backbones.
-
-    Groups that can't be used are left out; `group` says what is wrong with one.
-    """
-    found = {}
-    for name in registry.config_files("group"):
-        with contextlib.suppress(AdbenchError):
-            found[name] = group(name)
-    return found
-
-
-@functools.cache
-def group(name: str) -> dict[str, list[str]]:
-    """The content of one group; a file that is no group raises with its package and path."""
-    package, file = registry.shipped("group")[name]
-    try:
-        content = load_yaml(file)
-        content.pop("title", None)
-        wrong = set(content) - set(NAMED)
-        if wrong or not content or not all(isinstance(names, list) and names for names in content.values()):
-            raise AdbenchError(
-                f"{file}: {wrong.pop() if wrong else 'its content'!r} is not possible; a group holds a title and a "
-                f"list of names under {', '.join(NAMED)}."
-            )
-    except AdbenchError as error:
-        raise AdbenchError(f"the group {name!r} of {package} cannot be used: {error}") from error
-    return {kind: [str(one) for one in names] for kind, names in content.items()}
-
-
-def expand(kind: registry.Kind, text: str) -> list[str]:
-    """Return the names that one word stands for: those of a group, those that a wildcard matches, or the word itself.
-
-    A wildcard (`*`, `?`) is matched against names and groups. What matches nothing raises with what there is.
-
-    >>> expand("dataset", "bmad_masked")
-    ['brainmri', 'liverct', 'resc']
-    """
-    known = list(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))
-    own = {name: content[kind] for name, content in groups().items() if kind in content}
-    if ":" in text:  # `file.py:Class` names itself
-        return [str(locate.Place.of(text)) if kind == "method" else text]
-    if text in known:
-        return [text]
-    if text in own:
-        return own[text]
-    if text in registry.config_files("group"):
-        group(text)  # says what is wrong with it
-    if "*" in text or "?" in text:
-        matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
-        matched += [name for group in own if fnmatch.fnmatchcase(group, text) for name in own[group]]
-        if not matched:
-            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *own]))}")
-        return list(dict.fromkeys(matched))
-    near = difflib.get_close_matches(text, [*known, *own], n=1, cutoff=0.5)
-    if near and near[0] in own:
-        raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(own[near[0]])}?")
-    return [text]
-
-
-def trainings(text: str) -> list[str]:
-    """Return the values that one word of `train_on=` stands for: a training on each name, or with `+` one on all.
-
-    >>> trainings("bmad_masked"), trainings("bmad_masked+busi")
-    (['brainmri', 'liverct', 'resc'], ['brainmri+liverct+resc+busi'])
-    """
-    if text == "null":
-        return [text]
-    parts = [expand("dataset", part) for part in text.split("+")]
-    return parts[0] if len(parts) == 1 else ["+".join(name for part in parts for name in part)]
 
 
 def _split(words: Sequence[str]) -> dict[str, str]:
@@ -289,98 +194,6 @@ def value(text: str) -> Any:
         raise AdbenchError(
             f"{text} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
         ) from error
-
-
-def merge(schema: type[Any], base: Mapping[str, Any], over: Any, what: str) -> Any:
-    """Fill the dataclass `schema` from `base`, then `over`; unknown keys and wrong types are errors that name them."""
-    names = [f.name for f in dataclasses.fields(schema)]
-    for layer in (base, over):
-        for key in layer:
-            if str(key) not in names:
-                raise AdbenchError(f"unknown key {str(key)!r} for {what}: {did_you_mean(str(key), names)}")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(base), over)
-        return OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AdbenchError(f"{what}: {error.full_key or 'a key'} cannot be set: {reason}.") from error
-
-
-def method_config(name: str) -> dict[str, Any]:
-    """The YAML of a method (`title`, `params`, `schedules`, `presets`), empty where it ships none."""
-    file = registry.config_file("method", name)
-    content = load_yaml(file) if file else {}
-    extra = set(content) - {"title", "params", "schedules", "presets"}
-    if extra:
-        raise AdbenchError(f"{file}: unknown key {extra.pop()!r}; allowed: title, params, presets, schedules")
-    return content
-
-
-def preset(method: str, name: str) -> dict[str, Any]:
-    """The run keys that a preset of a method sets."""
-    registry.find("method", method)
-    presets = method_config(method).get("presets") or {}
-    if name not in presets:
-        raise AdbenchError(
-            f"preset {name!r} is not defined for method {method!r}: {did_you_mean(name, ['none', *presets])}"
-        )
-    return dict(presets[name])
-
-
-def method_params(schema: type[Any], config: RunConfig) -> Any:
-    """Resolve a method's parameters: its YAML, then the schedule, then the user's `method.X=` words."""
-    yaml, words = method_config(config.method), config.overrides.get("method", {})
-    return merge_params(schema, yaml, config.schedule, words, f"method {config.method!r}")
-
-
-def merge_params(schema: type[Any], yaml: Mapping[str, Any], schedule: str, words: Mapping[str, Any], what: str) -> Any:
-    """Fill the dataclass `schema` from a method's YAML, then the schedule, then `words` such as `prompts.normal`."""
-    base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
-    over = OmegaConf.create({})
-    for key, value in words.items():
-        OmegaConf.update(over, key, value, force_add=True)
-    merged = merge(schema, base, over, what)
-    for key, (bound, least) in LEAST_OF_METHOD.items():
-        number = getattr(merged, key, None)
-        if isinstance(number, int | float) and not (number > least or (number == least and bound == "at least")):
-            raise AdbenchError(f"method.{key}={number} is not possible: {bound} {least} is needed.")
-    return merged
-
-
-@remembered("overrides")
-def section_config(schema: type[Any], kind: registry.Kind, name: str, config: RunConfig) -> Any:
-    """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then the user's `<kind>.X=` words."""
-    file = registry.config_file(kind, name) if kind == "dataset" else registry.config_files(kind).get(name)
-    if file is None and kind == "dataset":
-        raise AdbenchError(
-            f"the dataset {name!r} of {registry.find(kind, name).package} ships no configuration. It needs at least "
-            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml beside its module."
-        )
-    if file is None:
-        files = registry.config_files(kind)
-        raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
-    over = DictConfig(dict(config.overrides.get(kind, {})))
-    return merge(schema, load_yaml(file), over, f"{kind} {name!r}")
-
-
-@functools.cache
-def executor_sections() -> tuple[str, ...]:
-    """The executors with keys of their own, `<name>.X=`: executor/<name>.yaml holds more than a title."""
-    found = []
-    for name, file in registry.config_files("executor").items():
-        with contextlib.suppress(AdbenchError):  # who names that executor hears of it
-            found += [name] if set(load_yaml(file)) - {"title"} else []
-    return tuple(found)
-
-
-def executor_config(schema: type[Any], config: RunConfig) -> Any:
-    """Resolve the keys of the executor: `executor/<name>.yaml`, then the user's `<name>.X=` words."""
-    base = load_yaml(registry.config_files("executor")[config.executor])
-    base.pop("title", None)
-    over = OmegaConf.create({})
-    for key, given in config.overrides.get(config.executor, {}).items():
-        OmegaConf.update(over, key, given, force_add=True)
-    return merge(schema, base, over, f"executor={config.executor}")
 
 
 def _plain(text: str) -> Any:

@@ -157,6 +157,14 @@ class Method(pl.LightningModule):
         """
         raise NotImplementedError(f"{type(self).__name__} adapts no features")
 
+    @property
+    def adapted_block(self) -> int | None:
+        """The block whose frozen patches, their mean, `adapted` is drawn beside; none: CLIP's image embedding.
+
+        By default the last one; a method whose `adapted` reads an earlier block says which.
+        """
+        return self.backbone.architecture.depth
+
     def attach(self, frozen: FrozenFeatures) -> None:
         """Receive the cached way to the backbone; the harness calls this once."""
         self._frozen = frozen

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import json
-import os
-import platform
-import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +14,12 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
-from adbench.files import unwritable
+from adbench.files import OWN, replacing
 
 SCHEMA = 1
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
-HOST = platform.node().replace(".", "-") or "host"
 
 
 @dataclass(frozen=True)
@@ -111,13 +105,20 @@ def read_all(runs: Path) -> list[Record]:
     """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over."""
     if (runs / "record.json").is_file():
         return [read(runs)]
-    if not runs.is_dir():
-        raise RecordError(f"{runs} is not a folder of records. `adbench run` makes one; runs=DIR names it.")
     found = []
-    for path in folders(runs):
+    for path in places(runs):
         with contextlib.suppress(FailedCellError):
             found.append(read(path))
     return found
+
+
+def places(runs: Path) -> list[Path]:
+    """Return the folders in `runs` that should be records, or `runs` where it is one itself."""
+    if (runs / "record.json").is_file():
+        return [runs]
+    if not runs.is_dir():
+        raise RecordError(f"{runs} is not a folder of records. `adbench run` makes one; runs=DIR names it.")
+    return folders(runs)
 
 
 def folders(runs: Path) -> list[Path]:
@@ -134,42 +135,8 @@ def writing(runs: Path, key: str, force: bool = False) -> Iterator[Path]:
 
     A finished record that another process has put there meanwhile stays, unless `force`: one cell, one result.
     """
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        tidy(runs)
-        folder = runs / f".{key}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
-        folder.mkdir()
-    except OSError as error:
-        raise unwritable(runs, error) from error
-    final, old = runs / key, folder.with_suffix(".old")
-    try:
+    with replacing(runs / key, OWN, lambda final: not force and _finished(final)) as folder:
         yield folder
-        _publish(folder, final, old, force)
-    except OSError as error:
-        raise unwritable(final, error) from error
-    finally:
-        if old.exists() and not final.exists():
-            with contextlib.suppress(OSError):  # somebody else's has just taken its place
-                old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _publish(folder: Path, final: Path, old: Path, force: bool) -> None:
-    """Give `folder` its name; a folder of that name goes aside first, and another process may be doing the same."""
-    while True:
-        if final.exists():
-            if not force and _finished(final):
-                return
-            shutil.rmtree(old, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):
-                final.rename(old)
-        try:
-            folder.rename(final)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
 
 
 def _finished(path: Path) -> bool:
@@ -183,19 +150,6 @@ def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
     head = {"schema": SCHEMA, "key": key, "status": "failed"}
     with writing(runs, key) as folder:
         (folder / "record.json").write_text(to_json(head | content), encoding="utf-8")
-
-
-def tidy(runs: Path) -> None:
-    """Mend what killed runs of this machine left: half-written folders go, a record set aside comes back."""
-    for path in [*runs.glob(f".*.{HOST}.*.tmp"), *runs.glob(f".*.{HOST}.*.old")]:
-        key, _, pid, _, kind = path.name[1:].split(".")
-        if not Path("/proc/self").exists() or Path(f"/proc/{pid}").exists():
-            continue
-        if kind == "old" and not (runs / key).exists():
-            with contextlib.suppress(OSError):  # another process mends the same
-                path.rename(runs / key)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def to_json(content: Any) -> str:

@@ -6,6 +6,7 @@ Built-in methods are registered by the very same entry points (`adbench.methods`
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ class Entry:
         if not self.registered:
             return f"file:{locate.source_hash(loaded)}"
         return f"package:{self.package}"
+
+    def source_hash(self, loaded: Any) -> str | None:
+        """Return the hash of the file that defines a method of somebody's package, which its `source` doesn't have.
+
+        None for every other method, and for one whose file can't be read, as of a compiled module.
+        """
+        if self.foreign and self.registered:
+            with contextlib.suppress(AdbenchError):
+                return locate.source_hash(loaded)
+        return None
 
 
 def reason(error: BaseException) -> str:

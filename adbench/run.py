@@ -156,7 +156,7 @@ def _content(
         "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
         "seconds": seconds,
         "peak_memory": provenance.peak_memory(device),
-        "code": provenance.code(),
+        "code": provenance.code() | ({"method_source": cell.source_hash} if cell.source_hash else {}),
         "packages": provenance.packages() | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
         "device": provenance.device(device) | {"count": world()},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench import config as configs
-from adbench import registry
+from adbench import registry, sections
 from adbench.config import RunConfig
 from adbench.data import support as supports
 from adbench.data.fingerprint import digest, hash_items
-from adbench.data.items import DatasetConfig, Item, of_split, settle
+from adbench.data.items import DatasetConfig, Item, decide_masks, of_split
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.files import alone, unwritable
 from adbench.remember import NotThereError, reach, remembered
@@ -62,11 +61,11 @@ def open_dataset(name: str, config: RunConfig) -> Opened:
     if name != config.dataset:
         overrides = {section: words for section, words in config.overrides.items() if section != "dataset"}
         config = dataclasses.replace(config, dataset=name, overrides=overrides)
-    facts: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config)
     root = data_root(config, facts)
     dataset = registry.find("dataset", name).load()(name, facts)
     items = dataset.index(root)
-    facts = settle(facts, items)
+    facts = decide_masks(facts, items)
     return Opened(name, facts, root, tuple(items), hash_items(items, config.cache_dir, name), dataset.is_phantom(root))
 
 

@@ -1,13 +1,15 @@
 """The same sweep of 24 cells by local workers, by Ray on two nodes and by Slurm: are the leaderboards the same bytes?
 
-    python benchmarks/engines.py
+    python benchmarks/engines.py [--keep DIR]
 
-Ray's nodes are started here, with one CPU each. Slurm is left out where no daemon answers;
-tests/slurm/slurm.sh starts one.
+One of its two methods trains. Ray's nodes are started here, with one CPU each. Slurm is left out where no daemon
+answers; tests/slurm/slurm.sh starts one. `--keep` leaves each executor's records and leaderboard in DIR:
+`adbench leaderboard DIR/local --html board` then shows the sweep.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -18,8 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SWEEP = ["method=clip,patchcore", "dataset=bmad", "shots=2", "draw=0", "seed=0,1", "gallery=0", "workers=2"]
-CELLS = 24  # two methods, six sets, two seeds
+SWEEP = ["method=patchcore,clip_finetune", "dataset=bmad", "shots=2", "draw=0,1", "workers=2"]
+CELLS = 24  # two methods, six sets, two draws
 
 
 def adbench(*words: object) -> None:
@@ -45,10 +47,10 @@ def slurm_answers() -> bool:
     return shutil.which("sinfo") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
 
 
-def sweep(place: Path, name: str, words: list[str]) -> tuple[str, int, str, str]:
+def sweep(place: Path, cache: Path, name: str, words: list[str]) -> tuple[str, int, str, str]:
     """Run the sweep; return its name, how many records it left, the hash of all predictions and the leaderboard's."""
     runs, board = place / name, place / f"{name}.csv"
-    adbench("run", *SWEEP, *words, f"runs={runs}", f"cache={place / 'cache'}")
+    adbench("run", *SWEEP, *words, f"runs={runs}", f"cache={cache}")
     adbench("leaderboard", runs, "--csv", board)
     records = [file.parent for file in sorted(runs.glob("*/record.json"))]
     every = hashlib.sha256()
@@ -58,16 +60,22 @@ def sweep(place: Path, name: str, words: list[str]) -> tuple[str, int, str, str]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="an empty folder, or none yet, for records and boards")
+    keep = parser.parse_args().keep
+    if keep and keep.exists() and any(keep.iterdir()):
+        raise SystemExit(f"{keep} is not empty: records that are there would be reused. Give another folder.")
     rows = []
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
-        place = Path(scratch)
+        place, cache = (keep or Path(scratch)).absolute(), Path(scratch) / "cache"
+        place.mkdir(parents=True, exist_ok=True)
         # Phantoms and their features are made once, so that the order of the executors doesn't matter.
-        adbench("run", *SWEEP, f"runs={place / 'first'}", f"cache={place / 'cache'}")
-        rows.append(sweep(place, "local", []))
+        adbench("run", *SWEEP, f"runs={Path(scratch) / 'first'}", f"cache={cache}")
+        rows.append(sweep(place, cache, "local", []))
         with two_nodes() as words:
-            rows.append(sweep(place, "ray", words))
+            rows.append(sweep(place, cache, "ray", words))
         if slurm_answers():
-            rows.append(sweep(place, "slurm", ["executor=slurm", "slurm.poll=2"]))
+            rows.append(sweep(place, cache, "slurm", ["executor=slurm", "slurm.poll=2"]))
         else:
             print("no Slurm daemon answers: left out\n")
     print("| executor | records | all predictions (SHA-256) | leaderboard (SHA-256) |\n|---|---|---|---|")

@@ -91,7 +91,8 @@ def main() -> None:
         # The plan finds every record, and every record is in one of the leaderboard's means.
         assert f"{len(sizes)} recorded already" in found["adbench plan"][0][1], found["adbench plan"][0][1][-500:]
         rows = pd.read_csv(f"{scratch}/board.csv")
-        assert rows.loc[rows["metric"] == "image_auroc", "n"].sum() == len(sizes)
+        own = (rows["metric"] == "image_auroc") & ~rows["dataset"].str.startswith("mean of ")
+        assert rows.loc[own, "n"].sum() == len(sizes)
     print(f"| {len(sizes)} records of {np.mean(sizes) / 1e3:.1f} kB | wall s | imports s | rest s |\n|---|---|---|---|")
     for name, took in found.items():
         wall, imported = min(wall for wall, _ in took), min(imports[name])

@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from adbench import cli, config
+from adbench import cli, config, sections
 from adbench.backbone import Backbone
 from adbench.weights import BackboneConfig
 
@@ -64,7 +64,7 @@ def adbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 def backbone_facts(name: str = "phantom-clip", **changes: object) -> BackboneConfig:
     """Return the configuration of a backbone with some fields changed."""
-    found: BackboneConfig = config.section_config(BackboneConfig, "backbone", name, config.parse([])[0])
+    found: BackboneConfig = sections.section_config(BackboneConfig, "backbone", name, config.parse([])[0])
     for key, value in changes.items():
         setattr(found, key, value)
     return found

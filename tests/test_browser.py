@@ -240,6 +240,62 @@ def test_rows_and_columns_are_filtered_and_the_address_remembers(browser, site: 
     assert {text.splitlines()[-1] for text in texts(browser, "#phantom-clean-board thead th.number")} == {"pixel AUPRO"}
 
 
+def test_an_address_is_followed_in_an_open_tab(browser, site: Path) -> None:
+    index = (site / "index.html").as_uri()
+    browser.get(index)
+    choose(browser, "method", "patchcore")
+    choose(browser, "figures", "")
+    browser.execute_script("location.hash = 'dataset=oct17'")
+    time.sleep(0.2)
+    assert set(texts(browser, "#phantom-clean-cells tbody td:nth-child(3)")) == {"oct17"}
+    assert set(texts(browser, "#phantom-clean-cells tbody td:nth-child(2)")) >= {"clip", "patchcore"}
+    assert find(browser, ".filters [name=figures]").get_attribute("value") == "auroc"
+
+
+def test_the_way_to_the_content_keeps_the_filter(browser, site: Path) -> None:
+    browser.get((site / "index.html").as_uri())
+    link = find(browser, ".skip")
+    link.send_keys("\ue007")
+    time.sleep(0.2)
+    assert browser.current_url.endswith("#main"), "without a filter an address stays as it is"
+    choose(browser, "dataset", "oct17")
+    link.send_keys("\ue007")
+    time.sleep(0.2)
+    assert "dataset=oct17" in browser.current_url
+    browser.refresh()
+    assert set(texts(browser, "#phantom-clean-cells tbody td:nth-child(3)")) == {"oct17"}
+
+
+def test_plots_are_filtered_by_dataset(browser, site: Path) -> None:
+    browser.get((site / "index.html").as_uri())
+    for dataset, shown in (("", {"brainmri", "oct17"}), ("oct17", {"oct17"}), ("", {"brainmri", "oct17"})):
+        choose(browser, "dataset", dataset)
+        assert set(texts(browser, ".plots figcaption")) == shown
+        assert texts(browser, ".by-dataset h3")
+    browser.execute_script("document.querySelectorAll('figure').forEach((one) => { one.dataset.dataset = 'none'; })")
+    choose(browser, "dataset", "brainmri")
+    assert texts(browser, ".by-dataset h3, .by-dataset .key") == [], "no heading stands over nothing"
+
+
+def test_marks_and_links_reach_readers_and_phones(browser, site: Path) -> None:
+    """What a screen reader is told of a best figure and of symbols, and what shows that a figure is a link."""
+    browser.get((site / "index.html").as_uri())
+    best = find(browser, "#phantom-clean-board b")
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    names = {node.get("name", {}).get("value", "") for node in tree if node["role"]["value"] == "link"}
+    assert f"{best.text} best" in names
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('#phantom-clean-board .number a')].map((link) => "
+        "getComputedStyle(link.querySelector('u') ?? link).textDecorationLine)"
+    )
+    assert set(lines) == {"underline"}
+    browser.get((site / "datasets" / "phantom-brainmri.html").as_uri())
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    told = [n.get("name", {}).get("value", "") for n in tree if n["role"]["value"] == "StaticText" and not n["ignored"]]
+    assert "missed" in told
+    assert not {"○", "△"} & set(told)
+
+
 def test_typing_filters_by_free_text(browser, site: Path) -> None:
     browser.get((site / "index.html").as_uri())
     find(browser, ".filters [name=text]").send_keys("PATCH oct17")

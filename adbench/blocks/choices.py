@@ -1,14 +1,18 @@
-"""Parameters that are one of a few words or numbers."""
+"""What a method's parameters may be: one of a few words, some of them, or a number within bounds.
+
+Each function raises AdbenchError for the first parameter that is something else.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from adbench.errors import AdbenchError
 
 
 def choices(params: Any, **allowed: tuple[Any, ...]) -> None:
-    """Raise AdbenchError for the first parameter whose value is none of those `allowed` for its name.
+    """Demand of each parameter one of the values `allowed` for its name.
 
     >>> from types import SimpleNamespace
     >>> choices(SimpleNamespace(pool="max"), pool=("mean", "attention"))
@@ -17,6 +21,52 @@ def choices(params: Any, **allowed: tuple[Any, ...]) -> None:
     """
     for key, values in allowed.items():
         if getattr(params, key) not in values:
-            raise AdbenchError(
-                f"method.{key}={getattr(params, key)} is not possible: choose from {', '.join(map(str, values))}."
-            )
+            _refuse(params, key, f"choose from {', '.join(map(str, values))}.")
+
+
+def some_of(params: Any, **allowed: Sequence[str]) -> None:
+    """Demand of each parameter, a list, at least one of the words `allowed` for its name, and no other.
+
+    >>> from types import SimpleNamespace
+    >>> some_of(SimpleNamespace(towers=[]), towers=("vision", "text"))
+    Traceback (most recent call last):
+    adbench.errors.AdbenchError: method.towers=[] is not possible: name some of vision, text, as in method.towers=[vision].
+    """  # noqa: E501
+    for key, words in allowed.items():
+        chosen = getattr(params, key)
+        if not chosen or set(chosen) - set(words):
+            _refuse(params, key, f"name some of {', '.join(words)}, as in method.{key}=[{words[0]}].")
+
+
+def shares(params: Any, *keys: str) -> None:
+    """Demand a number in [0, 1]."""
+    for key in keys:
+        if not 0 <= getattr(params, key) <= 1:
+            _refuse(params, key, "a share from 0 to 1 is needed.")
+
+
+def positive(params: Any, *keys: str) -> None:
+    """Demand a number above 0."""
+    for key in keys:
+        if not getattr(params, key) > 0:
+            _refuse(params, key, "a number above 0 is needed.")
+
+
+def at_least(params: Any, least: int, *keys: str) -> None:
+    """Demand `least` or more."""
+    for key in keys:
+        if not getattr(params, key) >= least:
+            _refuse(params, key, f"at least {least} is needed.")
+
+
+def odd(params: Any, *keys: str) -> None:
+    """Demand an odd whole number above 0, such as the side of a window with a middle."""
+    for key in keys:
+        if getattr(params, key) < 1 or getattr(params, key) % 2 == 0:
+            _refuse(params, key, "an odd number is needed.")
+
+
+def _refuse(params: Any, key: str, needed: str) -> NoReturn:
+    value = getattr(params, key)
+    said = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
+    raise AdbenchError(f"method.{key}={said} is not possible: {needed}")

@@ -1,9 +1,10 @@
-"""Layers that stay in fp32 where the rest of a method runs in half precision."""
+"""What stays in fp32 where the rest of a method runs in half precision."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def in_fp32(layers: nn.Module, tokens: Tensor) -> Tensor:
@@ -14,3 +15,11 @@ def in_fp32(layers: nn.Module, tokens: Tensor) -> Tensor:
     with torch.autocast(tokens.device.type, enabled=False):
         out: Tensor = layers(tokens.float())
     return out
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Divide vectors (..., C) of any precision by their lengths, in fp32; a vector of zeros stays one.
+
+    In fp16 itself torch's smallest length, 1e-12, is 0, and the length of a loud vector is infinite.
+    """
+    return F.normalize(vectors.float(), dim=-1)

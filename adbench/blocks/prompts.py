@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from adbench.backbone import Backbone
+from adbench.blocks.precise import unit
 from adbench.errors import AdbenchError
+
+Words = tuple[tuple[str, ...], tuple[str, ...]]  # the phrases of normal and abnormal, the object's name put in
 
 # The state phrases and templates of MVFA (Huang et al., CVPR 2024), after WinCLIP's; `{}` is the object.
 NORMAL = [
@@ -38,17 +40,17 @@ class Prompts:
     normal: list[str] = field(default_factory=lambda: list(NORMAL))
     abnormal: list[str] = field(default_factory=lambda: list(ABNORMAL))
 
-    def phrases(self, object_name: str) -> tuple[list[str], list[str]]:
+    def phrases(self, object_name: str) -> Words:
         """Return the phrases of (normal, abnormal) with the object's name put in.
 
         >>> Prompts(["healthy {}"], ["{} with a lesion"]).phrases("liver")
-        (['healthy liver'], ['liver with a lesion'])
+        (('healthy liver',), ('liver with a lesion',))
         """
         for state, words in (("normal", self.normal), ("abnormal", self.abnormal)):
             if not words:
                 raise AdbenchError(f"method.prompts.{state}=[] is not possible: give at least one phrase.")
         normal, abnormal = (
-            [phrase.replace("{}", object_name) for phrase in words] for words in (self.normal, self.abnormal)
+            tuple(phrase.replace("{}", object_name) for phrase in words) for words in (self.normal, self.abnormal)
         )
         return normal, abnormal
 
@@ -62,7 +64,7 @@ def ensemble(backbone: Backbone, prompts: Prompts, object_name: str, templates: 
     for phrases in prompts.phrases(object_name):
         sentences = [template.replace("{}", phrase) for phrase in phrases for template in templates]
         parts = [backbone.encode_text(sentences[i : i + 64]) for i in range(0, len(sentences), 64)]
-        states.append(F.normalize(F.normalize(torch.cat(parts), dim=-1).mean(0), dim=-1))
+        states.append(unit(unit(torch.cat(parts)).mean(0)))
     return torch.stack(states)
 
 
@@ -100,7 +102,7 @@ class PromptLearner(nn.Module):
         self.prompts = prompts
         self.length = length
         self.positions = tuple(positions)
-        self._frames: dict[str, _Frame] = {}
+        self._frames: dict[Words, _Frame] = {}
         width = backbone.architecture.text_width
         for state, phrases in (("normal", prompts.normal), ("abnormal", prompts.abnormal)):
             context = torch.empty(len(positions), len(phrases), length, width)
@@ -110,24 +112,27 @@ class PromptLearner(nn.Module):
         """Return (2, embed_dim) unit text vectors, normal then abnormal: per state the normalised plain mean."""
         frame = self._frame(backbone, object_name)
         contexts = torch.cat([self.normal.flatten(0, 1), self.abnormal.flatten(0, 1)])
-        # A product with zeros and ones puts each vector in its place, unchanged.
-        text = backbone.encode_embedded(frame.words + frame.places @ contexts, frame.end, causal=False)
+        # A product with zeros and ones puts each vector in its place, unchanged: in fp32.
+        with torch.autocast(contexts.device.type, enabled=False):
+            embedded = frame.words + frame.places @ contexts
+        text = backbone.encode_embedded(embedded, frame.end, causal=False)
         n = self.normal.shape[0] * self.normal.shape[1]
-        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in (text[:n], text[n:])])
+        return torch.stack([unit(state.mean(0)) for state in (text[:n], text[n:])])
 
     def _frame(self, backbone: Backbone, object_name: str) -> _Frame:
-        """Return all that is fixed of the prompts about one object; made once."""
-        if object_name not in self._frames:
+        """Return all that is fixed of the prompts about one object; made once for the same words."""
+        words = self.prompts.phrases(object_name)
+        if words not in self._frames:
             rows = []
-            for context, phrases in zip((self.normal, self.abnormal), self.prompts.phrases(object_name), strict=True):
+            for context, phrases in zip((self.normal, self.abnormal), words, strict=True):
                 if (trained := context.shape[1]) != len(phrases):
                     raise AdbenchError(
                         f"{trained} learned contexts do not fit {len(phrases)} phrases: each was trained with its "
                         f"phrase. Give exactly {trained}."
                     )
                 rows += [self._place(backbone, position, phrase) for position in self.positions for phrase in phrases]
-            self._frames[object_name] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
-        return self._frames[object_name]
+            self._frames[words] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        return self._frames[words]
 
     def _place(self, backbone: Backbone, position: str, phrase: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return a prompt's word vectors with zeros for the context, the context's places, and its end."""

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from adbench.backbone import Backbone
 from adbench.blocks.losses import upsample
+from adbench.blocks.precise import unit
 from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
+from adbench.errors import AdbenchError
 
 
 class StateTexts:
@@ -30,6 +32,31 @@ class StateTexts:
             with torch.autocast(self.backbone.device.type, enabled=False):
                 self._kept[name] = ensemble(self.backbone, self.prompts, name, self.templates)
         return torch.stack([self._kept[name] for name in object_names])
+
+
+def need_both(labels: Tensor, method: str) -> None:
+    """Raise AdbenchError for labels (N,) in {0, 1} of fewer than two classes, which no classifier can be trained on."""
+    abnormal = int(labels.sum())
+    if not 0 < abnormal < len(labels):
+        raise AdbenchError(
+            f"{method} learns to tell two classes apart and was given {len(labels) - abnormal} normal and {abnormal} "
+            "abnormal images: with one class alone the loss is least where every image gets that answer. Give it both, "
+            "as in protocol=few_shot shots=16."
+        )
+
+
+def state_logits(vectors: Tensor, text: Tensor, temperature: float) -> Tensor:
+    """Return (B, N, 2), normal then abnormal: cosines over the temperature, in fp32 also under autocast.
+
+    `vectors` (B, N, C) have any length, `text` (B, 2, C) has unit length. Both cosines differ in their third digit,
+    and half precision has hardly more.
+
+    >>> vector, text = torch.tensor([[[5.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [0.6, 0.8]]])
+    >>> state_logits(vector, text, temperature=0.5).tolist()
+    [[[0.0, 1.2000000476837158]]]
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        return unit(vectors) @ text.float().transpose(1, 2) / temperature
 
 
 def abnormal_logit(vectors: Tensor, text: Tensor, scale: float = 100.0) -> Tensor:

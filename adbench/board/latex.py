@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.board.render import HEADLINE, TITLES, Section, decimals, sections, standouts
+from adbench.board.render import HEADLINE, TITLES, Section, sections, shown, standouts
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -20,6 +20,8 @@ ESCAPES = {
     "`": r"\textasciigrave{}",
     '"': "''",  # \textquotedbl is unknown to LaTeX's default font encoding
     "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "–": r"\textendash{}",
     "[": "{[}",  # after the \\ of the line above, this and the star would be read as its arguments
     "*": "{*}",
 } | {character: f"\\{character}" for character in "{}$&#%_"}  # fmt: skip
@@ -42,7 +44,8 @@ def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
     """Return one `table` environment per section; needs the packages booktabs, and for accents UTF-8 input.
 
     Best figures of a column are bold, second ones underlined, as printed with two decimals; costs and leaks are not
-    ranked. The number of draws and seeds stands in the caption where it is the same everywhere, else behind figures.
+    ranked. The number of draws and seeds stands in the caption where it is the same everywhere, else behind figures;
+    `(1)` where others of its row have more.
     """
     tables = (_table(section, number) for number, section in enumerate(sections(long, figures), 1))
     return "% \\usepackage{booktabs}\n\n" + "\n".join(tables)
@@ -50,24 +53,24 @@ def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
 
 def _table(section: Section, number: int) -> str:
     keys = [str(key) for key in section.rows.columns]
-    counts = {int(n) for column in section.columns.values() if "n" in column for n in column["n"].dropna()}
+    counts = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
     told = len(counts) > 1
     caption = section.title
     if counts and not told and max(counts) > 1:
         caption += f"; mean ± standard deviation over {max(counts)} draws and seeds"
-    columns = [list(_column(metric, column, told)) for (_, metric), column in section.columns.items()]
+    texts = [list(_column(metric, column, told, section.uneven)) for (_, metric), column in section.columns.items()]
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:adbench-{number}}}",
-        rf"\begin{{tabular}}{{@{{}}{'l' * len(keys)}{'r' * len(columns)}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{'l' * len(keys)}{'r' * len(texts)}@{{}}}}",
         r"\toprule",
         *_header(section, keys),
         r"\midrule",
     ]
-    for row, *texts in zip(section.rows.to_numpy(), *columns, strict=True):
-        lines.append(" & ".join([*(escape(str(key)) for key in row), *texts]) + r" \\")
+    for row, *cells in zip(section.rows.to_numpy(), *texts, strict=True):
+        lines.append(" & ".join([*(escape(str(key)) for key in row), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
@@ -85,12 +88,13 @@ def _header(section: Section, keys: Sequence[str]) -> Iterator[str]:
     yield " & ".join(map(escape, names)) + r" \\"
 
 
-def _column(metric: str, column: pd.DataFrame, told: bool) -> Iterator[str]:
-    for (_, row), mark in zip(column.iterrows(), standouts(metric, column["mean"].tolist()), strict=True):
-        text = MARKS[mark] % decimals(row["mean"])
+def _column(metric: str, column: pd.DataFrame, told: bool, uneven: Sequence[bool]) -> Iterator[str]:
+    marks = standouts(metric, column["mean"].tolist(), column["half_width"].tolist())
+    for row, mark, odd in zip(column.to_dict("records"), marks, uneven, strict=True):
+        text = MARKS[mark] % escape(shown(row))
         if not pd.isna(row["std"]):
             text += rf" $\pm$ {row['std']:.2f}"
-        if told and row.get("n", 0) > 1:
+        if told and (row["n"] > 1 or (odd and row["n"] == 1)):
             text += f" ({int(row['n'])})"
         if not pd.isna(row.get("difference", float("nan"))):
             text += f" {{[}}{row['difference']:+.2f}]"

@@ -5,54 +5,76 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from adbench import config as configs
+from adbench import groups
+from adbench.board.variants import variants
 from adbench.data.fingerprint import digest
-from adbench.errors import AdbenchError, RecordError, did_you_mean
-from adbench.record import Record, read_all
+from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
+from adbench.record import Record, places, read
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
-# Facts that tell draws, seeds and datasets apart, not methods.
-APART = ("support", "held", "seed", "dataset", "data", "dataset_facets", "sources")
 # What sets records apart from honest ones.
 MARKS = {
     "oracle": "epoch chosen on the test split (a leak)",
     "overlap": "test images or patients among the training data (a leak)",
     "transductive": "scores that depend on the other test images",
+    "as published": "epoch chosen as published, mostly on the test split",
 }
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
-COSTS = ("fit_seconds", "images_per_second", "peak_gb", "gflops_per_image", "trainable_parameters")
+UNITS = {
+    "fit_seconds": "s", "images_per_second": "images/s", "peak_gb": "GB", "gflops_per_image": "GFLOP",
+    "trainable_parameters": "parameters",
+}  # fmt: skip
+COSTS = tuple(UNITS)
 AGREE = 0.01  # points of a per cent, the last decimal that is printed: two machines differ in the last bits
 
 
 class Collected(NamedTuple):
-    """The records of some folders, one per cell, and a sentence on each cell left out because its records disagree."""
+    """The records of some folders, one per cell, and a sentence on each record or cell that is left out."""
 
     records: list[Record]
-    disagreements: list[str]
+    left_out: list[str]
 
 
 def collect(folders: Sequence[Path]) -> Collected:
-    """Read the records of several folders.
+    """Read the records of several folders; failed cells are passed over.
 
-    Of a cell found twice the first folder's record stands where all figures are less than `AGREE` apart; otherwise the
-    cell is left out. Raises RecordError where there is no record.
+    What can't be read is left out. Of a cell found twice the first folder's record stands where all figures are less
+    than `AGREE` apart; otherwise the cell is left out. Raises RecordError where there is no folder or no record.
     """
     found: dict[str, Record] = {}
     wrong: dict[str, str] = {}
-    for record in (record for folder in folders for record in read_all(folder)):
+    damaged: list[str] = []
+    for record in _readable([path for folder in folders for path in places(folder)], damaged):
         other = found.setdefault(record.key, record)
         if other is not record and (differ := _differ(figures(other), figures(record))):
-            said = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
+            said = f"{other.path} and {record.path} are records of one cell with different figures: {differ}. Keep one."
             wrong.setdefault(record.key, said)
-    if not found:
+    if not found and not damaged:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
-    return Collected([one for key, one in found.items() if key not in wrong], list(wrong.values()))
+    return Collected([one for key, one in found.items() if key not in wrong], [*damaged, *wrong.values()])
+
+
+def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
+    """Yield the records that can be read, and add to `damaged` what is wrong with the others."""
+    for path in paths:
+        try:
+            record = read(path)
+            _head(record), figures(record)
+        except FailedCellError:
+            continue
+        except RecordError as error:
+            damaged.append(str(error))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            damaged.append(f"{path / 'record.json'} is damaged ({what}). Remove {path} and run its cell again.")
+        else:
+            yield record
 
 
 def _differ(one: dict[str, float], other: dict[str, float]) -> str:
@@ -75,7 +97,7 @@ def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
     """
     known, meant = set(names), set()
     for word in text.split(","):
-        own = configs.groups().get(word, {}).get(kind, [word])
+        own = groups.groups().get(word, {}).get(kind, [word])
         found = {name for name in known if any(fnmatch.fnmatchcase(name, one) for one in own)}
         if not found:
             raise AdbenchError(f"--{kind} {word} fits no record: {did_you_mean(word, known)}")
@@ -115,32 +137,60 @@ def with_leaks(names: Sequence[str]) -> list[str]:
     return [f"{name}{end}" for name in names for end in ("", "_last", "_leak")]
 
 
+def unit(metric: str) -> str:
+    """Return the unit of a figure or cost.
+
+    >>> unit("pixel_ap"), unit("pixel_ap_leak"), unit("peak_gb")
+    ('per cent', 'points', 'GB')
+    """
+    return UNITS.get(metric, "points" if metric.endswith("_leak") else "per cent")
+
+
 def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n.
 
     Metrics are in per cent; costs, which depend on the machine, only where asked for, in the unit of their name.
-    Records are averaged only where nothing but the draw and the seed differs. What else differs between rows of one
-    name stands in `variant`, as does a support list; two contents of one dataset stand apart as `name@hash`.
+    Records are averaged only where nothing but the draw and the seed differs. What else was set, and a support list,
+    stand in `variant`; two contents of one dataset stand apart as `name@hash`. Behind them stand `unit`, `half_width`,
+    the largest of the averaged figures (0: exact; NaN for costs, and for the last epoch of an oracle, of which records
+    don't hold it), and `draws`, draw and seed of each record: `0/0 1/0`.
     """
+    whole = lines(records)
+    draws: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for record, line in zip(records, whole, strict=True):
+        draws.setdefault(tuple(line.values()), []).append(_draw(record))
+    texts = {key: " ".join(f"{'-' if d < 0 else d}/{s}" for d, s in sorted(own)) for key, own in draws.items()}
     rows = []
-    for record, whole in zip(records, lines(records), strict=True):
+    for record, line in zip(records, whole, strict=True):
         told = figures(record) | (_costs(record) if costs else {})
-        rows += [whole | {"metric": metric, "value": value} for metric, value in told.items()]
-    grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)["value"]
-    return grouped.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
+        halves = dict.fromkeys(FIGURES, 0.0) | (record.content.get("half_widths") or {})
+        line = line | {"draws": texts[tuple(line.values())]}
+        for metric, value in told.items():
+            half = 100 * halves.get(metric, float("nan"))
+            rows.append(line | {"metric": metric, "value": value, "half_width": half})
+    grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)
+    long = grouped["value"].agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
+    long["unit"] = long["metric"].map(unit)
+    more = grouped.agg(half_width=("half_width", "max"), draws=("draws", "first"))
+    return long.merge(more.reset_index(), on=[*ROW, "dataset", "metric"])
+
+
+def _draw(record: Record) -> tuple[int, int]:
+    """Return draw, -1 without one, and seed."""
+    kind, _, number = str(record.content["support"]["source"]).partition(":")
+    return int(number) if kind == "draw" else -1, int(record.content["facts"]["seed"])
 
 
 def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return for each record the keys of its row, as in `ROW`, and its column's `dataset`."""
-    settings = [setting(record) for record in records]
     heads = [_head(record) for record in records]
     hashes = [_content(record) for record in records]
     contents: dict[tuple[str, str], set[str]] = {}
     for record, content in zip(records, hashes, strict=True):  # phantom and real data share no table
         contents.setdefault((record.content["data"], _dataset(record)), set()).add(content)
-    lists = _lists(records, heads, hashes)
+    told = variants(records, heads, _lists(records, heads, hashes))
     found = []
-    for record, head, content, variant in zip(records, heads, hashes, _variants(heads, settings, lists), strict=True):
+    for record, head, content, variant in zip(records, heads, hashes, told, strict=True):
         name = _dataset(record)
         dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
         found.append(head | {"variant": variant, "dataset": dataset})
@@ -154,24 +204,6 @@ def plain(dataset: str) -> str:
     ('brainmri', 'brainmri')
     """
     return re.sub("@[0-9a-f]{6}$", "", dataset)
-
-
-def setting(record: Record) -> dict[str, str]:
-    """Return what a record's cell is made of, flat, without support, seed and dataset."""
-    return dict(flat({k: v for k, v in record.content["facts"].items() if k not in APART}))
-
-
-def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, text) of nested mappings.
-
-    >>> list(flat({"a": {"b": 1}, "c": {}}))
-    [('a.b', '1'), ('c', '{}')]
-    """
-    for key, value in facts.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
 
 
 def _standing(record: Record) -> str:
@@ -246,26 +278,3 @@ def _lists(records: Sequence[Record], heads: Sequence[dict[str, str]], hashes: S
         f"{name}@{support}" if name and len(lists[key]) > 1 else name
         for name, support, key in zip(names, supports, keys, strict=True)
     ]
-
-
-def _variants(heads: Sequence[dict[str, str]], settings: Sequence[dict[str, str]], lists: Sequence[str]) -> list[str]:
-    """Return `key=value` words for each record: its support list, and settings in which records of its row differ."""
-    groups: dict[str, list[int]] = {}
-    for i, head in enumerate(heads):
-        groups.setdefault(json.dumps(head, sort_keys=True), []).append(i)
-    texts = [""] * len(heads)
-    for members in groups.values():
-        keys = sorted({key for i in members for key in settings[i]})
-        differ = [key for key in keys if len({settings[j].get(key) for j in members}) > 1]
-        for i in members:
-            words = [f"{key.removeprefix('params.')}={_short(settings[i].get(key, 'none'))}" for key in differ]
-            if settings[i]["weights"].startswith("random") and "weights" not in differ:
-                words.append("weights=random")
-            texts[i] = " ".join(([f"support={lists[i]}"] if lists[i] else []) + words)
-    return texts
-
-
-def _short(text: str) -> str:
-    if text.startswith("random-"):
-        return "random"
-    return text if len(text) <= 24 else digest(text)[:6]

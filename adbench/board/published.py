@@ -8,7 +8,7 @@ from importlib.resources import files
 import pandas as pd
 
 from adbench.board.leaderboard import plain
-from adbench.config import groups
+from adbench.groups import groups
 
 TITLES = {
     "madclip": "MadCLIP (MICCAI 2025)",
@@ -17,7 +17,8 @@ TITLES = {
     "tgumiad": "TGUMIAD",
     "crossmodal": "Cross-modal prompts",
 }
-# Names of protocols in the papers' tables, and ours.
+# Names of protocols in the papers' tables, and ours. The cross-modal paper's `fine_tune`, CLIP's last layers trained on
+# all images of the tested set, doesn't say which those are: it keeps its name.
 PROTOCOLS = {
     "few_normal_shot_unified": "unified",
     "full_normal_unified": "unified_full_normal",
@@ -31,7 +32,8 @@ def figures() -> pd.DataFrame:
     """Return one row per published figure, in per cent.
 
     Columns: data ("published"), method, variant (paper and table), protocol, shots, train_on, dataset, metric, mean,
-    std. Averages over datasets and model sizes are left out: a leaderboard computes its own.
+    std. Left out are averages over datasets, which a leaderboard computes itself, the papers' ablations and comparisons
+    of model sizes, which name no setting of a row, and accuracy, which no table of a leaderboard has.
     """
     with files("adbench.board").joinpath("published.csv").open(encoding="utf-8") as file:
         raw = pd.read_csv(file, dtype={"shots": str, "table": str})
@@ -54,11 +56,15 @@ def figures() -> pd.DataFrame:
 
 
 def added(long: pd.DataFrame) -> pd.DataFrame:
-    """Return a leaderboard's rows with what `beside` adds to them, and below them the papers' rows on its datasets."""
+    """Return a leaderboard's rows with what `beside` adds to them, and below them the papers' rows on its datasets.
+
+    Their standing is "as published": most chose the epoch by the test split.
+    """
     theirs = figures()
     known = theirs[theirs["dataset"].isin(set(long["dataset"].map(plain)))]
-    blank = {"standing": "clean", "backbone": "", "schedule": "", "selection": ""}
-    return pd.concat([beside(long), known.assign(**blank)], ignore_index=True)
+    blank = dict.fromkeys(("backbone", "schedule", "selection", "draws"), "")
+    told = known.assign(standing="as published", unit="per cent", **blank)
+    return pd.concat([beside(long), told], ignore_index=True)
 
 
 def beside(long: pd.DataFrame) -> pd.DataFrame:

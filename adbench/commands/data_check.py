@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench import config as configs
-from adbench import registry
+from adbench import registry, sections
 from adbench.commands.console import table_console
 from adbench.config import RunConfig
 from adbench.data import doctor, facts
@@ -54,7 +54,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if out is not None:
-        write_atomically(out, text.encode())
+        write_atomically(out, text.encode(), "file with --out FILE")
     if as_json:
         print(text, end="")
     else:
@@ -74,7 +74,7 @@ def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConf
     registry.find("dataset", name)
     allow(words, DATA_KEYS, ("dataset.",))
     (config,) = configs.parse([f"dataset={name}", *words])
-    dataset: DatasetConfig = configs.section_config(DatasetConfig, "dataset", name, config)
+    dataset: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config)
     return config, dataset
 
 

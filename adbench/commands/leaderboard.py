@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 
 
 def show_leaderboard(
-    runs: Sequence[Path], csv: Path | None, markdown: bool, json: Path | None, published: bool, costs: bool,
-    latex: bool, html: Path | None, method: str | None, dataset: str | None,
-) -> None:  # fmt: skip
+    runs: Sequence[Path],
+    *,
+    csv: Path | None = None,
+    markdown: bool = False,
+    json: Path | None = None,
+    published: bool = False,
+    costs: bool = False,
+    latex: bool = False,
+    html: Path | None = None,
+    method: str | None = None,
+    dataset: str | None = None,
+) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
-    Raises RecordError behind all that where records of one cell disagree.
+    Raises RecordError behind all that where records can't be read, or disagree with others of their cell.
     """
     if markdown and latex:
         raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
@@ -31,13 +40,13 @@ def show_leaderboard(
     from adbench.files import write_atomically
 
     if html is not None:
-        from adbench.site.swap import check
+        from adbench.site.build import check
 
         check(html)
-    found, disagreements = leaderboard.collect(runs)
-    disagreed = RecordError(" ".join([*disagreements, "Left out of the leaderboard; keep one record of each cell."]))
+    found, left_out = leaderboard.collect(runs)
+    incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
     if not found:
-        raise disagreed
+        raise incomplete
     records = leaderboard.choose(found, method, dataset)
     long = leaderboard.table(records, costs)
     if published:
@@ -46,9 +55,9 @@ def show_leaderboard(
             long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
         if strange := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             print(f"note: no paper's figures on {', '.join(strange)}", file=sys.stderr)
-    for file, text in ((csv, render.to_csv), (json, render.to_json)):
+    for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
-            write_atomically(file, text(long).encode())
+            write_atomically(file, text(long).encode(), f"file with --{option} FILE")
     extra = leaderboard.COSTS if costs else ()
     if html is not None:
         from adbench.site.build import write
@@ -65,16 +74,17 @@ def show_leaderboard(
         for file in (csv, json, html):
             if file is not None:
                 print(f"written: {file}")
-    if disagreements:
-        raise disagreed
+    if left_out:
+        raise incomplete
 
 
 def _print_tables(parts: Iterable[Part]) -> None:
-    for title, header, rows in parts:
+    for part in parts:
+        title = "; ".join(filter(None, [part.section.name, part.heading, part.section.common]))
         table = Table(title=title, title_justify="left", header_style="bold")
-        for name in header:
+        for name in part.header:
             table.add_column(name, overflow="fold")
-        for row in rows:
+        for row in part.rows:
             table.add_row(*row)
         # Nobody folds what a file or another program reads.
         width = None if sys.stdout.isatty() else 10_000

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adbench import config as configs
-from adbench import registry
+from adbench import groups, registry, sections
 from adbench.errors import AdbenchError, did_you_mean
 
 
@@ -19,8 +18,8 @@ def listing(what: str) -> Iterator[str]:
     if kind in ("group", "backbone"):
         for name, (package, file) in registry.shipped(kind).items():
             try:
-                members = [one for names in configs.group(name).values() for one in names] if kind == "group" else []
-                title = str(configs.load_yaml(file).get("title", ""))
+                members = [one for names in groups.group(name).values() for one in names] if kind == "group" else []
+                title = str(sections.load_yaml(file).get("title", ""))
                 yield f"{name:<16}{title}" + (f"  [{', '.join(members)}]" if members else "")
             except AdbenchError as error:
                 yield f"{name:<16}broken: {error}  [{package}]"
@@ -33,7 +32,7 @@ def _title(kind: registry.Kind, entry: registry.Entry) -> str:
     """Return the title in an entry's YAML, or why a stranger's package is broken."""
     try:
         file = registry.config_file(kind, entry.name)
-        title = str(configs.load_yaml(file).get("title", "")) if file else ""
+        title = str(sections.load_yaml(file).get("title", "")) if file else ""
         if entry.foreign:  # the built-in ones are tested; importing them would import torch
             entry.load()
     except AdbenchError as error:

@@ -56,7 +56,7 @@ def new_method(name: str, into: Path) -> Path:
             (unfinished / path).write_text(text, encoding="utf-8")
         unfinished.rename(folder)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable(folder, error, "place with --into DIR") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench import config as configs
-from adbench import registry
+from adbench import groups, registry, sections
 from adbench.commands.console import plain_console
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     from adbench.progress import track
 
     words = ["*"] if dataset == "all" else dataset.split(",")
-    found = dict.fromkeys(name for word in words for name in configs.expand("dataset", word))
+    found = dict.fromkeys(name for word in words for name in groups.expand("dataset", word))
     names = [registry.find("dataset", name).name for name in found]
     config = configs.parse([])[0]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:
-            facts = [configs.section_config(DatasetConfig, "dataset", name, config) for name in names]
+            facts = [sections.section_config(DatasetConfig, "dataset", name, config) for name in names]
             drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
             for _ in track(drawn, "drawing phantoms", len(names)):
                 pass
     except OSError as error:
-        raise unwritable(root, error) from error
+        raise unwritable(root, error, "folder with --root DIR") from error
     plain_console().print(f"drawn below {root}: {', '.join(names)}. Read them with data_root={root}")

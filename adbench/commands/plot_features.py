@@ -13,6 +13,7 @@ from adbench.apply import Fitted, load
 from adbench.cell import resolve
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError, RecordError
+from adbench.features import FrozenFeatures, autocast
 from adbench.files import write_atomically
 from adbench.method import Batch, Method, defining
 from adbench.progress import track
@@ -49,13 +50,17 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     }
     clean = {name: purity(rows, labels) for name, rows in features.items()}
     out = out or fitted.record.path / "features.png"
-    write_atomically(out, draw(points, labels, clean, f"{fitted.config.method} on {fitted.config.dataset}"))
+    picture = draw(points, labels, clean, f"{fitted.config.method} on {fitted.config.dataset}")
+    write_atomically(out, picture, "file with --out FILE")
     return out, clean
 
 
 @torch.no_grad()
 def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
-    """Return frozen and adapted features (N, C each) of the record's test images, and their labels (N,)."""
+    """Return frozen and adapted features (N, C each) of the record's test images, and their labels (N,).
+
+    Frozen: the patches' mean behind the method's `adapted_block`, or CLIP's image embedding.
+    """
     cell = resolve(RunConfig(**fitted.record.content["resolved"]))
     if cell.facts["data"] != fitted.record.content["facts"]["data"]:
         raise RecordError(f"the images of {cell.config.dataset} are no longer those that {fitted.record.path} saw.")
@@ -63,15 +68,24 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     # Evenly over the split, in which normal images come first.
     rows = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(int))
     found: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
-    method, size = fitted.method, cell.config.batch_size
+    method, config, asked = fitted.method, cell.config, fitted.capability
+    device, size, block = method.backbone.device, config.batch_size, method.adapted_block
+    # What the method itself asks for may end far in front of the block that its adapted features stand behind.
+    blocks = tuple({*asked.blocks, *([] if block is None else [block])})
+    folder = config.cache_dir if config.feature_cache else None
+    encode = FrozenFeatures(
+        method.backbone, cell.weights, blocks, asked.pooled or block is None, config.precision, folder
+    )
     for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
         part = to_tensor(images[rows[start : start + size]])
-        features = method.encode(part.float() / 255).to(method.backbone.device)
-        n = len(part)
-        batch = Batch(part, features, (cell.config.dataset,) * n, (cell.dataset.object_name,) * n)
-        last = features.blocks[max(features.blocks)][:, 1:].mean(1)
-        found["frozen"].append(last.float().cpu().numpy())
-        found["adapted"].append(method.adapted(batch).float().cpu().numpy())
+        features, n = encode(part.float() / 255).to(device), len(part)
+        batch = Batch(part.to(device), features, (config.dataset,) * n, (cell.dataset.object_name,) * n)
+        with autocast(device, config.precision):
+            adapted = method.adapted(batch)
+        frozen = features.pooled if block is None else features.blocks[block][:, 1:].float().mean(1)
+        assert frozen is not None
+        found["frozen"].append(frozen.float().cpu().numpy())
+        found["adapted"].append(adapted.float().cpu().numpy())
     labels = np.array([cell.test[row].label for row in rows])
     return {name: np.concatenate(parts) for name, parts in found.items()}, labels
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,32 +17,24 @@ from adbench.errors import StoppedError, SweepError
 if TYPE_CHECKING:
     from adbench.executors import Executor
     from adbench.record import Record
-    from adbench.sweeps.sweep import Task
+    from adbench.sweeps.sweep import Sweep, Task
 
 
 def run_words(words: Sequence[str]) -> None:
     """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
     asked = configs.parse(words)
-    with closing(_executor(asked)) as executor:
+    config = asked[0]
+    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
+    with closing(executor):
         # torch and Lightning take seconds to import: only after the words have been found good.
         from adbench.sweeps.sweep import plan
 
         # All of them before the first runs: a bad word costs no time.
-        tasks = plan(asked)
+        tasks = plan(asked, warm_up=executor.warm_up if len(asked) > 1 or executor.elsewhere else None)
         if len(tasks) == 1 and not executor.elsewhere:
             _run_one(tasks[0], words)
         else:
             _run_many(tasks, words, executor)
-
-
-def _executor(asked: Sequence[configs.RunConfig]) -> Executor:
-    """Return the executor; its workers warm up where the folder of records shows that there is something to run."""
-    config = asked[0]
-    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
-    runs = Path(config.runs)
-    if len(asked) > (sum(1 for _ in runs.iterdir()) if runs.is_dir() else 0):
-        executor.warm_up()
-    return executor
 
 
 def _run_one(task: Task, words: Sequence[str]) -> None:
@@ -53,10 +46,12 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     console, config, cell = plain_console(), task.config, task.cell
     for note in cell.notes:
         console.print(f"note: {note}")
-    console.print(_headline(config, cell.manifest.shots, cell.protocol), style="bold")
+    console.print(_title(config, cell.manifest.shots, cell.protocol), style="bold")
     record = task.found
     if record is not None:
         console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
+        for note in _other_sources([task]):
+            console.print(f"note: {note}")
     else:
         record = run_cell(cell, words)
     console.print(_figures(record.content, record.path))
@@ -68,26 +63,38 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
-    from adbench.record import tidy
-    from adbench.sweeps import tables
-    from adbench.sweeps.costs import cost_of, costs
+    from adbench.files import tidy
     from adbench.sweeps.sweep import run
     from adbench.sweeps.watch import Watch
     from adbench.training.fit import device_of
 
-    console, config = plain_console(), tasks[0].config
+    config = tasks[0].config
     if all(task.error for task in tasks):
         raise tasks[0].error or AssertionError
     todo = [task for task in tasks if task.state == "to run"]
     for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
         if not executor.elsewhere or one.device == "cpu":
             device_of(one)
-    recorded = sum(task.found is not None for task in tasks)
-    impossible = f", {n} that can't run" if (n := sum(task.error is not None for task in tasks)) else ""
-    what = _common(tasks)
+    _announce(tasks, executor)
+    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
+    try:
+        with watch.shown():
+            done = run(tasks, words, executor, watch)
+    except KeyboardInterrupt:
+        executor.close()
+        tidy(Path(config.runs))
+        raise
+    _conclude(tasks, todo, done)
+
+
+def _announce(tasks: Sequence[Task], executor: Executor) -> None:
+    """Print what will run, and every note once."""
+    console, config = plain_console(), tasks[0].config
+    states = Counter(task.state for task in tasks)
+    impossible = f", {states['impossible']} that can't run" if states["impossible"] else ""
     console.print(
-        f"{len(tasks)} cell{'s' * (len(tasks) > 1)} ({what}): {recorded} recorded already, {len(todo)} to run"
-        f"{impossible}, workers={config.workers}",
+        f"{len(tasks)} cell{'s' * (len(tasks) > 1)} ({_common(tasks)}): {states['recorded']} recorded already, "
+        f"{states['to run']} to run{impossible}, workers={config.workers}",
         style="bold",
     )
     notes = [note for task in tasks if task.cell for note in task.cell.notes]
@@ -95,26 +102,32 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
         from adbench.executors.elsewhere import note_of
 
         notes += filter(None, [note_of(config)])
-    for note in dict.fromkeys(notes):
+    for note in [*dict.fromkeys(notes), *_other_sources(tasks)]:
         console.print(f"note: {note}")
-    runs = Path(config.runs)
-    known = costs(runs, [task.found for task in tasks if task.found]) if todo else {}
-    expected = [cost.seconds for task in todo if (cost := cost_of(task.config, known))]
-    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), statistics.mean(expected) if expected else None)
-    try:
-        with watch.shown():
-            done = run(tasks, words, executor, watch)
-    except KeyboardInterrupt:
-        executor.close()
-        tidy(runs)
-        raise
+
+
+def _expected(tasks: Sequence[Task]) -> float | None:
+    """Return the mean seconds of the cells that are to run, by the records that are most like them."""
+    from adbench.sweeps.costs import cost_of, costs
+
+    todo = [task for task in tasks if task.state == "to run"]
+    known = costs(Path(tasks[0].config.runs), [task.found for task in tasks if task.found]) if todo else {}
+    seconds = [cost.seconds for task in todo if (cost := cost_of(task.config, known))]
+    return statistics.mean(seconds) if seconds else None
+
+
+def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
+    """Print what came of a sweep, of which `todo` was to run; raises where cells failed or were left."""
+    from adbench.sweeps import tables
+
+    console = plain_console()
     console.print(tables.results(tasks, done.failures))
     tracked = [task.found.content["tracker"] for task in todo if task.found and task.found.content.get("tracker")]
     if tracked:
         from adbench.training.trackers import summary
 
         console.print(summary(tracked))
-    console.print(f"{what}; adbench leaderboard {config.runs} shows them side by side")
+    console.print(f"{_common(tasks)}; adbench leaderboard {tasks[0].config.runs} shows them side by side")
     failed = len(done.failures) + sum(task.error is not None for task in tasks)
     if failed:
         console.print(f"failed, {failed} of {len(tasks)} cells:", style="bold")
@@ -149,9 +162,11 @@ def plan_words(words: Sequence[str]) -> None:
     console.print(tables.planned(tasks, known))
     console.print(tables.totals(tasks, known, config.workers, config.cache_gb))
     console.print(_common(tasks))
+    for note in _other_sources(tasks):
+        console.print(f"note: {note}")
 
 
-def _headline(config: configs.RunConfig, shots: int | str, protocol: str) -> str:
+def _title(config: configs.RunConfig, shots: int | str, protocol: str) -> str:
     data = "phantom data" if config.data_root == "phantom" else f"data {config.data_root}"
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
     number = "all images of a class" if shots == "full" else f"{shots} shots"
@@ -165,6 +180,16 @@ def _other_commit(record: Record) -> str:
     """Say so when a record was made by another commit of adbench."""
     made, here = record.content["code"]["commit"], provenance.code()["commit"]
     return f", made by commit {str(made)[:12]}" if made != here else ""
+
+
+def _other_sources(tasks: Sequence[Task]) -> list[str]:
+    """Say of which packages the records were made by other source than is there now, under the same `version`."""
+    packages = Counter(registry.find("method", task.config.method).package for task in tasks if task.other_source)
+    return [
+        f"{n} recorded cell{'s were' if n > 1 else ' was'} made by other source of {package} than there is now: raise "
+        f"the method's `version`, or force=true runs {'them' if n > 1 else 'it'} again."
+        for package, n in packages.items()
+    ]
 
 
 def _figures(content: dict[str, Any], path: Path) -> str:

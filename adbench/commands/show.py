@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench import config as configs
+from adbench import sections
 from adbench.commands import contact
 from adbench.commands.console import table_console
 from adbench.commands.data_check import DATA_KEYS, allow, dataset_class, open_config
@@ -129,7 +130,7 @@ def _of_method(config: RunConfig) -> Sequence[Source]:
     from adbench.cell import resolve_method
     from adbench.weights import BackboneConfig, architecture
 
-    backbone: BackboneConfig = configs.section_config(BackboneConfig, "backbone", config.backbone, config)
+    backbone: BackboneConfig = sections.section_config(BackboneConfig, "backbone", config.backbone, config)
     _, _, capability = resolve_method(config, architecture(backbone, config.backbone))
     protocol = protocol_of(config, capability)
     if capability.support == "none":
@@ -148,4 +149,4 @@ def _caption(item: Item) -> str:
 def _save(picture: Image.Image, path: Path) -> None:
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), "file with --out FILE")

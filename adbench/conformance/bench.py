@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adbench import config as configs
-from adbench import registry
+from adbench import registry, sections
 from adbench.backbone import Architecture, Backbone
 from adbench.config import RunConfig
 from adbench.data.decode import read_image, read_masks
@@ -113,8 +113,8 @@ class Bench:
 def new_bench(backbone: BackboneConfig | None = None) -> Bench:
     """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache."""
     (run,) = configs.parse([])
-    facts: DatasetConfig = configs.section_config(DatasetConfig, "dataset", run.dataset, run)
-    backbone = backbone or configs.section_config(BackboneConfig, "backbone", run.backbone, run)
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", run.dataset, run)
+    backbone = backbone or sections.section_config(BackboneConfig, "backbone", run.backbone, run)
     dataset = registry.find("dataset", run.dataset).load()(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
@@ -125,6 +125,21 @@ def new_bench(backbone: BackboneConfig | None = None) -> Bench:
             for split in ("valid", "test")
         }
     return Bench(dataclasses.replace(run, overrides={}), backbone, facts, drawn["valid"], drawn["test"])
+
+
+def half_masked(support: Support) -> Support:
+    """Return the same images, every second of them without a mask, as where one of two datasets has none."""
+    some = torch.arange(len(support)) % 2 == 0
+    return dataclasses.replace(support, masks=support.masks & some[:, None, None], has_mask=some)
+
+
+def renamed(support: Support, every: int) -> Support:
+    """Return the same images, each `every`th of them said to be of another dataset and to show another object."""
+    moved = [(i + 1) % every == 0 for i in range(len(support))]
+    datasets = tuple("second" if other else own for other, own in zip(moved, support.datasets, strict=True))
+    objects = tuple("Retina" if other else own for other, own in zip(moved, support.object_names, strict=True))
+    ids = tuple(f"{dataset}:{id}" for dataset, id in zip(datasets, support.ids, strict=True))
+    return dataclasses.replace(support, ids=ids, datasets=datasets, object_names=objects)
 
 
 def _picture(item: Item, size: int, facts: DatasetConfig) -> Picture:

@@ -10,16 +10,15 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from adbench.backbone import ACTIVATIONS, STATISTICS, Backbone
-from adbench.conformance.bench import PROBES, Bench
-from adbench.conformance.subject import Subject, content, equal, gap, take
+from adbench.config import ALLOWED
+from adbench.conformance.bench import PROBES, Bench, half_masked, renamed
+from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
-from adbench.features import autocast
-from adbench.method import Batch, Capability, Method
-from adbench.training.fit import to_tensor
+from adbench.errors import AdbenchError, RecordError
+from adbench.method import Capability, Method, Support
 
 FLOAT32 = float(torch.finfo(torch.float32).max)
 
@@ -90,7 +89,9 @@ def check(
     return register
 
 
-@check("parameters", "a dataclass `Params` whose defaults resolve, and `editable` fields of it", "Params", gate=True)
+@check(
+    "parameters", "a dataclass `Params` that defaults, schedules and presets fit, `editable` of it", "Params", gate=True
+)
 def _parameters(s: Subject) -> str | None:
     schema = getattr(s.method_class, "Params", None)
     if not (isinstance(schema, type) and dataclasses.is_dataclass(schema)):
@@ -102,6 +103,14 @@ def _parameters(s: Subject) -> str | None:
     if not isinstance(s.method_class.version, str):
         return f"version is {s.method_class.version!r}, no text"
     assert s.params is not None
+    for kind, reads in (("schedule", s.resolved), ("preset", s.preset)):
+        for name in s.yaml.get(f"{kind}s") or {}:
+            if name not in ALLOWED[kind]:
+                return f"a {kind} {name!r} in the YAML, which no run can ask for: {', '.join(ALLOWED[kind])} can be"
+            try:
+                reads(name)
+            except Exception as error:
+                return f"{kind}={name}, which ends in {s.said(error)}"
     return None
 
 
@@ -183,7 +192,7 @@ def _finite(s: Subject) -> str | None:
 
 @check("range", "floating-point scores and maps that tell images apart", "score")
 def _range(s: Subject) -> str | None:
-    raw = _raw(s, s.fitted)
+    raw = s.raw(s.fitted.score)
     for name, values in (("image", raw.image), ("maps", raw.maps)):
         if values is not None and not values.is_floating_point():
             return f"{name} of type {values.dtype}"
@@ -240,7 +249,7 @@ def _inputs(s: Subject) -> str | None:
     s.fit(support)
     if content(_tensors(support)) != before:
         return "a support that the fit has written into"
-    batch = _batch_of(s, s.fitted)
+    batch = s.batch()
     tensors = {"images": batch.images, **{str(i): t for i, t in batch.features.blocks.items()}}
     if batch.features.pooled is not None:
         tensors["pooled"] = batch.features.pooled
@@ -252,11 +261,7 @@ def _inputs(s: Subject) -> str | None:
 
 @check("save and load", "the same bits from a new method with the saved state", "build", "memorise", "load_fitted")
 def _save_and_load(s: Subject) -> str | None:
-    state = {name: value.detach().cpu().contiguous() for name, value in s.fitted.state_dict().items()}
-    other = s.new(seed=9)
-    other.load_fitted(load(save(state)))
-    other.eval()
-    after = s.score(other, s.bench.images())
+    after = s.score(s.rebuilt(), s.bench.images())
     if equal(s.scores, after):
         return None
     return "other scores after loading: what `score` needs must be a parameter or buffer, registered in `build`"
@@ -276,15 +281,39 @@ def _frozen(s: Subject) -> str | None:
     return None
 
 
-@check("one shot, no masks", "a fit on one image a class without masks, finite scores", "prepare", "memorise")
+@check("one shot", "a fit on one image a class, finite scores", "prepare", "memorise")
 def _one_shot(s: Subject) -> str | None:
-    scores = s.score(s.fit(s.support(shots=1, masks=False)), s.bench.images())
-    return None if torch.isfinite(scores.image).all() else "scores that are not finite"
+    return _after(s, s.support(shots=1))
+
+
+@check("no masks", "a fit where none, or only some, of the support have masks, finite scores", "prepare", "memorise")
+def _no_masks(s: Subject) -> str | None:
+    if seen := _after(s, s.support(masks=False)):
+        return f"without any mask: {seen}"
+    seen = _after(s, half_masked(s.support()))
+    return f"with masks of every second image: {seen}" if seen else None
+
+
+@check("two datasets", "a fit on two datasets' images in which each image's own object counts", "prepare", "memorise",
+       "score")  # fmt: skip
+def _two_datasets(s: Subject) -> str | None:
+    whole = s.support()
+    if not len(whole):
+        return None
+    of_both = s.score(s.fit(renamed(whole, 2)), s.bench.images())
+    if not all_finite(of_both):
+        return "scores that are not finite"
+    if not equal(of_both, s.scores):
+        return None
+    # Nobody reads the names; or the fit alone doesn't; or the first image's name stands for all.
+    if equal(s.score(s.fit(renamed(whole, 1)), s.bench.images()), s.scores):
+        return None
+    return "an object that counts for the first image only: the others' may be any, and the scores stay the same bits"
 
 
 @check("files", "no file opened while scoring, and none kept", "score", "prepare")
 def _files(s: Subject) -> str | None:
-    batch = _batch_of(s, s.fitted)
+    batch = s.batch()
     with torch.no_grad(), opened() as files:
         s.fitted.score(batch)
     if files:
@@ -295,7 +324,7 @@ def _files(s: Subject) -> str | None:
 
 @check("memory", "no more tensors alive after three more scorings of one batch", "score")
 def _memory(s: Subject) -> str | None:
-    batch = _batch_of(s, s.fitted)
+    batch = s.batch()
 
     def score() -> None:
         with torch.no_grad():
@@ -307,6 +336,64 @@ def _memory(s: Subject) -> str | None:
     return None
 
 
+@check("level maps", "of `level_maps`, where it is defined, finite maps (B, h, w) by block", "level_maps")
+def _level_maps(s: Subject) -> str | None:
+    if s.method_class.level_maps is Method.level_maps:
+        return None
+    depth = s.bench.architecture.depth
+    found = s.raw(s.fitted.level_maps)
+    if not isinstance(found, dict) or not all(isinstance(key, int) and 0 <= key <= depth for key in found):
+        keys = list(found) if isinstance(found, dict) else type(found).__name__
+        return f"{keys}, where a dictionary is needed whose keys are blocks from 0 to {depth}"
+    for block, maps in found.items():
+        if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != PROBES:
+            return f"{_shape(maps)} at block {block} for {PROBES} images"
+        if not torch.isfinite(maps).all():
+            return f"values at block {block} that are not finite"
+    return None
+
+
+@check("adapted", "of `adapted`, where it is defined, one finite vector (B, C) that tells images apart", "adapted")
+def _adapted(s: Subject) -> str | None:
+    if s.method_class.adapted is Method.adapted:
+        return None
+    found = s.raw(s.fitted.adapted)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != PROBES:
+        return f"{_shape(found)} for {PROBES} images"
+    if not torch.isfinite(found).all():
+        return "values that are not finite"
+    return "the same vector for every image" if bool((found == found[:1]).all()) else None
+
+
+@check("editable", "other scores where texts or fractions that `editable` names are others than in the fit", "memorise",
+       "build", "score")  # fmt: skip
+def _editable(s: Subject) -> str | None:
+    for name in s.method_class.editable:
+        try:
+            params = s.edited(name)
+            if params == s.params:
+                continue
+            after = s.score(s.rebuilt(params), s.bench.images())
+        except RecordError as error:
+            return f"{name} changed: {s.said(error)}"
+        except AdbenchError:  # the method refuses that very value, in its own words
+            continue
+        if not all_finite(after):
+            return f"{name} changed: scores that are not finite"
+        if equal(after, s.scores):
+            return f"{name} changed, and the scores stay the same bits: what was made of it is in the saved state"
+    return None
+
+
+def _after(s: Subject, support: Support) -> str | None:
+    """Return what is wrong with the scores after a fit on a support."""
+    try:
+        scores = s.score(s.fit(support), s.bench.images())
+    except Exception as error:
+        return s.said(error)
+    return None if all_finite(scores) else "scores that are not finite"
+
+
 def _another_fit(s: Subject) -> Method:
     """Fit once more from the same seed, after other random numbers were drawn."""
     torch.rand(7)
@@ -314,16 +401,8 @@ def _another_fit(s: Subject) -> Method:
     return s.fit()
 
 
-def _batch_of(s: Subject, method: Method) -> Batch:
-    pixels = to_tensor(s.bench.images())
-    n, run = len(pixels), s.bench.run
-    return Batch(pixels, method.encode(pixels.float() / 255), (run.dataset,) * n, (s.bench.dataset.object_name,) * n)
-
-
-def _raw(s: Subject, method: Method) -> Any:
-    """Return what `score` says before the scorer turns it into fp32."""
-    with torch.no_grad(), autocast(torch.device("cpu"), s.bench.run.precision):
-        return method.score(_batch_of(s, method))
+def _shape(thing: Any) -> str:
+    return f"a tensor of shape {tuple(thing.shape)}" if isinstance(thing, Tensor) else f"a {type(thing).__name__}"
 
 
 def _tensors(support: Any) -> dict[str, Tensor]:

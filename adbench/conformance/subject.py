@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load, save
 from torch import Tensor
 
 from adbench import config as configs
-from adbench import locate, registry
+from adbench import locate, registry, sections
 from adbench.backbone import Backbone
 from adbench.conformance.bench import PROBES, SHOTS, Bench
 from adbench.errors import AdbenchError
-from adbench.features import FrozenFeatures
-from adbench.method import Capability, Method, Scores, Support
+from adbench.features import FrozenFeatures, autocast
+from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.scorer import gather, score_images
 from adbench.sources import CLASSES
-from adbench.training.fit import fit
+from adbench.training.fit import fit, to_tensor
 from adbench.training.selection import Chooser
 
 EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns is no part of it
@@ -38,7 +40,7 @@ class Subject:
         self.bench = bench
         self.words = words
         if isinstance(method, str):
-            self.name, self.yaml = method, configs.method_config(method)
+            self.name, self.yaml = method, sections.method_config(method)
             self.method_class: type[Method] = registry.find("method", method).load()
         else:
             self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
@@ -48,9 +50,26 @@ class Subject:
     @functools.cached_property
     def params(self) -> Any:
         """The parameters, as a run resolves them."""
-        return configs.merge_params(
-            self.method_class.Params, self.yaml, self.bench.run.schedule, self.words, f"method {self.name!r}"
-        )
+        return self.resolved(self.bench.run.schedule)
+
+    def resolved(self, schedule: str) -> Any:
+        """Return the parameters under a schedule."""
+        return sections.merge_params(self.method_class.Params, self.yaml, schedule, self.words, f"method {self.name!r}")
+
+    def preset(self, name: str) -> configs.RunConfig:
+        """Return the run that a preset of the YAML asks for; what can't be used raises."""
+        keys = dict(self.yaml["presets"][name])
+        sections.merge(configs.RunConfig, configs.defaults() | keys, {}, "run")
+        words = [f"{key}={'null' if value is None else value}" for key, value in keys.items()]
+        return configs.parse(words)[0]
+
+    def edited(self, name: str) -> Any:
+        """Return the parameters, in a field (`prompts`, `prompts.normal`) each text longer by a word, floats halved."""
+        tree = dataclasses.asdict(self.params)
+        *parents, leaf = name.split(".")
+        place = functools.reduce(lambda inner, key: inner[key], parents, tree)
+        place[leaf] = _other(place[leaf])
+        return sections.merge(self.method_class.Params, tree, {}, f"method {self.name!r}")
 
     @functools.cached_property
     def capability(self) -> Capability:
@@ -72,15 +91,22 @@ class Subject:
         """The backbone as the method asks for it."""
         return self.bench.backbone_for(self.capability)
 
-    def new(self, seed: int = 0) -> Method:
+    def new(self, seed: int = 0, params: Any = None) -> Method:
         """Return the untrained method, every generator seeded, as a run builds it."""
         torch.set_num_threads(self.bench.run.threads)
         pl.seed_everything(seed, workers=True, verbose=False)
-        method = self.method_class(self.params, self.backbone, seed)
+        method = self.method_class(self.params if params is None else params, self.backbone, seed)
         method.build()
         wanted = self.capability.blocks, self.capability.pooled
         method.attach(FrozenFeatures(self.backbone, "examined", *wanted, self.bench.run.precision, folder=None))
         return method
+
+    def rebuilt(self, params: Any = None) -> Method:
+        """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves."""
+        state = {name: value.detach().cpu().contiguous() for name, value in self.fitted.state_dict().items()}
+        method = self.new(seed=9, params=params)
+        method.load_fitted(load(save(state)))
+        return method.eval()
 
     def support(self, shots: int = SHOTS, masks: bool = True) -> Support:
         """Return a support of the classes that the method declares."""
@@ -116,6 +142,18 @@ class Subject:
         maps = [part.maps for part in parts if part.maps is not None]
         return Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
 
+    def batch(self) -> Batch:
+        """Return the bench's images as `score` sees them."""
+        pixels = to_tensor(self.bench.images())
+        n, run = len(pixels), self.bench.run
+        features = self.fitted.encode(pixels.float() / 255)
+        return Batch(pixels, features, (run.dataset,) * n, (self.bench.dataset.object_name,) * n)
+
+    def raw(self, asked: Callable[[Batch], Any]) -> Any:
+        """Return what `fitted.score`, or the like, says of them, before the scorer turns it into fp32."""
+        with torch.no_grad(), autocast(torch.device("cpu"), self.bench.run.precision):
+            return asked(self.batch())
+
     def where(self, *names: str) -> str:
         """Return where the named methods of the class are defined: `Nearest.score (method.py:56)`."""
         return ", ".join(_where(self.method_class, name) for name in names)
@@ -134,7 +172,18 @@ def _yaml_of(method_class: type[Method]) -> dict[str, Any]:
         path = locate.beside(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
     except (OSError, TypeError):
         return {}
-    return configs.load_yaml(path) if path else {}
+    return sections.load_yaml(path) if path else {}
+
+
+def _other(value: Any, listed: bool = False) -> Any:
+    """Return another value of the same kind; a text is one that names the object or stands in a list, not a choice."""
+    if isinstance(value, dict):
+        return {key: _other(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_other(inner, listed=True) for inner in value]
+    if isinstance(value, str) and (listed or "{}" in value):
+        return f"{value} scan"
+    return value / 2 if isinstance(value, float) else value
 
 
 def _where(method_class: type[Any], name: str) -> str:
@@ -159,6 +208,11 @@ def equal(one: Scores, two: Scores) -> bool:
         return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7e7), b.nan_to_num(7e7)))
 
     return same(one.image, two.image) and same(one.maps, two.maps)
+
+
+def all_finite(scores: Scores) -> bool:
+    """Whether no score and no value of a map is NaN or infinite."""
+    return all(bool(torch.isfinite(values).all()) for values in (scores.image, scores.maps) if values is not None)
 
 
 def gap(one: Scores, two: Scores) -> float:

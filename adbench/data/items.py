@@ -40,7 +40,7 @@ class DatasetConfig:
     """The facts in configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`.
 
     What chooses among the images on disk (`category`, `table`, `split_shares`, ...) changes ids or contents, and so the
-    fingerprint: it needs no facet. `masks` none means: where every abnormal image has one; see `settle`.
+    fingerprint: it needs no facet. `masks` none means: where every abnormal image has one; see `decide_masks`.
     """
 
     title: str
@@ -107,7 +107,7 @@ class Dataset(Protocol):
         ...
 
 
-def settle(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
+def decide_masks(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
     """Return the configuration with `masks` decided: true where it is none and every abnormal image has one.
 
     Raises DataError where some abnormal images have masks and others don't.

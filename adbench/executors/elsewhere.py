@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench import record
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
-from adbench.files import write_atomically
+from adbench.files import HOST, write_atomically
 from adbench.remember import Scope
 
 
@@ -43,8 +42,8 @@ class Need:
 def need_of(config: RunConfig, gpus: float | None = None, cpus: int | None = None, job: Job | None = None) -> Need:
     """Return what a cell asks for: a core for each thread, a GPU where `device=cuda`, as often as it has devices.
 
-    `gpus` and `cpus` are what the user asks for instead; too little of either raises. Of one device a method may
-    declare that it needs a share only, and how much memory; `job` knows.
+    `gpus` and `cpus` are what the user asks for instead; too little of either raises, as do GPUs for `device=cpu`.
+    Of one device a method may declare that it needs a share only, and how much memory; `job` knows.
 
     >>> from adbench.config import parse
     >>> print(need_of(parse(["threads=4", "device=cuda"])[0], gpus=0.25))
@@ -61,7 +60,12 @@ def need_of(config: RunConfig, gpus: float | None = None, cpus: int | None = Non
         raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: a share of one GPU as in 0.5, or a whole number.")
     if gpus == 0 and config.device == "cuda":
         raise AdbenchError(f"{name}.gpus=0 leaves device=cuda without a GPU. Leave {name}.gpus out, or use device=cpu.")
-    if gpus is not None and devices > 1 and gpus < devices and config.device == "cuda":
+    if gpus and config.device == "cpu":
+        raise AdbenchError(
+            f"{name}.gpus={gpus:g} would keep GPUs from others that device=cpu does not use. Leave {name}.gpus out, or "
+            "use device=cuda."
+        )
+    if gpus and gpus < devices and devices > 1:
         raise AdbenchError(
             f"{name}.gpus={gpus:g} is less than trainer.devices={devices}. Leave {name}.gpus out, or raise it."
         )
@@ -87,7 +91,7 @@ class Sign:
     """How far a cell is, and in which process; `ended` with or without a failure."""
 
     stage: str
-    host: str = record.HOST
+    host: str = HOST
     pid: int = dataclasses.field(default_factory=os.getpid)
     ended: bool = False
     failure: Failure | None = None

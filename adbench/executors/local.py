@@ -1,4 +1,4 @@
-"""The executor `local`: processes of this machine that live as long as the sweep; or, for one worker, this process."""
+"""The executor `local`: processes of this machine that live as long as the sweep."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import contextlib
 import os
 import sys
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from adbench.children import CONTEXT, epitaph, no_interrupts, print_to, settle, warm_up
+from adbench.children import CONTEXT, begin_child, epitaph, no_interrupts, print_to, warm_up
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
@@ -21,7 +19,7 @@ STILLBORN = 3  # workers that die one after the other before their first cell: s
 
 
 class Local:
-    """Runs jobs in `workers` processes, or in this one where `workers` is 1."""
+    """Runs jobs in `workers` processes and never in this one: what a method dies of costs its own cell."""
 
     elsewhere = False
 
@@ -32,15 +30,12 @@ class Local:
 
     def warm_up(self) -> None:
         """Let another process import torch and Lightning, which takes seconds, while this one does so too."""
-        if self.workers > 1 and not warm_up():
+        if not warm_up():
             while len(self.crew) < self.workers:
                 self._hire()
 
     def run(self, jobs: Jobs) -> None:
         """Run jobs until there is none."""
-        if self.workers == 1:
-            _run_here(jobs)
-            return
         stillborn = 0
         while True:
             while sum(worker.job is not None for worker in self.crew) < self.workers:
@@ -67,7 +62,8 @@ class Local:
                 jobs.finished(job, answer)
                 if stillborn == STILLBORN:
                     raise AdbenchError(
-                        f"{STILLBORN} workers in a row ended before their first cell: {answer.message}. Try workers=1."
+                        f"{STILLBORN} workers in a row ended before their first cell: {answer.message}. Run one of the "
+                        "cells alone: it runs in the command's own process."
                     )
 
     def close(self) -> None:
@@ -102,18 +98,6 @@ def visible_gpus(config: RunConfig) -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]  # asks the driver's library, starts no CUDA
-
-
-def _run_here(jobs: Jobs) -> None:
-    from adbench.executors.work import perform
-    from adbench.remember import Scope
-
-    scope = Scope()
-    while (job := jobs.next()) is not None:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("w", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-            failure = perform(job, scope, partial(jobs.stage, job))
-        jobs.finished(job, failure)
 
 
 class _Worker:
@@ -160,7 +144,7 @@ class _Worker:
 
 def _serve(pipe: Connection[Any, Any], environment: dict[str, str]) -> None:
     """Run jobs from the pipe until it closes; this is the worker process."""
-    settle(environment)
+    begin_child(environment)
     print_to(Path(os.devnull))
     try:
         from adbench.executors.work import perform

@@ -1,10 +1,10 @@
-"""Write the site: read every record once, fill the templates, give the folder its name when it is whole."""
+"""Write the site: read every record once, fill the templates, let the folder take its place when it is whole."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,21 @@ import pandas as pd
 
 from adbench.board import render
 from adbench.board.latex import to_latex
-from adbench.board.leaderboard import plain
+from adbench.board.leaderboard import COSTS, plain
+from adbench.errors import AdbenchError
+from adbench.files import replacing
 from adbench.progress import counting
 from adbench.record import SITE, Record
-from adbench.site import cellpage, datasetpage, indexpage, swap
+from adbench.remember import Scope, remembering
+from adbench.site import cellpage, datasetpage, indexpage
 from adbench.site.entries import Entry, Picture, dataset_name, entries
 from adbench.site.shots import looks
 from adbench.site.tables import owners
 
-MARK = "This folder is written by `adbench leaderboard --html` and replaced as a whole by the next one.\n"
+PAGES = ("cells", "datasets", "pictures")
+MARK = "This folder is written by `adbench leaderboard --html` and replaced as a whole by the next one. Its files:"
+LITTER = (".DS_Store", "Thumbs.db")  # left by whoever looks into a folder
+INSTEAD = "folder with --html DIR"
 
 
 def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: Sequence[str]) -> Path:
@@ -39,7 +45,7 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
         RecordError: a record's files can't be read.
 
     """
-    swap.check(folder)
+    check(folder)
     given, folder = folder, folder.resolve()
     found = entries(records)
     fill = _filler()
@@ -49,8 +55,9 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
     kinds = sorted({entry.line["data"] for entry in found})
     look = {kind: looks(long[long["data"] == kind]) for kind in kinds}
     own = owners(found)
-    with swap.replacing(folder) as new, counting("writing the site", len(found) + len(sets) + 1) as count:
-        for name in swap.PAGES:
+    total = len(found) + len(sets) + 1
+    with replacing(folder, INSTEAD) as new, remembering(Scope()), counting("writing the site", total) as count:
+        for name in PAGES:
             (new / name).mkdir()
         done = 0
         for entry in found:
@@ -69,11 +76,42 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
         _text(new / "index.html", fill("index.html", indexpage.page(found, long, look, figures), ""))
         for name in ("style.css", "script.js"):
             _text(new / name, files("adbench.site.templates").joinpath(name).read_text(encoding="utf-8"))
-        for name, text in (("csv", render.to_csv(long)), ("json", render.to_json(long)), ("tex", to_latex(long))):
-            _text(new / f"leaderboard.{name}", text)
-        _text(new / SITE, MARK)
+        printed = [name for name in figures if name in (*render.HEADLINE, *COSTS)]
+        _text(new / "leaderboard.csv", render.to_csv(long))
+        _text(new / "leaderboard.json", render.to_json(long))
+        _text(new / "leaderboard.tex", to_latex(long, printed))
+        _text(new / SITE, "\n".join([MARK, *sorted(_files(new))]) + "\n")
         count(done + 1)
+        check(folder)  # minutes may have passed
     return given / "index.html"
+
+
+def check(folder: Path) -> None:
+    """Raise AdbenchError where a site may not take the place of `folder`: it is a file, or holds anything else."""
+    another = "Give --html a folder that is new, empty or a site of adbench."
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise AdbenchError(f"{folder} is no folder. {another}")
+    if not folder.is_dir():
+        return
+    found = sorted(path.name for path in folder.iterdir() if path.name not in LITTER)
+    if found and not (folder / SITE).is_file():
+        raise AdbenchError(
+            f"{folder} is not a site of adbench: it holds {found[0]} and no {SITE}, and would be replaced as a whole. "
+            f"{another}"
+        )
+    own = {SITE, *(folder / SITE).read_text(encoding="utf-8", errors="replace").splitlines()} if found else set()
+    if strange := sorted(set(_files(folder)) - own):
+        raise AdbenchError(
+            f"{folder} holds {strange[0]}, which is no part of the site and would be lost. Move it elsewhere, or give "
+            "--html another folder."
+        )
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files below a folder, and of links to folders, but for litter."""
+    for path in folder.rglob("*"):
+        if path.name not in LITTER and (path.is_symlink() or not path.is_dir()):
+            yield path.relative_to(folder).as_posix()
 
 
 def _filler() -> Callable[[str, dict[str, Any], str], str]:

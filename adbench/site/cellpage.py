@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import figures, flat, meaning
+from adbench.board.leaderboard import figures, meaning
 from adbench.board.render import TITLES
+from adbench.board.variants import flat
 from adbench.site import charts, curves
-from adbench.site.command import command
+from adbench.site.command import again
 from adbench.site.entries import KINDS, Entry, Picture, dataset_name, gallery, histogram, predictions
 
 NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
@@ -40,8 +43,8 @@ def page(entry: Entry, others: Sequence[Entry]) -> tuple[dict[str, Any], list[Pi
         "counts": {"abnormal": int((table["label"] == 1).sum()), "normal": int((table["label"] == 0).sum())},
         "charts": list(_charts(entry, table)),
         "gallery": _gallery(entry, table, shown),
-        "command": command(content["resolved"]),
-        "given": content["given"],
+        "again": again(content),
+        "given": shlex.join(["adbench", "run", *content["given"]]),
         "notes": content["notes"],
         "others": [(one.which, f"{one.name}.html") for one in others if one is not entry],
         "support": content["support"],
@@ -72,8 +75,20 @@ def _figures(entry: Entry) -> Iterator[tuple[str, str, str]]:
     metrics = {name: 100 * value for name, value in entry.record.metrics.items() if value is not None}
     for name, value in (metrics | figures(entry.record)).items():
         half = entry.content["half_widths"].get(name)
-        width = "" if name not in metrics else f"± {100 * half:.1g}" if half else "exact"
+        width = "" if name not in metrics else half_width(half) if half else "exact"
         yield NAMES.get(name, name.replace("_", " ")), f"{value:.2f}", width
+
+
+def half_width(half: float) -> str:
+    """Write a half-width, a fraction of 1, in per cent: rounded up, for it is guaranteed.
+
+    >>> half_width(0.11976), half_width(0.0055), half_width(1e-7)
+    ('± 11.98', '± 0.55', '< 0.01')
+    """
+    per_cent = 100 * Decimal(half)
+    if per_cent < Decimal("0.005"):
+        return "< 0.01"
+    return f"± {per_cent.quantize(Decimal('0.01'), ROUND_CEILING)}"
 
 
 def _charts(entry: Entry, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -105,7 +120,8 @@ def _chart_set(
     )  # fmt: skip
     edges, normal, abnormal = curves.distribution(counts, cut=cut)
     middle = [curves.quantile(counts, column, 0.5) for column in (counts.negative, counts.positive)]
-    told = f"Median score {middle[0]:.3g} of the normal {unit}, {middle[1]:.3g} of the abnormal ones."
+    low, high = charts.apart(middle)
+    told = f"Median score {low} of the normal {unit}, {high} of the abnormal ones."
     spread = charts.distribution(
         f"{name}-scores", f"Scores of normal and abnormal {unit}", told, edges, normal, abnormal, unit
     )
@@ -116,7 +132,7 @@ def _chart_set(
         "charts": [
             ("ROC", f"AUROC {auroc}", roc, False),
             ("Precision-recall", f"AP {ap}; chance {100 * base:.3g} %", pr, False),
-            ("Scores", f"median {middle[0]:.3g} normal, {middle[1]:.3g} abnormal.{beyond}", spread, True),
+            ("Scores", f"median {low} normal, {high} abnormal.{beyond}", spread, True),
         ],
     }
 

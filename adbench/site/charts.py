@@ -36,12 +36,16 @@ class Axis(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line of a chart: points (place, mean, deviation or NaN), and published figures (place, mean) beside them."""
+    """One line of a chart: points (place, mean, deviation or NaN), and published figures (place, mean) beside them.
+
+    The one point of a `level` goes right across: it is the same for every number of shots.
+    """
 
     name: str
     look: int
     points: Sequence[tuple[float, float, float]]
     published: Sequence[tuple[float, float]] = ()
+    level: bool = False
 
 
 SHARE = [(place, f"{place:g}") for place in (0, 0.25, 0.5, 0.75, 1)]
@@ -52,6 +56,8 @@ def ticks(low: float, high: float, least: int = 3) -> list[tuple[float, str]]:
 
     >>> [label for _, label in ticks(0.13, 0.92)]
     ['0.2', '0.4', '0.6', '0.8']
+    >>> [label for _, label in ticks(0.49995, 0.50015)]
+    ['0.49995', '0.5', '0.50005', '0.5001', '0.50015']
     """
     most = (high - low) / least * 1.001
     unit = 10.0 ** math.floor(math.log10(most))
@@ -59,7 +65,21 @@ def ticks(low: float, high: float, least: int = 3) -> list[tuple[float, str]]:
     first = math.ceil(low / step - 1e-9)
     places = [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
     digits = max(0, -math.floor(math.log10(step)))
-    return [(place, f"{place:.{digits}f}" if digits < 5 else f"{place:.3g}") for place in places]
+    if digits < 5:
+        return [(place, f"{place:.{digits}f}") for place in places]
+    largest = max(map(abs, places))  # beside it a step is only told by its own digits
+    digits = math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 1
+    return [(place, f"{place:.{digits}g}") for place in places]
+
+
+def apart(values: Sequence[float]) -> list[str]:
+    """Write numbers with three digits, and with as many more as it takes to tell different ones apart.
+
+    >>> apart([0.5, 0.25]), apart([0.50001, 0.50002])
+    (['0.5', '0.25'], ['0.50001', '0.50002'])
+    """
+    told = ([f"{value:.{digits}g}" for value in values] for digits in range(3, 18))
+    return next(texts for texts in told if len(set(texts)) == len(set(values)))
 
 
 def curve(
@@ -98,7 +118,7 @@ def distribution(
 def shots(
     name: str, title: str, told: str, series: Sequence[Series], places: Sequence[str], height: float = HEIGHT
 ) -> Markup:
-    """Draw means over `places` on the x axis, with a bar of one deviation up and down; a lone zero goes right across.
+    """Draw means over `places` on the x axis, with a bar of one deviation up and down.
 
     Published figures are hollow.
     """
@@ -129,7 +149,7 @@ def _line(one: Series, across: Axis, up: Axis, aside: float, height: float) -> M
     spots = [(_x(at + aside, across), _y(mean, up, height)) for at, mean, _ in one.points]
     if len(spots) > 1:
         parts.append(Markup('<path class="line" stroke-dasharray="{}" d="{}"/>').format(_dash(one.look), _path(spots)))
-    elif one.points and one.points[0][0] == 0 and across.high > 0.5:
+    elif one.level:
         level = _path([(LEFT, spots[0][1]), (WIDTH - RIGHT, spots[0][1])])
         parts.append(Markup('<path class="line level" stroke-dasharray="1.5 3" d="{}"/>').format(level))
     for (x, y), (_, mean, std) in zip(spots, one.points, strict=True):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adbench import config as configs
+from adbench import registry, sections
 from adbench.errors import AdbenchError
+from adbench.remember import remembered
+
+if TYPE_CHECKING:
+    from adbench.method import Method
 
 ALWAYS = ("method", "dataset", "shots", "draw", "seed")
 SECTIONS = ("method", "dataset", "backbone", "trainer")
@@ -16,17 +23,36 @@ SECTIONS = ("method", "dataset", "backbone", "trainer")
 LEFT_OUT = {"preset", *configs.NOT_AXES} - {"data_root", "support"}
 
 
-def command(resolved: Mapping[str, Any]) -> str:
-    """Return `adbench run ...` for one cell, quoted for a shell.
+class Again(NamedTuple):
+    """A command for a shell, and why it makes another cell here than the record's: a sentence, or nothing."""
 
-    >>> command(configs.defaults() | {"method": "clip", "shots": 0, "seed": 3, "schedule": "paper"})
-    'adbench run method=clip dataset=brainmri schedule=paper shots=0 draw=0 seed=3'
+    command: str
+    caveat: str
+
+
+def again(content: Mapping[str, Any]) -> Again:
+    """Return the command that makes a record again, from the content of its record.json.
+
+    The parameters of the method are what decides the cell, whatever the defaults are today: those that the words would
+    set otherwise are written out. To know them the method's class is imported, and torch with it. A method that is
+    named by where it is isn't: the hash of its source decides, and its file may be anybody's.
     """
-    return shlex.join(["adbench", "run", *words(resolved)])
+    resolved = content["resolved"]
+    more, why = ({}, "") if ":" in resolved["method"] else _against_today(resolved, content["facts"])
+    code = content["code"]
+    made = f"commit {code['commit'][:12]}" if code["commit"] else f"adbench {code['version']}, of an unknown commit"
+    caveat = f"Made by {made}{', modified' if code['dirty'] else ''}; this adbench makes another cell: {why}."
+    return Again(shlex.join(["adbench", "run", *words(resolved, more)]), caveat if why else "")
 
 
-def words(resolved: Mapping[str, Any]) -> list[str]:
-    """Return the `key=value` words of a resolved configuration: those that differ from the defaults, and `ALWAYS`."""
+def words(resolved: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the `key=value` words of a resolved configuration: those that differ from the defaults, and `ALWAYS`.
+
+    `more` holds parameters of the method beside those that were typed.
+
+    >>> words(configs.defaults() | {"method": "clip", "shots": 0, "seed": 3, "schedule": "paper"})
+    ['method=clip', 'dataset=brainmri', 'schedule=paper', 'shots=0', 'draw=0', 'seed=3']
+    """
     defaults = configs.defaults()
     told = {
         key: value
@@ -37,13 +63,66 @@ def words(resolved: Mapping[str, Any]) -> list[str]:
         told.pop("draw", None)  # the file says which images
     order = [key for key in told if key not in ALWAYS]
     order = [*ALWAYS[:2], *order, *ALWAYS[2:]]
-    return [f"{key}={_text(told[key])}" for key in order if key in told] + list(_overrides(resolved))
-
-
-def _overrides(resolved: Mapping[str, Any]) -> Iterator[str]:
     overrides = resolved.get("overrides") or {}
-    for section in SECTIONS:
-        yield from (f"{section}.{key}={_text(value, typed=True)}" for key, value in overrides.get(section, {}).items())
+    overrides = overrides | {"method": overrides.get("method", {}) | dict(more or {})}
+    return [f"{key}={_text(told[key])}" for key in order if key in told] + [
+        f"{section}.{key}={_text(value, typed=True)}"
+        for section in SECTIONS
+        for key, value in overrides.get(section, {}).items()
+    ]
+
+
+def _against_today(resolved: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the parameters of the method to write out, and why the cell is another one nevertheless, or nothing."""
+    name, recorded = resolved["method"], facts["params"]
+    entry = registry.entries("method").get(name)
+    if entry is None:
+        return {}, f"it has no method {name}"
+    typed = (resolved.get("overrides") or {}).get("method", {})
+    more: dict[str, Any] = {}
+    try:
+        loaded = _loaded(name)
+        made = _params(name, resolved["schedule"], json.dumps(typed))
+        more = dict(_differing(recorded, made))
+        with contextlib.suppress(AdbenchError):  # what is no parameter any more differs below
+            made = _params(name, resolved["schedule"], json.dumps(typed | more))
+    except AdbenchError as error:
+        return more, str(error).rstrip(".")
+    if differ := [key for key in sorted({*recorded, *made}) if _json(recorded, key) != _json(made, key)]:
+        return more, f"its {name} differs in {', '.join(differ)}"
+    here, there = (loaded.version, entry.source(loaded)), (facts.get("method_version"), facts.get("source"))
+    if here != there:
+        return more, f"its {name} is {' of '.join(filter(None, here))}, the record's {' of '.join(filter(None, there))}"
+    return more, ""
+
+
+@remembered()
+def _loaded(name: str) -> type[Method]:
+    loaded: type[Method] = registry.find("method", name).load()
+    return loaded
+
+
+@remembered()
+def _params(name: str, schedule: str, typed: str) -> dict[str, Any]:
+    """Resolve the parameters of a method with today's code, as a record would hold them; `typed` is JSON."""
+    yaml = sections.method_config(name)
+    params = sections.merge_params(_loaded(name).Params, yaml, schedule, json.loads(typed), f"method {name!r}")
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(params)))
+    return plain
+
+
+def _differing(recorded: Mapping[str, Any], made: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, recorded value) of what differs."""
+    for key, value in recorded.items():
+        if value and isinstance(value, dict) and isinstance(made.get(key), dict):
+            yield from _differing(value, made[key], f"{prefix}{key}.")
+        elif _json(recorded, key) != _json(made, key):
+            yield prefix + key, value
+
+
+def _json(values: Mapping[str, Any], key: str) -> str | None:
+    """Write a value as a key of cells is made of it: 1, 1.0 and true differ."""
+    return json.dumps(values[key], sort_keys=True) if key in values else None
 
 
 def _text(value: Any, typed: bool = False) -> str:

@@ -15,7 +15,7 @@ from adbench.site.tables import FILTERS, listing, matrix, metric_title, owners
 
 NOTES = {
     "phantom": "Phantoms are drawn by adbench. They show how code behaves and say nothing about patients.",
-    "published": "Figures of the papers, reached on other code, mostly with the epoch chosen on the test split.",
+    "published": "Figures of the papers, reached on other code.",
 }
 
 
@@ -38,7 +38,7 @@ def page(
             "name": f"{section.data}-{section.standing}".replace(" ", "-"),
             "title": section.name,
             "marked": meaning(section.standing),
-            "note": NOTES.get(section.data) if section.standing == "clean" else None,
+            "note": NOTES.get(section.data) if section.standing in ("clean", "as published") else None,
             "datasets": sorted(named.items()),
             "table": matrix(section, own, ""),
             "plots": plots,

@@ -64,7 +64,8 @@ def chart(
         points = list(zip(rows["place"], rows["mean"], rows["std"], strict=True))
         papers = rows[["place", "published"]].dropna() if "published" in rows else rows.iloc[:0]
         beside = [(place, mean) for place, mean, *_ in papers.to_numpy().tolist()] if len(papers) else []
-        series.append(charts.Series(own.name, own.number, points, beside))
+        level = set(rows["shots"].astype(str)) == {"0"}
+        series.append(charts.Series(own.name, own.number, points, beside, level))
         told.append(f"{own.name}: " + ", ".join(f"{mean:.1f} at {places[at]}" for at, mean, _ in points))
     name = metric_title(metric)
     svg = charts.shots(

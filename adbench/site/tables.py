@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
-from adbench.board.render import TITLES, Section, decimals, standouts
+from adbench.board.render import TITLES, Section, shown, standouts
 from adbench.site.entries import Entry, anchor, dataset_name
 
 FILTERS = ("dataset", "method", "protocol", "shots", "backbone")
@@ -75,7 +75,8 @@ def metric_title(metric: str) -> str:
 def caption(section: Section) -> str:
     """Say what all rows of a section share."""
     told = [f"{key.replace('_', ' ')} {text}" for key, text in section.shared.items() if text]
-    unit = "Per cent" if section.data == "published" else "Per cent, mean ± standard deviation (n) over draws and seeds"
+    unit = section.units[:1].upper() + section.units[1:]
+    unit += "" if section.data == "published" else ", mean ± standard deviation (n) over draws and seeds"
     return f"{unit}; {', '.join(told)}." if told else f"{unit}."
 
 
@@ -91,8 +92,7 @@ def matrix(section: Section, own: Owners, root: str, links: bool = False) -> Tab
         title = metric_title(metric)
         heads.append(Head(title, "", True) if links else Head(dataset, title, True, dataset, metric))
     heads += [Head("cells")] if links else []
-    missing = "–" if section.data == "published" else "missing"
-    columns = [_figures(metric, column, missing) for (_, metric), column in section.columns.items()]
+    columns = [_figures(metric, column, section.uneven) for (_, metric), column in section.columns.items()]
     rows = []
     for number, told in enumerate(section.rows.astype(str).to_dict("records")):
         whole = section.shared | {key: told[key] for key in keys}
@@ -111,7 +111,15 @@ def matrix(section: Section, own: Owners, root: str, links: bool = False) -> Tab
             cells.append(Cell("", links=[(entry.which, f"{root}cells/{entry.name}.html") for entry in made]))
         words = {key: str(whole[key]) for key in FILTERS if key != "dataset"} | {"dataset": list(datasets)}
         rows.append(Row(cells, words, anchor(group) if links else ""))
-    return Table(caption(section), heads, rows)
+    return Table(f"{caption(section)}{_legend(rows)}", heads, rows)
+
+
+def _legend(rows: Sequence[Row]) -> str:
+    """Say what marks and lines in a table mean, where it has them."""
+    figures = [cell for row in rows for cell in row.cells if cell.value is not None]
+    told = [" Bold is the best of a column, underlined the second."] if any(cell.mark for cell in figures) else []
+    told += [" What has a line below leads to its cell, an average to its row."] if any(c.href for c in figures) else []
+    return "".join(told)
 
 
 def listing(entries: Sequence[Entry], root: str) -> Table:
@@ -138,18 +146,18 @@ def _number(value: float | None) -> Cell:
     return Cell("–", value="") if value is None else Cell(f"{value:.2f}", value=f"{value:.6g}")
 
 
-def _figures(metric: str, column: pd.DataFrame, missing: str) -> list[Cell]:
-    marks = standouts(metric, column["mean"].tolist())
+def _figures(metric: str, column: pd.DataFrame, uneven: Sequence[bool]) -> list[Cell]:
+    marks = standouts(metric, column["mean"].tolist(), column["half_width"].tolist())
     cells = []
-    for row, mark in zip(column.to_dict("records"), marks, strict=True):
+    for row, mark, odd in zip(column.to_dict("records"), marks, uneven, strict=True):
         mean, std, difference = row["mean"], row["std"], row.get("difference")
         words = [] if pd.isna(std) else [f"± {std:.2f}"]
-        words += [f"({int(row['n'])})"] if row.get("n", 0) > 1 else []
+        words += [f"({int(row['n'])})"] if row["n"] > 1 or (odd and row["n"] == 1) else []
         words += [] if difference is None or pd.isna(difference) else [f"[{difference:+.2f}]"]
         if pd.isna(mean):
-            cells.append(Cell(missing, value=""))
+            cells.append(Cell(shown(row), value=""))
         else:
-            cells.append(Cell(decimals(mean), " ".join(words), value=f"{mean:.6g}", mark=mark))
+            cells.append(Cell(shown(row), " ".join(words), value=f"{mean:.6g}", mark=mark))
     room = max(len(cell.sub) for cell in cells)
     return [cell._replace(room=room) for cell in cells]
 

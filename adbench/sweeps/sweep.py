@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from adbench import provenance, record
 from adbench.cell import Cell, Settled, complete, settle
 from adbench.config import RunConfig
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Executor, Failure, Job
+from adbench.features import parts_of, signature
 from adbench.remember import NotThereError, Scope, remembering
 
 
@@ -25,8 +26,8 @@ from adbench.remember import NotThereError, Scope, remembering
 class Task:
     """A cell of a plan.
 
-    `cell` is none where the key isn't known: its data are not there yet (`missing` says what) or can't be used
-    (`error`). `found` is its record.
+    `cell` is none where the cell can't run: its data are not there yet (`missing` says what) or they, or its record,
+    can't be used (`error`). `found` is its record.
     """
 
     config: RunConfig
@@ -49,6 +50,14 @@ class Task:
         return float(sum(self.found.content["seconds"].values())) if self.found else 0.0
 
     @property
+    def other_source(self) -> bool:
+        """Whether its record was made by other source of a package's method, whose `version` stayed the same."""
+        if self.cell is None or self.found is None:
+            return False
+        made = self.found.content.get("code", {}).get("method_source")
+        return made is not None and made != self.cell.source_hash
+
+    @property
     def name(self) -> str:
         """What tells the cell from its neighbours, for one line on a screen."""
         c = self.config
@@ -56,19 +65,27 @@ class Task:
         return f"{c.method} {c.dataset}, {support}, seed {c.seed}"
 
 
-def plan(asked: Sequence[RunConfig], looking: bool = False) -> list[Task]:
+def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[], None] | None = None) -> list[Task]:
     """Resolve every cell and find its record; cells that come out the same count once.
 
-    A word that can't be used raises before any data set is opened. Data that can't be used cost their own cells: the
-    task keeps the error. With `looking`, nothing is drawn, fetched or written, and cells that need it stay unknown.
+    A word that can't be used raises before any data set is opened. Data and records that can't be used cost their own
+    cells: the task keeps the error. With `looking`, nothing is drawn, fetched or written, and cells that need it stay
+    unknown. `warm_up` is called once, as soon as a cell is found that is to run.
     """
     tasks: dict[str, Task] = {}
     with remembering(Scope("look" if looking else "all")):
         for settled in [settle(config) for config in asked]:
             task = _completed(settled)
-            same = tasks.setdefault(task.key or repr(task.config), task)
-            if same is task and task.cell and not task.config.force:
-                task.found = record.find(Path(task.config.runs), task.key)
+            if tasks.setdefault(task.key or repr(task.config), task) is not task:
+                continue
+            if task.cell and not task.config.force:
+                try:
+                    task.found = record.find(Path(task.config.runs), task.key)
+                except RecordError as error:
+                    task.cell, task.error = None, error
+            if warm_up and task.state == "to run":
+                warm_up()
+                warm_up = None
     return list(tasks.values())
 
 
@@ -122,7 +139,7 @@ class Sweep:
         """Queue the tasks that have a cell and no record, those that share frozen features side by side."""
         for task in tasks:
             if task.state == "to run":
-                self.waiting.setdefault(shares(task), deque()).append(task)
+                self.waiting.setdefault(left_in_cache(task), deque()).append(task)
 
     @property
     def left(self) -> int:
@@ -136,7 +153,7 @@ class Sweep:
         groups = [group for group, tasks in self.waiting.items() if tasks]
         if not groups:
             return None
-        busy = {thing for task in self.running.values() for thing in shares(task)} - self.warm
+        busy = {thing for task in self.running.values() for thing in left_in_cache(task)} - self.warm
         group = next((group for group in groups if busy.isdisjoint(group)), groups[0])
         task = self.waiting[group].popleft()
         self.running[task.key] = task
@@ -152,13 +169,13 @@ class Sweep:
     def put_back(self, job: Job) -> None:
         """Queue a cell again that nobody has begun."""
         task = self.running.pop(job.key)
-        self.waiting.setdefault(shares(task), deque()).appendleft(task)
+        self.waiting.setdefault(left_in_cache(task), deque()).appendleft(task)
         self.report.put_back(task)
 
     def finished(self, job: Job, failure: Failure | None) -> None:
         """Read the record back, or leave a failed one; an empty log goes."""
         task = self.running.pop(job.key)
-        self.warm.update(shares(task))
+        self.warm.update(left_in_cache(task))
         if failure is None:
             try:
                 task.found = record.read(Path(job.config.runs) / job.key)
@@ -177,14 +194,14 @@ def log_of(task: Task) -> Path:
     return Path(task.config.runs) / record.LOGS / f"{task.key}.log"
 
 
-def shares(task: Task) -> frozenset[Any]:
+def left_in_cache(task: Task) -> frozenset[Any]:
     """Return what a cell leaves in the cache for others: frozen features of the test images, and perhaps a training."""
     assert task.cell is not None
     facts, can = task.cell.facts, task.cell.capability
-    names = ("data", "weights", "model", "activation", "normalisation", "input_size", "precision", "threads")
-    features = (*(facts[name] for name in names), can.blocks, can.pooled, can.resize, can.grey)
+    images = facts["data"], can.resize, can.grey, signature(facts, facts["threads"])
+    features = [(*images, part) for part in parts_of(can.blocks, can.pooled)]
     training = task.cell.training_key
-    return frozenset([features, training] if training else [features])
+    return frozenset([*features, training] if training else features)
 
 
 def _note(task: Task, job: Job, failure: Failure) -> None:

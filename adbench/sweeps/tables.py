@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def figures(task: Task) -> str:
+def headline(task: Task) -> str:
     """Return the figures of a recorded task in one line."""
     metrics = task.found.metrics if task.found else {}
     texts = [f"{title} {100 * value:.2f} %" for title, name in FIGURES if (value := metrics.get(name)) is not None]

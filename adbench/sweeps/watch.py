@@ -16,7 +16,7 @@ from rich.text import Text
 
 from adbench.executors import QUEUED, Failure
 from adbench.sweeps.sweep import Task
-from adbench.sweeps.tables import duration, figures
+from adbench.sweeps.tables import duration, headline
 
 
 class Watch:
@@ -32,7 +32,6 @@ class Watch:
         self.seconds: list[float] = []
         self.done = 0
         self.failed = 0
-        # The streams of now: while a cell runs in this process, its own printing goes to its log.
         self.live = sys.stderr.isatty()
         self.lines = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.display = Progress(
@@ -80,11 +79,9 @@ class Watch:
             self.seconds.append(task.seconds)
         self.display.update(self.whole, advance=1, note=self._note())
         if not self.live or failure:
-            what = (
-                f"failed, {failure.kind}: {failure.message}"
-                if failure
-                else f"{duration(task.seconds)}, {figures(task)}"
-            )
+            what = f"{duration(task.seconds)}, {headline(task)}"
+            if failure:
+                what = f"failed, {failure.kind}: {failure.message}"
             line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {task.name}: {what}"
             (self.display.console if self.live else self.lines).print(line, markup=False)
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adbench.children import CONTEXT, epitaph, no_interrupts, print_to, settle, warm_up
+from adbench.children import CONTEXT, begin_child, epitaph, no_interrupts, print_to, warm_up
 from adbench.errors import AdbenchError, DataError
 
 if TYPE_CHECKING:  # a child sets the environment before torch is imported
@@ -75,7 +75,7 @@ def start(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None
 
     The first process that fails ends the others, and its error is raised here.
     """
-    from adbench import record
+    from adbench.files import tidy
     from adbench.training.fit import device_of
 
     n = count_of(cell.config)
@@ -109,7 +109,7 @@ def start(cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None
                 process.join(60)
         except BaseException:
             _end(crew)
-            record.tidy(Path(cell.config.runs))
+            tidy(Path(cell.config.runs))
             raise
         finally:
             _end(crew)
@@ -180,7 +180,7 @@ def _serve(
     words: Sequence[str], log: str | None,
 ) -> None:  # fmt: skip
     """Run the share of one process; `place` is its number, how many there are, and where they meet."""
-    settle(environment)
+    begin_child(environment)
     number, n, meeting = place
     if log or number:
         print_to(Path(log or os.devnull), append=True)

@@ -11,11 +11,11 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from adbench import config as configs
+from adbench import sections
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.record import LOGS
 from adbench.remember import remembered
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MODES = ("online", "offline")
 LEFT_TO_UPLOAD = 300.0  # seconds after a run; what is not up by then stays in its folder
+# What became of a tracker: `offline` and `late` (not up in time) wait in their folder for `wandb sync`.
+State = Literal["complete", "offline", "late", "broken"]
 
 
 @dataclass
@@ -55,7 +57,7 @@ def wandb_config(config: RunConfig) -> WandbConfig:
     given = dict(config.overrides.get("wandb", {}))
     if isinstance(given.get("tags"), str):
         given["tags"] = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
-    found: WandbConfig = configs.merge(WandbConfig, {}, DictConfig(given), "wandb")
+    found: WandbConfig = sections.merge(WandbConfig, {}, DictConfig(given), "wandb")
     if found.mode not in (None, *MODES):
         raise AdbenchError(f"wandb.mode={found.mode} is not possible: {did_you_mean(str(found.mode), MODES)}")
     return found
@@ -98,6 +100,7 @@ class Tracker(Logger):
         super().__init__()
         self.kind = cell.config.logger
         self.files = ""
+        self.state: State = "complete"
         self.notes: list[str] = []
         self.step = 0
         self.inner: Logger | None = None
@@ -110,6 +113,7 @@ class Tracker(Logger):
         if self.kind == "wandb":
             run, note = start_wandb(cell)
             self.say(note)
+            self.state = "offline" if run.offline else "complete"
             self.files = "" if run.settings.mode == "disabled" else str(Path(run.dir).parent)
             return WandbLogger(experiment=run)
         if self.kind == "tensorboard":
@@ -128,7 +132,7 @@ class Tracker(Logger):
         try:
             yield
         except Exception as error:  # whatever a tracker raises, the cell goes on
-            self.inner = None
+            self.inner, self.state = None, "broken"
             why = " ".join(str(error).split())[:300]
             self.say(f"logger={self.kind} failed and is left out from here ({type(error).__name__}: {why}).")
 
@@ -184,7 +188,7 @@ class Tracker(Logger):
                     self.inner.log_metrics(figures, self.step)
                 self._show(sorted(gallery.glob("*.png")))
         self.close("success")
-        return {"logger": self.kind, "files": self.files, "notes": self.notes}
+        return {"logger": self.kind, "files": self.files, "state": self.state, "notes": self.notes}
 
     def _show(self, pictures: list[Path]) -> None:
         if isinstance(self.inner, WandbLogger):
@@ -206,7 +210,17 @@ class Tracker(Logger):
             with self._unhurt():
                 inner.finalize(status)
                 if isinstance(inner, WandbLogger):
-                    inner.experiment.finish(exit_code=0 if status == "success" else 1)
+                    self._upload(inner.experiment, status)
+
+    def _upload(self, run: Any, status: str) -> None:
+        try:
+            run.finish(exit_code=0 if status == "success" else 1)
+        except TimeoutError:
+            self.state = "late"
+            self.say(
+                f"wandb: the upload was not done {LEFT_TO_UPLOAD:g} seconds after the run and was given up; the run is "
+                f"kept in {self.files}; {_sync_late([self.files])} uploads it."
+            )
 
 
 def start_wandb(cell: Cell) -> tuple[Any, str]:
@@ -223,7 +237,8 @@ def start_wandb(cell: Cell) -> tuple[Any, str]:
             project=asked.project, entity=asked.entity, tags=asked.tags, mode=mode, dir=str(folder),  # type: ignore[arg-type]
             name=f"{config.method} {config.dataset} {cell.key[:8]}", reinit="create_new",
             settings=wandb.Settings(
-                console="off", silent=True, disable_git=True, save_code=False, finish_timeout=LEFT_TO_UPLOAD
+                console="off", silent=True, disable_git=True, save_code=False,
+                finish_timeout=LEFT_TO_UPLOAD, finish_timeout_raises=True,
             ),
         )  # fmt: skip
 
@@ -243,24 +258,29 @@ def start_wandb(cell: Cell) -> tuple[Any, str]:
     return run, f"{why}: the run is kept in {where}; `wandb sync {shlex.quote(str(where))}` uploads it."
 
 
+def _sync_late(folders: Iterable[str]) -> str:
+    # A run that began online is passed over without the option, even where its folder is named.
+    return f"`wandb sync --include-online {' '.join(map(shlex.quote, folders))}`"
+
+
 def summary(tracked: Sequence[Mapping[str, Any]]) -> str:
     """Say in one line where a sweep's files are, from what its records keep of their trackers (at least one).
 
-    >>> summary([{"logger": "csv", "files": "curves", "notes": []}] * 2)
+    >>> summary([{"logger": "csv", "files": "curves", "state": "complete", "notes": []}] * 2)
     'logger=csv: 2 cells tracked; <cell>/curves'
     """
-    kind, files = tracked[0]["logger"], [Path(one["files"]) for one in tracked if one["files"]]
+    kind = tracked[0]["logger"]
     parts = [f"{len(tracked)} cell{'s' * (len(tracked) > 1)} tracked"]
     if kind != "wandb":
-        parts += sorted({f"<cell>/{file}" for file in files})
-    else:
-        offline = [file for file in files if file.name.startswith("offline-run-")]
-        for folder in sorted({file.parent for file in offline}):
-            n = sum(file.parent == folder for file in offline)
-            parts.append(f"{n} kept offline: `wandb sync {shlex.quote(str(folder))}/offline-run-*` uploads them")
-    lost = [note for one in tracked for note in one["notes"] if "is left out from here" in note]
-    if lost:
-        parts.append(f"{len(lost)} lost the tracker, the first: {lost[0]}")
+        parts += sorted({f"<cell>/{one['files']}" for one in tracked if one["files"]})
+    offline = [Path(one["files"]).parent for one in tracked if one["state"] == "offline"]
+    for folder in sorted(set(offline)):
+        command = f"`wandb sync {shlex.quote(str(folder))}/offline-run-*`"
+        parts.append(f"{offline.count(folder)} kept offline: {command} uploads them")
+    if late := sorted(one["files"] for one in tracked if one["state"] == "late"):
+        parts.append(f"{len(late)} not uploaded in time: {_sync_late(late)} uploads them")
+    if broken := [one["notes"][-1] for one in tracked if one["state"] == "broken"]:
+        parts.append(f"{len(broken)} lost the tracker, the first: {broken[0]}")
     return f"logger={kind}: " + "; ".join(parts)
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
 from adbench.blocks.bank import cosine_distance
+from adbench.blocks.choices import shares
 from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.precise import in_fp32
+from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
 from adbench.errors import AdbenchError
@@ -53,8 +53,7 @@ class AprilGAN(Method):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from both classes; ask for all levels and the pooled embedding."""
-        if not 0 <= params.map_share <= 1:
-            raise AdbenchError(f"method.map_share={params.map_share} is not possible: a share from 0 to 1 is needed.")
+        shares(params, "map_share")
         return Capability(
             support="both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)),
@@ -129,7 +128,7 @@ class AprilGAN(Method):
             raise AdbenchError(
                 "april_gan has no normal support image to fill its memory bank with. Give it one, or method.bank=false."
             )
-        rows = [F.normalize(tokens[normal].float(), dim=-1).flatten(0, 1) for tokens in self.tokens]
+        rows = [unit(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
         self.bank = torch.stack(rows).to(self.device)
 
     def score(self, batch: Batch) -> Scores:
@@ -146,7 +145,7 @@ class AprilGAN(Method):
             parts.append(torch.stack(self._probabilities(levels, text)).mean(0))
         if self.params.bank:
             pairs = zip(levels, self.bank, strict=True)
-            far = [cosine_distance(F.normalize(tokens.float(), dim=-1), rows) for tokens, rows in pairs]
+            far = [cosine_distance(unit(tokens), rows) for tokens, rows in pairs]
             parts.append(self._pixels(torch.stack(far).mean(0)))
         image = self._logits(pooled[:, None], text)[:, 0].sigmoid()
         maps, share = torch.stack(parts).sum(0), self.params.map_share
@@ -163,7 +162,12 @@ class AprilGAN(Method):
     def adapted(self, batch: Batch) -> Tensor:
         """Return the last level behind its linear layer, the mean over the patches."""
         tokens = batch.features.blocks[self.levels[-1]][:, 1:]
-        return F.normalize(in_fp32(self.layers[-1], tokens), dim=-1).mean(1)
+        return unit(in_fp32(self.layers[-1], tokens)).mean(1)
+
+    @property
+    def adapted_block(self) -> int:
+        """The last level."""
+        return self.levels[-1]
 
     def _probabilities(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
         """Return per level the probability (B, H, W) of the abnormal state: upsampled first, then the softmax."""
@@ -171,7 +175,7 @@ class AprilGAN(Method):
         return [self._pixels(self._logits(in_fp32(layer, tokens), text)).sigmoid() for layer, tokens in pairs]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
-        return abnormal_logit(F.normalize(vectors, dim=-1), text, self.params.scale)
+        return abnormal_logit(unit(vectors), text, self.params.scale)
 
     def _pixels(self, patches: Tensor) -> Tensor:
         return pixels(patches, self.backbone.input_size)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from adbench.backbone import Architecture
+from adbench.blocks.choices import positive
 from adbench.blocks.prompts import TEMPLATES, Prompts
-from adbench.blocks.states import StateTexts, pixels
+from adbench.blocks.states import StateTexts, pixels, state_logits
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -40,6 +39,7 @@ class CLIPZeroShot(Method):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Look at the last block's patches and the pooled embedding; decide at probability 0.5."""
+        positive(params, "temperature")
         return Capability(
             support="none",
             blocks=(architecture.depth,),
@@ -67,7 +67,4 @@ class CLIPZeroShot(Method):
         return Scores(image, maps)
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:
-        # The two cosines differ in their third digit, and half precision has hardly more.
-        with torch.autocast(vectors.device.type, enabled=False):
-            cosine = F.normalize(vectors.float(), dim=-1) @ text.transpose(1, 2)
-            return (cosine / self.params.temperature).softmax(-1)[..., 1]
+        return state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]

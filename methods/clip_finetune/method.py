@@ -17,9 +17,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
+from adbench.blocks.choices import positive, some_of
 from adbench.blocks.losses import finite
+from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import pixels
+from adbench.blocks.states import need_both, pixels, state_logits
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -81,13 +83,7 @@ class CLIPFineTuned(Method):
 
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first trained block."""
-        abnormal = int(support.labels.sum())
-        if not 0 < abnormal < len(support):
-            raise AdbenchError(
-                f"clip_finetune learns to tell two classes apart and was given {len(support) - abnormal} normal and "
-                f"{abnormal} abnormal images: with one class alone the loss is least where every image gets that "
-                "answer. Give it both, as in protocol=few_shot shots=16."
-            )
+        need_both(support.labels, "clip_finetune")
         features = self.encode(support.images.float() / 255, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
@@ -100,8 +96,8 @@ class CLIPFineTuned(Method):
         """Cross-entropy of the class token's cosines with both states' sentences, over the temperature."""
         stream, objects, labels = batch
         text = torch.stack([self._text_of(name) for name in self.names])[objects]
-        logits = self._logits(self._embed(stream, patches=False), text)[:, 0]
-        return finite(classification=F.cross_entropy(logits.float(), labels))
+        logits = state_logits(self._embed(stream, patches=False), text, self.params.temperature)[:, 0]
+        return finite(classification=F.cross_entropy(logits, labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over the copied blocks."""
@@ -115,12 +111,16 @@ class CLIPFineTuned(Method):
         """Return the softmax probability of the abnormal state, for the class token and for every patch."""
         text = torch.stack([self._kept_text(name) for name in batch.object_names])
         vectors = self._embed(batch.features.blocks[self.block], patches=True)
-        abnormal = self._logits(vectors, text).float().softmax(-1)[..., 1]
+        abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
         return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted(self, batch: Batch) -> Tensor:
         """Return the class token behind the trained blocks."""
         return self._embed(batch.features.blocks[self.block], patches=False)[:, 0]
+
+    @property
+    def adapted_block(self) -> None:
+        """CLIP's image embedding, which the untrained blocks give."""
 
     def _embed(self, stream: Tensor, patches: bool) -> Tensor:
         """Run (B, 1 + N, width) through the trained blocks into the joint space: class token, and patches if asked."""
@@ -128,10 +128,6 @@ class CLIPFineTuned(Method):
         for block in self.vision:
             tokens = block(tokens)
         return self.backbone.project(tokens if patches else tokens[:, :1])
-
-    def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
-        """Return (B, T, 2) cosines over the temperature of (B, T, D) and unit text vectors (B, 2, D)."""
-        return F.normalize(vectors, dim=-1) @ text.transpose(1, 2) / self.params.temperature
 
     def _kept_text(self, name: str) -> Tensor:
         if name not in self.text:
@@ -148,9 +144,9 @@ class CLIPFineTuned(Method):
         mask = self.backbone.causal_mask(stream.shape[1])
         for block in self.words:
             stream = block(stream, attn_mask=mask)
-        found = F.normalize(self.backbone.read_text(stream, end), dim=-1)
+        found = unit(self.backbone.read_text(stream, end))
         states = found.split([len(normal), len(abnormal)])
-        return torch.stack([F.normalize(state.mean(0), dim=-1) for state in states])
+        return torch.stack([unit(state.mean(0)) for state in states])
 
 
 def _copied(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:
@@ -158,15 +154,10 @@ def _copied(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:
 
 
 def _check(p: Params, shape: Architecture) -> None:
-    if not p.towers or set(p.towers) - {"vision", "text"}:
-        raise AdbenchError(
-            f"method.towers=[{','.join(p.towers)}] is not possible: name vision, text or both, as in "
-            "method.towers=[vision,text]."
-        )
+    some_of(p, towers=("vision", "text"))
+    positive(p, "temperature")
     # One frozen block at least, whose stream the cache holds; the text tower may be trained as a whole.
     depths = {"vision": shape.depth - 1, "text": shape.text_depth}
     most = min(depths[tower] for tower in p.towers)
     if not 1 <= p.last_blocks <= most:
         raise AdbenchError(f"method.last_blocks={p.last_blocks} is not possible: 1 to {most} blocks can be trained.")
-    if p.temperature <= 0:
-        raise AdbenchError(f"method.temperature={p.temperature} is not possible: a number above 0 is needed.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,10 +19,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
-from adbench.blocks.choices import choices
+from adbench.blocks.choices import at_least, choices, positive, some_of
 from adbench.blocks.losses import finite
+from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import pixels
+from adbench.blocks.states import need_both, pixels, state_logits
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -139,11 +141,7 @@ class CrossModal(Method):
 
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first block."""
-        if len(support.labels.unique()) < 2:
-            raise AdbenchError(
-                "crossmodal learns to tell two classes apart and was given one. Give it both, as in "
-                "protocol=few_shot shots=16."
-            )
+        need_both(support.labels, "crossmodal")
         features = self.encode(support.images.float() / 255, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[0], objects, support.labels)
@@ -156,8 +154,8 @@ class CrossModal(Method):
         """Cross-entropy of the class token's cosines with both sentences, over the temperature."""
         entering, objects, labels = batch
         vectors, text = self._associate(entering, [self.names[i] for i in objects.tolist()])
-        logits = self._logits(vectors[:, :1], text)[:, 0]
-        return finite(classification=F.cross_entropy(logits.float(), labels))
+        logits = state_logits(vectors[:, :1], text, self.params.temperature)[:, 0]
+        return finite(classification=F.cross_entropy(logits, labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW at a constant rate over the maps."""
@@ -167,12 +165,21 @@ class CrossModal(Method):
     def score(self, batch: Batch) -> Scores:
         """Return the probability of the abnormal sentence, for the class token and for every patch."""
         vectors, text = self._associate(batch.features.blocks[0], batch.object_names)
-        abnormal = self._logits(vectors, text).float().softmax(-1)[..., 1]
+        abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
         return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted(self, batch: Batch) -> Tensor:
         """Return the prompted class token."""
         return self._associate(batch.features.blocks[0], batch.object_names)[0][:, 0]
+
+    @property
+    def adapted_block(self) -> None:
+        """CLIP's image embedding: the class token that nobody prompted."""
+
+    @cached_property
+    def frame(self) -> Tensor:
+        """The frame's word vectors (1, J - 1, text width), without their positions."""
+        return self.backbone.embed_tokens(self.backbone.tokenise([self.params.frame]))[:, 1 : 1 + self.framed]
 
     def _associate(self, entering: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Run both towers over (B, 1 + patches, width): the text first, then the image beside it.
@@ -181,14 +188,13 @@ class CrossModal(Method):
         (B, 2, embed_dim), normal then abnormal.
         """
         p, depth = self.params, self.backbone.architecture.depth
-        said, there, text = self._tell(entering[:, 1:], names)
-        frame = self.backbone.embed_tokens(self.backbone.tokenise([p.frame]))[:, 1 : 1 + self.framed]
-        stream = entering
+        stream = entering.float()  # the sum of all blocks, in which fp16 would lose what they add, or overflow
+        said, there, text = self._tell(stream[:, 1:], names)
         for block in range(1, depth + 1):
             tokens = [stream]
             if "text_to_patches" in p.directions:
                 to_patches = self.to_patches[0 if p.shared_frame else block - 1]
-                tokens.append(to_patches(frame).expand(len(entering), -1, -1))
+                tokens.append(to_patches(self.frame).expand(len(entering), -1, -1))
             if "levels" in p.directions:
                 level = self.levels[0 if p.shared else block - 1]
                 tokens.append(level(said[self._beside(block) - 1], there))
@@ -219,7 +225,7 @@ class CrossModal(Method):
                 stream = torch.cat([stream[:, :1], own, stream[:, 1 + self.words :]], 1)
             stream = self.backbone.run_text_blocks(stream, block, block)
             said.append(stream.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2))
-        text = F.normalize(self.backbone.read_text(stream, end), dim=-1).unflatten(0, (-1, 2))
+        text = unit(self.backbone.read_text(stream, end)).unflatten(0, (-1, 2))
         return said, there.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2), text
 
     def _beside(self, block: int) -> int:
@@ -228,9 +234,6 @@ class CrossModal(Method):
         if self.params.beside == "first":
             return min(block, shape.text_depth)
         return -(-block * shape.text_depth // shape.depth)
-
-    def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
-        return F.normalize(vectors, dim=-1) @ text.transpose(1, 2) / self.params.temperature
 
     def _sentences(self, name: str) -> Sentences:
         if name not in self.sentences:
@@ -245,19 +248,13 @@ def _check(p: Params) -> None:
         p, beside=("proportional", "first"), pool=("attention", "mean"), speakers=tuple(SPEAKERS),
         insert=("add", "replace"), start=("words", "random"),
     )  # fmt: skip
-    if set(p.directions) - set(DIRECTIONS) or not p.directions:
-        raise AdbenchError(
-            f"method.directions={p.directions} is not possible: choose from {', '.join(DIRECTIONS)}, one at least."
-        )
+    some_of(p, directions=DIRECTIONS)
+    positive(p, "temperature", "level_tokens", "width")
+    at_least(p, 0, "text_tokens")
     for state, phrases in (("normal", p.prompts.normal), ("abnormal", p.prompts.abnormal)):
         if len(phrases) != 1:
             raise AdbenchError(
                 f"method.prompts.{state} has {len(phrases)} phrases; crossmodal reads one sentence for each state."
             )
-    for key in ("temperature", "level_tokens", "width"):
-        if getattr(p, key) <= 0:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a number above 0 is needed.")
-    if p.text_tokens < 0:
-        raise AdbenchError(f"method.text_tokens={p.text_tokens} is not possible: a number of tokens, or 0 for all.")
     if not p.frame.split():
         raise AdbenchError("method.frame is empty: the image needs words to stand in for, as in 'a photo of a'.")

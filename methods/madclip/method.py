@@ -8,6 +8,7 @@ own state than to the other one. Equations are the paper's; where its code diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -19,8 +20,8 @@ from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, siglip, upsample
-from adbench.blocks.precise import in_fp32
-from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts
+from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts, Words
 from adbench.blocks.states import StateTexts
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -69,7 +70,7 @@ class Adapter(nn.Module):
         """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
         shared = in_fp32(self.shared, tokens)
         heads = (in_fp32(head, shared) for head in (self.detection, self.segmentation))
-        detection, segmentation = (F.normalize(head, dim=-1) for head in heads)
+        detection, segmentation = (unit(head) for head in heads)
         return detection, segmentation
 
 
@@ -114,7 +115,7 @@ class MadCLIP(Method):
             self.learner.normal.requires_grad_(p.learn_prompts == "both")
         self.fixed = StateTexts(self.backbone, p.prompts)
         self.register_buffer("has_masks", torch.tensor(False))
-        self.text: dict[str, Tensor] = {}
+        self.text: dict[Words, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
         """Augment the support once and keep the trunk's features of every view."""
@@ -179,6 +180,11 @@ class MadCLIP(Method):
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
         return torch.cat([adapters[-1](tokens)[0].mean(1) for adapters in self._branches()], dim=-1)
 
+    @property
+    def adapted_block(self) -> int:
+        """The last level."""
+        return self.blocks[-1]
+
     def _branches(self) -> tuple[nn.ModuleList, nn.ModuleList]:
         return self.normal, self.abnormal if self.params.branches == 2 else self.normal
 
@@ -201,16 +207,17 @@ class MadCLIP(Method):
         """Return text vectors (2, D), normal and abnormal, or (B, 2, D) where the images show different objects."""
         if self.params.learn_prompts == "none":
             return self.fixed(object_names)
-        texts = {}
-        for name in dict.fromkeys(object_names):
-            kept = None if self.training else self.text.get(name)
-            texts[name] = self._learned(name) if kept is None else kept
-        if not self.training:
-            self.text |= texts
-        return next(iter(texts.values())) if len(texts) == 1 else torch.stack([texts[name] for name in object_names])
+        words = [self.learner.prompts.phrases(name) for name in object_names]
+        kept = {} if self.training else self.text
+        for name, own in zip(object_names, words, strict=True):
+            if own not in kept:
+                kept[own] = self._learned(name)
+        return kept[words[0]] if len(set(words)) == 1 else torch.stack([kept[own] for own in words])
 
     def _learned(self, name: str) -> Tensor:
-        text: Tensor = self.learner(self.backbone, name)
+        # The authors encode the text in the run's precision to learn, and in fp32 to score.
+        with nullcontext() if self.training else torch.autocast(self.device.type, enabled=False):
+            text: Tensor = self.learner(self.backbone, name)
         return text if self.params.learn_prompts == "both" else torch.stack([self.fixed([name])[0, 0], text[1]])
 
     def _pixel_probability(self, scores: Tensor) -> Tensor:

@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adbench.backbone import Architecture
 from adbench.blocks import synthesis
-from adbench.blocks.choices import choices
+from adbench.blocks.choices import choices, positive, some_of
 from adbench.blocks.losses import dice, finite, focal, upsample
-from adbench.blocks.precise import in_fp32
-from adbench.blocks.prompts import PromptLearner, Prompts
+from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.prompts import PromptLearner, Prompts, Words
 from adbench.blocks.states import StateTexts
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -94,7 +93,7 @@ class MediCLIP(Method):
         if p.learn_tokens:
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
         self.fixed = StateTexts(self.backbone, p.prompts, ["{}."])
-        self.text: dict[str, Tensor] = {}
+        self.text: dict[Words, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
         """Keep the normal images, in which every epoch draws other anomalies; or real ones with their masks."""
@@ -117,8 +116,7 @@ class MediCLIP(Method):
     def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str], Tensor], _: int) -> Tensor:
         """Focal and dice loss of the map against the synthetic mask."""
         images, masks, names, untouched = batch
-        text = {name: self._text_of(name) for name in dict.fromkeys(names)}
-        p = self._map(self._streams(images, untouched), names, text)
+        p = self._map(self._streams(images, untouched), self._texts(names, {}))
         masks = masks.float()
         return finite(focal=focal(p, masks), dice=dice(p, masks))
 
@@ -132,12 +130,12 @@ class MediCLIP(Method):
 
     def score(self, batch: Batch) -> Scores:
         """Return the map of abnormal probability at input size; the image score is its maximum."""
-        maps = self._map(batch.features.blocks, batch.object_names, self._kept_text(batch.object_names))
+        maps = self._map(batch.features.blocks, self._texts(batch.object_names, self.text))
         return Scores(maps.flatten(1).amax(1), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the abnormal probability that each level by itself would give."""
-        logits = self._logits(batch.features.blocks, batch.object_names, self._kept_text(batch.object_names))
+        logits = self._logits(batch.features.blocks, self._texts(batch.object_names, self.text))
         maps = [upsample(level.float(), self.backbone.input_size)[:, 0].sigmoid() for level in logits]
         return dict(zip(self.blocks, maps, strict=True))
 
@@ -145,23 +143,26 @@ class MediCLIP(Method):
         """Return the last level behind its adapter, the mean over the patches."""
         return self._project(len(self.blocks) - 1, batch.features.blocks[self.blocks[-1]][:, 1:]).mean(1)
 
-    def _kept_text(self, names: Sequence[str]) -> Mapping[str, Tensor]:
-        for name in set(names) - set(self.text):
-            self.text[name] = self._text_of(name)
-        return self.text
+    @property
+    def adapted_block(self) -> int:
+        """The last level."""
+        return self.blocks[-1]
 
-    def _text_of(self, name: str) -> Tensor:
-        """Return unit vectors (2, embed_dim), normal then abnormal."""
+    def _texts(self, names: Sequence[str], kept: dict[Words, Tensor]) -> Tensor:
+        """Return unit vectors (B, 2, embed_dim), normal then abnormal; `kept` holds what need not be encoded again."""
         if not self.params.learn_tokens:
-            return self.fixed([name])[0]
-        learned: Tensor = self.learner(self.backbone, name)
-        return learned
+            return self.fixed(names)
+        words = [self.learner.prompts.phrases(name) for name in names]
+        for name, own in zip(names, words, strict=True):
+            if own not in kept:
+                kept[own] = self.learner(self.backbone, name)
+        return torch.stack([kept[own] for own in words])
 
     def _project(self, level: int, tokens: Tensor) -> Tensor:
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
         if not self.params.adapters:
-            return F.normalize(self.backbone.project(tokens), dim=-1)
-        return F.normalize(in_fp32(self.adapters[level], tokens), dim=-1)
+            return unit(self.backbone.project(tokens))
+        return unit(in_fp32(self.adapters[level], tokens))
 
     @torch.no_grad()
     def _streams(self, images: Tensor, untouched: Tensor) -> dict[int, Tensor]:
@@ -175,18 +176,17 @@ class MediCLIP(Method):
         order = torch.cat([known, new]).argsort()
         return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 
-    def _map(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
+    def _map(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
         """Return (B, H, W): the softmax over both states' cosines, its abnormal column."""
-        logits, size = self._logits(blocks, names, text), self.backbone.input_size
+        logits, size = self._logits(blocks, text), self.backbone.input_size
         if self.params.average == "logits":
             return upsample(logits.mean(0).float(), size)[:, 0].sigmoid()
         return upsample(logits.float().sigmoid().mean(0), size)[:, 0]
 
-    def _logits(self, blocks: Mapping[int, Tensor], names: Sequence[str], text: Mapping[str, Tensor]) -> Tensor:
+    def _logits(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
         """Return (levels, B, patches, 1): the abnormal column's cosine minus the normal one's."""
-        states = torch.stack([text[name] for name in names])
         # The softmax of two columns is the sigmoid of their difference, and cosines are linear in the text.
-        direction = (states[:, 1] - states[:, 0]) / self.params.temperature
+        direction = (text[:, 1] - text[:, 0]) / self.params.temperature
         return torch.stack([
             self._project(level, blocks[block][:, 1:]) @ direction[:, :, None]
             for level, block in enumerate(self.blocks)
@@ -263,10 +263,5 @@ def _check(p: Params) -> None:
         p, anomalies=("synthetic", "real"), grey=("support", "both", "none"), blend=tuple(synthesis.BLENDS),
         average=("logits", "maps"),
     )  # fmt: skip
-    if not p.tasks or set(p.tasks) - set(synthesis.NAMES):
-        raise AdbenchError(
-            f"method.tasks=[{','.join(p.tasks)}] is not possible: name one or more of {', '.join(synthesis.NAMES)}, "
-            "as in method.tasks=[cutpaste,gauss]."
-        )
-    if p.temperature <= 0:
-        raise AdbenchError(f"method.temperature={p.temperature} is not possible: a number above 0 is needed.")
+    some_of(p, tasks=synthesis.NAMES)
+    positive(p, "temperature")

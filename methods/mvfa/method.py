@@ -8,7 +8,7 @@ paper and code differ, the code is followed, but for the fusion (README.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,16 +18,20 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
-from adbench.blocks.bank import cosine_distance, rescale, value_range
-from adbench.blocks.choices import choices
+from adbench.blocks.bank import cosine_distance
+from adbench.blocks.choices import choices, shares
+from adbench.blocks.fusion import Branches, bounds, fuse, widest
 from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.precise import in_fp32
+from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 KINDS = ("segmentation", "detection")
+Streams = Mapping[int, Tensor]  # by block
+Banks = Mapping[str, Tensor]  # by kind, (levels, rows, embed_dim)
+Says = Callable[[list[Tensor], Tensor], list[Tensor]]  # of each level's features, beside the text or a bank
 CHUNK = 32  # views that run through the adapted tower together when the bank is filled
 
 
@@ -105,8 +109,8 @@ class MVFA(Method):
                 Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.projectors) for _ in self.levels
             )
             self.register_buffer(f"{kind}_bank", torch.empty(0, 0, 0))  # (levels, rows, embed_dim)
-        for bounds in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
-            self.register_buffer(bounds, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+        for name in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
+            self.register_buffer(name, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.register_buffer("has_masks", torch.tensor(False))
         self.texts = StateTexts(self.backbone, p.prompts)
 
@@ -117,7 +121,6 @@ class MVFA(Method):
             images, masks = fixed_views(images, masks, zooms=False, jitter=None)
         self.streams = self.encode(images, "encoding the support").blocks
         self.has_masks.fill_(bool(support.has_mask.any()))
-        # Without masks the authors step the detection adapters alone.
         self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
         self.names, objects = support.objects()
         facts = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
@@ -131,16 +134,18 @@ class MVFA(Method):
         """Sum the detection loss and, for images with masks, focal and dice over the levels."""
         labels, masked, objects, masks, *streams = batch
         text = self.texts(self.names)[objects]
+        # Where no image has a mask, the authors step the detection adapters alone, whatever the stream hands back.
+        self.adapters["segmentation"].requires_grad_(bool(masked.any()))
         features = self._features(dict(zip(self.streams, streams, strict=True)))
+        self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
         terms: dict[str, Tensor] = {}
-        for level, tokens in zip(self.levels, features["detection"], strict=True):
-            probability = self._pool(self._logits(tokens, text).sigmoid())
+        for level, probability in zip(self.levels, self._text_scores(features["detection"], text), strict=True):
             terms[f"detection at block {level}"] = _bce(probability, labels.float(), self.params.bce)
         if masked.any():
             seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
             text, masks = text[seen], masks[seen].float()
-            for level, tokens in zip(self.levels, features["segmentation"], strict=True):
-                p = self._pixels(self._logits(tokens[seen], text)).sigmoid()
+            drawn = self._text_maps([tokens[seen] for tokens in features["segmentation"]], text)
+            for level, p in zip(self.levels, drawn, strict=True):
                 terms[f"focal at block {level}"] = focal(p, masks)
                 terms[f"dice at block {level}"] = dice(p, masks)
         return finite(**terms)
@@ -165,41 +170,47 @@ class MVFA(Method):
         for kind, found in features.items():
             setattr(self, f"{kind}_bank", _rows(found))
         if self.params.fusion == "support":
-            self._take_bounds(support, features, normal.repeat(views).to(self.device))
+            each = self._left_out(support, features, normal.repeat(views).to(self.device))
+            self._take_bounds(each, "the whole support", "Try more shots, a smaller method.learning_rate")
 
     def gather(self, batches: Iterable[Batch]) -> None:
         """Take the bounds of both branches over all images that will be scored, as the authors do."""
         banks = self._banks()
-        seen = [self._ranges(batch.features.blocks, batch.object_names, banks) for batch in batches]
-        self._set_bounds(seen, "all images to score", "Score more images")
+        every = ((batch.features.blocks, batch.object_names, banks) for batch in batches)
+        self._take_bounds(every, "all images to score", "Score more images")
 
     def score(self, batch: Batch) -> Scores:
         """Fuse what text and bank say of every pixel; the image score is the maximum, or fused in the same way."""
         maps, scores = self._branches(batch.features.blocks, batch.object_names, self._banks())
-        pixel = self._fuse(maps, self.map_bounds)
-        return Scores(pixel.flatten(1).amax(1) if self._by_map else self._fuse(scores, self.score_bounds), pixel)
+        share = self.params.text_share
+        pixel = fuse(maps, self.map_bounds, share)
+        return Scores(fuse(scores, self.score_bounds, share) if scores else pixel.flatten(1).amax(1), pixel)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return what the text says of every pixel at each level (Fig. 4 of the paper)."""
-        text, levels = self.texts(batch.object_names), self._features(batch.features.blocks)[self._map_kind]
-        pairs = zip(self.levels, levels, strict=True)
-        return {level: self._pixels(self._logits(tokens, text)).sigmoid() for level, tokens in pairs}
+        features, text = self._features(batch.features.blocks), self.texts(batch.object_names)
+        return dict(zip(self.levels, self._text_maps(features[self._map_from], text), strict=True))
 
     def adapted(self, batch: Batch) -> Tensor:
         """Return the last level's detection features, the mean over the patches."""
         return self._features(batch.features.blocks)["detection"][-1][:, 1:].mean(1)
 
     @property
-    def _by_map(self) -> bool:
-        rule = self.params.image_score
-        return rule == "map_max" or (rule == "auto" and bool(self.has_masks))
+    def adapted_block(self) -> int:
+        """The last level."""
+        return self.levels[-1]
 
     @property
-    def _map_kind(self) -> str:
+    def _map_from(self) -> str:
         """Without masks the segmentation adapters are never trained: the detection adapters draw the map."""
         return "segmentation" if self.has_masks else "detection"
 
-    def _features(self, streams: Mapping[int, Tensor]) -> dict[str, list[Tensor]]:
+    @property
+    def _score_is_maximum(self) -> bool:
+        rule = self.params.image_score
+        return rule == "map_max" or (rule == "auto" and bool(self.has_masks))
+
+    def _features(self, streams: Streams) -> dict[str, list[Tensor]]:
         """Run the adapted tower; return for both kinds the unit features (B, 1 + patches, embed_dim) of each level."""
         p = self.params
         writers = KINDS if self.has_masks or p.inject_untrained else ("detection",)
@@ -212,7 +223,7 @@ class MVFA(Method):
                 x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
             middle = {kind: in_fp32(self.adapters[kind][i].down, x) for kind in KINDS}
             for kind in KINDS:
-                found[kind].append(F.normalize(middle[kind], dim=-1))
+                found[kind].append(unit(middle[kind]))
             if not p.projectors and level != self.levels[-1]:
                 share = (1 - p.keep) / 2
                 x = (1 - share * len(writers)) * x
@@ -220,39 +231,33 @@ class MVFA(Method):
                     x = x + share * in_fp32(self.adapters[kind][i].up, middle[kind])
         return found
 
-    def _branches(
-        self, streams: Mapping[int, Tensor], names: Sequence[str], banks: Mapping[str, Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what [text, bank] say: maps (B, H, W), and image scores (B,) or nothing if the map gives them.
+    # The text branch, then the bank branch: of each level what it says of pixels (B, H, W), or of images (B,).
 
-        Both are means over the levels. Without a bank, at `text_share` 1, the text speaks alone.
-        """
-        keep = [i for i, level in enumerate(self.levels) if level in (self.params.score_levels or self.levels)]
-        text, banks = self.texts(names), {name: bank[keep] for name, bank in banks.items() if bank.numel()}
-        features = {name: [found[i] for i in keep] for name, found in self._features(streams).items()}
-        kind, alone = self._map_kind, self.params.text_share == 1
-        maps = [_mean(self._pixels(self._logits(tokens, text)).sigmoid() for tokens in features[kind])]
-        if not alone:
-            maps.append(_mean(self._pixels(far) for far in _distances(features[kind], banks[kind])))
-        if self._by_map:
-            return maps, []
-        scores = [_mean(self._pool(self._logits(tokens, text).sigmoid()) for tokens in features["detection"])]
-        if not alone:
-            far = _distances(features["detection"], banks["detection"])
-            # The authors average behind the upsampling, where patches at the border weigh less.
-            mean = self.params.pooling == "mean"
-            scores.append(_mean(self._pixels(d).flatten(1).mean(1) if mean else self._pool(d) for d in far))
-        return maps, scores
+    def _text_maps(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
+        return [self._pixels(self._logits(tokens, text)).sigmoid() for tokens in features]
 
-    def _fuse(self, branches: list[Tensor], bounds: Tensor) -> Tensor:
-        if len(branches) == 1:
-            return branches[0]
-        text, bank = (rescale(values, own) for values, own in zip(branches, bounds, strict=True))
-        return self.params.text_share * text + (1 - self.params.text_share) * bank
+    def _text_scores(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
+        return [self._pool(self._logits(tokens, text).sigmoid()) for tokens in features]
+
+    def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """Return (B, patches) logits of the abnormal state; the class token is left out."""
+        return abnormal_logit(tokens[:, 1:], text, self.params.scale)
+
+    def _bank_maps(self, features: list[Tensor], bank: Tensor) -> list[Tensor]:
+        return [self._pixels(far) for far in _distances(features, bank)]
+
+    def _bank_scores(self, features: list[Tensor], bank: Tensor) -> list[Tensor]:
+        if self.params.pooling == "max":
+            return [self._pool(far) for far in _distances(features, bank)]
+        # The authors average behind the upsampling, where patches at the border weigh less.
+        return [far.flatten(1).mean(1) for far in self._bank_maps(features, bank)]
+
+    def _banks(self) -> dict[str, Tensor]:
+        return {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
 
     def _normal_features(self, views: Tensor) -> dict[str, Tensor]:
         """Return the features (V, levels, tokens, embed_dim) of some views, of the kinds that scoring compares."""
-        kinds = {self._map_kind} if self._by_map else {self._map_kind, "detection"}
+        kinds = {self._map_from} if self._score_is_maximum else {self._map_from, "detection"}
         parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
         for rows in views.split(CHUNK):
             features = self._features({block: kept[rows].to(self.device) for block, kept in self.streams.items()})
@@ -261,50 +266,55 @@ class MVFA(Method):
         first = 0 if self.params.bank_cls else 1
         return {kind: torch.cat(own)[:, :, first:] for kind, own in parts.items()}
 
-    def _take_bounds(self, support: Support, features: Mapping[str, Tensor], owners: Tensor) -> None:
-        """Take the smallest and largest value of each branch over the support.
+    def _branches(self, streams: Streams, names: Sequence[str], banks: Banks) -> tuple[Branches, Branches | None]:
+        """Return what text and bank say of pixels (B, H, W), and of images (B,) unless the map's maximum is the score.
 
-        A normal image is measured against the bank without its own views: its distance would be 0.
+        Both are means over the levels that score.
         """
-        banks, n, seen = self._banks(), len(support), []
+        p, features, text = self.params, self._features(streams), self.texts(names)
+        keep = [i for i, level in enumerate(self.levels) if level in (p.score_levels or self.levels)]
+
+        def said(kind: str, by_text: Says, by_bank: Says) -> Branches:
+            own = [features[kind][i] for i in keep]
+            bank = _mean(by_bank(own, banks[kind][keep])) if p.text_share < 1 else None
+            return Branches(_mean(by_text(own, text)), bank)
+
+        maps = said(self._map_from, self._text_maps, self._bank_maps)
+        return maps, None if self._score_is_maximum else said("detection", self._text_scores, self._bank_scores)
+
+    def _left_out(
+        self, support: Support, features: Mapping[str, Tensor], owners: Tensor
+    ) -> Iterator[tuple[Streams, Sequence[str], Banks]]:
+        """Yield each support image with the banks less its own views, to which a normal one's distance would be 0.
+
+        Row i of the `features` of the normal views is of image `owners[i]`.
+        """
+        banks, n = self._banks(), len(support)
         images = [i for i in range(n) if (owners != i).any()]  # an only normal image has nothing to be measured against
+        if not images:
+            raise AdbenchError(
+                "method.fusion=support is not possible with a single support image: its own views are all there is to "
+                "measure it against. Give it a second one, or method.fusion=none."
+            )
         # One image has one score, and no range: then its views stand in.
         views = images if len(images) > 1 else [i + n * view for i in images for view in range(self.params.views)]
         for row in views:
             others = owners != row % n
             left = banks if others.all() else {kind: _rows(found[others]) for kind, found in features.items()}
             streams = {block: kept[row : row + 1].to(self.device) for block, kept in self.streams.items()}
-            seen.append(self._ranges(streams, [support.object_names[row % n]], left))
-        if not seen:
-            raise AdbenchError(
-                "method.fusion=support is not possible with a single support image: its own views are all there is to "
-                "measure it against. Give it a second one, or method.fusion=none."
-            )
-        self._set_bounds(seen, "the whole support", "Try more shots, a smaller method.learning_rate")
+            yield streams, [support.object_names[row % n]], left
 
-    def _ranges(self, streams: Mapping[int, Tensor], names: Sequence[str], banks: Mapping[str, Tensor]) -> Tensor:
-        """Return the smallest and largest value (branches, 2) of maps, then of image scores where there are any."""
-        maps, scores = self._branches(streams, names, banks)
-        return torch.stack([value_range(values) for values in (*maps, *scores)])
-
-    def _set_bounds(self, seen: Sequence[Tensor], where: str, advice: str) -> None:
-        """Bring what several batches of images span, each as of `_ranges`, into the bounds."""
-        ranges = torch.stack(list(seen))
-        whole = torch.stack([ranges[..., 0].amin(0), ranges[..., 1].amax(0)], dim=-1)
-        if not (whole[:, 1] > whole[:, 0]).all():
+    def _take_bounds(self, images: Iterable[tuple[Streams, Sequence[str], Banks]], where: str, advice: str) -> None:
+        """Keep the smallest and largest value of each branch over all images, of their maps and of their scores."""
+        seen = [[bounds(said) for said in self._branches(*each) if said] for each in images]
+        found = [widest(own) for own in zip(*seen, strict=True)]
+        if not all((own[:, 1] > own[:, 0]).all() for own in found):
             raise AdbenchError(
                 f"method.fusion={self.params.fusion} is not possible: over {where} a branch of mvfa gives one and the "
                 f"same value. {advice}, or take method.fusion=none."
             )
-        for bounds, own in zip((self.map_bounds, self.score_bounds), whole.split(2), strict=False):
-            bounds.copy_(own)
-
-    def _banks(self) -> dict[str, Tensor]:
-        return {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
-
-    def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """Return (B, patches) logits of the abnormal state; the class token is left out."""
-        return abnormal_logit(tokens[:, 1:], text, self.params.scale)
+        for kept, own in zip((self.map_bounds, self.score_bounds), found, strict=False):
+            kept.copy_(own)
 
     def _pixels(self, patches: Tensor) -> Tensor:
         return pixels(patches, self.backbone.input_size)
@@ -318,13 +328,13 @@ def _rows(features: Tensor) -> Tensor:
     return features.transpose(0, 1).flatten(1, 2)
 
 
-def _distances(levels: Sequence[Tensor], bank: Tensor) -> list[Tensor]:
+def _distances(levels: list[Tensor], bank: Tensor) -> list[Tensor]:
     """Return per level how far (B, patches) each patch is from the nearest row."""
-    return [cosine_distance(tokens[:, 1:], rows) for tokens, rows in zip(levels, bank, strict=True)]
+    return [cosine_distance(tokens[:, 1:], rows, run_precision=True) for tokens, rows in zip(levels, bank, strict=True)]
 
 
-def _mean(levels: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(levels)).mean(0)
+def _mean(levels: list[Tensor]) -> Tensor:
+    return torch.stack(levels).mean(0)
 
 
 def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
@@ -354,6 +364,4 @@ def _check(p: Params) -> None:
         image_score=("auto", "map_max", "detection"),
         fusion=("support", "transductive", "none"),
     )
-    for key in ("keep", "text_share"):
-        if not 0 <= getattr(p, key) <= 1:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: a share from 0 to 1 is needed.")
+    shares(p, "keep", "text_share")

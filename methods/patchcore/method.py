@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adbench.backbone import Architecture
+from adbench.blocks.choices import at_least, odd
 from adbench.blocks.memory import coreset, nearest
 from adbench.blocks.smooth import gaussian
 from adbench.blocks.states import pixels
-from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -42,8 +42,9 @@ class PatchCore(Method):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone."""
-        if params.neighbourhood < 1 or params.neighbourhood % 2 == 0:
-            raise AdbenchError(f"method.neighbourhood={params.neighbourhood} is not possible: an odd number is needed.")
+        odd(params, "neighbourhood")
+        at_least(params, 1, "neighbours")
+        at_least(params, 0, "sigma")
         return Capability(
             support="normal",
             blocks=tuple(params.blocks) or architecture.levels(4)[1:3],

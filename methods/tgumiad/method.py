@@ -7,7 +7,6 @@ ones, in mean squared error and in structural similarity. What the paper leaves 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,9 +18,10 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from adbench.backbone import Architecture
 from adbench.blocks import jitter
-from adbench.blocks.choices import choices
+from adbench.blocks.choices import at_least, choices, odd, positive, shares, some_of
 from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
 from adbench.blocks.losses import finite
+from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
 from adbench.blocks.states import pixels
@@ -206,6 +206,11 @@ class TGUMIAD(Method):
         """Return the fused features, which text has had its say in, the mean over the patches."""
         return self._fuse([batch.features.blocks[block] for block in self.blocks], batch.object_names)[1].mean(1)
 
+    @property
+    def adapted_block(self) -> int:
+        """The last level."""
+        return self.blocks[-1]
+
     def _fuse(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the patches (B, patches, channels), frozen and fused."""
         p = self.params
@@ -241,7 +246,7 @@ class TGUMIAD(Method):
         """Return (T, embed_dim): one unit vector for each sentence about an object; encoded once."""
         if name not in self.text:
             found = sentences(self.params.prompts, name, self.params.states)
-            self.text[name] = F.normalize(self.backbone.encode_text(found).float(), dim=-1)
+            self.text[name] = unit(self.backbone.encode_text(found))
         return self.text[name]
 
 
@@ -273,7 +278,8 @@ def pooled(patches: Tensor, weights: Sequence[float]) -> Tensor:
     """
     top = patches.topk(min(5, patches.shape[1]), dim=1).values
     parts = torch.stack([top[:, 0], patches.mean(1), top.mean(1)], dim=1)
-    return parts @ torch.tensor(list(weights)).to(parts)
+    with torch.autocast(parts.device.type, enabled=False):  # which would round the scores
+        return parts @ torch.tensor(list(weights)).to(parts)
 
 
 def _check(p: Params) -> None:
@@ -286,34 +292,16 @@ def _check(p: Params) -> None:
         score=("mix", "sum"),
         ssim=("space", "channels"),
     )
-    for key, known in (("jitter", ("spatial", "frequency")), ("states", ("normal", "abnormal"))):
-        chosen = getattr(p, key)
-        if set(chosen) - set(known) or (key == "states" and not chosen):
-            raise AdbenchError(
-                f"method.{key}=[{','.join(chosen)}] is not possible: name some of {', '.join(known)}, "
-                f"as in method.{key}=[{known[0]}]."
-            )
-    for key, fits, needed in (
-        ("decay_at", 0 < p.decay_at <= 1, "a share of the epochs, above 0 and at most 1,"),
-        ("clip_norm", p.clip_norm >= 0, "at least 0"),
-        ("epoch_images", p.epoch_images >= 0, "at least 0"),
-        ("heads", p.heads >= 1, "at least 1"),
-        ("encoder_layers", p.encoder_layers >= 0, "at least 0"),
-        ("decoder_layers", p.decoder_layers >= 0, "at least 0"),
-        ("feed_forward", p.feed_forward >= 1, "at least 1"),
-        ("dropout", 0 <= p.dropout < 1, "a share from 0 to below 1"),
-        ("jitter_scale", p.jitter_scale >= 0, "at least 0"),
-        ("high_share", 0 <= p.high_share <= 1, "a share from 0 to 1"),
-        ("score_weight", 0 <= p.score_weight <= (1 if p.score == "mix" else math.inf), "0 to 1 (score=sum: 0 or more)"),
-    ):
-        if not fits:
-            raise AdbenchError(f"method.{key}={getattr(p, key)} is not possible: {needed} is needed.")
+    some_of(p, states=("normal", "abnormal"), **({"jitter": ("spatial", "frequency")} if p.jitter else {}))
+    at_least(p, 0, "clip_norm", "epoch_images", "encoder_layers", "decoder_layers", "jitter_scale", "score_weight")
+    at_least(p, 1, "heads", "feed_forward")
+    positive(p, "decay_at")
+    shares(p, "decay_at", "dropout", "high_share", *(["score_weight"] if p.score == "mix" else []))
+    odd(p, "ssim_window")
     if p.width < 1 or p.width % (2 * p.heads):
         raise AdbenchError(
             f"method.width={p.width} is not possible with method.heads={p.heads}: give a multiple of {2 * p.heads}."
         )
-    if p.ssim_window < 1 or p.ssim_window % 2 == 0:
-        raise AdbenchError(f"method.ssim_window={p.ssim_window} is not possible: an odd number is needed.")
     if len(p.image_weights) != 3:
         raise AdbenchError(
             f"method.image_weights={p.image_weights} is not possible: three numbers are needed, for maximum, mean and "

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from adbench.backbone import Architecture
 from adbench.blocks.bank import cosine_distance
+from adbench.blocks.choices import positive
+from adbench.blocks.precise import unit
 from adbench.blocks.prompts import NORMAL, Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
 from adbench.errors import AdbenchError
@@ -56,8 +57,7 @@ class WinCLIP(Method):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Ask for what enters the first block, the patches of one later block, and the pooled embedding."""
-        if params.temperature <= 0:
-            raise AdbenchError(f"method.temperature={params.temperature} is not possible: a number above 0 is needed.")
+        positive(params, "temperature")
         if not params.windows or len(set(params.windows)) < len(params.windows) or min(params.windows) < 1:
             raise AdbenchError(
                 f"method.windows={params.windows} is not possible: name sides of windows in patches, each once, as in "
@@ -95,7 +95,7 @@ class WinCLIP(Method):
         if not self.params.reference:
             return
         features = self.encode(support.images.float() / 255, "encoding the support")
-        seen = [self._seen(features.blocks[0].float().to(self.device)), self._patches(features.blocks)]
+        seen = [self._seen(features.blocks[0].to(self.device)), self._patches(features.blocks)]
         for name, rows in zip(self.banks, [*seen[0], seen[1]], strict=True):
             setattr(self, name, rows.flatten(0, 1).to(self.device))
 
@@ -121,25 +121,25 @@ class WinCLIP(Method):
     def _seen(self, entering: Tensor) -> list[Tensor]:
         """Return per window size (B, windows, embed_dim) unit embeddings of a stream as it enters the first block."""
         found = []
+        entering = entering.float()  # the windows' streams stay in fp32, as those of a method that trains
         for places in self.windows.values():
             b, (count, _) = len(entering), places.shape
             whole = torch.zeros(count, 1, dtype=places.dtype)  # the class token looks through every window
             tokens = entering[:, torch.cat([whole, places + 1], dim=1).to(entering.device)].flatten(0, 1)
             last = self.backbone.run_blocks(tokens, 1, self.backbone.architecture.depth)[:, 0]
-            found.append(F.normalize(self.backbone.project(last).float(), dim=-1).unflatten(0, (b, count)))
+            found.append(unit(self.backbone.project(last)).unflatten(0, (b, count)))
         return found
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:
         """Return (B, N): the softmax probability of the abnormal state."""
-        logits = abnormal_logit(F.normalize(vectors.float(), dim=-1), text, 1 / self.params.temperature)
-        return logits.sigmoid()
+        return abnormal_logit(unit(vectors), text, 1 / self.params.temperature).sigmoid()
 
     def _spread(self, scores: Tensor, side: int) -> Tensor:
         return spread(scores, self.windows[side].to(scores.device), self.backbone.grid**2)
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
         block = self.params.patch_block or self.backbone.architecture.depth - 1
-        return F.normalize(blocks[block][:, 1:].float(), dim=-1)
+        return unit(blocks[block][:, 1:])
 
 
 def windows(grid: int, side: int) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, strategies
 
 from adbench.board import leaderboard
 from adbench.errors import AdbenchError
@@ -118,6 +119,30 @@ def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
     assert str(found["svg"]).count("line level") == 1
     assert str(found["svg"]).count("mark hollow") == 1
     assert found["papers"]
+
+
+def test_a_method_with_shots_is_no_level() -> None:
+    rows = lines(method=["a", "a", "z"], shots=["2", "4", "2"], mean=[80.0, 90.0, 70.0])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    assert "level" not in str(found["svg"])
+
+
+@given(strategies.floats(-1e6, 1e6), strategies.floats(-9, 6))
+@example(0.49995, -3.69897)
+def test_labels_of_an_axis_differ_and_are_where_they_say(low: float, size: float) -> None:
+    gap = max(10**size, abs(low) * 1e-7)  # scores are floats of 32 bits
+    found = charts.ticks(low, low + gap)
+    assert len(found) >= 2
+    assert len({label for _, label in found}) == len(found)
+    assert all(abs(float(label) - place) <= 0.01 * gap for place, label in found)
+
+
+def test_numbers_that_differ_are_told_apart() -> None:
+    assert charts.apart([0.5, 0.25]) == ["0.5", "0.25"]
+    assert charts.apart([0.50001, 0.50002]) == ["0.50001", "0.50002"]
+    assert charts.apart([0.5, 0.5]) == ["0.5", "0.5"]
+    assert len(set(charts.apart([0.1, np.nextafter(0.1, 1)]))) == 2
 
 
 def test_one_number_of_shots_makes_no_chart() -> None:

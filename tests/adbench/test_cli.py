@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,24 @@ def test_phantoms_of_a_group_are_drawn(adbench, tmp_path: Path) -> None:
     answer = adbench("data", "phantom", "--root", tmp_path, "--dataset", "bmad_masked,his", *few)
     assert answer.code == 0, answer.err
     assert {path.name for path in tmp_path.iterdir()} == {"Brain", "Liver", "Retina_RESC", "Histopathology"}
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("new-method nearest --into FILE", "place with --into DIR"),
+        ("data phantom --root FILE/there --dataset his", "folder with --root DIR"),
+        ("data check brainmri --out FILE/x.json", "file with --out FILE"),
+        ("support show dataset=brainmri shots=1 --out FILE/x.png", "file with --out FILE"),
+    ],
+)
+def test_what_cannot_be_written_names_the_option_that_was_typed(
+    adbench, tmp_path: Path, words: str, option: str
+) -> None:
+    (tmp_path / "FILE").write_text("no folder")
+    answer = adbench(*words.replace("FILE", str(tmp_path / "FILE")).split())
+    assert answer.code == 2
+    assert re.search(rf"cannot write \S+: .+\. Free some space or choose another {option}\.$", answer.err.strip())
 
 
 def test_errors_of_the_phantom_command(adbench, tmp_path: Path) -> None:

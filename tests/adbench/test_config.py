@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adbench import config, registry
+from adbench import config, registry, sections
 from adbench.errors import AdbenchError
 
 
@@ -54,7 +54,7 @@ def test_bad_words_are_one_sentence(words: list[str], says: str) -> None:
     with pytest.raises(AdbenchError, match=".+") as caught:
         for run in config.parse(words):
             if run.preset != "none":
-                config.preset(run.method, run.preset)
+                sections.preset(run.method, run.preset)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -71,7 +71,7 @@ def test_the_schedule_changes_the_parameters_and_words_win() -> None:
 
     def epochs(*words: str) -> int:
         (run,) = config.parse(["method=madclip", *words])
-        return int(config.method_params(Params, run).epochs)
+        return int(sections.method_params(Params, run).epochs)
 
     assert epochs("schedule=paper") == 60
     assert epochs() < 60
@@ -95,7 +95,7 @@ class Outer:
 )
 def test_merge_names_the_key(over: dict[str, object], says: str) -> None:
     with pytest.raises(AdbenchError, match="thing") as caught:
-        config.merge(Outer, {}, over, "thing")
+        sections.merge(Outer, {}, over, "thing")
     assert says in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_numbers_that_every_method_reads_alike_have_a_least_value(
 ) -> None:
     (run,) = config.parse([f"method={method}", f"method.{key}={value}"])
     with pytest.raises(AdbenchError, match=rf"method\.{key}={value} is not possible: {says} is needed"):
-        config.method_params(registry.find("method", method).load().Params, run)
+        sections.method_params(registry.find("method", method).load().Params, run)
 
 
 def test_a_parameter_at_its_least_value_is_taken_and_other_types_are_left_alone() -> None:
@@ -125,13 +125,13 @@ def test_a_parameter_at_its_least_value_is_taken_and_other_types_are_left_alone(
         batch_size: int = 1
         learning_rate: str = "cosine"
 
-    assert config.merge_params(Params, {}, "short", {}, "thing") == Params()
+    assert sections.merge_params(Params, {}, "short", {}, "thing") == Params()
 
 
 def test_damaged_yaml_is_one_sentence(tmp_path) -> None:
     (tmp_path / "x.yaml").write_text("a: b: c")
     with pytest.raises(AdbenchError, match="not readable YAML"):
-        config.load_yaml(tmp_path / "x.yaml")
+        sections.load_yaml(tmp_path / "x.yaml")
 
 
 def test_a_path_below_the_home_folder_is_spelt_out_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from yaml import safe_load
 
 from adbench import Batch, Capability, Method, Scores, Support
+from adbench.conformance import subject
 from adbench.conformance.bench import Bench
 from adbench.conformance.checks import CHECKS, Finding, examine
+from adbench.conformance.subject import Subject
 from adbench.errors import AdbenchError
 from adbench.testing import check_method, new_bench
 
@@ -243,6 +246,43 @@ class NeedsManyShots(Sound):
         self.centre = self.centre + 0 * spread / (len(support) - 1)  # one image: 0 / 0
 
 
+class MasksForAll(Sound):
+    def prepare(self, support: Support) -> None:
+        super().prepare(support)
+        if support.has_mask.any():
+            self.area = support.masks[support.has_mask][support.labels == 0].sum()
+
+
+class NeedsMasks(Sound):
+    def memorise(self, support: Support) -> None:
+        super().memorise(support)
+        self.centre = self.centre + 0 * (1 / support.has_mask.sum())
+
+
+class Named(Sound):
+    """Learns another rotation for another object."""
+
+    def told_name(self, support: Support, i: int) -> str:
+        return support.object_names[i]
+
+    def prepare(self, support: Support) -> None:
+        super().prepare(support)
+        names = [self.told_name(support, i) for i in range(len(support))]
+        weights = torch.tensor([1 + len(name) / 10 for name in names])
+        self.tokens = (self.tokens.unflatten(0, (len(support), -1)) * weights[:, None, None]).flatten(0, 1)
+
+
+class FirstNameForAll(Named):
+    def told_name(self, support: Support, i: int) -> str:
+        return support.object_names[0]
+
+
+class OneDatasetOnly(Sound):
+    def prepare(self, support: Support) -> None:
+        (self.dataset,) = set(support.datasets)
+        super().prepare(support)
+
+
 class ReadsWhileScoring(Sound):
     def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
         with open(Path(__file__).parents[2] / "README.md") as file:
@@ -263,6 +303,105 @@ class Hoards(Sound):
     def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
         self.seen.append(image)
         return Scores(image, maps)
+
+
+class Levels(Sound):
+    """Shows the map of its only level, and features behind the rotation."""
+
+    def level_maps(self, batch: Batch) -> Any:
+        return {2: self.score(batch).maps}
+
+    def adapted(self, batch: Batch) -> Any:
+        return self.turn(batch.features.blocks[2][:, 1:]).mean(1)
+
+
+class LevelsAsList(Levels):
+    def level_maps(self, batch: Batch) -> Any:
+        return [self.score(batch).maps]
+
+
+class LevelBeyond(Levels):
+    def level_maps(self, batch: Batch) -> Any:
+        return {99: self.score(batch).maps}
+
+
+class LevelOfAll(Levels):
+    def level_maps(self, batch: Batch) -> Any:
+        return {2: self.score(batch).maps.mean(0)}
+
+
+class LevelOfZeros(Levels):
+    def level_maps(self, batch: Batch) -> Any:
+        maps = self.score(batch).maps
+        return {2: maps / (0 * maps)}
+
+
+class AdaptsPatches(Levels):
+    def adapted(self, batch: Batch) -> Any:
+        return self.turn(batch.features.blocks[2])
+
+
+class AdaptsNothing(Levels):
+    def adapted(self, batch: Batch) -> Any:
+        return torch.zeros(len(batch.images), 8)
+
+
+class AdaptsToZero(Levels):
+    def adapted(self, batch: Batch) -> Any:
+        return self.turn(batch.features.blocks[2][:, 0]) / 0
+
+
+@dataclass
+class Worded(Params):
+    prompts: dict[str, list[str]] = field(default_factory=lambda: {"normal": ["healthy {}"]})
+    kind: str = "mean"
+    share: float = 0.5
+
+
+class Edited(Sound):
+    """Moves its score by the words' length and a share."""
+
+    Params = Worded
+    editable = ("prompts.normal", "share", "kind", "epochs")
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        assert self.params.kind == "mean", "a choice is no text"
+        return Scores(image + self.params.share * len(self.params.prompts["normal"][0]), maps)
+
+
+class RefusesOtherWords(Edited):
+    def build(self) -> None:
+        if self.params.prompts["normal"] != ["healthy {}"]:
+            raise AdbenchError("method.prompts.normal: these words are not possible.")
+        super().build()
+
+
+class SavesItsWords(Edited):
+    editable = ("prompts",)
+
+    def build(self) -> None:
+        super().build()
+        self.register_buffer("length", torch.zeros(()))
+
+    def memorise(self, support: Support) -> None:
+        super().memorise(support)
+        self.length = torch.tensor(float(len(self.params.prompts["normal"][0])))
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(image + self.length, maps)
+
+
+class WidthOfItsWords(Edited):
+    def build(self) -> None:
+        super().build()
+        self.register_buffer(f"length_{len(self.params.prompts['normal'][0])}", torch.zeros(()))
+
+
+class DividesByAShare(Edited):
+    editable = ("share",)
+
+    def told(self, image: Tensor, maps: Tensor, batch: Batch) -> Scores:
+        return Scores(image, maps / (self.params.share != 0.25))  # 0 / 0, or more than there is
 
 
 class Grows(Sound):
@@ -297,12 +436,31 @@ BROKEN = [
     (TouchesBackbone, "frozen backbone", r"visual\.ln_post\.bias of the backbone changed", r"Sound\.build"),
     (WakesBackbone, "frozen backbone", "of the backbone asked for a gradient", r"Sound\.training_step"),
     (SavesBackbone, "frozen backbone", r"words .* is token_embedding\.weight", r"SavesBackbone\.build"),
-    (NeedsManyShots, "one shot, no masks", "not finite", r"NeedsManyShots\.memorise"),
+    (NeedsManyShots, "one shot", "not finite", r"NeedsManyShots\.memorise"),
+    (MasksForAll, "no masks", r"masks of every second image: IndexError: .*\.py:\d+", r"MasksForAll\.prepare"),
+    (FirstNameForAll, "two datasets", "an object that counts for the first image only", r"Named\.prepare"),
     (ReadsWhileScoring, "files", r"`score` opening .*README\.md", r"Sound\.score"),
     (KeepsFolder, "files", r"keeping the path '.*' as self\.notes\['where'\]\[0\]", r"KeepsFolder\.prepare"),
     (Hoards, "memory", "3 more tensors", r"Sound\.score"),
     (Grows, "memory", "0 more tensors", r"Sound\.score"),
+    (LevelOfZeros, "level maps", "values at block 2 that are not finite", r"LevelOfZeros\.level_maps"),
+    (AdaptsPatches, "adapted", r"a tensor of shape \(6, 65, 8\) for 6 images", r"AdaptsPatches\.adapted"),
+    (SavesItsWords, "editable", "prompts changed, and the scores stay the same bits", r"SavesItsWords\.memorise"),
 ]  # fmt: skip
+
+
+# other ways to break a check: class, check, what is seen
+ALSO_BROKEN = [
+    (NeedsMasks, "no masks", "without any mask: scores that are not finite"),
+    (OneDatasetOnly, "two datasets", r"ValueError: too many values .*\.py:\d+"),
+    (LevelBeyond, "level maps", r"\[99\], where .* from 0 to 12"),
+    (LevelOfAll, "level maps", r"shape \(8, 8\) at block 2 for 6 images"),
+    (LevelsAsList, "level maps", "list, where a dictionary"),
+    (AdaptsNothing, "adapted", "the same vector for every image"),
+    (AdaptsToZero, "adapted", "not finite"),
+    (WidthOfItsWords, "editable", r"prompts\.normal changed: .*do not belong to WidthOfItsWords"),
+    (DividesByAShare, "editable", "share changed: scores that are not finite"),
+]
 
 
 # what breaks more than one
@@ -342,6 +500,17 @@ def test_a_broken_method_fails_the_check_it_breaks(bench: Bench, method, check: 
     assert ("not run" in {finding.outcome for finding in findings}) == gate
 
 
+@pytest.mark.parametrize(("method", "check", "seen"), ALSO_BROKEN, ids=[one[0].__name__ for one in ALSO_BROKEN])
+def test_a_check_sees_other_breaks_too(bench: Bench, method: type[Method], check: str, seen: str) -> None:
+    (run,) = (one.run for one in CHECKS if one.name == check)
+    under = Subject(method, {}, bench)
+    try:
+        found = run(under)
+    except Exception as error:
+        found = under.said(error)
+    assert re.search(seen, found or "passed")
+
+
 def test_every_check_is_broken_by_somebody() -> None:
     assert {check for _, check, _, _ in BROKEN} == {check.name for check in CHECKS}
 
@@ -351,8 +520,30 @@ def test_a_backbone_that_was_spoilt_is_mended_for_the_next(bench: Bench) -> None
     assert not failures(examine(Sound, {}, bench))
 
 
-def test_a_declared_transductive_method_passes(bench: Bench) -> None:
-    assert not failures(examine(Transductive, {}, bench))
+@pytest.mark.parametrize("method", [Transductive, Named, Levels, Edited, RefusesOtherWords])
+def test_what_is_optional_and_sound_passes(bench: Bench, method: type[Method]) -> None:
+    assert not failures(examine(method, {}, bench))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "seen"),
+    [
+        ("schedules: {paper: {epoch: 50}}", r"^schedule=paper, which ends in .*unknown key 'epoch'.*mean 'epochs'"),
+        ("schedules: {paper: {epochs: -1}}", r"^schedule=paper, .*method\.epochs=-1 is not possible"),
+        ("schedules: {papre: {epochs: 5}}", "^a schedule 'papre' in the YAML, which no run can ask for: short, paper"),
+        ("presets: {paper: {bakbone: ViT-B-16}}", r"^preset=paper, .*unknown key 'bakbone'.*mean 'backbone'"),
+        ("presets: {paper: {backbone: ViT-B-61}}", r"^preset=paper, .*unknown backbone 'ViT-B-61'"),
+        ("presets: {paper: {precision: 16}}", r"^preset=paper, .*precision=16 is not possible"),
+        ("presets: {paper: {method.epochs: 5}}", r"^preset=paper, .*unknown key 'method\.epochs'"),
+        ("presets: {mine: {shots: 1}}", "^a preset 'mine' in the YAML, which no run can ask for: none, paper"),
+    ],
+)
+def test_every_schedule_and_preset_is_read(bench: Bench, monkeypatch, yaml: str, seen: str) -> None:
+    monkeypatch.setattr(subject, "_yaml_of", lambda _: safe_load(yaml))
+    failed = failures(examine(Sound, {}, bench))
+    assert set(failed) == {"parameters"}
+    assert re.search(seen, failed["parameters"].seen), failed
+    assert failed["parameters"].look.startswith("Sound.Params")
 
 
 def test_check_method_tells_all_in_one_assertion() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adbench import config
+from adbench import config, sections
 from adbench.data.fingerprint import digest, fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, check_ids, of_split, settle
+from adbench.data.items import DatasetConfig, Item, check_ids, decide_masks, of_split
 from adbench.errors import AdbenchError, DataError
 
 
@@ -29,13 +29,13 @@ def test_ids_are_checked_before_anything_is_hashed(tmp_path: Path) -> None:
 
 def test_masks_are_settled_by_what_is_there() -> None:
     facts = DatasetConfig("t", "o", masks=None)
-    assert settle(facts, [row("a", 0), row("b", 1, "m")]).masks is True
-    assert settle(facts, [row("a", 0), row("b", 1)]).masks is False
-    assert settle(facts, [row("a", 0)]).masks is False
+    assert decide_masks(facts, [row("a", 0), row("b", 1, "m")]).masks is True
+    assert decide_masks(facts, [row("a", 0), row("b", 1)]).masks is False
+    assert decide_masks(facts, [row("a", 0)]).masks is False
     with pytest.raises(DataError, match=r"c\.png has no mask, one of 1 of 2.*dataset\.masks=false"):
-        settle(facts, [row("b", 1, "m"), row("c", 1)])
+        decide_masks(facts, [row("b", 1, "m"), row("c", 1)])
     told = DatasetConfig("t", "o", masks=False)
-    assert settle(told, [row("b", 1, "m"), row("c", 1)]) is told
+    assert decide_masks(told, [row("b", 1, "m"), row("c", 1)]) is told
 
 
 def test_every_mask_of_an_image_enters_the_fingerprint(tmp_path: Path) -> None:
@@ -67,14 +67,14 @@ def test_a_subgroup_enters_the_fingerprint_and_none_leaves_it_as_it_was() -> Non
 )
 def test_a_category_brings_its_words_and_counts(words: list[str], name: str, counts: dict[str, list[int]]) -> None:
     (run,) = config.parse(["dataset=mvtec", *words])
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", "mvtec", run)
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", "mvtec", run)
     assert (facts.object_name, facts.expected) == (name, counts)
 
 
 def test_an_unknown_category_suggests_the_nearest() -> None:
     (run,) = config.parse(["dataset=mvtec", "dataset.category=bottel"])
     with pytest.raises(AdbenchError, match=r"category=bottel is no category of MVTec AD: did you mean 'bottle'"):
-        config.section_config(DatasetConfig, "dataset", "mvtec", run)
+        sections.section_config(DatasetConfig, "dataset", "mvtec", run)
 
 
 def test_an_empty_split_of_a_set_that_is_dealt_names_the_shares() -> None:

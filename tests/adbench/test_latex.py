@@ -15,10 +15,11 @@ from adbench.board.leaderboard import ROW
 
 
 def row(method: str, mean: float, **changes: object) -> dict[str, object]:
-    """One line of an aggregated leaderboard."""
+    """One line of an aggregated leaderboard, of one draw."""
     head: dict[str, object] = dict.fromkeys(ROW, "")
     head |= {"data": "real", "standing": "clean", "method": method, "backbone": "ViT", "shots": "16"}
     head |= {"dataset": "brainmri", "metric": "image_auroc", "mean": mean, "std": float("nan"), "n": 1}
+    head |= {"half_width": 0.0, "draws": "0/0"}
     return head | changes
 
 
@@ -64,7 +65,18 @@ def test_one_number_of_draws_stands_in_the_caption_and_several_in_the_cells() ->
     assert body(same)[0] == ["a", r"\textbf{90.00} $\pm$ 1.25"]
     mixed = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0)]))
     assert "draws and seeds" not in mixed
-    assert body(mixed)[0] == ["a", r"\textbf{90.00} $\pm$ 1.25 (3)"]
+    assert [cells[1] for cells in body(mixed)] == [r"\textbf{90.00} $\pm$ 1.25 (3)", r"\underline{80.00}"]
+    within = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("a", 95.0, dataset="resc")]))
+    assert body(within) == [["a", r"90.00 $\pm$ 1.25 (3)", "95.00 (1)", "missing"]]
+
+
+def test_what_is_known_within_a_half_width_is_marked_and_the_caption_says_so() -> None:
+    rows = [
+        row(name, mean, metric="pixel_auroc", half_width=half) for name, mean, half in (("a", 90, 1), ("b", 89.5, 0))
+    ]
+    text = to_latex(pd.DataFrame(rows))
+    assert [cells[1] for cells in body(text)] == [r"$\approx$90.00", "89.50"]
+    assert r"$\approx$: known within a half-width of up to 1.00" in text
 
 
 def test_phantom_real_and_leaks_have_tables_of_their_own() -> None:
@@ -76,9 +88,14 @@ def test_phantom_real_and_leaks_have_tables_of_their_own() -> None:
     assert len(set(re.findall(r"\\label\{(.*)\}", text))) == 3
 
 
-def test_costs_are_not_ranked() -> None:
+def test_costs_are_not_ranked_and_not_in_per_cent() -> None:
     rows = [row("a", 10.0, metric="fit_seconds"), row("b", 20.0, metric="fit_seconds")]
-    assert "textbf" not in to_latex(pd.DataFrame(rows), ("fit_seconds",))
+    text = to_latex(pd.DataFrame(rows), ("image_auroc", "fit_seconds"))
+    assert "textbf" not in text
+    assert "per cent" not in text
+    assert "costs in the unit of their name" in text
+    both = to_latex(pd.DataFrame([*rows, row("a", 90.0)]), ("image_auroc", "fit_seconds"))
+    assert r"\caption{Real data; per cent, costs in the unit of their name" in both
 
 
 def test_differences_to_papers_are_shown() -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from adbench.apply import load
+from adbench.cell import resolve
+from adbench.commands.plot_features import collect
+from adbench.config import RunConfig
+from adbench.features import autocast
 from adbench.pictures import PANEL
 from adbench.record import read_all
+from adbench.scorer import test_images as images_of
+from adbench.training.fit import to_tensor
 
 QUICK = ("method.epochs=1", "shots=2", "threads=1")
 
@@ -52,6 +61,35 @@ def test_features_are_drawn_and_counted(adbench, tiny: Path, tmp_path: Path) -> 
     assert all(0 <= float(words[1]) <= 100 for words in shares)
     again = adbench("plot", "features", record.path)
     assert (record.path / "features.png").read_bytes() == (tmp_path / "picture.png").read_bytes(), again.out
+
+
+@pytest.mark.parametrize(
+    ("method", "extra", "block"),
+    [
+        ("mvfa", ("method.views=1",), 12),  # caches block 3
+        ("mvfa", ("method.views=1", "method.levels=[3,6]", "precision=bf16-mixed"), 6),
+        ("clip_finetune", (), None),  # caches block 10
+        ("crossmodal", ("precision=bf16-mixed",), None),  # caches block 0
+    ],
+)
+def test_frozen_features_are_those_the_adapted_stand_beside(
+    adbench, tiny: Path, tmp_path: Path, method: str, extra: tuple[str, ...], block: int | None
+) -> None:
+    words = [f"method={method}", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0", "device=cpu", *QUICK]
+    assert adbench("run", *words, *extra).code == 0
+    (record,) = read_all(tmp_path / "runs")
+    fitted = load(record.path)
+    found, labels = collect(fitted)
+    assert {name: len(rows) for name, rows in found.items()} == {"frozen": len(labels), "adapted": len(labels)}
+    backbone, seen = fitted.method.backbone, list(images_of(resolve(RunConfig(**record.content["resolved"]))))
+    with torch.no_grad(), autocast(backbone.device, record.content["resolved"]["precision"]):
+        one = backbone.features(to_tensor(np.stack(seen[-1:])).float() / 255, (block or 12,), pooled=True)
+    wanted = one.pooled if block is None else one.blocks[block][:, 1:].float().mean(1)
+    torch.testing.assert_close(torch.from_numpy(found["frozen"][-1]), wanted[0].float())
+    assert not np.allclose(found["frozen"][0], found["frozen"][-1])
+    if method == "clip_finetune":  # one epoch at 1e-5 moves the class token hardly at all
+        np.testing.assert_allclose(found["frozen"], found["adapted"], atol=0.05)
+    assert adbench("plot", "features", record.path).code == 0
 
 
 def test_a_method_that_adapts_nothing_has_no_picture(adbench, tiny: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench import config, locate, registry
+from adbench import config, groups, locate, registry, sections
 from adbench.commands import new_method as scaffold
 from adbench.errors import AdbenchError
 
@@ -65,11 +65,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(folder))
     registry.entries.cache_clear()
     registry._shipped.cache_clear()
-    config.group.cache_clear()
+    groups.group.cache_clear()
     yield folder
     registry.entries.cache_clear()
     registry._shipped.cache_clear()
-    config.group.cache_clear()
+    groups.group.cache_clear()
     for name in set(sys.modules) - before:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
@@ -147,11 +147,11 @@ def test_yaml_beside_a_file_sets_parameters(own: Path) -> None:
     Params = registry.find("method", "own.py:Own").load().Params
     for words, scale in (([], 3), (["schedule=paper"], 4), (["method.scale=5"], 5)):
         (run,) = config.parse(["method=own.py:Own", *words])
-        assert config.method_params(Params, run).scale == scale
+        assert sections.method_params(Params, run).scale == scale
     (folder / "own.yaml").write_text("parms: {}\n")
     (run,) = config.parse(["method=own.py:Own"])
     with pytest.raises(AdbenchError, match=r"own\.yaml: unknown key 'parms'"):
-        config.method_params(Params, run)
+        sections.method_params(Params, run)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,42 @@ def test_a_registered_method_has_its_package_as_source_and_a_built_in_one_has_no
     assert "source" not in resolve(config.parse(["method=clip", f"data_root={tiny}"])[0]).facts
 
 
+def test_records_of_a_package_that_was_edited_are_reused_and_told(adbench, site: Path, tiny: Path, tmp_path) -> None:
+    install(site, "adbench-editable", {"methods": ["edited = editable:Own"]}, {"editable.py": OWN})
+    words = ["method=edited", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0"]
+
+    def edit(text: str) -> None:
+        (site / "editable.py").write_text(text)
+        sys.modules.pop("editable", None)
+
+    told = r"note: {} made by other source of adbench-editable .*raise the method's `version`, or force=true"
+    one, many = told.format("1 recorded cell was"), told.format("2 recorded cells were")
+    assert adbench("run", *words, "seed=0,1").code == 0
+    before = {path.name for path in (tmp_path / "runs").iterdir()}
+    for command in ("run", "plan"):
+        assert "other source" not in adbench(command, *words, "seed=0,1").out
+    edit(OWN.replace("norm(dim=1)", "mean(dim=1)"))
+    assert re.search(one, adbench("run", *words, "seed=0").out)
+    for command in ("run", "plan"):
+        answer = adbench(command, *words, "seed=0,1,2" if command == "plan" else "seed=0,1")
+        assert re.search(many, answer.out), answer.out
+        assert "2 recorded already" in answer.out
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == before
+    assert adbench("run", *words, "seed=0", "force=true").code == 0
+    assert "other source" not in adbench("run", *words, "seed=0").out
+    edit(OWN.replace("norm(dim=1)", "mean(dim=1)").replace("    Params = ", "    version = 2\n    Params = "))
+    assert "to run" in adbench("plan", *words, "seed=0").out
+
+
+def test_source_that_cannot_be_read_is_compared_with_nothing(site: Path) -> None:
+    install(site, "compiled", {"methods": ["hidden = compiled:Own"]}, {"compiled.py": OWN})
+    entry = registry.find("method", "hidden")
+    loaded = entry.load()
+    (site / "compiled.py").unlink()
+    assert entry.source_hash(loaded) is None
+    assert registry.find("method", "clip").source_hash(registry.find("method", "clip").load()) is None
+
+
 def test_a_broken_package_is_listed_and_takes_nothing_down(adbench, site: Path) -> None:
     files = {"hurt.py": "import no_such_module\n", "fine.py": OWN, "bad.py": OWN}
     files |= {"adbench_configs/method/odd.yaml": "title: [\n", "exits.py": "raise SystemError('on\\nmany\\nlines')\n"}
@@ -236,15 +272,15 @@ def test_a_broken_package_is_listed_and_takes_nothing_down(adbench, site: Path) 
 def test_configurations_that_cannot_be_imported_cost_their_own_package_only(adbench, site: Path) -> None:
     points = {"methods": ["sour = curd:Own"], "configs": ["sour = curd_configs"]}
     install(site, "milk", points, {"curd.py": OWN, "curd_configs/__init__.py": "1 / 0\n"})
-    assert config.method_config("clip")["title"]
+    assert sections.method_config("clip")["title"]
     with pytest.raises(AdbenchError, match=r"'sour' cannot be used: milk brings it.*curd_configs.*ZeroDivisionError"):
-        config.method_config("sour")
+        sections.method_config("sour")
     assert "broken: " in next(line for line in adbench("list", "methods").out.splitlines() if line.startswith("sour"))
 
 
 def test_configurations_that_exit_cost_their_own_package_only(site: Path) -> None:
     install(site, "exiting", {"configs": ["out = out_configs"]}, {"out_configs/__init__.py": "raise SystemExit(3)\n"})
-    assert config.method_config("clip")["title"]
+    assert sections.method_config("clip")["title"]
     assert "SystemExit: 3" in registry._shipped()[1]["exiting"]
 
 
@@ -289,7 +325,7 @@ def test_two_configurations_of_one_method_are_refused(site: Path) -> None:
     files["adbench_configs/method/dual.yaml"] = "params: {scale: 2}\n"
     install(site, "twice", {"methods": ["dual = twice:Own"], "configs": ["twice = twice_configs"]}, files)
     with pytest.raises(AdbenchError, match=r"'dual' has two configurations: .*twice_configs.* and .*adbench_configs"):
-        config.method_config("dual")
+        sections.method_config("dual")
 
 
 def test_a_strangers_dataset_brings_its_facts_beside_its_module(site: Path) -> None:
@@ -298,10 +334,10 @@ def test_a_strangers_dataset_brings_its_facts_beside_its_module(site: Path) -> N
     files = {"scans.py": "class Scans: pass\n", "adbench_configs/dataset/scans.yaml": DATASET}
     install(site, "scanner", {"datasets": ["scans = scans:Scans", "bare = scans:Scans"]}, files)
     (run,) = config.parse(["dataset=scans", "dataset.support_split=train"])
-    facts = config.section_config(DatasetConfig, "dataset", "scans", run)
+    facts = sections.section_config(DatasetConfig, "dataset", "scans", run)
     assert (facts.title, facts.object_name, facts.support_split) == ("Scans", "scan", "train")
     with pytest.raises(AdbenchError, match=r"'bare' of scanner ships no configuration.*title and object_name"):
-        config.section_config(DatasetConfig, "dataset", "bare", run)
+        sections.section_config(DatasetConfig, "dataset", "bare", run)
 
 
 # --- the skeleton

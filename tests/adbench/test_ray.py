@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from adbench import config
+from adbench import config, sections
 from adbench.errors import AdbenchError
 from adbench.executors import Job
 from adbench.executors.elsewhere import Need, need_of, note_of
@@ -74,21 +74,23 @@ def one_gpu() -> Iterator[Nodes]:
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
-CELLS = ("method", "shots", "draw", "seed")
+ADDRESS = "ray.address=10.0.0.1:6379"
 
 
-def example(word: str) -> list[str]:
-    """The words of the page's command that holds `word`."""
-    (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith("    adbench run") and word in line]
-    return line.split()[2:]
+def examples() -> list[list[str]]:
+    """The words of the page's two commands for Ray, without an address and with one."""
+    lines = [line.split() for line in PAGE.read_text().splitlines() if line.startswith("    adbench run")]
+    return sorted([words[2:] for words in lines if "executor=ray" in words], key=len)
 
 
 # --- words
 
 
 def test_the_commands_of_the_page_are_good() -> None:
-    runs = config.parse(example("ray.address=10.0.0.1:6379"))
-    keys = config.executor_config(executor.Keys, runs[0])
+    here, there = examples()
+    assert there == [*here, ADDRESS]
+    runs = config.parse(there)
+    keys = sections.executor_config(executor.Keys, runs[0])
     assert (len(runs), runs[0].workers, keys.address) == (8, 2, "10.0.0.1:6379")
 
 
@@ -121,9 +123,14 @@ def test_what_a_cell_asks_for_follows_from_it() -> None:
         need("device=cuda", gpus=0)
     assert need("device=cuda trainer.devices=2") == Need(2, 2)
     assert need("device=cuda trainer.devices=2", gpus=3) == Need(2, 3)
-    with pytest.raises(AdbenchError, match="ray.gpus=1 is less than trainer.devices=2. Leave ray.gpus out"):
-        need("device=cuda trainer.devices=2", gpus=1)
-    assert need("trainer.devices=2", gpus=1) == Need(2, 1), "on CPUs"
+    for device in ("cuda", "auto"):
+        with pytest.raises(AdbenchError, match="ray.gpus=1 is less than trainer.devices=2. Leave ray.gpus out"):
+            need(f"device={device} trainer.devices=2", gpus=1)
+    assert need("trainer.devices=2", gpus=2) == Need(2, 2)
+    assert need("trainer.devices=2", gpus=0) == need("trainer.devices=2") == Need(2, 0), "on CPUs"
+    assert need("device=cpu", gpus=0) == Need(1, 0)
+    with pytest.raises(AdbenchError, match="ray.gpus=0.5 would keep GPUs from others that device=cpu does not use"):
+        need("device=cpu", gpus=0.5)
 
 
 def test_what_a_method_declares_is_asked_for_where_the_user_says_nothing() -> None:
@@ -236,19 +243,21 @@ def test_one_of_two_nodes_dies_and_nothing_is_lost(adbench, words, moody, starte
 
 
 @pytest.mark.slow
-def test_records_of_two_nodes_are_those_of_one_process(
+def test_the_commands_of_the_page_leave_the_records_of_one_process(
     adbench, tiny, started, two_nodes, predictions, tmp_path
 ) -> None:
-    mine = [word for word in example("ray.address=10.0.0.1:6379") if word.partition("=")[0] in CELLS]
-    assert len(mine) == 4
-    mine += ["gallery=0", f"data_root={tiny}"]
-    child = started(*mine, f"runs={tmp_path / 'ray'}", "workers=2", *two_nodes.words)
-    _, err = child.communicate(timeout=300)
-    assert child.returncode == 0, err
-    assert adbench("run", *mine, f"runs={tmp_path / 'one'}").code == 0
+    here, there = examples()
+    own = ["gallery=0", f"data_root={tiny}"]
+    plain = [word for word in here if word not in ("executor=ray", "workers=2")]
+    assert adbench("run", *plain, *own, f"runs={tmp_path / 'one'}").code == 0
     alone = predictions(tmp_path / "one")
     assert len(alone) == 6
-    assert predictions(tmp_path / "ray") == alone
+    (address,) = [word for word in two_nodes.words if word.startswith("ray.address=")]
+    for name, line in (("here", here), ("there", [address if word == ADDRESS else word for word in there])):
+        child = started(*line, *own, f"runs={tmp_path / name}")
+        _, err = child.communicate(timeout=300)
+        assert child.returncode == 0, err
+        assert predictions(tmp_path / name) == alone
 
 
 @pytest.mark.slow

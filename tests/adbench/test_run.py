@@ -149,7 +149,7 @@ def test_a_support_that_shows_test_patients_is_counted(adbench, words, tiny: Pat
 
 
 def test_a_record_set_aside_by_a_killed_run_comes_back(adbench, words, tmp_path: Path) -> None:
-    from adbench.record import HOST
+    from adbench.files import HOST
 
     adbench("run", *words)
     folder = only(tmp_path / "runs")

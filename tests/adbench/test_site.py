@@ -8,6 +8,8 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Callable
+from dataclasses import asdict
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, strategies
 from PIL import Image
 
-from adbench import config
-from adbench.board import leaderboard, published
+from adbench import config, record, registry, sections
+from adbench.board import leaderboard, published, render
+from adbench.board.latex import to_latex
 from adbench.errors import AdbenchError, RecordError
+from adbench.files import HOST, replacing
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
-from adbench.record import read
-from adbench.site import charts, datasetpage, swap
-from adbench.site.build import write
-from adbench.site.command import command, words
+from adbench.record import SITE, read
+from adbench.site import cellpage, charts, datasetpage
+from adbench.site.build import PAGES, write
+from adbench.site.command import again, words
 from adbench.site.entries import entries, gallery, predictions, slug
 from adbench.site.tables import owners
 
@@ -153,7 +158,8 @@ def test_there_is_a_page_for_everything(pages: dict[str, Page], site: Path) -> N
     sets = ["phantom-brainmri", "phantom-oct17", "real-brainmri"]
     wanted = ["index.html", *(f"cells/{key}.html" for key in cells), *(f"datasets/{name}.html" for name in sets)]
     assert sorted(pages) == sorted(wanted)
-    assert {path.name for path in site.iterdir()} == set(swap.OWN)
+    files = {SITE, "style.css", "script.js", *(f"leaderboard.{ending}" for ending in ("csv", "json", "tex"))}
+    assert {path.name for path in site.iterdir()} == {*files, *PAGES, "index.html"}
 
 
 def test_every_link_and_picture_leads_somewhere(pages: dict[str, Page]) -> None:
@@ -203,11 +209,12 @@ def test_phantom_real_leaks_and_papers_stand_apart(pages: dict[str, Page]) -> No
     assert list(found) == [
         "Phantom data",
         "Phantom data, epoch chosen on the test split (a leak)",
-        "Published figures",
         "Real data",
         "Real data, test images or patients among the training data (a leak)",
+        "Published figures, epoch chosen as published, mostly on the test split",
     ]
     assert "mvfa" not in found["Phantom data"]
+    assert all("reached on other code" in part for name, part in found.items() if name.startswith("Published"))
     assert "Not comparable" in found["Phantom data, epoch chosen on the test split (a leak)"]
     assert "Not comparable" in pages["cells/d0.html"].text
     assert "Not comparable" in pages["cells/e1.html"].text
@@ -252,6 +259,47 @@ def test_figures_of_a_cell_are_the_records_with_their_half_widths(pages: dict[st
     assert "exact" in text
     assert "Pixels" in text
     assert "Pixels" not in pages["cells/c0.html"].text
+
+
+@given(strategies.floats(0, 1, exclude_min=True))
+@example(5e-5)
+@example(0.1198)
+def test_a_half_width_is_never_shown_smaller_than_it_is(half: float) -> None:
+    sign, shown = cellpage.half_width(half).split()
+    true = 100 * Decimal(half)
+    if sign == "<":
+        assert (shown, true < Decimal("0.005")) == ("0.01", True)
+    else:
+        assert re.fullmatch(r"\d+\.\d\d", shown)
+        assert true <= Decimal(shown) < true + Decimal("0.01")
+
+
+def test_a_table_says_what_its_marks_mean_in_words(pages: dict[str, Page], site: Path) -> None:
+    index = pages["index.html"].text
+    assert "Bold is the best of a column, underlined the second." in index
+    assert re.search(r"\d\d\.\d\d best", index)
+    assert re.search(r"\d\d\.\d\d second", index)
+    told = pages["datasets/phantom-brainmri.html"].text
+    for symbol, word in (("○", "missed"), ("△", "false alarm")):
+        assert told.count(symbol) == told.count(f"{symbol}{word}") > 0
+    assert not [attrs for page in pages.values() for attrs in page.all("i") if "title" in attrs]
+    alone = next(part for part in sections_of(pages["index.html"]) if part.startswith("Real data\n"))
+    assert "Bold" not in alone, "of one row none is the best"
+
+
+def test_a_plot_can_be_filtered_by_its_dataset(pages: dict[str, Page]) -> None:
+    plots = pages["index.html"].all("figure")
+    assert [plot["data-dataset"] for plot in plots] == ["brainmri", "oct17"]
+
+
+@pytest.mark.parametrize("costs", [False, True])
+def test_the_latex_of_a_site_has_the_costs_where_the_site_has_them(runs: Path, tmp_path: Path, costs: bool) -> None:
+    records = leaderboard.collect([runs]).records
+    long, extra = leaderboard.table(records, costs), leaderboard.COSTS if costs else ()
+    page = write(records, long, tmp_path / "site", (*leaderboard.FIGURES, *extra))
+    text = (page.parent / "leaderboard.tex").read_text()
+    assert text == to_latex(long, (*render.HEADLINE, *extra))
+    assert ("fit seconds" in text) == costs
 
 
 def test_a_cell_names_its_provenance(pages: dict[str, Page]) -> None:
@@ -430,13 +478,40 @@ def test_what_is_no_site_is_not_replaced(tmp_path: Path, prepare: Callable[[Path
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_somebody_put_into_a_site_is_not_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["CNAME", "cells/notes.md", "pictures/a0/mine/scan.png"])
+def test_what_somebody_put_into_a_site_is_not_lost(tmp_path: Path, name: str) -> None:
     make(tmp_path / "runs", "a0")
     build(tmp_path / "runs", tmp_path / "site")
-    (tmp_path / "site" / "CNAME").write_text("x")
-    with pytest.raises(AdbenchError, match=r"holds CNAME, which .* would be lost"):
+    (tmp_path / "site" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "site" / name).write_text("x")
+    with pytest.raises(AdbenchError, match=rf"holds {name}, which .* would be lost"):
         build(tmp_path / "runs", tmp_path / "site")
-    assert (tmp_path / "site" / "CNAME").read_text() == "x"
+    assert (tmp_path / "site" / name).read_text() == "x"
+
+
+def test_a_file_that_comes_while_the_site_is_built_is_not_lost(tmp_path: Path, monkeypatch) -> None:
+    make(tmp_path / "runs", "a0")
+    page = build(tmp_path / "runs", tmp_path / "site")
+    to_csv = render.to_csv
+
+    def late(long: pd.DataFrame) -> str:
+        (page.parent / "late.txt").touch()
+        return to_csv(long)
+
+    monkeypatch.setattr(render, "to_csv", late)
+    with pytest.raises(AdbenchError, match=r"holds late\.txt"):
+        build(tmp_path / "runs", tmp_path / "site")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+def test_what_a_file_browser_leaves_is_no_hindrance(tmp_path: Path) -> None:
+    make(tmp_path / "runs", "a0")
+    (tmp_path / "site").mkdir()
+    for name in (".DS_Store", "Thumbs.db", "cells/.DS_Store"):
+        (tmp_path / "site" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "site" / name).touch()
+        build(tmp_path / "runs", tmp_path / "site")
+    assert not (tmp_path / "site" / "cells" / ".DS_Store").exists()
 
 
 def test_a_site_may_stand_among_records(adbench, tmp_path: Path) -> None:
@@ -445,8 +520,21 @@ def test_a_site_may_stand_among_records(adbench, tmp_path: Path) -> None:
         answer = adbench("leaderboard", tmp_path, "--html", tmp_path / "board")
         assert answer.code == 0, answer.err
     assert (tmp_path / "board" / "cells" / "a0.html").is_file()
-    (tmp_path / "board" / swap.SITE).unlink()
+    (tmp_path / "board" / SITE).unlink()
     assert "board is not a record" in adbench("leaderboard", tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--csv", "file with --csv FILE"), ("--json", "file with --json FILE"), ("--html", "--html DIR")],
+)
+def test_what_cannot_be_written_names_the_option(adbench, runs: Path, tmp_path: Path, option: str, told: str) -> None:
+    (tmp_path / "file").touch()
+    answer = adbench("leaderboard", runs, option, tmp_path / "file" / "board")
+    assert answer.code == 2
+    assert re.search(
+        rf"cannot write {tmp_path}/file\S*: .* choose another (folder with )?{told}\.$", answer.err.strip()
+    )
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
@@ -459,11 +547,22 @@ def test_what_a_killed_build_left_is_mended(tmp_path: Path) -> None:
     make(tmp_path / "runs", "a0")
     build(tmp_path / "runs", tmp_path / "site")
     nobody = 2**22 + 1  # beyond the largest process id
-    (tmp_path / "site").rename(tmp_path / f".site.{swap.HOST}.{nobody}.abcd.old")
-    (tmp_path / f".site.{swap.HOST}.{nobody}.abcd.tmp").mkdir()
-    with swap.replacing(tmp_path / "site"):
+    (tmp_path / "site").rename(tmp_path / f".site.{HOST}.{nobody}.abcd.old")
+    (tmp_path / f".site.{HOST}.{nobody}.abcd.tmp").mkdir()
+    with replacing(tmp_path / "site", "folder"):
         assert (tmp_path / "site" / "index.html").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+def test_a_site_that_is_built_among_records_hinders_no_cell(tmp_path: Path) -> None:
+    with replacing(tmp_path / "board.v1.2", "folder") as site:
+        (site / "index.html").touch()
+        (tmp_path / f".short.{HOST}.tmp").mkdir()  # not a name of ours
+        with record.writing(tmp_path, "cell") as folder:
+            (folder / "record.json").write_text("{}")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"board.v1.2", "cell", f".short.{HOST}.tmp"}
+    assert (tmp_path / "board.v1.2" / "index.html").is_file()
 
 
 # --- the command that makes a record again
@@ -482,9 +581,7 @@ def test_what_a_killed_build_left_is_mended(tmp_path: Path) -> None:
 def test_a_command_asks_for_the_same(typed: str) -> None:
     (asked,) = config.parse(typed.split("|") if "|" in typed else re.split(r" (?=\w+[.\w]*=)", typed))
     resolved = json.loads(json.dumps(vars(asked)))
-    again = shlex.split(command(resolved))
-    assert again[:2] == ["adbench", "run"]
-    (got,) = config.parse(again[2:])
+    (got,) = config.parse(words(resolved))
     left_out = {"preset", "runs", "cache"}
     assert {k: v for k, v in vars(got).items() if k not in left_out} == {
         k: v for k, v in resolved.items() if k not in left_out
@@ -498,19 +595,120 @@ def test_a_command_names_no_place_of_one_machine() -> None:
     assert "device" not in told
 
 
+def made_by_patchcore(typed: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+    """What a record of today's patchcore says of its cell; `changed` are its parameters."""
+    params = {"activation": "native", "blocks": [], "coreset": 0.1, "neighbourhood": 3, "neighbours": 9}
+    params |= {"normalisation": "native", "sigma": 4.0}
+    overrides = {"method": typed} if typed else {}
+    return {
+        "resolved": config.defaults() | {"method": "patchcore", "overrides": overrides},
+        "facts": {"method": "patchcore", "method_version": "1", "params": params | changed},
+        "code": {"version": "0.1.0", "commit": "c0ffee" * 6, "dirty": False},
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "changed", "told"),
+    [
+        ({}, {}, []),
+        ({"coreset": 0.2}, {"coreset": 0.2}, ["method.coreset=0.2"]),
+        ({}, {"coreset": 1e-05, "blocks": [3, 4]}, ["method.blocks=[3, 4]", "method.coreset=1e-05"]),
+        ({"sigma": 2.0}, {"sigma": 2.0, "activation": "gelu"}, ["method.sigma=2.0", "method.activation=gelu"]),
+    ],
+)
+def test_parameters_decide_whatever_the_defaults_are_today(typed, changed, told: list[str]) -> None:
+    command, caveat = again(made_by_patchcore(typed, **changed))
+    assert caveat == ""
+    assert sorted(word for word in shlex.split(command) if word.startswith("method.")) == sorted(told)
+    (got,) = config.parse(shlex.split(command)[2:])
+    method = registry.find("method", "patchcore").load()
+    assert sections.method_params(method.Params, got) == method.Params(**changed)
+
+
+def test_nested_parameters_are_written_alone() -> None:
+    content = made_by_patchcore()
+    method = registry.find("method", "clip").load()
+    params = json.loads(json.dumps(asdict(method.Params())))
+    params["prompts"]["normal"] = ["healthy {}", "it's"]
+    content["resolved"]["method"] = "clip"
+    content["facts"] |= {"params": params, "method_version": method.version}
+    command, caveat = again(content)
+    assert caveat == ""
+    assert shlex.split(command)[-1] == """method.prompts.normal=["healthy {}", "it's"]"""
+
+
+@pytest.mark.parametrize(
+    ("resolved", "facts", "changed", "told"),
+    [
+        ({}, {}, {"whitening": True}, "its patchcore differs in whitening"),
+        ({}, {}, {"neighbours": "all", "whitening": True}, "differs in neighbours, whitening"),
+        ({"method": "gone"}, {}, {}, "it has no method gone"),
+        ({}, {"method_version": "0"}, {}, "its patchcore is 1, the record's 0"),
+        ({}, {"source": "package:theirs"}, {}, "its patchcore is 1, the record's 1 of package:theirs"),
+        ({"overrides": {"method": {"whitening": True}}}, {}, {}, "unknown key 'whitening' for method 'patchcore'"),
+    ],
+)
+def test_a_page_says_where_this_adbench_makes_another_cell(resolved, facts, changed, told: str) -> None:
+    content = made_by_patchcore(**changed)
+    content["resolved"] |= resolved
+    content["facts"] |= facts
+    caveat = again(content).caveat
+    assert caveat.startswith("Made by commit c0ffeec0ffee; this adbench makes another cell: ")
+    assert told in caveat
+    assert "commit" not in again(made_by_patchcore()).caveat
+
+
+def test_a_parameter_that_is_no_more_is_asked_for_all_the_same() -> None:
+    """The command then fails here, and works at the record's commit."""
+    typed = shlex.split(again(made_by_patchcore(whitening=True)).command)[2:]
+    assert "method.whitening=true" in typed
+    (got,) = config.parse(typed)
+    with pytest.raises(AdbenchError, match="unknown key 'whitening'"):
+        sections.method_params(registry.find("method", "patchcore").load().Params, got)
+
+
+def test_no_file_that_a_record_names_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("raise SystemExit('imported')")
+    content = made_by_patchcore()
+    content["resolved"]["method"] = f"{tmp_path / 'theirs.py'}:Theirs"
+    assert again(content) == (
+        f"adbench run method={tmp_path}/theirs.py:Theirs dataset=brainmri shots=16 draw=0 seed=0",
+        "",
+    )
+
+
+def test_what_was_typed_can_be_typed_again(tmp_path: Path) -> None:
+    folder = make(tmp_path / "runs", "a", pictures=0)
+    content = json.loads((folder / "record.json").read_text())
+    content["given"] = ["method=clip", "data_root=/my data", "method.prompts.normal=['healthy {}']"]
+    (folder / "record.json").write_text(json.dumps(content))
+    page = Page(build(tmp_path / "runs", tmp_path / "site").parent / "cells" / "a.html")
+    said = re.search(r"Typed at first: (.*)", page.text)
+    assert said is not None
+    assert shlex.split(said[1]) == ["adbench", "run", *content["given"]]
+
+
 def test_the_command_of_a_page_makes_the_same_cell(adbench, tiny: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     given = ["method=patchcore,clip", "shots=2,3", "draw=1", f"data_root={tiny}", "gallery=1", f"runs={runs}"]
     assert adbench("run", *given).code == 0
+    assert adbench("run", "method=patchcore", "method.coreset=0.5", *given[1:]).code == 0
+    for file in runs.glob("*/record.json"):  # as if those had been the defaults then
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {"resolved": content["resolved"] | {"overrides": {}}}))
     answer = adbench("leaderboard", runs, "--html", tmp_path / "site", "--csv", tmp_path / "board.csv")
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[-1] == f"written: {tmp_path / 'site' / 'index.html'}"
+    commands = set()
     for path in (tmp_path / "site" / "cells").iterdir():
         page = Page(path)
+        assert "another cell" not in page.text
         said = re.search(r"adbench run [^\n]*data_root[^\n]*", page.text)
         assert said is not None
         typed = shlex.split(said[0].removesuffix("copy"))[2:]
+        commands.add(tuple(typed))
         assert "recorded already" in adbench("run", *typed, f"runs={runs}").out
+    assert len(commands) == len(list(runs.glob("*/record.json"))) == 5
     refused = adbench("leaderboard", runs, "--html", runs)
     assert refused.code == 2
     assert "is not a site of adbench" in refused.err

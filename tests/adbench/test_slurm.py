@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adbench import config, record
+from adbench import config, record, sections
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
 from adbench.executors.elsewhere import Need, Sign, arrived, forget, heard, tell
@@ -84,7 +84,8 @@ def test_words_of_slurms_own_are_examined(words: str, says: str) -> None:
         ("slurm.gpus=0 device=cuda", "slurm.gpus=0 leaves device=cuda without a GPU"),
         ("slurm.poll=0", "slurm.poll=0 is not possible"),
         ("slurm.array=0", "slurm.array=0 is not possible"),
-        ("slurm.gpus=1 trainer.devices=2 device=cuda", "slurm.gpus=1 is less than trainer.devices=2"),
+        ("slurm.gpus=1 trainer.devices=2", "slurm.gpus=1 is less than trainer.devices=2"),
+        ("slurm.gpus=1 device=cpu", "slurm.gpus=1 would keep GPUs from others that device=cpu does not use"),
         ("slurm.cluster=loacl", "slurm.cluster=loacl is not possible: did you mean 'local'"),
     ],
 )
@@ -121,7 +122,7 @@ def test_the_head_of_the_script_has_what_was_asked_for(monkeypatch: pytest.Monke
     job = Job("key", one, (), Path("log"), gpu_share=0.5, memory_gb=20)
     need = Slurm(3, one)._need(job)
     assert need == Need(4, 1, 20), "Slurm hands out whole GPUs"
-    keys = config.executor_config(submit.Keys, one)
+    keys = sections.executor_config(submit.Keys, one)
     asked = submit.parameters(keys, need, "adbench-x", 3)
     wanted = {
         "partition": "gpu", "time": 90, "mem": "8G", "account": "lab", "cpus_per_task": 4, "gpus_per_node": 1,
@@ -378,12 +379,12 @@ def test_states_of_slurm_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_submitit
 @pytest.mark.slow
 def test_records_are_those_of_one_process(adbench, words, tiny, predictions, tmp_path: Path) -> None:
-    mine = [word for word in example() if word.partition("=")[0] in ("method", "shots", "draw", "seed")]
-    assert len(mine) == 4
-    answer = adbench("run", *words, *mine, "workers=2")
+    line = ["device=cpu" if word == "device=cuda" else word for word in example()]
+    assert "device=cpu" in line
+    answer = adbench("run", *(word for word in words if word not in line), *line)
     assert answer.code == 0, answer.err
-    plain = [f"data_root={tiny}", f"runs={tmp_path / 'one'}", "gallery=0"]
-    assert adbench("run", *plain, *mine).code == 0
+    plain = [word for word in line if not word.startswith(("executor", "workers", "slurm."))]
+    assert adbench("run", *plain, f"data_root={tiny}", f"runs={tmp_path / 'one'}", "gallery=0").code == 0
     alone = predictions(tmp_path / "one")
     assert len(alone) == 6
     assert predictions(tmp_path / "runs") == alone
@@ -409,6 +410,16 @@ def test_the_command_is_killed_and_comes_back(words, moody, started, until, tmp_
     assert len(read_all(tmp_path / "runs")) == 4
     assert "0 recorded already, 4 to run" in first, "it came back while the first ones ran"
     assert left(tmp_path / "runs") == []
+
+
+@needs_slurm
+@pytest.mark.slow
+def test_each_cell_sees_the_gpus_that_it_asked_for(words, moody, started) -> None:
+    moody.be("meet 2")
+    child = started(*words, moody.word, "seed=0,1", "workers=2", "slurm.partition=gpu", "slurm.gpus=1")
+    _, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    assert sorted(gpus for _, _, gpus in moody.spans) == ["0", "1"], "both ran at once, each with one of its own"
 
 
 @needs_slurm

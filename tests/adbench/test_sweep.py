@@ -9,6 +9,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from adbench import config, record
+from adbench import config, record, sections
 from adbench.backbone import Backbone
 from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Failure, Job, local
@@ -31,13 +32,15 @@ from adbench.remember import Scope, remembered, remembering
 from adbench.sweeps.costs import cost_of, costs
 from adbench.sweeps.sweep import Sweep, Task, plan
 
-# A method whose cells do what a file beside it says: raise, die, or take their time.
+# A method whose cells do what a file beside it says: raise, die, take their time, or spoil the process and raise.
 FRAGILE = """
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from adbench import Capability, Method, Scores
 
@@ -61,14 +64,16 @@ class Fragile(Method):
             file.write(f"{self.seed}\\n")
         trouble = HERE.with_name(f"trouble_{self.seed}")
         what = trouble.read_text() if trouble.exists() else "0"
-        if what == "raise":
+        if what == "spoil":
+            torch.set_default_dtype(torch.float64)
+        if what in ("raise", "spoil"):
             raise ValueError("this method is fragile")
         if what == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(what))
 
     def score(self, batch):
-        return Scores(batch.images.float().mean((1, 2, 3)) + self.seed)
+        return Scores(batch.images.float().mean((1, 2, 3)) + self.seed + torch.zeros(()).element_size())
 """
 
 
@@ -257,7 +262,7 @@ def test_plan_of_many_cells_looks_at_each_thing_once(words, monkeypatch: pytest.
     monkeypatch.setattr(weights, "weights_file", counted("weights", weights.weights_file))
     monkeypatch.setattr(PatchCore, "capability", counted("capability", PatchCore.capability))
     monkeypatch.setattr(sources.supports, "draw", counted("draw", sources.supports.draw))
-    monkeypatch.setattr(config, "merge", counted("merge", config.merge))
+    monkeypatch.setattr(sections, "merge", counted("merge", sections.merge))
     many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(50)))]
     asked = config.parse(many)
     calls["merge"] = 0
@@ -288,7 +293,17 @@ def test_what_is_remembered_depends_on_the_fields_named_and_ends_with_the_comman
     assert seen == [1, 2, 1, 1, 1]
 
 
-# --- runs in this process
+def test_workers_warm_up_only_where_a_cell_is_to_run(adbench, words, monkeypatch: pytest.MonkeyPatch) -> None:
+    warmed = []
+    warm_up = local.Local.warm_up
+    monkeypatch.setattr(local.Local, "warm_up", lambda self: warmed.append(self.workers) or warm_up(self))
+    mine = [*words, "method=clip", "workers=2"]
+    for seeds, calls in (("seed=0", []), ("seed=0,1,2", [2]), ("seed=0,1,2", [2]), ("seed=2", [2])):
+        assert adbench("run", *mine, seeds).code == 0
+        assert warmed == calls, seeds
+
+
+# --- failures
 
 
 def test_a_failing_cell_costs_that_cell_and_is_tried_again(adbench, words, fragile: FragileFile, tmp_path) -> None:
@@ -327,6 +342,41 @@ def test_a_failing_cell_costs_that_cell_and_is_tried_again(adbench, words, fragi
     assert len(read_all(runs)) == 3
     assert adbench("run", *mine, "draw=0").out.count("recorded already") == 1
     assert fragile.starts == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(("trouble", "kind"), [("spoil", "ValueError"), ("die", "WorkerDied")])
+def test_one_worker_too_is_replaced_behind_a_failure(
+    adbench, words, fragile: FragileFile, predictions, tmp_path: Path, trouble: str, kind: str
+) -> None:
+    mine = [word for word in words if not word.startswith("runs=")]
+    for seed in (0, 2):
+        assert adbench("run", *mine, fragile.word, f"seed={seed}", f"runs={tmp_path / 'alone'}").code == 0
+    fragile.trouble(1, trouble)
+    answer = adbench("run", *mine, fragile.word, "seed=0,1,2", f"runs={tmp_path / 'sweep'}")
+    assert answer.code == 1
+    assert "1 of 3 cells failed" in answer.err
+    assert kind in answer.out
+    assert predictions(tmp_path / "sweep") == predictions(tmp_path / "alone")
+
+
+def test_a_damaged_record_costs_its_own_cell(adbench, words, tmp_path: Path) -> None:
+    runs, mine = tmp_path / "runs", [*words, "method=clip", "seed=0,1,2,3"]
+    *damaged, whole = (task.key for task in plan(config.parse(mine), looking=True))
+    for key, content in zip(damaged, ["", "[]", '{"schema": 99, "status": "complete"}'], strict=True):
+        (runs / key).mkdir(parents=True)
+        (runs / key / "record.json").write_text(content)
+    planned = adbench("plan", *mine)
+    assert planned.code == 0, planned.err
+    assert "0 recorded already, 1 to run, 3 that can't run" in planned.out
+    answer = adbench("run", *mine)
+    assert answer.code == 1
+    assert "3 of 4 cells failed" in answer.err
+    for key in damaged:
+        assert str(runs / key) in planned.out
+        assert str(runs / key) in answer.out.partition("failed, 3 of 4")[2]
+    assert read(runs / whole).key == whole
+    assert adbench("run", *mine, "force=true").code == 0
+    assert len(read_all(runs)) == 4
 
 
 def test_data_that_cannot_be_used_cost_their_cells_alone(adbench, words, tmp_path: Path) -> None:
@@ -443,11 +493,11 @@ def test_features_are_computed_by_one_of_two(random_clip: Backbone, noise: torch
 # --- who runs what
 
 
-def task(name: str, data: str) -> Task:
+def task(name: str, data: str, *blocks: int) -> Task:
     facts = dict.fromkeys(
         ("weights", "model", "activation", "normalisation", "input_size", "precision", "threads"), ""
     ) | {"data": data}  # fmt: skip
-    can = Capability("none", pooled=True)
+    can = Capability("none", blocks=blocks, pooled=not blocks)
     (run,) = config.parse(["method=clip"])
     return Task(run, SimpleNamespace(facts=facts, capability=can, training_key=None), name)
 
@@ -467,6 +517,14 @@ def test_workers_compute_other_features_first() -> None:
     sweep.warm.update(sweep.warm)
     assert sweep.next().key == "a3"
     assert sweep.next() is None
+
+
+def test_workers_compute_other_blocks_first() -> None:
+    sweep = Sweep((), Silence())
+    sweep.add(
+        [task("first", "a", 3, 6), task("overlaps", "a", 6, 9), task("apart", "a", 9, 12), task("elsewhere", "b", 3)]
+    )
+    assert [sweep.next().key for _ in range(4)] == ["first", "apart", "elsewhere", "overlaps"]
 
 
 def test_workers_that_never_come_up_end_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -594,11 +652,9 @@ def until(condition, seconds: float = 180) -> None:
         time.sleep(0.05)
 
 
-def predictions(runs: Path) -> dict[str, bytes]:
-    return {r.key: (r.path / "predictions.parquet").read_bytes() for r in read_all(runs)}
-
-
-def test_two_workers_give_the_bytes_of_one_and_outlive_a_death(adbench, words, fragile: FragileFile, tmp_path) -> None:
+def test_two_workers_give_the_bytes_of_one_and_outlive_a_death(
+    adbench, words, fragile: FragileFile, predictions, tmp_path: Path
+) -> None:
     mine = [w for w in words if not w.startswith("runs=")]
     mine += [f"method=clip,patchcore,{fragile.word.partition('=')[2]}", "shots=2", "draw=0,1", "seed=0,1"]
     fragile.trouble(1, "die")
@@ -663,43 +719,50 @@ def board(adbench, runs: Path) -> bytes:
     return file.read_bytes()
 
 
-def killed_and_resumed(adbench, mine: list[str], runs: Path, moments: list[float]) -> None:
-    """Kill the sweep so many seconds after its first sign of life, each time; then let it end."""
-    for moment in moments:
-        child = command(*mine, f"runs={runs}", "workers=2")
-        until(lambda child=child: child.poll() is not None or list(runs.glob(".*.tmp")))
-        time.sleep(moment)
+SWEEP = ["method=clip,patchcore", "draw=0,1", "seed=0,1", "gallery=0", "shots=1,2"]
+
+
+def killed_and_resumed(adbench, mine: list[str], runs: Path, moments: random.Random, times: int) -> None:
+    """Kill the sweep at so many moments, the first counted from the start of the process; then let it end.
+
+    The other moments are counted from its first sign of life. A sweep that has ended before its moment begins anew.
+    """
+    killed = 0
+    while killed < times:
+        child = command(*mine, f"runs={runs}", f"cache={runs.with_name('cache')}", "workers=2")
+        if killed:
+            until(lambda child=child: child.poll() is not None or list(runs.glob(".*.tmp")))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(moments.uniform(0, 3 if killed else 8))
         workers = {path.name.split(".")[-3] for path in runs.glob(".*.tmp")}
         child.kill()
-        child.communicate()
+        _, err = child.communicate()
+        if child.returncode == 0:
+            shutil.rmtree(runs)
+            continue
+        assert child.returncode == -signal.SIGKILL, err
+        killed += 1
         until(lambda workers=workers: not any(Path("/proc", pid).exists() for pid in workers), 30)
-    answer = adbench("run", *mine, f"runs={runs}")
+    answer = adbench("run", *mine, f"runs={runs}", f"cache={runs.with_name('cache')}")
     assert answer.code == 0, answer.err
     assert not list(runs.glob(".*"))
 
 
-SWEEP = ["method=clip,patchcore", "shots=1,2", "draw=0,1", "seed=0,1", "gallery=0"]
-
-
 @pytest.mark.slow
-def test_a_killed_sweep_takes_its_workers_along_and_ends_as_an_undisturbed_one(adbench, tiny, tmp_path: Path) -> None:
-    mine = [*SWEEP, f"data_root={tiny}"]
+@pytest.mark.parametrize(("times", "seed"), [(2, 0), (10, 1)])
+def test_a_killed_sweep_takes_its_workers_along_and_ends_as_an_undisturbed_one(
+    adbench, tiny: Path, tmp_path: Path, times: int, seed: int
+) -> None:
+    mine = [*SWEEP[:-1], f"data_root={tiny}", f"shots={'1,2' if times == 2 else '1,2,3,4,5'}"]
     assert adbench("run", *mine, f"runs={tmp_path / 'whole'}").code == 0
-    killed_and_resumed(adbench, mine, tmp_path / "killed", [random.uniform(0, 2)])
+    killed_and_resumed(adbench, mine, tmp_path / "killed", random.Random(seed), times)
     assert board(adbench, tmp_path / "killed") == board(adbench, tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_killing_at_ten_moments_ends_as_an_undisturbed_run(adbench, tiny: Path, tmp_path: Path) -> None:
-    mine = [*SWEEP, f"data_root={tiny}", "shots=1,2,3,4,5"]
-    mine.remove("shots=1,2")
-    assert adbench("run", *mine, f"runs={tmp_path / 'whole'}").code == 0
-    killed_and_resumed(adbench, mine, tmp_path / "killed", [random.uniform(0, 3) for _ in range(10)])
-    assert board(adbench, tmp_path / "killed") == board(adbench, tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_two_commands_at_once_share_the_work_and_corrupt_nothing(adbench, tiny: Path, tmp_path: Path) -> None:
+def test_two_commands_at_once_share_the_work_and_corrupt_nothing(
+    adbench, tiny: Path, predictions, tmp_path: Path
+) -> None:
     mine = [*SWEEP, f"data_root={tiny}", f"runs={tmp_path / 'runs'}"]
     children = [command(*mine), command(*mine)]
     for child in children:

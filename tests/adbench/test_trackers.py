@@ -8,7 +8,9 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,15 @@ def only(runs: Path) -> Path:
     return path
 
 
-def command(words: list[str], **environment: str | None) -> subprocess.CompletedProcess[str]:
-    """Run `adbench run` in a process of its own, with variables set or (none) taken away."""
+def python(words: list[str], **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, with variables set or (none) taken away."""
     own = {k: v for k, v in (os.environ | environment).items() if v is not None}
-    line = [sys.executable, "-m", "adbench", "run", *words]
+    line = [sys.executable, *words]
     return subprocess.run(line, capture_output=True, text=True, env=own, stdin=subprocess.DEVNULL, timeout=300)
+
+
+def command(words: list[str], **environment: str | None) -> subprocess.CompletedProcess[str]:
+    return python(["-m", "adbench", "run", *words], **environment)
 
 
 def test_csv_curves_lie_in_the_record_and_change_nothing_else(adbench, words, tmp_path: Path) -> None:
@@ -45,7 +51,9 @@ def test_csv_curves_lie_in_the_record_and_change_nothing_else(adbench, words, tm
     tracked = read(only(tmp_path / "tracked"))
     assert tracked.key == plain.key, "what is logged is no part of the cell"
     pd.testing.assert_frame_equal(tracked.predictions(), plain.predictions(), check_exact=True)
-    assert tracked.content["tracker"] == {"logger": "csv", "files": "curves", "notes": []}
+    assert tracked.content["tracker"] == {
+        "logger": "csv", "files": "curves", "state": "complete", "notes": []
+    }  # fmt: skip
     assert plain.content["tracker"] is None
 
     table = pd.read_csv(tracked.path / "curves" / "metrics.csv")
@@ -136,6 +144,7 @@ def test_wandb_without_a_key_is_an_offline_run_that_can_be_uploaded(words, tmp_p
     record = read_all(tmp_path / "runs")[0]
     folder = Path(record.content["tracker"]["files"])
     assert record.content["tracker"]["notes"] == [said.removeprefix("adbench: ")]
+    assert record.content["tracker"]["state"] == "offline"
     assert folder.parent == tmp_path / "runs" / "logs" / "wandb"
 
     (file,) = folder.glob("*.wandb")
@@ -156,8 +165,7 @@ def test_wandb_without_a_key_is_an_offline_run_that_can_be_uploaded(words, tmp_p
     listed = {f.path for one in kinds["files"] for f in one.files.files}
     assert {str(path.relative_to(folder / "files")) for path in shown} <= listed
     assert kinds["exit"][0].exit.exit_code == 0
-    line = [sys.executable, "-m", "wandb", "sync", "--dry-run", str(folder)]
-    upload = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"HOME": str(tmp_path)}, timeout=120)
+    upload = python(["-m", "wandb", "sync", "--dry-run", str(folder)], HOME=str(tmp_path))
     assert "Would sync 1 run" in upload.stdout + upload.stderr
 
 
@@ -168,6 +176,62 @@ def test_wandb_out_of_reach_goes_offline(words, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"wandb can't be reached .*: the run is kept in \S+; `wandb sync", done.stderr), done.stderr
     assert list((tmp_path / "runs" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+class Server(BaseHTTPRequestHandler):
+    """What wandb asks before and at the start of a run is answered; what is logged then never is."""
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
+        if "file_stream" in self.path or "CreateRunFiles" in asked:
+            self.server.gone.wait()  # type: ignore[attr-defined]
+            return
+        viewer = {"id": "1", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
+        project = {"id": "2", "name": "adbench", "entity": {"id": "3", "name": "me"}}
+        said: dict[str, Any] = {"viewer": viewer}
+        if "UpsertBucket" in asked:
+            name = json.loads(asked)["variables"]["name"]
+            bucket = {"id": "4", "name": name, "displayName": name, "config": "{}", "project": project}
+            said = {"upsertBucket": {"bucket": bucket | {"historyLineCount": 0}, "inserted": True}}
+        answer = json.dumps({"data": said}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_an_upload_that_is_not_done_in_time_is_told_and_kept(words, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.gone = threading.Event()  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    there = {"WANDB_MODE": None, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": address, "NO_PROXY": "127.0.0.1"}
+    hurried = (
+        "import sys; from adbench import cli; from adbench.training import trackers\n"
+        f"trackers.LEFT_TO_UPLOAD = 2.0; sys.argv = ['adbench', 'run', *{[*words, 'logger=wandb']!r}]; cli.main()"
+    )
+    try:
+        done = python(["-c", hurried], **there, HOME=str(tmp_path))
+    finally:
+        server.gone.set()  # type: ignore[attr-defined]
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    (record,) = read_all(tmp_path / "runs")
+    folder, tracker = record.content["tracker"]["files"], record.content["tracker"]
+    assert Path(folder).name.startswith("run-"), done.stderr
+    assert tracker["state"] == "late", tracker
+    begun, late = tracker["notes"]
+    assert begun.startswith(f"wandb: {address}/me/adbench/runs/")
+    assert re.search(r"given up; the run is kept in (\S+); `wandb sync --include-online \1` uploads", late), late
+    assert f"adbench: {late}" in done.stderr
+    upload = python(["-m", "wandb", "sync", "--include-online", "--dry-run", folder], HOME=str(tmp_path))
+    assert "Would sync 1 run" in upload.stdout + upload.stderr
 
 
 @pytest.mark.slow
@@ -198,6 +262,7 @@ def test_a_tracker_that_fails_costs_a_sentence_and_no_record(adbench, words, tmp
     assert answer.err.count("adbench:") == 1
     record = read(only(tmp_path / "runs"))
     assert "No space left" in record.content["tracker"]["notes"][0]
+    assert record.content["tracker"]["state"] == "broken"
 
 
 def test_a_cell_that_fails_leaves_no_curves_behind(adbench, words, tmp_path: Path) -> None:
@@ -234,6 +299,7 @@ def test_tensorboard_that_is_not_installed(adbench, words, monkeypatch) -> None:
     assert re.search(r"needs the package tensorboard: pip install 'adbench-medical\[tensorboard\]'", answer.err)
 
 
+@pytest.mark.slow  # a sweep, twice; what it prints is shown below without one
 def test_a_sweep_says_at_its_end_where_the_files_are(adbench, words, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     mine = ["method=clip", "seed=0,1", "gallery=0", *(word for word in words if word.startswith(("data_root", "runs")))]
@@ -246,10 +312,20 @@ def test_a_sweep_says_at_its_end_where_the_files_are(adbench, words, tmp_path: P
     assert "logger=" not in adbench("run", *mine, "logger=wandb").out, "nothing was tracked"
 
 
-def test_a_tracker_that_broke_off_is_in_the_summary() -> None:
+def test_trackers_that_broke_off_or_were_late_are_in_the_summary() -> None:
     from adbench.training.trackers import summary
 
-    broke = {"logger": "tensorboard", "files": "tensorboard", "notes": ["no space, and is left out from here (x)."]}
-    assert "3 cells tracked; <cell>/tensorboard; 1 lost the tracker, the first: no space" in summary(
-        [broke | {"notes": []}, broke, broke | {"notes": []}]
+    well = {"logger": "tensorboard", "files": "tensorboard", "state": "complete", "notes": []}
+    broke = well | {"state": "broken", "notes": ["no space"]}
+    found = summary([well, broke, well])
+    assert found.endswith(": 3 cells tracked; <cell>/tensorboard; 1 lost the tracker, the first: no space")
+    mine = well | {"logger": "wandb", "notes": ["https://where"]}
+    found = summary(
+        [
+            mine | {"files": "/w/run-1"},
+            mine | {"files": "/w/run 2", "state": "late"},
+            mine | {"files": "/w/offline-run-3", "state": "offline"},
+        ]
     )
+    assert "3 cells tracked; 1 kept offline: `wandb sync /w/offline-run-*` uploads them" in found
+    assert "1 not uploaded in time: `wandb sync --include-online '/w/run 2'` uploads them" in found

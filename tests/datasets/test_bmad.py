@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry
+from adbench import config, registry, sections
 from adbench.data import arrays
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, count, of_split
@@ -15,7 +15,7 @@ from adbench.errors import DataError
 
 
 def index(root: Path, name: str = "brainmri", **changes: object) -> tuple[list[Item], DatasetConfig]:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
     for key, value in changes.items():
         setattr(facts, key, value)
     return registry.find("dataset", name).load()(name, facts).index(root), facts
@@ -66,7 +66,7 @@ def test_splits_classes_and_patients(tiny: Path) -> None:
     ],
 )
 def test_patients_come_from_real_file_names(tmp_path: Path, name: str, stem: str, patient: str | None) -> None:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
     root = tmp_path / facts.folders[0]
     for split in ("valid", "test"):
         for folder in ("good", "Ungood"):

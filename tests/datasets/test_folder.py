@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry
-from adbench.data.items import DatasetConfig, Item, count, settle
+from adbench import config, registry, sections
+from adbench.data.items import DatasetConfig, Item, count, decide_masks
 from adbench.errors import DataError
 
 
 def facts_of(**changes: object) -> DatasetConfig:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", "folder", config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", "folder", config.parse([])[0])
     for key, value in changes.items():
         setattr(facts, key, value)
     return facts
@@ -59,10 +59,10 @@ def test_masks_pair_by_path_and_are_a_union(folders: Path) -> None:
     by_name = {i.id.partition("abnormal/")[2]: i for i in items if i.label}
     assert [p.name for p in by_name["p4/s0.png"].mask or ()] == ["s0_mask.png", "s0_mask_1.png"]
     assert by_name["p5/s0.png"].mask == (folders / "masks" / "p5" / "s0_mask.png",)
-    assert settle(facts_of(), items).masks is True
+    assert decide_masks(facts_of(), items).masks is True
     (folders / "masks" / "p5" / "s1_mask.png").unlink()
     with pytest.raises(DataError, match=r"p5/s1\.bmp has no mask, one of 1 of 12"):
-        settle(facts_of(), index(folders))
+        decide_masks(facts_of(), index(folders))
     with pytest.raises(DataError, match=r"p5/s1\.bmp has no mask: expected p5/s1\.\* in masks/ or .*masks=false"):
         index(folders, masks=True)
     assert all(i.mask is None for i in index(folders, masks=False))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry
+from adbench import config, registry, sections
 from adbench.data import arrays
 from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item
@@ -16,7 +16,7 @@ from adbench.errors import DataError
 
 
 def facts_of(name: str, *words: str) -> DatasetConfig:
-    facts: DatasetConfig = config.section_config(
+    facts: DatasetConfig = sections.section_config(
         DatasetConfig, "dataset", name, config.parse([f"dataset={name}", *words])[0]
     )
     return facts

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry
+from adbench import config, groups, registry, sections
 from adbench.data import arrays
 from adbench.data.decode import image_size
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, count, settle
+from adbench.data.items import DatasetConfig, Item, count, decide_masks
 from adbench.datasets.layout import Layout
 from adbench.errors import AdbenchError, DataError
 
@@ -34,7 +34,7 @@ SIZE = {"train": 12, "valid": 8, "test": 24}
 
 
 def opened(name: str, **changes: object) -> Layout:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
     for key, value in changes.items():
         setattr(facts, key, value)
     dataset: Layout = registry.find("dataset", name).load()(name, facts)
@@ -54,7 +54,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Layout, P
 
 
 def test_every_layout_is_here() -> None:
-    bmad = set(config.expand("dataset", "bmad"))  # test_bmad.py and test_phantoms.py
+    bmad = set(groups.expand("dataset", "bmad"))  # test_bmad.py and test_phantoms.py
     layouts = {n for n, entry in registry.entries("dataset").items() if issubclass(entry.load(), Layout)} - bmad
     assert layouts == set(COUNTS)
 
@@ -68,7 +68,7 @@ def test_a_phantom_is_read_back_in_full(drawn, cache: Path, name: str) -> None:
     ids = [item.id for item in items]
     assert len(set(ids)) == len(ids)
     assert all(item.id.startswith(f"{item.split}/{('normal', 'abnormal')[item.label]}/") for item in items)
-    facts = settle(dataset.config, items)
+    facts = decide_masks(dataset.config, items)
     assert bool(facts.masks) == (name in MASKED)
     hashes = hash_items(items, cache, name)
     few = [item for item in items if item.split == "test"][:: max(1, SIZE["test"] // 6)]

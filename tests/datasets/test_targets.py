@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry
+from adbench import config, registry, sections
 from adbench.data import arrays
 from adbench.data.decode import read_image
 from adbench.data.fingerprint import hash_items
@@ -18,7 +18,7 @@ from adbench.errors import DataError
 
 
 def index(root: Path, name: str, **changes: object) -> list[Item]:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
     for key, value in changes.items():
         setattr(facts, key, value)
     return registry.find("dataset", name).load()(name, facts).index(root)

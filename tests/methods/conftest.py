@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
 
-from adbench import config, registry
+from adbench import config, registry, sections
 from adbench.backbone import Backbone
 from adbench.data.items import DatasetConfig
 from adbench.features import FrozenFeatures
@@ -61,7 +64,7 @@ class Bench:
         words = [f"method={name}", *(f"method.{key}={value}" for key, value in params.items())]
         (run,) = config.parse(words)
         method_class = registry.find("method", name).load()
-        resolved = config.method_params(method_class.Params, run)
+        resolved = sections.method_params(method_class.Params, run)
         capability = method_class.capability(resolved, self.backbone.architecture)
         torch.manual_seed(seed)
         method: Method = method_class(resolved, self.backbone, seed)
@@ -102,5 +105,76 @@ def support() -> Callable[..., Support]:
 
 @pytest.fixture(scope="session")
 def dataset_facts() -> DatasetConfig:
-    facts: DatasetConfig = config.section_config(DatasetConfig, "dataset", "brainmri", config.parse([])[0])
+    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", "brainmri", config.parse([])[0])
     return facts
+
+
+@dataclasses.dataclass
+class PlainCLIP:
+    """CLIP written out on the tensors of a weights file: no open_clip. Exact GELU, heads of 64 channels."""
+
+    weights: Mapping[str, torch.Tensor]
+
+    def image(
+        self, images: torch.Tensor, patch: int, after: Callable[[int, torch.Tensor], torch.Tensor | None]
+    ) -> None:
+        """Run images (B, 3, H, H) in [0, 1] through the image tower; `after` sees, or replaces, what leaves a block."""
+        w = {name.removeprefix("visual."): value for name, value in self.weights.items() if name.startswith("visual.")}
+        grid = images.shape[-1] // patch
+        parts = images[..., : grid * patch, : grid * patch].unfold(2, patch, patch).unfold(3, patch, patch)
+        x = parts.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2) @ w["conv1.weight"].flatten(1).T
+        own, places = w["positional_embedding"][:1], w["positional_embedding"][1:]
+        side = round(len(places) ** 0.5)
+        square = places.T.reshape(1, -1, side, side)
+        places = F.interpolate(square, (grid, grid), mode="bicubic", antialias=True, align_corners=False)[0]
+        x = torch.cat([(w["class_embedding"] + own).expand(len(x), 1, -1), x + places.flatten(1).T], dim=1)
+        x = self._norm(x, "visual.ln_pre")
+        for i in range(sum(name.endswith("ln_1.weight") for name in w)):
+            x = self._block(x, f"visual.transformer.resblocks.{i}.")
+            changed = after(i + 1, x)
+            x = x if changed is None else changed
+
+    def text(self, words: torch.Tensor, end: torch.Tensor, causal: bool) -> torch.Tensor:
+        """Run word vectors (N, L, C) through the text tower and read it at `end`: (N, D), not normalised."""
+        w, length = self.weights, words.shape[1]
+        mask = torch.full((length, length), -torch.inf).triu(1) if causal else torch.zeros(length, length)
+        x = words + w["positional_embedding"][:length]
+        for i in range(sum(name.startswith("transformer.") and name.endswith("ln_1.weight") for name in w)):
+            x = self._block(x, f"transformer.resblocks.{i}.", mask)
+        return self._norm(x, "ln_final")[range(len(x)), end] @ w["text_projection"]
+
+    def _block(self, x: torch.Tensor, at: str, mask: torch.Tensor | float = 0.0) -> torch.Tensor:
+        heads = self._layer(self._norm(x, at + "ln_1"), at + "attn.in_proj_").unflatten(2, (3, -1, 64))
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+        seen = (q @ k.transpose(2, 3) / 8 + mask).softmax(-1) @ v
+        x = x + self._layer(seen.transpose(1, 2).flatten(2), at + "attn.out_proj.")
+        hidden = self._layer(self._norm(x, at + "ln_2"), at + "mlp.c_fc.")
+        return x + self._layer(hidden * (1 + torch.erf(hidden / 2**0.5)) / 2, at + "mlp.c_proj.")
+
+    def _layer(self, x: torch.Tensor, at: str) -> torch.Tensor:
+        return x @ self.weights[at + "weight"].T + self.weights[at + "bias"]
+
+    def _norm(self, x: torch.Tensor, at: str) -> torch.Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        unit = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        return unit * self.weights[at + ".weight"] + self.weights[at + ".bias"]
+
+
+@pytest.fixture
+def full_size(facts: Callable[..., Any], tmp_path: Path) -> tuple[Bench, PlainCLIP, Support]:
+    """The papers' backbone, a file of random weights at 336 px read at 240; one normal and one abnormal image."""
+    file = tmp_path / "random.safetensors"
+    published = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336).model.state_dict()
+    assert published["visual.positional_embedding"].shape == (1 + 24 * 24, 1024)
+    g = torch.Generator().manual_seed(0)
+    for value in published.values():  # norms and biases begin as ones and zeros, which would hide a mistake
+        if value.ndim == 1:
+            value += 0.1 * torch.randn(value.shape, generator=g)
+    save_file({name: value.contiguous() for name, value in published.items()}, file)
+    backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights=str(file)), 240, "gelu", "none")
+    file.unlink()
+    toy = toy_support(shots=1)
+    images = torch.randint(0, 256, (2, 3, 240, 240), generator=g, dtype=torch.uint8)
+    masks = torch.zeros(2, 240, 240, dtype=torch.bool)
+    masks[1, 60:150, 100:180] = True
+    return Bench(backbone), PlainCLIP(published), dataclasses.replace(toy, images=images, masks=masks)

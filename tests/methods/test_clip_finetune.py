@@ -103,14 +103,11 @@ def test_each_image_is_told_its_own_object(bench, support) -> None:
     assert not torch.allclose(brain, liver, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "said"),
-    [(0, 3, "3 normal and 0 abnormal"), (3, 6, "0 normal and 3 abnorm"), (0, 0, "0 normal and 0")],
-)
-def test_one_class_alone_is_refused(bench, support, first: int, last: int, said: str) -> None:
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (3, 6), (0, 0)])
+def test_one_class_alone_is_refused(bench, support, first: int, last: int) -> None:
     toy = support()
     part = Support(*(getattr(toy, f.name)[first:last] for f in dataclasses.fields(toy)))
-    with pytest.raises(AdbenchError, match=f"{said}.*protocol=few_shot"):
+    with pytest.raises(AdbenchError, match="clip_finetune learns to tell two classes apart"):
         bench.new("clip_finetune").prepare(part)
 
 
@@ -125,7 +122,7 @@ def test_protocols_with_normals_only_are_refused_before_anything_runs(tiny, prot
 
 def test_impossible_facets_are_named(bench) -> None:
     for key, value, said in (
-        ("towers", "[]", r"method.towers=\[\] is not possible: name vision, text or both"),
+        ("towers", "[]", r"method.towers=\[\] is not possible: name some of vision, text"),
         ("towers", "[vision,audio]", r"method.towers=\[vision,audio\] is not possible"),
         ("last_blocks", 12, "method.last_blocks=12 is not possible: 1 to 11 blocks"),
         ("last_blocks", 0, "method.last_blocks=0 is not possible"),

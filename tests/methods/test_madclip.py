@@ -28,12 +28,12 @@ def text_of(method: MadCLIP) -> torch.Tensor:
     return text if learned == "both" else torch.stack([fixed[0], text[1]])
 
 
-def by_hand(method: MadCLIP, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def by_hand(method: MadCLIP, images: torch.Tensor, text=None, streams=None) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Per level the (B, patches, 2) scores of the detection and the segmentation heads."""
     p, found = method.params, []
-    text = text_of(method)
+    text = text_of(method) if text is None else text
     act = torch.relu if p.adapter_activation == "relu" else (lambda x: F.leaky_relu(x, 0.01))
-    streams = method.backbone.features(images.float() / 255, method.blocks).blocks
+    streams = streams or method.backbone.features(images.float() / 255, method.blocks).blocks
     for i, block in enumerate(method.blocks):
         columns: dict[str, list[torch.Tensor]] = {"detection": [], "segmentation": []}
         for own, branch in ((0, method.normal), (1, method.normal if p.branches == 1 else method.abnormal)):
@@ -49,10 +49,18 @@ def by_hand(method: MadCLIP, images: torch.Tensor) -> list[tuple[torch.Tensor, t
     return found
 
 
-def big(columns: torch.Tensor) -> torch.Tensor:
+def big(columns: torch.Tensor, size: int = 112) -> torch.Tensor:
     """Both columns interpolated, then the softmax: (B, H, W)."""
-    grid = columns.transpose(1, 2).unflatten(2, (8, 8))
-    return F.interpolate(grid, (112, 112), mode="bilinear", align_corners=True).softmax(1)[:, 1]
+    side = round(columns.shape[1] ** 0.5)
+    grid = columns.transpose(1, 2).unflatten(2, (side, side))
+    return F.interpolate(grid, (size, size), mode="bilinear", align_corners=True).softmax(1)[:, 1]
+
+
+def segmentation_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The authors' focal and dice of probabilities (B, H, W)."""
+    right = torch.where(mask, p, 1 - p)
+    overlap = 2 * (p * mask).sum((1, 2)) + 1
+    return (-((1 - right) ** 2) * right.log()).mean() + (1 - overlap / (p.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
 
 
 def pooled(patches: torch.Tensor, rule: str) -> torch.Tensor:
@@ -164,15 +172,63 @@ def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: str,
             sign = torch.where(labels[:, None] == torch.tensor([0, 1]), 1.0, -1.0)
             wanted -= pooled((sign[:, None] * det).sigmoid().log(), rule).sum(1).mean()
         if rows.any():
-            pixels, mask = big(seg)[rows], toy.masks[rows]
-            right = torch.where(mask, pixels, 1 - pixels)
-            wanted += (-((1 - right) ** 2) * right.log()).mean()
-            overlap = 2 * (pixels * mask).sum((1, 2)) + 1
-            wanted += (1 - overlap / (pixels.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+            wanted += segmentation_loss(big(seg)[rows], toy.masks[rows])
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
     loss.backward()
     assert (method.normal[0].segmentation[0].weight.grad is None) == (masked == "none")
     assert all(p.grad is None for p in bench.backbone.model.parameters())
+
+
+@pytest.mark.slow
+def test_full_size_by_hand(full_size) -> None:
+    bench, plain, toy = full_size
+    method = bench.new("madclip", **(FEW | {"levels": "[]"}))
+    with torch.no_grad():  # random weights say nearly the same of both states
+        method.learner.abnormal.normal_(generator=torch.Generator().manual_seed(0))
+    method.prepare(toy)
+    states = []
+    for context, phrases in (
+        (method.learner.normal, ("Brain", "flawless Brain")),
+        (method.learner.abnormal, ("damaged Brain",)),
+    ):
+        tokens = bench.backbone.tokenise(["X " * 8 + phrase + "." for phrase in phrases])
+        words = plain.weights["token_embedding.weight"][tokens].clone()
+        with torch.no_grad():
+            words[:, 1:9] = context[0]
+            mean = plain.text(words, tokens.argmax(1), causal=False).mean(0)
+        states.append(mean / mean.norm())
+    text, streams = torch.stack(states), {}
+    image, mask = toy.images[1:], toy.masks[1:]
+    with torch.no_grad():
+        plain.image(image.float() / 255, 14, streams.__setitem__)
+        batch = bench.batch(method, image)
+        close(method.learner(bench.backbone, "Brain"), text)
+        levels = by_hand(method, image, text, streams)
+        loss = method.training_step([column[1:] for column in method.data.tensors], 0)
+        detection, segmentation = method._patch_scores([batch.features.blocks[b] for b in method.blocks], text)
+        scores = method.eval().score(batch)
+    wanted = torch.zeros(())
+    for i, block in enumerate((6, 12, 18, 24)):
+        close(batch.features.blocks[block], streams[block])
+        assert levels[i][0].shape == (1, 17 * 17, 2)
+        for own, hand in zip((detection[i], segmentation[i]), levels[i], strict=True):
+            close(own, hand)
+        sign = torch.tensor([-1.0, 1.0])  # the image is abnormal
+        wanted = (
+            wanted
+            - (sign * levels[i][0]).sigmoid().log().mean(1).sum()
+            + segmentation_loss(big(levels[i][1], 240), mask)
+        )
+    close(loss, wanted)
+    pixels = sum(big(seg, 240) for _, seg in levels)
+    close(scores.maps, pixels)
+    close(scores.maps - scores.maps.mean(), pixels - pixels.mean(), 1e-3)
+    close(scores.image, pixels.flatten(1).amax(1))
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
+    """Nowhere further off than a share of the largest value."""
+    torch.testing.assert_close(found, wanted, rtol=0, atol=share * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize(("masked", "learn"), [("all", True), ("some", True), ("none", False)])
@@ -183,6 +239,17 @@ def test_the_segmentation_heads_learn_from_every_mask_there_is(bench, support, m
     for a, b in zip(before.normal, after.normal, strict=True):
         assert torch.equal(a.segmentation[0].weight, b.segmentation[0].weight) != learn
         assert not torch.equal(a.detection[0].weight, b.detection[0].weight)
+
+
+def test_text_is_encoded_in_fp32_to_score_and_in_the_runs_precision_to_learn(bench) -> None:
+    method = bench.new("madclip", **FEW).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scoring = method._text_of(["Brain"])
+        learning = method.train()._text_of(["Brain"])
+    with torch.no_grad():
+        full = method.learner(bench.backbone, "Brain")
+    assert torch.equal(scoring, full)
+    assert not torch.equal(learning, full)
 
 
 def test_it_learns_the_toy(bench, support) -> None:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench import config
+from adbench import config, sections
 from adbench.backbone import Backbone
 from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
 from adbench.errors import AdbenchError
 from adbench.methods.mvfa.method import KINDS, MVFA, Adapter, Params, _bce
 from adbench.scorer import gather
+from adbench.training.fit import fit
 
 FAST = {"epochs": 1, "views": 1}
 
@@ -21,37 +23,50 @@ def scored(bench, method, images):
         return method.score(bench.batch(method, images))
 
 
-def by_hand(method, images: torch.Tensor) -> dict[str, list[torch.Tensor]]:
-    """The adapted tower with a hook behind each level's block: no run_blocks, no cache."""
+def by_hand(method, images: torch.Tensor, plain=None) -> dict[str, list[torch.Tensor]]:
+    """The adapted tower with a hook behind each level's block, or the plain one: no run_blocks, no cache."""
     found: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
-    visual = method.backbone.model.visual
-
-    def adapt(i: int, writers: tuple[str, ...]):
-        def hook(_module, _inputs, x):
-            outs = []
-            for kind in KINDS:
-                adapter = method.adapters[kind][i]
-                middle = F.leaky_relu(x @ adapter.down[0].weight.T, 0.01)
-                found[kind].append(middle / middle.norm(dim=-1, keepdim=True))
-                if kind in writers:
-                    outs.append(F.leaky_relu(middle @ adapter.up[0].weight.T, 0.01))
-            return (1 - 0.1 * len(outs)) * x + 0.1 * sum(outs)
-
-        return hook
-
     writers = KINDS if method.has_masks or method.params.inject_untrained else ("detection",)
-    blocks = visual.transformer.resblocks
-    hooks = [blocks[b - 1].register_forward_hook(adapt(i, writers)) for i, b in enumerate(method.levels)]
+
+    def adapt(block: int, x: torch.Tensor) -> torch.Tensor | None:
+        if block not in method.levels:
+            return None
+        outs = []
+        for kind in KINDS:
+            adapter = method.adapters[kind][method.levels.index(block)]
+            middle = F.leaky_relu(x @ adapter.down[0].weight.T, 0.01)
+            found[kind].append(middle / middle.norm(dim=-1, keepdim=True))
+            if kind in writers:
+                outs.append(F.leaky_relu(middle @ adapter.up[0].weight.T, 0.01))
+        return (1 - 0.1 * len(outs)) * x + 0.1 * sum(outs)
+
+    visual = method.backbone.model.visual
     with torch.no_grad():
+        if plain:
+            plain.image(images.float() / 255, 14, adapt)
+            return found
+        hooks = [
+            block.register_forward_hook(lambda _module, _inputs, x, number=number: adapt(number, x))
+            for number, block in enumerate(visual.transformer.resblocks, 1)
+        ]
         visual(method.backbone.normalise(images.float() / 255))
     for hook in hooks:
         hook.remove()
     return found
 
 
-def big(patches: torch.Tensor) -> torch.Tensor:
-    grid = patches.unflatten(1, (8, 8))[:, None]
-    return F.interpolate(grid, (112, 112), mode="bilinear", align_corners=True)[:, 0]
+def big(patches: torch.Tensor, size: int = 112) -> torch.Tensor:
+    side = round(patches.shape[1] ** 0.5)
+    grid = patches.unflatten(1, (side, side))[:, None]
+    return F.interpolate(grid, (size, size), mode="bilinear", align_corners=True)[:, 0]
+
+
+def segmentation_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The authors' focal and dice of probabilities (B, H, W)."""
+    right = torch.where(mask, p, 1 - p)
+    p_t = (1 - 1e-5) * right + 1e-5 * (1 - right) + 1e-5
+    overlap = 2 * (p * mask).sum((1, 2)) + 1
+    return (-((1 - p_t) ** 2) * p_t.log()).mean() + (1 - overlap / (p.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
 
 
 def test_parameter_counts_at_full_size(facts) -> None:
@@ -195,12 +210,7 @@ def test_one_training_step_is_the_sum_of_its_losses(bench, support, pooling: str
         probability = (100 * det[:, 1:] @ text.T).softmax(-1)[..., 1]
         p = probability.mean(1) if pooling == "mean" else probability.amax(1)
         wanted += F.binary_cross_entropy(torch.sigmoid(p), toy.labels.float())  # the second sigmoid
-        pixels = big(100 * seg[seen, 1:] @ (text[1] - text[0])).sigmoid()
-        right = torch.where(mask, pixels, 1 - pixels)
-        p_t = (1 - 1e-5) * right + 1e-5 * (1 - right) + 1e-5
-        wanted += (-((1 - p_t) ** 2) * p_t.log()).mean()
-        overlap = 2 * (pixels * mask).sum((1, 2)) + 1
-        wanted += (1 - overlap / (pixels.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+        wanted += segmentation_loss(big(100 * seg[seen, 1:] @ (text[1] - text[0])).sigmoid(), mask)
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
     loss.backward()
     # What an early adapter writes is felt behind the frozen blocks; nothing reads what the last one would write.
@@ -209,6 +219,49 @@ def test_one_training_step_is_the_sum_of_its_losses(bench, support, pooling: str
         assert all(g is not None and float(g.abs().max()) > 0 for g in grads[:-1])
         assert grads[-1] is None
     assert all(p.grad is None for p in bench.backbone.model.parameters())
+
+
+@pytest.mark.slow
+def test_full_size_by_hand(full_size) -> None:
+    bench, plain, toy = full_size
+    words = {"prompts.normal": "['{}']", "prompts.abnormal": "['damaged {}']"}
+    method = bench.fitted("mvfa", toy, epochs=0, views=1, fusion="none", **words)
+    states = []
+    for phrase in ("Brain", "damaged Brain"):
+        tokens = bench.backbone.tokenise([template.replace("{}", phrase) for template in TEMPLATES])
+        tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]
+        with torch.no_grad():
+            vectors = plain.text(plain.weights["token_embedding.weight"][tokens], tokens.argmax(1), causal=True)
+        mean = (vectors / vectors.norm(dim=1, keepdim=True)).mean(0)
+        states.append(mean / mean.norm())
+    text = torch.stack(states)
+    close(method.texts(["Brain"])[0], text)
+    image, mask = toy.images[1:], toy.masks[1:]
+    tower, normal = by_hand(method, image, plain), by_hand(method, toy.images[:1], plain)
+    with torch.no_grad():
+        found = method._features(bench.batch(method, image).features.blocks)
+        loss = method.training_step([column[1:] for column in method.data.tensors], 0)
+    wanted, pixels = torch.zeros(()), torch.zeros(1, 240, 240)
+    for i in range(4):
+        seg, det = tower["segmentation"][i], tower["detection"][i]
+        assert seg.shape == det.shape == (1, 1 + 17 * 17, 768)
+        close(found["segmentation"][i], seg)
+        close(found["detection"][i], det)
+        said = (100 * det[:, 1:] @ text.T).softmax(-1)[..., 1].mean(1)
+        p = big(100 * seg[:, 1:] @ (text[1] - text[0]), 240).sigmoid()
+        wanted = wanted + F.binary_cross_entropy(said.sigmoid(), torch.ones(1)) + segmentation_loss(p, mask)
+        far = (1 - seg[:, 1:] @ normal["segmentation"][i][0].T).amin(-1)
+        pixels = pixels + (p + big(far, 240)) / 8
+    close(loss, wanted)
+    scores = scored(bench, method, image)
+    close(scores.maps, pixels)
+    close(scores.maps - scores.maps.mean(), pixels - pixels.mean(), 1e-3)
+    close(scores.image, pixels.flatten(1).amax(1))
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
+    """Nowhere further off than a share of the largest value."""
+    torch.testing.assert_close(found, wanted, rtol=0, atol=share * float(wanted.abs().max()))
 
 
 def test_plain_cross_entropy_by_hand() -> None:
@@ -224,6 +277,32 @@ def test_without_masks_only_the_detection_adapters_learn(bench, support) -> None
             pairs = zip(before.adapters[kind], after.adapters[kind], strict=True)
             moved = [not torch.equal(b.down[0].weight, a.down[0].weight) for b, a in pairs]
             assert all(moved) if masks or kind == "detection" else not any(moved)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_a_batch_without_masks_leaves_the_segmentation_adapters_where_they_are(
+    bench, support, monkeypatch, precision: str
+) -> None:
+    toy = dataclasses.replace(support(), has_mask=torch.tensor([True, False] * 3))
+    method, seen = bench.new("mvfa", views=1, epochs=2, batch_size=1), []
+    step = MVFA.training_step
+
+    def weights(kind: str) -> torch.Tensor:
+        return torch.cat([p.detach().flatten() for p in method.adapters[kind].parameters()])
+
+    def watched(self: MVFA, batch: list[torch.Tensor], at: int) -> torch.Tensor:
+        seen.append((bool(batch[1].any()), *map(weights, KINDS)))
+        return step(self, batch, at)
+
+    monkeypatch.setattr(MVFA, "training_step", watched)
+    (run,) = config.parse([f"precision={precision}"])
+    fit(method, toy, run, torch.device("cpu"))
+    seen.append((True, *map(weights, KINDS)))
+    assert sorted(masked for masked, *_ in seen[:-1]) == [False] * 6 + [True] * 6
+    for (masked, seg, det), (_, next_seg, next_det) in itertools.pairwise(seen):
+        assert torch.equal(seg, next_seg) != masked
+        assert not torch.equal(det, next_det)
+    assert all(p.requires_grad for p in method.parameters()), "what a record counts"
 
 
 def test_untrained_adapters_write_to_the_stream_only_when_told(bench, support) -> None:
@@ -280,7 +359,7 @@ def test_it_learns_the_toy(bench, support) -> None:
 def test_the_defaults_are_the_authors_and_the_short_schedule_takes_larger_batches(bench) -> None:
     assert (Params().batch_size, Params().inject_untrained, Params().epochs) == (1, True, 50)
     (short,), (paper,) = (config.parse(["method=mvfa", f"schedule={name}"]) for name in ("short", "paper"))
-    assert [config.method_params(Params, run).batch_size for run in (short, paper)] == [16, 1]
+    assert [sections.method_params(Params, run).batch_size for run in (short, paper)] == [16, 1]
 
 
 FACETS = {

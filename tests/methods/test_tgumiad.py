@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench import config
+from adbench import config, sections
 from adbench.backbone import Backbone
 from adbench.blocks.denoiser import half_grid
 from adbench.blocks.prompts import Prompts
@@ -85,7 +85,7 @@ def test_every_object_of_the_six_sets_has_sentences_that_fit_phantom_clip(bench)
 def dataset(name: str) -> dict:
     from adbench import registry
 
-    return config.load_yaml(registry.config_files("dataset")[name])
+    return sections.load_yaml(registry.config_files("dataset")[name])
 
 
 def test_the_score_by_hand(bench, support) -> None:
@@ -339,12 +339,12 @@ def test_impossible_lists_and_numbers_are_named(bench, support) -> None:
         ("encoder_layers", -1, "method.encoder_layers=-1 is not possible: at least 0"),
         ("decoder_layers", -1, "method.decoder_layers=-1 is not possible: at least 0"),
         ("feed_forward", 0, "method.feed_forward=0 is not possible: at least 1"),
-        ("dropout", 1, "method.dropout=1.0 is not possible: a share from 0 to below 1"),
+        ("dropout", 1.5, "method.dropout=1.5 is not possible: a share from 0 to 1"),
         ("jitter_scale", -3, "method.jitter_scale=-3.0 is not possible: at least 0"),
         ("high_share", 7, "method.high_share=7.0 is not possible: a share from 0 to 1"),
-        ("score_weight", 2, "method.score_weight=2.0 is not possible: 0 to 1"),
-        ("decay_at", 0, "method.decay_at=0.0 is not possible: a share of the epochs, above 0 and at most 1"),
-        ("decay_at", 1.5, "method.decay_at=1.5 is not possible: a share of the epochs"),
+        ("score_weight", 2, "method.score_weight=2.0 is not possible: a share from 0 to 1"),
+        ("decay_at", 0, "method.decay_at=0.0 is not possible: a number above 0"),
+        ("decay_at", 1.5, "method.decay_at=1.5 is not possible: a share from 0 to 1"),
         ("clip_norm", -1, "method.clip_norm=-1.0 is not possible: at least 0"),
         ("epoch_images", -1, "method.epoch_images=-1 is not possible: at least 0"),
         ("ssim_window", 4, "method.ssim_window=4 is not possible: an odd number"),

@@ -52,10 +52,14 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 3 ? 3 : cpus)) RealMemory=$memory State=UNKNOWN
+GresTypes=gpu
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 3 ? 3 : cpus)) RealMemory=$memory Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=30 State=UP
+PartitionName=gpu Nodes=ALL MaxTime=120 DefaultTime=30 State=UP
 PartitionName=closed Nodes=ALL State=DOWN
 CONF
+  # Two GPUs that Slurm counts and numbers; nothing can be computed on them.
+  printf 'Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n' >"$1/gres.conf"
 }
 
 start() {

@@ -18,8 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from adbench import __version__, record
-from adbench import config as configs
+from adbench import __version__, record, sections
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
@@ -76,7 +75,7 @@ class Ray:
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
-        self.keys: Keys = configs.executor_config(Keys, config)
+        self.keys: Keys = sections.executor_config(Keys, config)
         self.first = need_of(config, self.keys.gpus)
         if find_spec("ray") is None:
             raise AdbenchError(

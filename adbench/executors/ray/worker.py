@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench import __version__, record
+from adbench import __version__
 from adbench.executors import Failure, Job
 from adbench.executors.elsewhere import carry_out
+from adbench.files import HOST
 
 PATIENCE = 10.0  # seconds until the command's folder must be seen
 
@@ -35,7 +36,7 @@ class Worker:
 
     def hello(self) -> Place | str:
         """Import what cells need and return where this is, or why no cell can run here."""
-        host = record.HOST
+        host = HOST
         if self.version != __version__:
             return f"the node {host} has adbench {__version__}, and this machine {self.version}: install the same there"
         deadline = time.monotonic() + PATIENCE

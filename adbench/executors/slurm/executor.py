@@ -18,8 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench import config as configs
-from adbench import record
+from adbench import record, sections
 from adbench.config import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
@@ -52,7 +51,7 @@ class Slurm:
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
-        self.keys: Keys = configs.executor_config(Keys, config)
+        self.keys: Keys = sections.executor_config(Keys, config)
         need_of(config, self.keys.gpus, self.keys.cpus)
         check(self.keys)
         self.folder = Path(config.runs).absolute() / ".slurm"

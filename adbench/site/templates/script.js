@@ -56,6 +56,8 @@
       })),
     }));
 
+    const plots = all("figure[data-dataset]");
+
     const fits = ({ words, text }, asked) => {
       for (const [name, value] of Object.entries(words)) {
         const wanted = asked[name];
@@ -95,10 +97,15 @@
         }
         parts.set(part, (parts.get(part) ?? 0) + here);
       }
+      for (const plot of plots) plot.hidden = asked.dataset !== "" && plot.dataset.dataset !== asked.dataset;
+      for (const some of all(".by-dataset")) some.hidden = all("figure", some).every((plot) => plot.hidden);
       for (const [part, count] of parts) part.hidden = count === 0;
       nothing.hidden = [...parts.values()].some((count) => count > 0);
       form.querySelector("output").value = `${shown} of ${total} cells`;
     };
+
+    // An address without "=" is a place on this page, such as the skip link's.
+    const kept = () => location.hash.includes("=");
 
     const remember = () => {
       const told = new URLSearchParams();
@@ -106,13 +113,15 @@
         if (value && !(name === "figures" && value === "auroc")) told.set(name, value);
       }
       if (form.elements.figures.value === "") told.set("figures", "all");
-      history.replaceState(null, "", `#${told}`);
+      if (String(told) || kept()) history.replaceState(null, "", `#${told}`);
     };
 
     const recall = () => {
-      for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-        const field = form.elements.namedItem(name);
-        if (field) field.value = name === "figures" && value === "all" ? "" : value;
+      if (!kept()) return;
+      const told = new URLSearchParams(location.hash.slice(1));
+      for (const field of form.querySelectorAll("[name]")) {
+        const value = told.get(field.name) ?? (field.name === "figures" ? "auroc" : "");
+        field.value = field.name === "figures" && value === "all" ? "" : value;
       }
     };
 
@@ -122,6 +131,7 @@
     form.addEventListener("reset", () => setTimeout(update));
     nothing.querySelector("button").addEventListener("click", () => form.reset());
     window.addEventListener("pageshow", () => { recall(); show(); });
+    window.addEventListener("hashchange", () => { if (kept()) { recall(); show(); } else remember(); });
     form.hidden = false;
     recall();
     show();

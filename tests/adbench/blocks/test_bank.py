@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.blocks.bank import cosine_distance, rescale, value_range
+from adbench.blocks.bank import cosine_distance
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -25,7 +25,15 @@ def test_known_distances() -> None:
     assert float(cosine_distance(queries[1:2], bank[:1])) == 2.0
 
 
-def test_rescaling_keeps_the_order_outside_the_bounds() -> None:
-    bounds = value_range(torch.tensor([[3.0, 1.0], [2.0, 5.0]]))
-    assert bounds.tolist() == [1.0, 5.0]
-    assert rescale(torch.tensor([-3.0, 1.0, 2.0, 5.0, 9.0]), bounds).tolist() == [-1.0, 0.0, 0.25, 1.0, 2.0]
+@pytest.mark.parametrize(("dtype", "step"), [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
+def test_distances_are_fp32_unless_the_runs_precision_is_asked_for(dtype: torch.dtype, step: float) -> None:
+    bank, g = unit(40, 256), torch.Generator().manual_seed(2)
+    queries = F.normalize(bank + 0.01 * torch.randn(40, 256, generator=g), dim=-1)  # cosines from 0.98 to 1
+    wanted = cosine_distance(queries, bank)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(cosine_distance(queries, bank), wanted)
+        rounded = cosine_distance(queries, bank, run_precision=True)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded / step, (rounded / step).round())
+    assert len(rounded.unique()) < 40 == len(wanted.unique())
+    assert torch.equal(cosine_distance(queries, bank, run_precision=True), wanted), "in an fp32 run both are fp32"

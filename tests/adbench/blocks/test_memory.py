@@ -24,6 +24,20 @@ def test_a_row_of_the_bank_is_at_distance_zero_exactly() -> None:
     assert torch.equal(nearest(bank, bank)[0], torch.zeros(20))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_finds_the_same_neighbour(dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    offset = 3 * torch.randn(64, generator=g)  # as patches have, which lie far from zero and close to one another
+    queries, bank = (offset + 0.3 * torch.randn(n, 64, generator=g) for n in (200, 500))
+    wanted = nearest(queries, bank)
+    with torch.autocast("cpu", dtype):
+        found = nearest(queries, bank)
+        half = bank.square().sum(1) / 2
+        rounded = (half - queries @ bank.T).argmin(1)
+    assert all(torch.equal(*pair) for pair in zip(found, wanted, strict=True))
+    assert not torch.equal(rounded, wanted[1])
+
+
 def test_the_coreset_takes_the_farthest_row_each_time() -> None:
     points = torch.tensor([[0.0], [1.0], [10.0], [11.0], [5.2]])
     for seed in range(5):
@@ -51,3 +65,5 @@ def test_smoothing_equals_scipys() -> None:
         gaussian(maps, 2.0), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
     )
     assert torch.equal(gaussian(maps, 0), maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(gaussian(maps, 2.0), gaussian(maps.double(), 2.0).float())

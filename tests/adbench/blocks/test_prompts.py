@@ -63,6 +63,28 @@ def test_text_vectors_are_the_normalised_plain_mean_without_causal_mask(random_c
     torch.testing.assert_close(text[1], F.normalize(parts[4:].mean(0), dim=-1))
 
 
+def test_names_that_give_the_same_words_share_what_is_fixed(random_clip: Backbone) -> None:
+    learner = PromptLearner(random_clip, Prompts(["clear"], ["bad"]), length=4)
+    assert learner._frame(random_clip, "brain") is learner._frame(random_clip, "liver")
+    learner.prompts = Prompts(["clear {}"], ["bad"])
+    assert learner._frame(random_clip, "brain") is not learner._frame(random_clip, "liver")
+
+
+def test_learned_vectors_enter_the_tower_unchanged_in_half_precision(random_clip: Backbone, monkeypatch) -> None:
+    learner = PromptLearner(random_clip, Prompts(["{}"], ["bad {}"]), length=4)
+    entered = []
+
+    def read(embedded: torch.Tensor, end: torch.Tensor, causal: bool) -> torch.Tensor:
+        entered.append(embedded)
+        return torch.zeros(2, 128, dtype=torch.float16)
+
+    monkeypatch.setattr(random_clip, "encode_embedded", read)
+    with torch.autocast("cpu", torch.float16):
+        text = learner(random_clip, "brain")
+    assert torch.equal(entered[0][:, 1:5], torch.cat([learner.normal, learner.abnormal])[:, 0])
+    assert torch.equal(text, torch.zeros(2, 128)), "no NaN where the tower says nothing"
+
+
 def test_gradients_reach_the_contexts_and_not_the_backbone(random_clip: Backbone) -> None:
     learner = PromptLearner(random_clip, Prompts(["{}"], ["bad {}"]), length=4)
     learner(random_clip, "brain").diff(dim=0).sum().backward()

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from adbench.backbone import Backbone
 from adbench.blocks.prompts import Prompts, ensemble
-from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.states import StateTexts, abnormal_logit, need_both, pixels, state_logits
+from adbench.errors import AdbenchError
 
 
 def test_the_logit_is_the_softmax_of_both_cosines_interpolated_or_not() -> None:
@@ -31,3 +32,27 @@ def test_texts_are_made_once_and_in_full_precision(random_clip: Backbone, monkey
     assert len(calls) == made
     wanted = [ensemble(random_clip, prompts, name) for name in ("Brain", "Liver", "Brain")]
     assert torch.equal(found, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_cosines_keep_their_digits_in_half_precision(dtype: torch.dtype) -> None:
+    """CLIP's cosines lie close together: rounded to `dtype`, few of 300 would be left."""
+    g = torch.Generator().manual_seed(0)
+    text = F.normalize(torch.randn(1, 512, generator=g) + 0.15 * torch.randn(2, 512, generator=g), dim=-1)[None]
+    vectors = (6 * text.mean(1, keepdim=True) + 0.5 * torch.randn(1, 300, 512, generator=g)).to(dtype)
+    with torch.autocast("cpu", dtype):
+        found = state_logits(vectors, text.to(dtype), 0.01)
+        rounded = (F.normalize(vectors, dim=-1) @ text.transpose(1, 2) / 0.01).float()
+    assert found.dtype == torch.float32
+    probability = found.softmax(-1)[..., 1].flatten()
+    assert len(probability.unique()) > 290 > 150 > len(rounded.softmax(-1)[..., 1].unique())
+    assert torch.equal(found, state_logits(vectors.float(), text.to(dtype).float(), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"), [([0, 0, 0], "3 normal and 0 abnorm"), ([1], "0 normal and 1 abn"), ([], "0 normal and 0 abn")]
+)
+def test_one_class_alone_is_refused(labels: list[int], said: str) -> None:
+    with pytest.raises(AdbenchError, match=f"clip_x learns .*{said}.*protocol=few_shot"):
+        need_both(torch.tensor(labels), "clip_x")
+    need_both(torch.tensor([*labels, 0, 1]), "clip_x")
