@@ -75,9 +75,10 @@ def metric_title(metric: str) -> str:
 def caption(section: Section) -> str:
     """Say what all rows of a section share."""
     told = [f"{key.replace('_', ' ')} {text}" for key, text in section.shared.items() if text]
-    unit = section.units[:1].upper() + section.units[1:]
-    unit += "" if section.data == "published" else ", mean ± standard deviation (n) over draws and seeds"
-    return f"{unit}; {', '.join(told)}." if told else f"{unit}."
+    unit = section.units
+    if section.data != "published":
+        unit = f"mean ± standard deviation (n) over draws and seeds, {unit}"
+    return "; ".join([unit[:1].upper() + unit[1:], *([", ".join(told)] if told else [])]) + "."
 
 
 def matrix(section: Section, own: Owners, root: str, links: bool = False) -> Table:
