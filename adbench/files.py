@@ -132,17 +132,26 @@ def unwritable(path: Path, error: OSError, instead: str = OWN) -> AdbenchError:
 def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many."""
     files = []
-    for path in (path for folder in folders for path in folder.rglob("*")):
+    for entry in (entry for folder in folders for entry in _files_below(folder)):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and path.parent.name != LOCKS:
-                stat = path.stat()
-                files.append((stat.st_mtime_ns, stat.st_size, path))
+            stat = entry.stat()
+            files.append((stat.st_mtime_ns, stat.st_size, entry.path))
     excess = sum(size for _, size, _ in files) - limit_gb * 1e9
     removed = 0
-    for _, size, path in sorted(files):
-        if excess <= 0:
-            break
-        path.unlink(missing_ok=True)
+    for _, size, path in sorted(files) if excess > 0 else ():
+        Path(path).unlink(missing_ok=True)
         excess -= size
         removed += 1
+        if excess <= 0:
+            break
     return removed
+
+
+def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all files but locks. A cache holds 100,000s of them, and `Path.rglob` takes four times as long."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                yield entry
+            elif entry.name != LOCKS:
+                yield from _files_below(entry.path)

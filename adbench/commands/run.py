@@ -13,6 +13,7 @@ from adbench import config as configs
 from adbench import provenance, registry
 from adbench.commands.console import plain_console
 from adbench.errors import StoppedError, SweepError
+from adbench.record import folders
 
 if TYPE_CHECKING:
     from adbench.executors import Executor
@@ -25,12 +26,16 @@ def run_words(words: Sequence[str]) -> None:
     asked = configs.parse(words)
     config = asked[0]
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
+    warm_up = executor.warm_up if len(asked) > 1 or executor.elsewhere else None
     with closing(executor):
+        if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run: `plan` need not say so
+            warm_up()
+            warm_up = None
         # torch and Lightning take seconds to import: only after the words have been found good.
         from adbench.sweeps.sweep import plan
 
         # All of them before the first runs: a bad word costs no time.
-        tasks = plan(asked, warm_up=executor.warm_up if len(asked) > 1 or executor.elsewhere else None)
+        tasks = plan(asked, warm_up=warm_up)
         if len(tasks) == 1 and not executor.elsewhere:
             _run_one(tasks[0], words)
         else:
