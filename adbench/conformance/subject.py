@@ -39,6 +39,7 @@ class Subject:
     def __init__(self, method: str | type[Method], words: Mapping[str, Any], bench: Bench) -> None:
         self.bench = bench
         self.words = words
+        self.wrote = False  # whether a fit has written into its support
         if isinstance(method, str):
             self.name, self.yaml = method, sections.method_config(method)
             self.method_class: type[Method] = registry.find("method", method).load()
@@ -123,7 +124,9 @@ class Subject:
             return 0.0
 
         chooser = Chooser(support, look if looked_at else None, EPOCHS)
+        before = content(_tensors(support))
         fit(method, support, self.bench.run, torch.device("cpu"), [chooser])
+        self.wrote |= content(_tensors(support)) != before
         self._gather(method)
         return method
 
@@ -228,6 +231,10 @@ def gap(one: Scores, two: Scores) -> float:
 def take(scores: Scores, rows: Sequence[int]) -> Scores:
     """Return the scores of some images."""
     return Scores(scores.image[list(rows)], None if scores.maps is None else scores.maps[list(rows)])
+
+
+def _tensors(support: Support) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(support).items() if isinstance(value, Tensor)}
 
 
 def content(tensors: Mapping[str, Tensor]) -> str:
