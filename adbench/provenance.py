@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import resource
 import subprocess
@@ -47,6 +48,7 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip()
 
 
+@functools.cache
 def packages() -> dict[str, str]:
     """Return the versions of Python and of the packages that can change a figure."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
