@@ -55,6 +55,7 @@ bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/leaderboard.py
 	$(BIN)/python benchmarks/conformance.py
 
 docs: $(STAMP)  ## build the documentation into site/; it opens from disk
