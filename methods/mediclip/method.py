@@ -2,7 +2,7 @@
 
 Learns from normal images alone: each epoch draws new anomalies into them. One linear adapter per level maps patches of
 a frozen CLIP into the joint space, learnable prompts give a vector for each state, and a patch is as abnormal as it is
-closer to the abnormal one. Where paper and code differ, the code is followed (README.md).
+closer to the abnormal one. Where paper and code differ, the code is followed, but for `grey` (README.md).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Drawn = tuple[Tensor, Tensor, str, bool]
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code; the README names the paper's where it differs."""
+    """Facets. The defaults are the authors' code but for `grey`; the README names the paper's where it differs."""
 
     epochs: int = 200
     batch_size: int = 8
