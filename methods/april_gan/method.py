@@ -47,6 +47,7 @@ class AprilGAN(Method):
     """APRIL-GAN as a LightningModule; the whole image tower is frozen, an epoch touches four linear layers only."""
 
     Params = Params
+    version = "2"
     editable = ("prompts", "map_share")
     params: Params
 
@@ -109,9 +110,9 @@ class AprilGAN(Method):
         objects, masks, *levels = batch
         text = self.texts(self.names)[objects]
         terms: dict[str, Tensor] = {}
-        for block, p in zip(self.levels, self._probabilities(levels, text), strict=True):
-            terms[f"focal at block {block}"] = focal(p, masks.float())
-            terms[f"dice at block {block}"] = dice(p, masks.float())
+        for block, logit in zip(self.levels, self._map_logits(levels, text), strict=True):
+            terms[f"focal at block {block}"] = focal(logit, masks.float())
+            terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks.float())
         return finite(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -142,7 +143,7 @@ class AprilGAN(Method):
         levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
         parts = []
         if self.has_masks:  # layers that learned nothing have nothing to say
-            parts.append(torch.stack(self._probabilities(levels, text)).mean(0))
+            parts.append(torch.stack(self._map_logits(levels, text)).sigmoid().mean(0))
         if self.params.bank:
             pairs = zip(levels, self.bank, strict=True)
             far = [cosine_distance(unit(tokens), rows) for tokens, rows in pairs]
@@ -156,8 +157,8 @@ class AprilGAN(Method):
         if not self.has_masks:
             return {}
         levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
-        found = self._probabilities(levels, self.texts(batch.object_names))
-        return dict(zip(self.levels, found, strict=True))
+        found = self._map_logits(levels, self.texts(batch.object_names))
+        return {level: logit.sigmoid() for level, logit in zip(self.levels, found, strict=True)}
 
     def adapted(self, batch: Batch) -> Tensor:
         """Return the last level behind its linear layer, the mean over the patches."""
@@ -169,10 +170,10 @@ class AprilGAN(Method):
         """The last level."""
         return self.levels[-1]
 
-    def _probabilities(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
-        """Return per level the probability (B, H, W) of the abnormal state: upsampled first, then the softmax."""
+    def _map_logits(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
+        """Return per level the logit (B, H, W) of the abnormal state: upsampled before any softmax."""
         pairs = zip(self.layers, levels, strict=True)
-        return [self._pixels(self._logits(in_fp32(layer, tokens), text)).sigmoid() for layer, tokens in pairs]
+        return [self._pixels(self._logits(in_fp32(layer, tokens), text)) for layer, tokens in pairs]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
         return abnormal_logit(unit(vectors), text, self.params.scale)

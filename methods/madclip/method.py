@@ -78,6 +78,7 @@ class MadCLIP(Method):
     """MadCLIP as a LightningModule; trunk features come from the cache, an epoch touches adapters and prompts only."""
 
     Params = Params
+    version = "2"
     editable = ("prompts",)
     params: Params
 
@@ -143,9 +144,9 @@ class MadCLIP(Method):
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
             terms[f"detection at block {block}"] = self._detection_loss(detection, labels)
             if masked.any():
-                p = self._pixel_probability(segmentation[seen])
-                terms[f"focal at block {block}"] = focal(p, masks)
-                terms[f"dice at block {block}"] = dice(p, masks)
+                logit = self._pixel_logit(segmentation[seen])
+                terms[f"focal at block {block}"] = focal(logit, masks)
+                terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks)
         return finite(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -162,7 +163,7 @@ class MadCLIP(Method):
         detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
         # An image-level support never trains the segmentation heads: their maps would be noise.
         mapped = segmentation if self.has_masks else detection
-        pixel = sum(self._pixel_probability(scores) for scores in mapped)
+        pixel = sum(self._pixel_logit(scores).sigmoid() for scores in mapped)
         rule = self.params.image_score
         if rule == "map_max" or (rule == "auto" and bool(self.has_masks)):
             return Scores(pixel.flatten(1).amax(1), pixel)
@@ -173,7 +174,7 @@ class MadCLIP(Method):
         tokens = [batch.features.blocks[b] for b in self.blocks]
         detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
         mapped = segmentation if self.has_masks else detection
-        return {block: self._pixel_probability(scores) for block, scores in zip(self.blocks, mapped, strict=True)}
+        return {block: self._pixel_logit(scores).sigmoid() for block, scores in zip(self.blocks, mapped, strict=True)}
 
     def adapted(self, batch: Batch) -> Tensor:
         """Return what both detection adapters make of the last level, side by side, the mean over the patches."""
@@ -220,10 +221,10 @@ class MadCLIP(Method):
             text: Tensor = self.learner(self.backbone, name)
         return text if self.params.learn_prompts == "both" else torch.stack([self.fixed([name])[0, 0], text[1]])
 
-    def _pixel_probability(self, scores: Tensor) -> Tensor:
-        """Upsample (B, patches, 2) scores and return the softmax's abnormal column, (B, H, W)."""
+    def _pixel_logit(self, scores: Tensor) -> Tensor:
+        """Upsample (B, patches, 2) scores; the sigmoid of the result (B, H, W) is the softmax's abnormal column."""
         # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
-        return upsample(scores.diff(dim=-1), self.backbone.input_size)[:, 0].float().sigmoid()
+        return upsample(scores.diff(dim=-1), self.backbone.input_size)[:, 0].float()
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""

@@ -63,6 +63,7 @@ class MediCLIP(Method):
     """MediCLIP as a LightningModule. The trunk runs on every changed image anew; none of them enters the cache."""
 
     Params = Params
+    version = "2"
     editable = ("prompts",)
     params: Params
 
@@ -116,9 +117,9 @@ class MediCLIP(Method):
     def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str], Tensor], _: int) -> Tensor:
         """Focal and dice loss of the map against the synthetic mask."""
         images, masks, names, untouched = batch
-        p = self._map(self._streams(images, untouched), self._texts(names, {}))
+        logit = self._map_logit(self._streams(images, untouched), self._texts(names, {}))
         masks = masks.float()
-        return finite(focal=focal(p, masks), dice=dice(p, masks))
+        return finite(focal=focal(logit, masks), dice=dice(logit.sigmoid(), masks))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over adapters and prompts."""
@@ -130,7 +131,7 @@ class MediCLIP(Method):
 
     def score(self, batch: Batch) -> Scores:
         """Return the map of abnormal probability at input size; the image score is its maximum."""
-        maps = self._map(batch.features.blocks, self._texts(batch.object_names, self.text))
+        maps = self._map_logit(batch.features.blocks, self._texts(batch.object_names, self.text)).sigmoid()
         return Scores(maps.flatten(1).amax(1), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
@@ -176,12 +177,14 @@ class MediCLIP(Method):
         order = torch.cat([known, new]).argsort()
         return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 
-    def _map(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
-        """Return (B, H, W): the softmax over both states' cosines, its abnormal column."""
+    def _map_logit(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
+        """Return (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""
         logits, size = self._logits(blocks, text), self.backbone.input_size
         if self.params.average == "logits":
-            return upsample(logits.mean(0).float(), size)[:, 0].sigmoid()
-        return upsample(logits.float().sigmoid().mean(0), size)[:, 0]
+            return upsample(logits.mean(0).float(), size)[:, 0]
+        both = torch.cat([-logits, logits], dim=-1).float().sigmoid().mean(0)
+        normal, abnormal = upsample(both, size).log().unbind(1)
+        return abnormal - normal
 
     def _logits(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
         """Return (levels, B, patches, 1): the abnormal column's cosine minus the normal one's."""

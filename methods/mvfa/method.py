@@ -78,6 +78,7 @@ class MVFA(Method):
     """MVFA as a LightningModule; the cache ends at the first level, behind it every step runs the tower onward."""
 
     Params = Params
+    version = "2"
     editable = ("prompts",)
     params: Params
 
@@ -144,10 +145,10 @@ class MVFA(Method):
         if masked.any():
             seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
             text, masks = text[seen], masks[seen].float()
-            drawn = self._text_maps([tokens[seen] for tokens in features["segmentation"]], text)
-            for level, p in zip(self.levels, drawn, strict=True):
-                terms[f"focal at block {level}"] = focal(p, masks)
-                terms[f"dice at block {level}"] = dice(p, masks)
+            drawn = self._map_logits([tokens[seen] for tokens in features["segmentation"]], text)
+            for level, logit in zip(self.levels, drawn, strict=True):
+                terms[f"focal at block {level}"] = focal(logit, masks)
+                terms[f"dice at block {level}"] = dice(logit.sigmoid(), masks)
         return finite(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -234,10 +235,13 @@ class MVFA(Method):
     # The text branch, then the bank branch: of each level what it says of pixels (B, H, W), or of images (B,).
 
     def _text_maps(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
-        return [self._pixels(self._logits(tokens, text)).sigmoid() for tokens in features]
+        return [logit.sigmoid() for logit in self._map_logits(features, text)]
 
     def _text_scores(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
         return [self._pool(self._logits(tokens, text).sigmoid()) for tokens in features]
+
+    def _map_logits(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
+        return [self._pixels(self._logits(tokens, text)) for tokens in features]
 
     def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
         """Return (B, patches) logits of the abnormal state; the class token is left out."""
@@ -340,9 +344,8 @@ def _mean(levels: list[Tensor]) -> Tensor:
 def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
     if rule == "logits":
         return F.binary_cross_entropy_with_logits(probability, labels)
-    # Written out: torch's own refuses to run under autocast.
-    wrong = (labels - probability).abs()
-    return -(1 - wrong).clamp_min(1e-6).log().mean()
+    with torch.autocast(probability.device.type, enabled=False):  # under which torch refuses
+        return F.binary_cross_entropy(probability.float(), labels)
 
 
 def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:

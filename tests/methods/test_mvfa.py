@@ -268,6 +268,10 @@ def test_plain_cross_entropy_by_hand() -> None:
     p, y = torch.tensor([0.2, 0.9, 1.0]), torch.tensor([0.0, 1.0, 1.0])
     torch.testing.assert_close(_bce(p, y, "probability"), F.binary_cross_entropy(p, y))
     assert torch.isfinite(_bce(torch.tensor([0.0]), torch.tensor([1.0]), "probability"))
+    sure = torch.tensor([16.0], requires_grad=True)  # and wrong: it still learns
+    _bce(sure.sigmoid(), torch.tensor([0.0]), "probability").backward()
+    assert sure.grad is not None
+    assert float(sure.grad) == pytest.approx(1, rel=0.1)
 
 
 def test_without_masks_only_the_detection_adapters_learn(bench, support) -> None:

@@ -9,22 +9,44 @@ from adbench.blocks.losses import dice, finite, focal, siglip, upsample
 from adbench.errors import LossError
 
 
+def smoothed_focal(probability: float, mask: int) -> float:
+    """The authors' arithmetic for one pixel: a clamped one-hot target, and 1e-5 added."""
+    right, wrong = (probability, 1 - probability) if mask else (1 - probability, probability)
+    p_t = (1 - 1e-5) * right + 1e-5 * wrong + 1e-5
+    return -((1 - p_t) ** 2) * math.log(p_t)
+
+
 def test_focal_by_hand() -> None:
     p = torch.tensor([[[0.3, 0.6]]])
-    mask = torch.tensor([[[0, 1]]])
+    by_hand = (smoothed_focal(0.3, 0) + smoothed_focal(0.6, 1)) / 2
+    assert float(focal(p.logit(), torch.tensor([[[0, 1]]]))) == pytest.approx(by_hand, rel=1e-5)
 
-    def term(right: float, wrong: float) -> float:
-        p_t = (1 - 1e-5) * right + 1e-5 * wrong + 1e-5
-        return -((1 - p_t) ** 2) * math.log(p_t)
 
-    assert float(focal(p, mask)) == pytest.approx((term(0.7, 0.3) + term(0.6, 0.4)) / 2, rel=1e-5)
+@pytest.mark.parametrize("mask", [0, 1])
+@pytest.mark.parametrize("sure", [0.0, 4.0, 8.0, 12.0, 16.0, 25.0, 300.0])
+def test_focal_keeps_its_digits_where_the_answer_is_sure_and_wrong(sure: float, mask: int) -> None:
+    logit = -sure if mask else sure
+    wrong = 1 / (1 + math.exp(-sure))
+    by_hand = smoothed_focal(1 - wrong if mask else wrong, mask)
+    if sure >= 30:
+        by_hand = -((1 - 2e-5) ** 2) * math.log(2e-5)
+    mine = torch.tensor([[[logit]]], requires_grad=True)
+    loss = focal(mine, torch.tensor([[[mask]]]))
+    assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-6)
+
+    exact = torch.tensor([[[logit]]], dtype=torch.float64, requires_grad=True)
+    for each in (loss, focal(exact, torch.tensor([[[mask]]]))):
+        each.backward()
+    assert mine.grad is not None
+    assert exact.grad is not None
+    assert float(mine.grad) == pytest.approx(float(exact.grad), rel=1e-5, abs=1e-12)
 
 
 def test_focal_of_certain_answers_is_finite_and_orders_them() -> None:
-    right = focal(torch.tensor([[[0.0]]]), torch.tensor([[[0]]]))
-    wrong = focal(torch.tensor([[[0.0]]]), torch.tensor([[[1]]]))
+    right = focal(torch.tensor([[[-200.0]]]), torch.tensor([[[0]]]))
+    wrong = focal(torch.tensor([[[-200.0]]]), torch.tensor([[[1]]]))
     assert float(right) == pytest.approx(0, abs=1e-6)
-    assert float(wrong) == pytest.approx(-((1 - 2e-5) ** 2) * math.log(2e-5), rel=1e-3)
+    assert float(wrong) == pytest.approx(-((1 - 2e-5) ** 2) * math.log(2e-5), rel=1e-6)
 
 
 def test_dice_by_hand_is_the_mean_over_samples() -> None:
