@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import signal
 import threading
 import time
@@ -73,7 +74,7 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
     unknown. `warm_up` is called once, as soon as a cell is found that is to run.
     """
     tasks: dict[str, Task] = {}
-    with remembering(Scope("look" if looking else "all")):
+    with remembering(Scope("look" if looking else "all")), _uncollected():
         for settled in [settle(config) for config in asked]:
             task = _completed(settled)
             if tasks.setdefault(task.key or repr(task.config), task) is not task:
@@ -87,6 +88,18 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
                 warm_up()
                 warm_up = None
     return list(tasks.values())
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold back the collector of cycles: it would search thousands of records again and again, all of which stay."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _completed(settled: Settled) -> Task:
