@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from adbench.backbone import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.choices import choices
-from adbench.blocks.losses import dice, finite, focal, siglip, upsample
+from adbench.blocks.losses import dice, finite, focal, siglip
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts, Words
-from adbench.blocks.states import StateTexts
+from adbench.blocks.states import StateTexts, pixels
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -224,7 +224,7 @@ class MadCLIP(Method):
     def _pixel_logit(self, scores: Tensor) -> Tensor:
         """Upsample (B, patches, 2) scores; the sigmoid of the result (B, H, W) is the softmax's abnormal column."""
         # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
-        return upsample(scores.diff(dim=-1), self.backbone.input_size)[:, 0].float()
+        return pixels(scores[..., 1] - scores[..., 0], self.backbone.input_size)
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""

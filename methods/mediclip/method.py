@@ -21,7 +21,7 @@ from adbench.blocks.choices import choices, positive, some_of
 from adbench.blocks.losses import dice, finite, focal, upsample
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import PromptLearner, Prompts, Words
-from adbench.blocks.states import StateTexts
+from adbench.blocks.states import StateTexts, pixels
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -137,7 +137,7 @@ class MediCLIP(Method):
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the abnormal probability that each level by itself would give."""
         logits = self._logits(batch.features.blocks, self._texts(batch.object_names, self.text))
-        maps = [upsample(level.float(), self.backbone.input_size)[:, 0].sigmoid() for level in logits]
+        maps = [pixels(level, self.backbone.input_size).sigmoid() for level in logits]
         return dict(zip(self.blocks, maps, strict=True))
 
     def adapted(self, batch: Batch) -> Tensor:
@@ -181,17 +181,17 @@ class MediCLIP(Method):
         """Return (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""
         logits, size = self._logits(blocks, text), self.backbone.input_size
         if self.params.average == "logits":
-            return upsample(logits.mean(0).float(), size)[:, 0]
-        both = torch.cat([-logits, logits], dim=-1).float().sigmoid().mean(0)
+            return pixels(logits.mean(0), size)
+        both = torch.stack([-logits, logits], dim=-1).float().sigmoid().mean(0)
         normal, abnormal = upsample(both, size).log().unbind(1)
         return abnormal - normal
 
     def _logits(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
-        """Return (levels, B, patches, 1): the abnormal column's cosine minus the normal one's."""
+        """Return (levels, B, patches): the abnormal column's cosine minus the normal one's."""
         # The softmax of two columns is the sigmoid of their difference, and cosines are linear in the text.
         direction = (text[:, 1] - text[:, 0]) / self.params.temperature
         return torch.stack([
-            self._project(level, blocks[block][:, 1:]) @ direction[:, :, None]
+            (self._project(level, blocks[block][:, 1:]) @ direction[:, :, None])[..., 0]
             for level, block in enumerate(self.blocks)
         ])  # fmt: skip
 
