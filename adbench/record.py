@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,6 +100,18 @@ def read(path: Path) -> Record:
             f"{path} is incomplete ({', '.join(missing) or 'no status'}). Remove it and run its cell again."
         )
     return Record(path, content)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Hold back the collector of cycles: it would search thousands of records again and again, all of which stay."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def read_all(runs: Path) -> list[Record]:

@@ -30,15 +30,15 @@ def adbench(*words: str) -> float:
     return time.perf_counter() - start
 
 
-def sweep(workers: int, phantoms: Path) -> tuple[float, list[dict[str, float]]]:
-    """Return wall seconds of the sweep, and the seconds of each stage of its cells."""
+def sweep(workers: int, phantoms: Path) -> tuple[float, float]:
+    """Return wall seconds of the sweep, and the seconds of all stages of its cells, by worker."""
     with tempfile.TemporaryDirectory() as scratch:
         cache, runs = Path(scratch) / "cache", Path(scratch) / "runs"
         shutil.copytree(phantoms, cache)
         wall = adbench("run", *SWEEP, f"workers={workers}", f"cache={cache}", f"runs={runs}")
         records = [json.loads(file.read_text()) for file in runs.glob("*/record.json")]
     assert len(records) == CELLS, f"{len(records)} records"
-    return wall, [record["seconds"] for record in records]
+    return wall, sum(sum(record["seconds"].values()) for record in records) / workers
 
 
 def main() -> None:
@@ -55,8 +55,7 @@ def main() -> None:
                 shutil.rmtree(folder)
         for _ in range(options.repeat):
             for workers in took:
-                wall, seconds = sweep(workers, phantoms)
-                took[workers].append((wall, sum(sum(stages.values()) for stages in seconds) / workers))
+                took[workers].append(sweep(workers, phantoms))
         start = min(adbench("plan", *SWEEP, f"cache={phantoms}", f"runs={scratch}/none") for _ in range(options.repeat))
     print(f"| {CELLS} cells | wall s | cells' own s | start-up s | overhead s per cell |\n|---|---|---|---|---|")
     best = {workers: min(pairs) for workers, pairs in took.items()}

@@ -15,7 +15,7 @@ from adbench import groups
 from adbench.board.variants import variants
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
-from adbench.record import Record, places, read
+from adbench.record import Record, places, read, uncollected
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # What sets records apart from honest ones.
@@ -41,6 +41,7 @@ class Collected(NamedTuple):
     left_out: list[str]
 
 
+@uncollected()
 def collect(folders: Sequence[Path]) -> Collected:
     """Read the records of several folders; failed cells are passed over.
 

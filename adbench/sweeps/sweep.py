@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import signal
 import threading
 import time
@@ -66,6 +65,7 @@ class Task:
         return f"{c.method} {c.dataset}, {support}, seed {c.seed}"
 
 
+@record.uncollected()
 def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[], None] | None = None) -> list[Task]:
     """Resolve every cell and find its record; cells that come out the same count once.
 
@@ -74,7 +74,7 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
     unknown. `warm_up` is called once, as soon as a cell is found that is to run.
     """
     tasks: dict[str, Task] = {}
-    with remembering(Scope("look" if looking else "all")), _uncollected():
+    with remembering(Scope("look" if looking else "all")):
         for settled in [settle(config) for config in asked]:
             task = _completed(settled)
             if tasks.setdefault(task.key or repr(task.config), task) is not task:
@@ -88,18 +88,6 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
                 warm_up()
                 warm_up = None
     return list(tasks.values())
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Hold back the collector of cycles: it would search thousands of records again and again, all of which stay."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def _completed(settled: Settled) -> Task:
