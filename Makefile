@@ -40,15 +40,16 @@ test-slurm: $(STAMP)  ## as root on Debian: install and start Slurm and munge, r
 	tests/slurm/slurm.sh install
 	@mkdir -p build/slurm
 	tests/slurm/slurm.sh start $(CURDIR)/build/slurm
-	SLURM_CONF=$(CURDIR)/build/slurm/slurm.conf $(BIN)/python -m pytest -v -m 'slow or not slow' tests/adbench/test_slurm.py; \
+	SLURM_CONF=$(CURDIR)/build/slurm/slurm.conf $(BIN)/python -m pytest -v -m 'slow or not slow' tests/adbench/executors/test_slurm.py; \
 	code=$$?; tests/slurm/slurm.sh stop $(CURDIR)/build/slurm; exit $$code
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
-	$(BIN)/mypy
+types: $(STAMP)  ## strict types of the four packages, laid out as they are installed
+	$(BIN)/python tools/typed_tree.py build/types
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p adbench
 
 bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/metrics.py

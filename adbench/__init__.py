@@ -1,24 +1,75 @@
 """adbench: few-shot and zero-shot anomaly detection in medical images, compared fairly.
 
-The public names below are loaded when they are first used: `import adbench` imports no torch.
+The names below are loaded when they are first used: `import adbench` imports no torch.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from adbench._version import __version__
+
 if TYPE_CHECKING:
-    from adbench.apply import load
+    from adbench.api import leaderboard, plan, run
+    from adbench.backbone.clip import Architecture, Features
+    from adbench.cells.datamodule import DataModule
+    from adbench.data.support import FewShotSampler
+    from adbench.errors import AdbenchError
     from adbench.method import Batch, Capability, Method, Scores, Support
-    from adbench.record import Record, read_all
+    from adbench.metrics.modules import ImageScores, PixelHistogram
+    from adbench.records.record import Record, read_all
+    from adbench.running.apply import Fitted, load
 
-__version__ = "0.1.0"
-__all__ = ["Batch", "Capability", "Method", "Record", "Scores", "Support", "load", "read_all"]
-
-_HOMES = {"load": "apply", "Record": "record", "read_all": "record"}
+_HOMES = {
+    "AdbenchError": "errors",
+    "Architecture": "backbone.clip",
+    "Batch": "method",
+    "Capability": "method",
+    "DataModule": "cells.datamodule",
+    "Features": "backbone.clip",
+    "FewShotSampler": "data.support",
+    "Fitted": "running.apply",
+    "ImageScores": "metrics.modules",
+    "Method": "method",
+    "PixelHistogram": "metrics.modules",
+    "Record": "records.record",
+    "Scores": "method",
+    "Support": "method",
+    "leaderboard": "api",
+    "load": "running.apply",
+    "plan": "api",
+    "read_all": "records.record",
+    "run": "api",
+}
+__all__ = [
+    "AdbenchError",
+    "Architecture",
+    "Batch",
+    "Capability",
+    "DataModule",
+    "Features",
+    "FewShotSampler",
+    "Fitted",
+    "ImageScores",
+    "Method",
+    "PixelHistogram",
+    "Record",
+    "Scores",
+    "Support",
+    "__version__",
+    "leaderboard",
+    "load",
+    "plan",
+    "read_all",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _HOMES:
         from importlib import import_module
 
-        return getattr(import_module(f"adbench.{_HOMES.get(name, 'method')}"), name)
+        return getattr(import_module(f"adbench.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'adbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

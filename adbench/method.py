@@ -6,35 +6,45 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from adbench import registry
-from adbench.backbone import Architecture, Backbone, Features
+from adbench.backbone.clip import Architecture, Backbone, Features
+from adbench.backbone.features import FrozenFeatures
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, RecordError
-from adbench.features import FrozenFeatures
+from adbench.plugins import registry
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
 class Capability:
-    """What a method declares about itself.
+    """What a method declares about itself, from its parameters and the backbone's shape alone.
 
-    `support`: the images it learns from. `blocks` and `pooled`: the outputs of the frozen backbone that it asks for,
-    cached by the harness. `normalisation`, `activation` (`native`: as the weights were trained), `resize` and `grey`:
-    how images reach the backbone. `threshold`: the method's own decision threshold on the image score, or none.
-    `transductive`: scores depend on the other images that are scored, which `gather` sees first; a leaderboard shows
-    them apart. `gpu_share` (0 to 1, of one GPU) and `memory_gb` (of the machine): what a cell asks of a cluster.
+    support: the images it learns from: none, normal ones, or both classes.
+    blocks, pooled: the outputs of the frozen backbone that it reads, which the harness computes once and caches.
+    maps: whether it draws a map for each image.
+    epochs: how many epochs Lightning runs; 0 is legal.
+    stochastic: whether any random number touches its outcome; where none does, all seeds are one cell.
+    normalisation, activation (`native`: as the weights were trained), resize, grey: how images reach the backbone.
+    threshold: the method's own decision threshold on the image score, or none.
+    transductive: scores depend on the other images that are scored, which `observe_test_images` sees first; a
+        leaderboard shows such rows apart.
+    gpu_share (0 to 1, of one GPU), memory_gb (of the machine): what a cell asks of a cluster.
     """
 
     support: Literal["none", "normal", "both"]
     blocks: tuple[int, ...] = ()
     pooled: bool = False
     maps: bool = True
+    epochs: int = 0
+    stochastic: bool = True
     normalisation: str = "native"
     activation: str = "native"
     resize: Filter = "bicubic"
@@ -45,6 +55,8 @@ class Capability:
     memory_gb: float | None = None
 
     def __post_init__(self) -> None:
+        if type(self.epochs) is not int or self.epochs < 0:
+            raise AdbenchError(f"epochs={self.epochs!r} is not possible: a whole number of epochs, 0 or more.")
         if not 0 < self.gpu_share <= 1:
             raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
         if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
@@ -53,11 +65,14 @@ class Capability:
 
 @dataclass(frozen=True)
 class Support:
-    """The labelled images a method may learn from.
+    """The labelled images that a method may learn from.
 
-    `images` uint8 (N, 3, H, W) at network resolution, `labels` (N,) in {0, 1}, `masks` bool (N, H, W), `has_mask`
-    bool (N,): false where the dataset has none, in which case the mask is all zero. Normal images have an (empty) mask
-    wherever the dataset has masks.
+    images: uint8 (N, 3, H, W) at network resolution, on the CPU.
+    labels: int64 (N,), 0 normal, 1 abnormal.
+    masks: bool (N, H, W), true where a pixel is abnormal. Normal images have an empty mask wherever the dataset has
+        masks.
+    has_mask: bool (N,), false where the dataset has no masks, in which case the mask is all zero.
+    ids, datasets, object_names: N texts each; object_names stand for {} in prompts, as in "Brain".
     """
 
     images: Tensor
@@ -79,100 +94,136 @@ class Support:
 
 @dataclass(frozen=True)
 class Batch:
-    """What scoring sees of B images: uint8 `images` (B, 3, H, W), their frozen features, and where they come from."""
+    """What `score` sees of B images.
+
+    images: uint8 (B, 3, H, W) on the method's device.
+    features: the declared outputs of the frozen backbone, on the same device; see `Features`.
+    datasets, object_names: B texts each.
+    """
 
     images: Tensor
     features: Features
     datasets: tuple[str, ...]
     object_names: tuple[str, ...]
 
+    @classmethod
+    def of(
+        cls, method: Method[Any], images: Tensor, dataset: str, object_name: str, features: Features | None = None
+    ) -> Batch:
+        """Return uint8 images (B, 3, H, W) of one dataset as `score` sees them, encoded unless `features` are given."""
+        device, n = method.backbone.device, len(images)
+        features = method.encode(images) if features is None else features
+        return cls(images.to(device), features.to(device), (dataset,) * n, (object_name,) * n)
+
 
 @dataclass(frozen=True)
 class Scores:
-    """Higher is more abnormal. `image` (B,); `maps` (B, h, w) at any resolution, or none."""
+    """What a method says of B images; higher is more abnormal.
+
+    image: floats (B,). maps: floats (B, h, w) at any resolution, which the harness resizes, or none.
+    """
 
     image: Tensor
     maps: Tensor | None = None
 
 
-class Method(pl.LightningModule):
-    """An anomaly detector.
+class Method(pl.LightningModule, Generic[P]):
+    """An anomaly detector. `class MyMethod(Method[Params])` names the dataclass of its parameters.
 
-    The constructor stores its arguments. The harness then calls `build`, `prepare`, Lightning's fit for `epochs`
-    epochs (zero is legal), `memorise`, and from then on `score`. A subclass with epochs also defines Lightning's
-    `train_dataloader`, `training_step` and `configure_optimizers`.
+    The constructor stores its arguments. The harness then calls `build`, `prepare`, Lightning's fit for
+    `Capability.epochs` epochs, `build_memory`, and from then on `score`. A subclass with epochs also defines
+    Lightning's `train_dataloader`, `training_step` and `configure_optimizers`.
+
+    The harness sets `declared`, the method's Capability; `blocks`, those of it; and `loader_workers`, what
+    `loader_workers=` asks for, for a method whose DataLoader does costly work.
     """
 
-    Params: ClassVar[type]
+    Params: ClassVar[type[Any]]
     version: ClassVar[str] = "1"
     editable: ClassVar[tuple[str, ...]] = ()  # parameters that may change after training, such as "prompts"
+    declared: Capability
+    blocks: tuple[int, ...]
 
-    def __init__(self, params: Any, backbone: Backbone, seed: int = 0) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            params = get_args(base)[0] if get_origin(base) is Method else None
+            if isinstance(params, type) and params is not Any and "Params" not in cls.__dict__:
+                cls.Params = params
+
+    def __init__(self, params: P, backbone: Backbone, seed: int = 0) -> None:
         super().__init__()
-        self.params = params
+        self.params: P = params
         self.backbone = backbone
         self.seed = seed
-        self.loader_workers = 0  # what `loader_workers=` asks for; for a method whose DataLoader does costly work
+        self.loader_workers = 0
         self._frozen: FrozenFeatures | None = None
 
     @classmethod
-    @abstractmethod
-    def capability(cls, params: Any, architecture: Architecture) -> Capability:
-        """Declare what the method is, from its parameters and the backbone's shape alone."""
+    def create(
+        cls, params: P, backbone: Backbone, seed: int = 0, *, weights: str = "", precision: str = "32-true",
+        cache: Path | None = None,
+    ) -> Self:  # fmt: skip
+        """Build the untrained method on a backbone and its device.
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs Lightning runs."""
-        return 0
+        Frozen features are kept in the folder `cache`, told apart by `weights` (their hash) and `precision`; without
+        `cache` they are computed each time. Seeding torch's global generator is up to the caller.
+        """
+        method = cls(params, backbone, seed)
+        method.declared = cls.capability(params, backbone.architecture)
+        method.blocks = method.declared.blocks
+        method.build()
+        method._frozen = FrozenFeatures(backbone, weights, method.blocks, method.declared.pooled, precision, cache)
+        return method.to(backbone.device)
+
+    @classmethod
+    @abstractmethod
+    def capability(cls, params: P, architecture: Architecture) -> Capability:
+        """Declare what the method is, from its parameters and the backbone's shape alone."""
 
     def build(self) -> None:
         """Create trainable modules and buffers from `params` and the backbone's shape: no data."""
 
-    @abstractmethod
     def prepare(self, support: Support) -> None:
         """Look at the support before the first epoch: augment, encode, keep what the epochs need."""
 
-    def memorise(self, support: Support) -> None:
-        """Gather from the support what scoring needs beside trained weights, such as a memory bank.
+    def build_memory(self, support: Support) -> None:
+        """Take from the support what scoring needs beside trained weights, such as a memory bank.
 
         Called after the fit, and before each scoring in the middle of it.
         """
 
-    def gather(self, batches: Iterable[Batch]) -> None:
+    def observe_test_images(self, batches: Iterable[Batch]) -> None:
         """See, without labels, all images that are about to be scored; called where `transductive` is declared."""
-        raise NotImplementedError(f"{type(self).__name__} declares transductive=True and has no `gather`")
+        raise NotImplementedError(f"{type(self).__name__} declares transductive=True and has no `observe_test_images`")
 
     @abstractmethod
     def score(self, batch: Batch) -> Scores:
-        """Score images one by one: a score depends on its own image, the support and what was gathered, if declared."""
+        """Score images one by one: a score depends on its own image and the support, and on what was observed."""
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return one map (B, h, w) for each block that the method reads, for pictures alone; none by default."""
+        """Optional, for the gallery: one map (B, h, w) for each block that the method reads."""
         return {}
 
-    def adapted(self, batch: Batch) -> Tensor:
-        """Return one vector (B, C) for each image as the method has adapted it, for pictures alone.
-
-        Only called where a subclass defines it: without it, `adbench plot features` refuses.
-        """
+    def adapted_features(self, batch: Batch) -> Tensor:
+        """Optional, for `adbench plot features`: one vector (B, C) for each image as the method has adapted it."""
         raise NotImplementedError(f"{type(self).__name__} adapts no features")
 
     @property
     def adapted_block(self) -> int | None:
-        """The block whose frozen patches, their mean, `adapted` is drawn beside; none: CLIP's image embedding.
+        """The block whose mean patch token is plotted next to `adapted_features`; None: CLIP's image embedding.
 
-        By default the last one; a method whose `adapted` reads an earlier block says which.
+        By default the last one; a method whose `adapted_features` read an earlier block says which.
         """
         return self.backbone.architecture.depth
 
-    def attach(self, frozen: FrozenFeatures) -> None:
-        """Receive the cached way to the backbone; the harness calls this once."""
-        self._frozen = frozen
-
     def encode(self, images: Tensor, progress: str = "") -> Features:
-        """Return the declared features of (B, 3, H, W) float images in [0, 1]; on the CPU, without gradient."""
+        """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
+
+        `progress` names a progress bar.
+        """
         if self._frozen is None:
-            raise RuntimeError("encode() before attach(): the harness attaches the frozen features")
+            raise RuntimeError("encode() of a method that was not made by Method.create()")
         return self._frozen(images, progress)
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -181,12 +232,12 @@ class Method(pl.LightningModule):
 
     def load_fitted(self, state: Mapping[str, Tensor]) -> None:
         """Take the trained state; buffers that were empty at `build` (memory banks) take the saved shape."""
-        own = dict(self.named_buffers())
+        buffers = dict(self.named_buffers())
         if set(state) != set(self.state_dict()):
             odd = sorted(set(state) ^ set(self.state_dict()))
             raise RecordError(f"the saved parameters do not belong to {type(self).__name__}: {odd[0]} is in one only.")
         for key, value in state.items():
-            if key in own and own[key].shape != value.shape:
+            if key in buffers and buffers[key].shape != value.shape:
                 parent, _, leaf = key.rpartition(".")
                 setattr(self.get_submodule(parent), leaf, torch.empty_like(value))
         self.load_state_dict(dict(state))
@@ -198,9 +249,9 @@ def defining(name: str) -> list[str]:
     >>> "mvfa" in defining("level_maps"), "clip" in defining("level_maps")
     (True, False)
     """
-    found = []
+    names = []
     for entry in registry.entries("method").values():
         with contextlib.suppress(AdbenchError):
             if getattr(entry.load(), name, None) not in (None, getattr(Method, name)):
-                found.append(entry.name)
-    return found
+                names.append(entry.name)
+    return names

@@ -13,7 +13,7 @@ from adbench.method import Method
 __all__ = ["Bench", "Finding", "Subject", "check_method", "examine", "new_bench"]
 
 
-def check_method(name_or_class: str | type[Method], /, **params: Any) -> None:
+def check_method(name_or_class: str | type[Method[Any]], /, **params: Any) -> None:
     """Run every check of the conformance kit on a method, on phantoms, on the CPU.
 
     `name_or_class` is a registered name, `FILE.py:Class`, `package.module:Class`, or a subclass of `adbench.Method`.

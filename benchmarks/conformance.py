@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from adbench import registry
+from adbench.plugins import registry
 
 MOST = 60.0
 

@@ -59,9 +59,9 @@ def write(root: Path, images: int) -> None:
 
 def index(root: Path, cache: Path) -> dict[str, float]:
     """Open the dataset as a run does, and fingerprint it."""
-    from adbench import config
+    from adbench.cells.protocols import open_dataset
+    from adbench.config import words as config
     from adbench.data.fingerprint import fingerprint
-    from adbench.sources import open_dataset
 
     (run,) = config.parse(["dataset=brainmri", f"data_root={root}", f"cache={cache}"])
     start = time.perf_counter()
@@ -72,9 +72,9 @@ def index(root: Path, cache: Path) -> dict[str, float]:
 
 def decode(root: Path, cache: Path, part: float) -> dict[str, float]:
     """Decode a part of the images to 240 pixels; memory is what the process holds at most beyond its start."""
-    from adbench import config
+    from adbench.cells.protocols import open_dataset
+    from adbench.config import words as config
     from adbench.data import arrays
-    from adbench.sources import open_dataset
 
     (run,) = config.parse(["dataset=brainmri", f"data_root={root}", f"cache={cache}"])
     opened = open_dataset("brainmri", run)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adbench import config
-from adbench.cell import resolve
+from adbench.cells.resolve import resolve
 from adbench.commands.run import run_words
+from adbench.config import words as config
 from adbench.data import arrays
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
-from adbench.record import Record, read_all
+from adbench.records.record import Record, read_all
 
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
 

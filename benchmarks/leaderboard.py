@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from adbench import config
-from adbench.record import FILES, read_all, to_json
+from adbench.config import words as config
+from adbench.records.record import FILES, read_all, to_json
 from adbench.sweeps.sweep import Task, plan
 
 SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4"]
@@ -33,9 +33,9 @@ CELLS = 360  # of each seed
 TIMED = """
 import sys, time
 start = time.perf_counter()
-import adbench.cli, {modules}
+import adbench.commands.cli, {modules}
 imported = time.perf_counter()
-adbench.cli.app(sys.argv[1:], standalone_mode=False)
+adbench.commands.cli.app(sys.argv[1:], standalone_mode=False)
 print(imported - start, time.perf_counter() - imported)
 """
 

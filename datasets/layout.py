@@ -11,7 +11,7 @@ from typing import ClassVar
 from adbench.data.decode import IMAGES
 from adbench.data.items import CLASSES, DatasetConfig, Item, Split
 from adbench.errors import DataError
-from adbench.progress import counting
+from adbench.system.progress import counting
 
 MASK_STEM = re.compile(r"(?P<image>.+?)_mask(?:_\d+)?")
 

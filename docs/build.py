@@ -112,7 +112,7 @@ def reference() -> str:
         "## Parameters of the methods",
         "Each is a key `method.NAME=`; what they mean stands on the method's page.",
     ]
-    from adbench import registry
+    from adbench.plugins import registry
 
     for name in registry.entries("method"):
         params = registry.find("method", name).load().Params
@@ -121,7 +121,7 @@ def reference() -> str:
 
 
 def _commands() -> list[str]:
-    from adbench.cli import app
+    from adbench.commands.cli import app
 
     parts, root = [], typer.main.get_command(app)
 

@@ -14,9 +14,10 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from adbench import cli, config, sections
-from adbench.backbone import Backbone
-from adbench.weights import BackboneConfig
+from adbench.backbone.clip import Backbone
+from adbench.backbone.weights import BackboneConfig
+from adbench.commands import cli
+from adbench.config import layers
 
 os.environ["WANDB_MODE"] = "disabled"
 settings.register_profile("adbench", deadline=None)  # nothing here is timed
@@ -64,7 +65,7 @@ def adbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 def backbone_facts(name: str = "phantom-clip", **changes: object) -> BackboneConfig:
     """Return the configuration of a backbone with some fields changed."""
-    found: BackboneConfig = sections.section_config(BackboneConfig, "backbone", name, config.parse([])[0])
+    found: BackboneConfig = layers.section(BackboneConfig, "backbone", name)
     for key, value in changes.items():
         setattr(found, key, value)
     return found

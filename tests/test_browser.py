@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from adbench.board import leaderboard
-from adbench.record import read_all
-from adbench.site.build import write
+from adbench.board.site.build import write
+from adbench.records.record import read_all
 
 webdriver = pytest.importorskip(
     "selenium.webdriver", reason="selenium is not installed: pip install 'adbench-medical[dev]'"

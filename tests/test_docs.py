@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from adbench import config, registry
-from adbench.cli import app
+from adbench.commands.cli import app
+from adbench.config import words as config
+from adbench.plugins import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench.record import read
+from adbench.records.record import read
 
 
 @pytest.mark.slow

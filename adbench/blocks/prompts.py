@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.precise import unit
 from adbench.errors import AdbenchError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.losses import upsample
 from adbench.blocks.precise import unit
 from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble

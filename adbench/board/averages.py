@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from adbench.board.leaderboard import COSTS, ROW, unit
-from adbench.groups import groups
+from adbench.config.groups import groups
 
 MEAN = "mean of "  # how the "dataset" of an average begins
 

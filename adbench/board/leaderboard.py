@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adbench import groups
 from adbench.board.variants import variants
+from adbench.config import groups
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
-from adbench.record import Record, places, read, uncollected
+from adbench.records.record import Record, places, read, uncollected
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # What sets records apart from honest ones.
@@ -191,10 +191,10 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
         contents.setdefault((record.content["data"], _dataset(record)), set()).add(content)
     told = variants(records, heads, _lists(records, heads, hashes))
     found = []
-    for record, head, content, variant in zip(records, heads, hashes, told, strict=True):
+    for record, head, content, (schedule, variant) in zip(records, heads, hashes, told, strict=True):
         name = _dataset(record)
         dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
-        found.append(head | {"variant": variant, "dataset": dataset})
+        found.append(head | {"schedule": schedule, "variant": variant, "dataset": dataset})
     return found
 
 

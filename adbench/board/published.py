@@ -8,7 +8,7 @@ from importlib.resources import files
 import pandas as pd
 
 from adbench.board.leaderboard import plain
-from adbench.groups import groups
+from adbench.config.groups import groups
 
 TITLES = {
     "madclip": "MadCLIP (MICCAI 2025)",

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adbench import config as configs
+from adbench.config.schema import KEYS
+from adbench.config.words import defaults
 from adbench.data.fingerprint import digest
-from adbench.record import Record
+from adbench.records.record import Record
 
 # Facts that tell draws, seeds and datasets apart, not methods.
 APART = ("support", "held", "seed", "dataset", "data", "dataset_facets", "sources")
@@ -17,32 +18,40 @@ TOLD = ("precision", "input_size", "eval_size", "batch_size", "threads")
 LONGEST = 40  # characters of a value; longer ones stand as a hash
 
 
-def variants(records: Sequence[Record], heads: Sequence[Mapping[str, str]], lists: Sequence[str]) -> list[str]:
-    """Return sorted `key=value` words for each record: what was set other than the defaults, and its support list.
+def variants(
+    records: Sequence[Record], heads: Sequence[Mapping[str, str]], lists: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return schedule and variant of each record: `key=value` words for what was set other than the defaults.
 
-    Words come from the record alone, whatever stands beside it. Two exceptions: the same settings typed in two ways (a
-    default written out) have the shorter words; and where records of one row still differ, whatever its shots (those of
-    two versions of adbench, say), what differs is added, `-` where a record doesn't have it.
+    A variant depends on its own record only, except: the same settings typed in two ways (a default written out, or a
+    schedule that a method has only one of) have the fewest words; and where records of one row still differ, whatever
+    its shots (those of two versions of adbench, say), what differs is added, `-` where a record doesn't have it.
     """
     settings = [setting(record) for record in records]
-    told = [_words(record, name) for record, name in zip(records, lists, strict=True)]
-    rows = [tuple(text for key, text in head.items() if key != "shots") for head in heads]
+    typed = [_words(record, name) for record, name in zip(records, lists, strict=True)]
+    rows = [tuple(text for key, text in head.items() if key not in ("shots", "schedule")) for head in heads]
     same = [(row, name, frozenset(own.items())) for row, name, own in zip(rows, lists, settings, strict=True)]
-    shortest: dict[Any, dict[str, str]] = {}
-    for key, words in sorted(zip(same, told, strict=True), key=lambda pair: (len(pair[1]), _text(pair[1]))):
-        shortest.setdefault(key, words)
+    schedules, usual = [head["schedule"] for head in heads], defaults()["schedule"]
+    ways = [
+        (len(words), name != usual, name, _text(words), words) for words, name in zip(typed, schedules, strict=True)
+    ]
+    shortest: dict[Any, tuple[str, dict[str, str]]] = {}
+    for key, (_, _, name, _, words) in sorted(zip(same, ways, strict=True), key=lambda pair: pair[1][:4]):
+        shortest.setdefault(key, (name, words))
     groups: dict[Any, list[int]] = {}
     for i, (row, key) in enumerate(zip(rows, same, strict=True)):
-        groups.setdefault((row, _text(shortest[key])), []).append(i)
-    texts = [""] * len(records)
+        name, words = shortest[key]
+        groups.setdefault((row, name, _text(words)), []).append(i)
+    texts = [("", "")] * len(records)
     for members in groups.values():
         differ: list[str] = []
         if len({same[i] for i in members}) > 1:
             keys = sorted({key for i in members for key in settings[i]})
             differ = [key for key in keys if len({settings[i].get(key) for i in members}) > 1]
         for i in members:
+            name, words = shortest[same[i]]
             more = {_name(key): _short(settings[i].get(key, "-")) for key in differ}
-            texts[i] = _text(shortest[same[i]] | more)
+            texts[i] = name, _text(words | more)
     return texts
 
 
@@ -70,9 +79,9 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 def _words(record: Record, support: str) -> dict[str, str]:
     """Return what a record says was set other than the defaults of configs/run.yaml and of its method."""
-    resolved, facts, defaults = record.content["resolved"], record.content["facts"], configs.defaults()
+    resolved, facts, usual = record.content["resolved"], record.content["facts"], defaults()
     given = resolved.get("overrides") or {}
-    own = {key: resolved[key] for key in TOLD if key in resolved and resolved[key] != defaults[key]}
+    own = {key: resolved[key] for key in TOLD if key in resolved and resolved[key] != usual[key]}
     own |= {f"params.{key}": value for key, value in given.get("method", {}).items()}
     own |= {f"backbone.{key}": value for key, value in given.get("backbone", {}).items()}
     own |= {f"trainer.{key}": value for key, value in (facts.get("trainer") or {}).items()}
@@ -87,7 +96,7 @@ def _name(key: str) -> str:
     section, _, name = key.partition(".")
     if section != "params":
         return key
-    return f"method.{name}" if name in configs.KEYS else name
+    return f"method.{name}" if name in KEYS else name
 
 
 def _short(text: str) -> str:

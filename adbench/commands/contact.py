@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from adbench.data.decode import open_image, read_mask
-from adbench.data.finding import mask_files
+from adbench.data.doctor.finding import mask_files
 from adbench.data.items import Item
-from adbench.pictures import outline
+from adbench.records.pictures import outline
 
 TILE = 168  # pixels of the square that holds one image
 GAP = 8

@@ -13,16 +13,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from adbench import config as configs
-from adbench import registry, sections
 from adbench.commands.console import table_console
-from adbench.config import RunConfig
-from adbench.data import doctor, facts
-from adbench.data.finding import LEVELS, Case, Finding, mask_files
-from adbench.data.items import Dataset, DatasetConfig, Item
+from adbench.config import layers
+from adbench.config.schema import RunConfig
+from adbench.config.words import parse
+from adbench.data.doctor import examine as doctor
+from adbench.data.doctor import facts
+from adbench.data.doctor.finding import LEVELS, Case, Finding, mask_files
+from adbench.data.indexed import dataset_class, find_root
+from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
-from adbench.files import write_atomically
-from adbench.sources import data_root
+from adbench.plugins import registry
+from adbench.system.files import write_atomically
 
 STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
 DATA_KEYS = ("data_root", "cache")
@@ -31,7 +33,7 @@ DATA_KEYS = ("data_root", "cache")
 def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> bool:
     """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
     config, dataset = open_config(name, words)
-    root = data_root(config, dataset)
+    root = find_root(name, dataset, config.data_root, config.cache_dir)
     findings, items, dataset = _index_anyway(name, dataset, root)
     masks = sorted({file for item in items for file in mask_files(item)})
     case = Case(
@@ -73,23 +75,16 @@ def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConf
     """Return the configurations that `data_root=`, `cache=` and `dataset.X=` words make; other keys are refused."""
     registry.find("dataset", name)
     allow(words, DATA_KEYS, ("dataset.",))
-    (config,) = configs.parse([f"dataset={name}", *words])
-    dataset: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config)
-    return config, dataset
+    (config,) = parse([f"dataset={name}", *words])
+    return config, layers.section(DatasetConfig, "dataset", name, config.words("dataset"))
 
 
-def allow(words: Sequence[str], keys: Sequence[str], sections: Sequence[str]) -> None:
+def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) -> None:
     """Refuse words with other keys."""
     for word in words:
         key = word.partition("=")[0]
-        if "=" in word and key not in keys and not key.startswith(tuple(sections)):
-            raise AdbenchError(f"unknown key {key!r} here: {did_you_mean(key, [*keys, *(s + '…' for s in sections)])}")
-
-
-def dataset_class(name: str) -> type[Dataset]:
-    """Return the registered class of a dataset."""
-    found: type[Dataset] = registry.find("dataset", name).load()
-    return found
+        if "=" in word and key not in keys and not key.startswith(tuple(prefixes)):
+            raise AdbenchError(f"unknown key {key!r} here: {did_you_mean(key, [*keys, *(s + '…' for s in prefixes)])}")
 
 
 def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[Finding], list[Item], DatasetConfig]:

@@ -37,10 +37,10 @@ def show_leaderboard(
         raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
-    from adbench.files import write_atomically
+    from adbench.system.files import write_atomically
 
     if html is not None:
-        from adbench.site.build import check
+        from adbench.board.site.build import check
 
         check(html)
     found, left_out = leaderboard.collect(runs)
@@ -60,7 +60,7 @@ def show_leaderboard(
             write_atomically(file, text(long).encode(), f"file with --{option} FILE")
     extra = leaderboard.COSTS if costs else ()
     if html is not None:
-        from adbench.site.build import write
+        from adbench.board.site.build import write
 
         html = write(records, long, html, (*leaderboard.FIGURES, *extra))
     if latex:

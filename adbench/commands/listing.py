@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adbench import groups, registry, sections
+from adbench.config import groups, layers
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.plugins import registry
 
 
 def listing(what: str) -> Iterator[str]:
@@ -19,7 +20,7 @@ def listing(what: str) -> Iterator[str]:
         for name, (package, file) in registry.shipped(kind).items():
             try:
                 members = [one for names in groups.group(name).values() for one in names] if kind == "group" else []
-                title = str(sections.load_yaml(file).get("title", ""))
+                title = str(layers.load_yaml(file).get("title", ""))
                 yield f"{name:<16}{title}" + (f"  [{', '.join(members)}]" if members else "")
             except AdbenchError as error:
                 yield f"{name:<16}broken: {error}  [{package}]"
@@ -32,7 +33,7 @@ def _title(kind: registry.Kind, entry: registry.Entry) -> str:
     """Return the title in an entry's YAML, or why a stranger's package is broken."""
     try:
         file = registry.config_file(kind, entry.name)
-        title = str(sections.load_yaml(file).get("title", "")) if file else ""
+        title = str(layers.load_yaml(file).get("title", "")) if file else ""
         if entry.foreign:  # the built-in ones are tested; importing them would import torch
             entry.load()
     except AdbenchError as error:

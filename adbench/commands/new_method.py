@@ -9,9 +9,9 @@ import uuid
 from importlib.resources import files
 from pathlib import Path
 
-from adbench import registry
 from adbench.errors import AdbenchError
-from adbench.files import unwritable
+from adbench.plugins import registry
+from adbench.system.files import unwritable
 
 # Where each file of adbench/skeleton goes; `my_method` becomes the name.
 PLACES = {
@@ -64,7 +64,7 @@ def new_method(name: str, into: Path) -> Path:
 
 def texts(name: str) -> dict[str, str]:
     """Return the files of a new method's package, by path."""
-    skeleton = files("adbench.skeleton")
+    skeleton = files("adbench.commands.skeleton")
     raw = {place: (skeleton / file).read_text(encoding="utf-8") for file, place in PLACES.items()}
     raw["adbench_my_method/__init__.py"] = INIT
     return {_named(path, name): _named(text, name) for path, text in raw.items()}

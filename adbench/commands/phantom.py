@@ -8,9 +8,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench import config as configs
-from adbench import groups, registry, sections
 from adbench.commands.console import plain_console
+from adbench.config import groups, layers
+from adbench.plugins import registry
 
 if TYPE_CHECKING:
     from adbench.data.items import DatasetConfig
@@ -23,17 +23,16 @@ def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -
 def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     """Draw the phantoms of datasets below `root`: names, groups and wildcards with commas between, or `all`."""
     from adbench.data.items import DatasetConfig
-    from adbench.files import unwritable
-    from adbench.progress import track
+    from adbench.system.files import unwritable
+    from adbench.system.progress import track
 
     words = ["*"] if dataset == "all" else dataset.split(",")
     found = dict.fromkeys(name for word in words for name in groups.expand("dataset", word))
     names = [registry.find("dataset", name).name for name in found]
-    config = configs.parse([])[0]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:
-            facts = [sections.section_config(DatasetConfig, "dataset", name, config) for name in names]
+            facts = [layers.section(DatasetConfig, "dataset", name) for name in names]
             drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
             for _ in track(drawn, "drawing phantoms", len(names)):
                 pass

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench.apply import Fitted, load
-from adbench.cell import resolve
-from adbench.config import RunConfig
+from adbench.backbone.features import FrozenFeatures, autocast
+from adbench.cells.datamodule import open_test_images
+from adbench.cells.resolve import resolve
+from adbench.config.schema import RunConfig
+from adbench.data.image_set import to_tensor
 from adbench.errors import AdbenchError, RecordError
-from adbench.features import FrozenFeatures, autocast
-from adbench.files import write_atomically
 from adbench.method import Batch, Method, defining
-from adbench.progress import track
-from adbench.scorer import test_images
-from adbench.training.fit import to_tensor
+from adbench.running.apply import Fitted, load
+from adbench.system.files import write_atomically
+from adbench.system.progress import track
 
 MOST = 1000  # images in a picture
 NEIGHBOURS = 5
@@ -35,10 +35,10 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     except ImportError as error:
         raise AdbenchError("plot needs scikit-learn: pip install 'adbench-medical[plot]'") from error
     fitted = load(record)
-    if type(fitted.method).adapted is Method.adapted:
+    if type(fitted.method).adapted_features is Method.adapted_features:
         raise AdbenchError(
             f"{fitted.config.method} adapts no features: there is nothing to compare with the frozen ones. "
-            f"Methods that do: {', '.join(defining('adapted'))}."
+            f"Methods that do: {', '.join(defining('adapted_features'))}."
         )
     features, labels = collect(fitted)
     if len(labels) < 10:
@@ -64,7 +64,8 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     cell = resolve(RunConfig(**fitted.record.content["resolved"]))
     if cell.facts["data"] != fitted.record.content["facts"]["data"]:
         raise RecordError(f"the images of {cell.config.dataset} are no longer those that {fitted.record.path} saw.")
-    images = test_images(cell)
+    test = open_test_images(cell.target, cell.format, cell.config.cache_dir)
+    images = test.images
     # Evenly over the split, in which normal images come first.
     rows = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(int))
     found: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
@@ -78,15 +79,15 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     )
     for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
         part = to_tensor(images[rows[start : start + size]])
-        features, n = encode(part.float() / 255).to(device), len(part)
-        batch = Batch(part.to(device), features, (config.dataset,) * n, (cell.dataset.object_name,) * n)
+        features = encode(part).to(device)
+        batch = Batch.of(method, part, test.dataset, test.object_name, features)
         with autocast(device, config.precision):
-            adapted = method.adapted(batch)
+            adapted = method.adapted_features(batch)
         frozen = features.pooled if block is None else features.blocks[block][:, 1:].float().mean(1)
         assert frozen is not None
         found["frozen"].append(frozen.float().cpu().numpy())
         found["adapted"].append(adapted.float().cpu().numpy())
-    labels = np.array([cell.test[row].label for row in rows])
+    labels = test.labels[rows].astype(np.int64)
     return {name: np.concatenate(parts) for name, parts in found.items()}, labels
 
 

@@ -9,21 +9,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench import config as configs
-from adbench import provenance, registry
 from adbench.commands.console import plain_console
+from adbench.config.schema import RunConfig
+from adbench.config.words import parse
 from adbench.errors import StoppedError, SweepError
-from adbench.record import folders
+from adbench.plugins import registry
+from adbench.records import provenance
+from adbench.records.record import folders
 
 if TYPE_CHECKING:
     from adbench.executors import Executor
-    from adbench.record import Record
+    from adbench.records.record import Record
     from adbench.sweeps.sweep import Sweep, Task
 
 
 def run_words(words: Sequence[str]) -> None:
     """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
-    asked = configs.parse(words)
+    asked = parse(words)
     config = asked[0]
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
     warm_up = executor.warm_up if len(asked) > 1 or executor.elsewhere else None
@@ -43,7 +45,7 @@ def run_words(words: Sequence[str]) -> None:
 
 
 def _run_one(task: Task, words: Sequence[str]) -> None:
-    from adbench.run import run_cell
+    from adbench.running import devices
 
     if task.cell is None:
         assert task.error is not None
@@ -58,7 +60,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         for note in _other_sources([task]):
             console.print(f"note: {note}")
     else:
-        record = run_cell(cell, words)
+        record = devices.run(cell, words)
     console.print(_figures(record.content, record.path))
     console.print(
         f"data: {record.content['data']} ({record.content['resolved']['data_root']}), "
@@ -68,9 +70,9 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
-    from adbench.files import tidy
     from adbench.sweeps.sweep import run
     from adbench.sweeps.watch import Watch
+    from adbench.system.files import tidy
     from adbench.training.fit import device_of
 
     config = tasks[0].config
@@ -104,7 +106,7 @@ def _announce(tasks: Sequence[Task], executor: Executor) -> None:
     )
     notes = [note for task in tasks if task.cell for note in task.cell.notes]
     if executor.elsewhere:
-        from adbench.executors.elsewhere import note_of
+        from adbench.executors.remote import note_of
 
         notes += filter(None, [note_of(config)])
     for note in [*dict.fromkeys(notes), *_other_sources(tasks)]:
@@ -155,7 +157,7 @@ def _common(tasks: Sequence[Task]) -> str:
 
 def plan_words(words: Sequence[str]) -> None:
     """Show the cells that the words name, and what they will cost; draw, fetch, write and run nothing."""
-    asked = configs.parse(words)
+    asked = parse(words)
     from adbench.sweeps import tables
     from adbench.sweeps.costs import costs
     from adbench.sweeps.sweep import plan
@@ -171,7 +173,7 @@ def plan_words(words: Sequence[str]) -> None:
         console.print(f"note: {note}")
 
 
-def _title(config: configs.RunConfig, shots: int | str, protocol: str) -> str:
+def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
     data = "phantom data" if config.data_root == "phantom" else f"data {config.data_root}"
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
     number = "all images of a class" if shots == "full" else f"{shots} shots"

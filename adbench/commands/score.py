@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench import config as configs
 from adbench.commands.console import plain_console
+from adbench.config.layers import read_value
+from adbench.config.words import parse
 from adbench.errors import AdbenchError, did_you_mean
 
 KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
@@ -30,17 +31,19 @@ def score_words(record: Path, words: Sequence[str]) -> None:
             threshold = float(keys["threshold"])
         except ValueError:
             raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
-    from adbench.apply import default_folder, find_images, load, score_files
+    from adbench.running.apply import LoadKeys, default_folder, find_images, load, score_files
 
     paths = find_images(files)
     overrides = {
-        key.removeprefix("method."): configs.value(text) for key, text in keys.items() if key.startswith("method.")
+        key.removeprefix("method."): read_value(text) for key, text in keys.items() if key.startswith("method.")
     }
-    machine = {key: keys.get(key) for key in ("device", "cache", "precision", "method")}
-    (checked,) = configs.parse([f"{key}={text}" for key, text in machine.items() if text is not None])
-    if machine["method"]:
-        machine["method"] = checked.method
-    fitted = load(record, overrides, **machine, weights=keys.get("backbone.weights"))
+    machine: LoadKeys = {}
+    for key in ("device", "cache", "precision", "method"):
+        if key in keys:
+            (checked,) = parse([f"{key}={keys[key]}"])
+            machine[key] = getattr(checked, key)  # type: ignore[literal-required]  # of the four above
+    machine["weights"] = keys.get("backbone.weights")
+    fitted = load(record, overrides, **machine)
     folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
     table = score_files(fitted, paths, folder, threshold)
     console = plain_console()

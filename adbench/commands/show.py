@@ -11,18 +11,20 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from adbench import config as configs
-from adbench import sections
+from adbench.cells.cell import TrainingSet
+from adbench.cells.protocols import training_set, training_sets
 from adbench.commands import contact
 from adbench.commands.console import table_console
-from adbench.commands.data_check import DATA_KEYS, allow, dataset_class, open_config
-from adbench.config import RunConfig
+from adbench.commands.data_check import DATA_KEYS, allow, open_config
+from adbench.config.schema import RunConfig
+from adbench.config.words import parse
 from adbench.data import support as supports
-from adbench.data.finding import mask_files
+from adbench.data.doctor.finding import mask_files
+from adbench.data.indexed import dataset_class, find_root, open_dataset
 from adbench.data.items import CLASSES, SPLITS, Item
 from adbench.errors import AdbenchError
-from adbench.files import write_atomically
-from adbench.sources import FULL, Source, data_root, open_dataset, protocol_of, source_of, training
+from adbench.system.files import write_atomically
+from adbench.system.session import Session
 
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 EACH = 8  # images of a split and class on the sheet of a dataset
@@ -32,7 +34,7 @@ MOST = 64  # images of a class on the sheet of a support
 def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
     config, dataset = open_config(name, words)
-    root = data_root(config, dataset)
+    root = find_root(name, dataset, config.data_root, config.cache_dir)
     items = dataset_class(name)(name, dataset).index(root)
     console = table_console()
     rule = dataset.patient_pattern
@@ -79,7 +81,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
 def show_support(words: Sequence[str], out: Path | None) -> None:
     """Print and draw the support images of one draw or list, without running anything."""
     allow(words, SUPPORT_KEYS, ("dataset.", "method.", "backbone."))
-    cells = configs.parse(words)
+    cells = parse(words)
     if len(cells) > 1:
         raise AdbenchError(f"one support is shown at a time; {' '.join(words)} names {len(cells)}.")
     config = cells[0]
@@ -108,7 +110,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
             heading = f"{CLASSES[label]}: {len(own)} images" + (f" of {patients} patients" if patients else "")
             heading += f", the first {MOST} shown" if len(own) > MOST else ""
             tiles = [
-                (contact.tile(item, part.opened.config.mask_threshold), f"{place}  {_caption(item)}")
+                (contact.tile(item, part.dataset.config.mask_threshold), f"{place}  {_caption(item)}")
                 for place, item in enumerate(own[:MOST], 1)
             ]
             bands.append(contact.Band(f"{part.where}, {heading}", tiles))
@@ -119,25 +121,24 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     console.print(f"drawn: {out}")
 
 
-def _of_dataset(config: RunConfig) -> Source:
+def _of_dataset(config: RunConfig) -> TrainingSet:
     """Draw normal and abnormal images as every method does that learns from both."""
-    opened = open_dataset(config.dataset, config)
-    return source_of(opened, opened.config.support_split, config, (0, 1))
+    session = Session()
+    dataset = open_dataset(config.dataset, config, session)
+    return training_set(dataset, dataset.config.support_split, config, (0, 1), session)
 
 
-def _of_method(config: RunConfig) -> Sequence[Source]:
+def _of_method(config: RunConfig) -> Sequence[TrainingSet]:
     """Take what a run of the method would, from every dataset that its protocol names."""
-    from adbench.cell import resolve_method
-    from adbench.weights import BackboneConfig, architecture
+    from adbench.cells.resolve import check_config
 
-    backbone: BackboneConfig = sections.section_config(BackboneConfig, "backbone", config.backbone, config)
-    _, _, capability = resolve_method(config, architecture(backbone, config.backbone))
-    protocol = protocol_of(config, capability)
+    session = Session()
+    checked = check_config(config, session)
+    capability, config = checked.method.capability, checked.config
     if capability.support == "none":
         raise AdbenchError(f"{config.method} learns from no image, so it has no support.")
-    if protocol in FULL:
-        config = dataclasses.replace(config, shots="full", draw=0)
-    return training(config, capability, protocol, open_dataset(config.dataset, config))
+    target = open_dataset(config.dataset, config, session)
+    return training_sets(config, capability, checked.protocol, target, session)
 
 
 def _caption(item: Item) -> str:

@@ -13,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adbench import config as configs
-from adbench import registry, sections
-from adbench.backbone import Architecture, Backbone
-from adbench.config import RunConfig
+from adbench.backbone.clip import Architecture, Backbone
+from adbench.backbone.weights import BackboneConfig, architecture
+from adbench.config import layers
+from adbench.config.schema import RunConfig
+from adbench.config.words import parse
 from adbench.data.decode import read_image, read_masks
+from adbench.data.image_set import to_tensor
+from adbench.data.indexed import dataset_class
 from adbench.data.items import DatasetConfig, Item
 from adbench.method import Capability, Support
-from adbench.training.fit import to_tensor
-from adbench.weights import BackboneConfig, architecture
 
 SHOTS = 3
 PROBES = 6
@@ -112,10 +113,10 @@ class Bench:
 
 def new_bench(backbone: BackboneConfig | None = None) -> Bench:
     """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache."""
-    (run,) = configs.parse([])
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", run.dataset, run)
-    backbone = backbone or sections.section_config(BackboneConfig, "backbone", run.backbone, run)
-    dataset = registry.find("dataset", run.dataset).load()(run.dataset, facts)
+    (run,) = parse([])
+    facts = layers.section(DatasetConfig, "dataset", run.dataset)
+    backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone)
+    dataset = dataset_class(run.dataset)(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
         dataset.draw_phantom(root, {"train": 0, "valid": 2 * SHOTS, "test": PROBES})

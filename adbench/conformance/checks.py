@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from adbench.backbone import ACTIVATIONS, STATISTICS, Backbone
-from adbench.config import ALLOWED
+from adbench.backbone.clip import ACTIVATIONS, STATISTICS
+from adbench.config.schema import ALLOWED
 from adbench.conformance.bench import PROBES, Bench, half_masked, renamed
 from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
@@ -54,7 +55,7 @@ class Finding:
 CHECKS: list[Check] = []
 
 
-def examine(method: str | type[Method], words: Mapping[str, Any], bench: Bench) -> list[Finding]:
+def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> list[Finding]:
     """Run every check on a method, by name or class, with `words` such as {"epochs": 2} for its parameters.
 
     Raises AdbenchError where there is no such method or it cannot be imported.
@@ -136,17 +137,17 @@ def _capability(s: Subject) -> str | None:
     return None if again == can else f"another answer at the second call: {again}"
 
 
-@check("constructor", "to store arguments only, and `epochs` known before `build`", "__init__", "epochs")
+@check("constructor", "to store arguments only", "__init__")
 def _constructor(s: Subject) -> str | None:
-    bare = s.method_class(s.params, cast(Backbone, None))  # as a cell asks for `epochs`
+    bare = s.method_class(s.params, s.backbone)
     if bare.state_dict():
         return f"a constructor that creates {next(iter(bare.state_dict()))}; that belongs into `build`"
-    if not isinstance(bare.epochs, int) or bare.epochs < 0:
-        return f"epochs={bare.epochs!r}"
     return None
 
 
-@check("fit", "a fit on the classes that the capability declares, and on no other", "prepare", "memorise", gate=True)
+@check(
+    "fit", "a fit on the classes that the capability declares, and on no other", "prepare", "build_memory", gate=True
+)
 def _fit(s: Subject) -> str | None:
     try:
         assert s.fitted is not None
@@ -212,9 +213,17 @@ def _determinism(s: Subject) -> str | None:
     return None
 
 
-@check("scored in mid-fit", "a training that scoring between its epochs leaves unchanged", "score", "memorise")
+@check("seeds", "the same bits from every seed where stochastic=False is declared", "capability", "build_memory")
+def _seeds(s: Subject) -> str | None:
+    if s.capability.stochastic:
+        return None
+    other = s.score(s.fit(seed=1), s.bench.images())
+    return None if equal(s.scores, other) else "other scores from seed 1 than from seed 0: declare stochastic=True"
+
+
+@check("scored in mid-fit", "a training that scoring between its epochs leaves unchanged", "score", "build_memory")
 def _mid_fit(s: Subject) -> str | None:
-    if s.fitted.epochs == 0:
+    if s.capability.epochs == 0:
         return None
     looked_at = s.score(s.fit(looked_at=True), s.bench.images())
     return None if equal(s.scores, looked_at) else "other scores where selection rules look at every epoch"
@@ -242,7 +251,7 @@ def _other_images(s: Subject) -> str | None:
     return f"other scores in other company, {apart:.3g} times what is tolerated" if apart > 1 else None
 
 
-@check("inputs", "support and batch left as they were given", "prepare", "memorise", "score")
+@check("inputs", "support and batch left as they were given", "prepare", "build_memory", "score")
 def _inputs(s: Subject) -> str | None:
     assert s.fitted is not None
     if s.wrote:
@@ -257,7 +266,7 @@ def _inputs(s: Subject) -> str | None:
     return None if content(tensors) == before else "a batch that `score` has written into"
 
 
-@check("save and load", "the same bits from a new method with the saved state", "build", "memorise", "load_fitted")
+@check("save and load", "the same bits from a new method with the saved state", "build", "build_memory", "load_fitted")
 def _save_and_load(s: Subject) -> str | None:
     after = s.score(s.rebuilt(), s.bench.images())
     if equal(s.scores, after):
@@ -279,12 +288,14 @@ def _frozen(s: Subject) -> str | None:
     return None
 
 
-@check("one shot", "a fit on one image a class, finite scores", "prepare", "memorise")
+@check("one shot", "a fit on one image a class, finite scores", "prepare", "build_memory")
 def _one_shot(s: Subject) -> str | None:
     return _after(s, s.support(shots=1))
 
 
-@check("no masks", "a fit where none, or only some, of the support have masks, finite scores", "prepare", "memorise")
+@check(
+    "no masks", "a fit where none, or only some, of the support have masks, finite scores", "prepare", "build_memory"
+)
 def _no_masks(s: Subject) -> str | None:
     if seen := _after(s, s.support(masks=False)):
         return f"without any mask: {seen}"
@@ -292,8 +303,8 @@ def _no_masks(s: Subject) -> str | None:
     return f"with masks of every second image: {seen}" if seen else None
 
 
-@check("two datasets", "a fit on two datasets' images in which each image's own object counts", "prepare", "memorise",
-       "score")  # fmt: skip
+@check("two datasets", "a fit on two datasets' images in which each image's own object counts", "prepare",
+       "build_memory", "score")  # fmt: skip
 def _two_datasets(s: Subject) -> str | None:
     whole = s.support()
     if not len(whole):
@@ -351,11 +362,15 @@ def _level_maps(s: Subject) -> str | None:
     return None
 
 
-@check("adapted", "of `adapted`, where it is defined, one finite vector (B, C) that tells images apart", "adapted")
+@check(
+    "adapted",
+    "of `adapted_features`, where it is defined, one finite vector (B, C) that tells images apart",
+    "adapted_features",
+)
 def _adapted(s: Subject) -> str | None:
-    if s.method_class.adapted is Method.adapted:
+    if s.method_class.adapted_features is Method.adapted_features:
         return None
-    found = s.raw(s.fitted.adapted)
+    found = s.raw(s.fitted.adapted_features)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != PROBES:
         return f"{_shape(found)} for {PROBES} images"
     if not torch.isfinite(found).all():
@@ -363,8 +378,8 @@ def _adapted(s: Subject) -> str | None:
     return "the same vector for every image" if bool((found == found[:1]).all()) else None
 
 
-@check("editable", "other scores where texts or fractions that `editable` names are others than in the fit", "memorise",
-       "build", "score")  # fmt: skip
+@check("editable", "other scores where texts or fractions that `editable` names are others than in the fit",
+       "build_memory", "build", "score")  # fmt: skip
 def _editable(s: Subject) -> str | None:
     for name in s.method_class.editable:
         try:
@@ -392,10 +407,10 @@ def _after(s: Subject, support: Support) -> str | None:
     return None if all_finite(scores) else "scores that are not finite"
 
 
-def _another_fit(s: Subject) -> Method:
-    """Fit once more from the same seed, after other random numbers were drawn."""
-    torch.rand(7)
-    np.random.default_rng()
+def _another_fit(s: Subject) -> Method[Any]:
+    """Fit once more from the same seed, after other numbers were drawn, by a method of another seed among others."""
+    s.new(seed=9)
+    random.random(), np.random.rand(7), torch.rand(7)  # noqa: NPY002
     return s.fit()
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from adbench import config as configs
-from adbench import locate, registry
+from adbench.config.layers import read_value
 from adbench.errors import AdbenchError
+from adbench.plugins import locate, registry
 
 
 def check_method(name: str, words: Sequence[str]) -> bool:
@@ -43,5 +43,5 @@ def _params(words: Sequence[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key.startswith("method.") or key == "method.":
             raise AdbenchError(f"{word!r} is not possible here: check-method takes method.X=VALUE, as method.epochs=2.")
-        given[key.removeprefix("method.")] = configs.value(text)
+        given[key.removeprefix("method.")] = read_value(text)
     return given

@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor
 
-from adbench import config as configs
-from adbench import locate, registry, sections
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
+from adbench.backbone.features import autocast
+from adbench.cells.protocols import SUPPORT_LABELS
+from adbench.config import layers
+from adbench.config.schema import RunConfig
+from adbench.config.words import defaults, parse
 from adbench.conformance.bench import PROBES, SHOTS, Bench
+from adbench.data.image_set import to_tensor
 from adbench.errors import AdbenchError
-from adbench.features import FrozenFeatures, autocast
 from adbench.method import Batch, Capability, Method, Scores, Support
-from adbench.scorer import gather, score_images
-from adbench.sources import CLASSES
-from adbench.training.fit import fit, to_tensor
-from adbench.training.selection import Chooser
+from adbench.plugins import locate, registry
+from adbench.scoring.score import score_images, show_test_images
+from adbench.training.fit import fit
+from adbench.training.selection import EpochSelector
 
 EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns is no part of it
 
@@ -36,13 +39,13 @@ EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns 
 class Subject:
     """A method class, the words `method.X=` that were given for it, and the bench; `fitted` is fitted on first use."""
 
-    def __init__(self, method: str | type[Method], words: Mapping[str, Any], bench: Bench) -> None:
+    def __init__(self, method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> None:
         self.bench = bench
         self.words = words
         self.wrote = False  # whether a fit has written into its support
         if isinstance(method, str):
-            self.name, self.yaml = method, sections.method_config(method)
-            self.method_class: type[Method] = registry.find("method", method).load()
+            self.name, self.yaml = method, layers.method_config(method)
+            self.method_class: type[Method[Any]] = registry.find("method", method).load()
         else:
             self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
         if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
@@ -55,14 +58,14 @@ class Subject:
 
     def resolved(self, schedule: str) -> Any:
         """Return the parameters under a schedule."""
-        return sections.merge_params(self.method_class.Params, self.yaml, schedule, self.words, f"method {self.name!r}")
+        return layers.merge_params(self.method_class.Params, self.yaml, schedule, self.words, f"method {self.name!r}")
 
-    def preset(self, name: str) -> configs.RunConfig:
+    def preset(self, name: str) -> RunConfig:
         """Return the run that a preset of the YAML asks for; what can't be used raises."""
         keys = dict(self.yaml["presets"][name])
-        sections.merge(configs.RunConfig, configs.defaults() | keys, {}, "run")
+        layers.merge(RunConfig, defaults() | keys, {}, "run")
         words = [f"{key}={'null' if value is None else value}" for key, value in keys.items()]
-        return configs.parse(words)[0]
+        return parse(words)[0]
 
     def edited(self, name: str) -> Any:
         """Return the parameters, in a field (`prompts`, `prompts.normal`) each text longer by a word, floats halved."""
@@ -70,7 +73,7 @@ class Subject:
         *parents, leaf = name.split(".")
         place = functools.reduce(lambda inner, key: inner[key], parents, tree)
         place[leaf] = _other(place[leaf])
-        return sections.merge(self.method_class.Params, tree, {}, f"method {self.name!r}")
+        return layers.merge(self.method_class.Params, tree, {}, f"method {self.name!r}")
 
     @functools.cached_property
     def capability(self) -> Capability:
@@ -78,7 +81,7 @@ class Subject:
         return self.method_class.capability(self.params, self.bench.architecture)
 
     @functools.cached_property
-    def fitted(self) -> Method:
+    def fitted(self) -> Method[Any]:
         """The method, fitted on what it declares to learn from."""
         return self.fit()
 
@@ -92,17 +95,15 @@ class Subject:
         """The backbone as the method asks for it."""
         return self.bench.backbone_for(self.capability)
 
-    def new(self, seed: int = 0, params: Any = None) -> Method:
+    def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""
         torch.set_num_threads(self.bench.run.threads)
         pl.seed_everything(seed, workers=True, verbose=False)
-        method = self.method_class(self.params if params is None else params, self.backbone, seed)
-        method.build()
-        wanted = self.capability.blocks, self.capability.pooled
-        method.attach(FrozenFeatures(self.backbone, "examined", *wanted, self.bench.run.precision, folder=None))
-        return method
+        return self.method_class.create(
+            self.params if params is None else params, self.backbone, seed, precision=self.bench.run.precision
+        )
 
-    def rebuilt(self, params: Any = None) -> Method:
+    def rebuilt(self, params: Any = None) -> Method[Any]:
         """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves."""
         state = {name: value.detach().cpu().contiguous() for name, value in self.fitted.state_dict().items()}
         method = self.new(seed=9, params=params)
@@ -111,35 +112,35 @@ class Subject:
 
     def support(self, shots: int = SHOTS, masks: bool = True) -> Support:
         """Return a support of the classes that the method declares."""
-        return self.bench.support_of(CLASSES[self.capability.support], shots, masks)
+        return self.bench.support_of(SUPPORT_LABELS[self.capability.support], shots, masks)
 
-    def fit(self, support: Support | None = None, looked_at: bool = False) -> Method:
+    def fit(self, support: Support | None = None, looked_at: bool = False, seed: int = 0) -> Method[Any]:
         """Return a newly fitted method; `looked_at`: scored after each epoch, as some selection rules do."""
         support = self.support() if support is None else support
-        method = self.new()
+        method = self.new(seed)
 
-        def look(m: Method) -> float:
-            self._gather(m)
+        def validate(m: Method[Any]) -> float:
+            self._show_test_images(m)
             self.score(m, self.bench.images()[:1])
             return 0.0
 
-        chooser = Chooser(support, look if looked_at else None, EPOCHS)
+        selector = EpochSelector(support, validate if looked_at else None, EPOCHS)
         before = content(_tensors(support))
-        fit(method, support, self.bench.run, torch.device("cpu"), [chooser])
+        fit(method, support, self.bench.run, torch.device("cpu"), [selector])
         self.wrote |= content(_tensors(support)) != before
-        self._gather(method)
+        self._show_test_images(method)
         return method
 
-    def _gather(self, method: Method) -> None:
+    def _show_test_images(self, method: Method[Any]) -> None:
         """Let a transductive method see the bench's images; what it then says of an image must stay the same."""
         if self.capability.transductive:
-            gather(method, self.bench.images(), *self._how(PROBES))
+            show_test_images(method, self.bench.images(), *self._how(PROBES))
 
     def _how(self, batch_size: int) -> tuple[str, str, int, str]:
         run = self.bench.run
         return run.dataset, self.bench.dataset.object_name, batch_size, run.precision
 
-    def score(self, method: Method, images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:
+    def score(self, method: Method[Any], images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:
         """Score (N, H, W, 3) uint8 images as a run does: in batches that hold neither label nor mask."""
         parts = [part for _, part in score_images(method, images, *self._how(batch_size))]
         maps = [part.maps for part in parts if part.maps is not None]
@@ -148,9 +149,7 @@ class Subject:
     def batch(self) -> Batch:
         """Return the bench's images as `score` sees them."""
         pixels = to_tensor(self.bench.images())
-        n, run = len(pixels), self.bench.run
-        features = self.fitted.encode(pixels.float() / 255)
-        return Batch(pixels, features, (run.dataset,) * n, (self.bench.dataset.object_name,) * n)
+        return Batch.of(self.fitted, pixels, self.bench.run.dataset, self.bench.dataset.object_name)
 
     def raw(self, asked: Callable[[Batch], Any]) -> Any:
         """Return what `fitted.score`, or the like, says of them, before the scorer turns it into fp32."""
@@ -169,13 +168,13 @@ class Subject:
         return registry.reason(error) + at
 
 
-def _yaml_of(method_class: type[Method]) -> dict[str, Any]:
+def _yaml_of(method_class: type[Method[Any]]) -> dict[str, Any]:
     """Return the YAML beside a class, as that of `FILE.py:Class`, or nothing."""
     try:
         path = locate.beside(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
     except (OSError, TypeError):
         return {}
-    return sections.load_yaml(path) if path else {}
+    return layers.load_yaml(path) if path else {}
 
 
 def _other(value: Any, listed: bool = False) -> Any:

@@ -49,7 +49,7 @@ def opened() -> Iterator[list[str]]:
         files += [name for name in heard if not name.endswith(CODE) and not name.startswith(SYSTEM)]
 
 
-def held(method: Method, most: int = 20_000) -> list[str]:
+def held(method: Method[Any], most: int = 20_000) -> list[str]:
     """Return the files and paths that a method's attributes lead to, each with the way there.
 
     Containers and objects are followed, at most `most` of them; tensors, modules' parameters, the backbone and the

@@ -16,8 +16,8 @@ from adbench.data.decode import Filter, read_image, read_masks
 from adbench.data.fingerprint import digest
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import DataError
-from adbench.files import alone, atomic
-from adbench.progress import track
+from adbench.system.files import alone, atomic
+from adbench.system.progress import track
 
 AHEAD = 64  # images that wait in memory to be written, whatever the size of the set
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +21,28 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 _BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
 
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """How images are decoded: squares of `input_size` pixels, of masks `eval_size`; `grey` drops the colour."""
+
+    input_size: int = 224
+    resize: Filter = "bicubic"
+    grey: bool = False
+    eval_size: int = 240
+
+
 # PIL refuses an image at twice the number of pixels at which it warns; up to there all is well.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
     """Read one image as RGB and squash it to (size, size, 3), uint8; `grey` drops the colour first."""
-    image = _open(path)
+    return squashed(_open(path), size, resize, grey)
+
+
+def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
+    """Squash a decoded image to (size, size, 3) RGB, uint8; `grey` drops the colour first."""
     image = image.convert("L").convert("RGB") if grey else image.convert("RGB")
     if image.size != (size, size):
         image = image.resize((size, size), _FILTERS[resize])

@@ -9,7 +9,6 @@ from pathlib import Path
 from adbench.data.items import Item, check_ids
 from adbench.data.stamps import measured
 from adbench.errors import DataError
-from adbench.remember import remembered
 
 
 def digest(text: str) -> str:
@@ -17,9 +16,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_files(paths: Iterable[Path], memory: Path, what: str) -> dict[Path, str]:
-    """Return the SHA-256 of every file. `memory` (JSON) spares reading those whose size and time are unchanged."""
-    return {path: str(row[0]) for path, row in measured(paths, _hash_file, memory, f"hashing {what}").items()}
+def hash_files(paths: Iterable[Path], memory: Path, what: str, keep: bool = True) -> dict[Path, str]:
+    """Return the SHA-256 of every file. `memory` (JSON) spares reading those whose size and time are unchanged.
+
+    `keep`: write what was read into it.
+    """
+    return {
+        path: str(row[0]) for path, row in measured(paths, _hash_file, memory, f"hashing {what}", write=keep).items()
+    }
 
 
 def _hash_file(path: Path) -> tuple[str]:
@@ -30,16 +34,18 @@ def _hash_file(path: Path) -> tuple[str]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def hash_items(items: Sequence[Item], cache: Path, what: str) -> dict[str, str]:
-    """Return by item id the content hash of its image, followed by those of its masks; ids must be unique."""
+def hash_items(items: Sequence[Item], cache: Path, what: str, keep: bool = True) -> dict[str, str]:
+    """Return by item id the content hash of its image, followed by those of its masks; ids must be unique.
+
+    `keep`: remember the hashes in the cache.
+    """
     check_ids(items)
     files = [path for item in items for path in (item.path, *(item.mask or ()))]
     memory = cache / "hashes" / f"{digest(str(items[0].path.parent) + what)[:16]}.json" if items else cache / "none"
-    sums = hash_files(files, memory, what)
+    sums = hash_files(files, memory, what, keep)
     return {item.id: "".join(sums[path] for path in (item.path, *(item.mask or ()))) for item in items}
 
 
-@remembered()
 def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:
     """Return one hash of what a dataset holds: ids, labels, patients, subgroups, images, masks; whatever the layout."""
     rows = (

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from adbench.errors import AdbenchError, DataError, did_you_mean
-from adbench.remember import remembered
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -37,10 +36,11 @@ class Item:
 
 @dataclass
 class DatasetConfig:
-    """The facts in configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`.
+    """The keys of configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`.
 
-    What chooses among the images on disk (`category`, `table`, `split_shares`, ...) changes ids or contents, and so the
-    fingerprint: it needs no facet. `masks` none means: where every abnormal image has one; see `decide_masks`.
+    Keys that choose among the images on disk (`category`, `table`, `split_shares`, `patient_pattern`, ...) change ids,
+    patients or contents, and so the fingerprint, or the support: they need no facet. `masks` none means: where every
+    abnormal image has one; see `decide_masks`. `own_images`: there are no phantoms without asking for them.
     """
 
     title: str
@@ -62,6 +62,7 @@ class DatasetConfig:
     mask_threshold: int = 127
     empty_masks: str = "error"
     support_split: str = "valid"
+    own_images: bool = False
     patient_pattern: str | None = None
     licence: str = ""
     source: str = ""
@@ -81,7 +82,7 @@ class DatasetConfig:
 
     def facets(self) -> dict[str, object]:
         """The part of the configuration that can change a score or a figure."""
-        names = ("object_name", "masks", "mask_threshold", "empty_masks", "support_split", "patient_pattern")
+        names = ("object_name", "masks", "mask_threshold")
         return {name: getattr(self, name) for name in names}
 
 
@@ -141,7 +142,6 @@ def count(items: Sequence[Item], split: str) -> tuple[int, int]:
     return labels[0], labels[1]
 
 
-@remembered()
 def of_split(
     items: Sequence[Item], split: str, dataset: str, root: Path, config: DatasetConfig | None = None
 ) -> list[Item]:

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from adbench.files import write_atomically
-from adbench.progress import track
-from adbench.remember import reach
+from adbench.system.files import write_atomically
+from adbench.system.progress import track
 
 Row = tuple[Any, ...]
 
@@ -22,11 +21,12 @@ def measured(
     memory: Path,
     what: str,
     keep: Callable[[Row], bool] = lambda row: True,
+    write: bool = True,
 ) -> dict[Path, Row]:
     """Return `measure` of every file, a tuple of numbers and texts; a file whose stamp is in `memory` isn't read again.
 
-    `memory` is a JSON file; rows that `keep` refuses aren't remembered. What measures must leave the interpreter lock
-    alone, as hashlib and Pillow do: threads share the work. A file that isn't there goes to `measure` too.
+    `memory` is a JSON file, written where `write` says so; rows that `keep` refuses aren't remembered. `measure` runs
+    in threads and should release the interpreter lock. A file that isn't there goes to `measure` too.
     """
     known: dict[str, list[Any]] = json.loads(memory.read_text()) if memory.exists() else {}
     found: dict[Path, Row] = {}
@@ -45,7 +45,7 @@ def measured(
                 found[path] = row
                 if keep(row):
                     known[str(path)] = [*stamp, *row]
-        if reach() != "look":
+        if write:
             write_atomically(memory, json.dumps(known).encode())
     return found
 

@@ -55,28 +55,45 @@ def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
     return [hand[turn] for turn in range(rounds) for hand in order if turn < len(hand)]
 
 
-def draw(
-    items: Sequence[Item], hashes: dict[str, str], shots: int | str, number: int, classes: Sequence[int], where: str
-) -> tuple[list[Item], Manifest]:
-    """Choose `shots` images of each class in `classes` (0 normal, 1 abnormal) from the support split's `items`.
+@dataclass(frozen=True)
+class FewShotSampler:
+    """The few-shot sampler: `shots` images of each class in `classes` (0 normal, 1 abnormal), draw number `draw`.
 
-    `full` takes every image of these classes, in the order of the draw, so that each number of shots is its prefix.
+    Draws are numbered, so that a paper can name one; nested in k (2 shots are among the 4 of the same draw); and one
+    patient gives a second image only after every patient has given one. `shots="full"` takes every image, in the order
+    of the draw. The normal images of a draw are the same whichever classes are asked for.
+
+    >>> items = [Item(f"valid/{i}", "valid", i % 2, Path(f"{i}.png")) for i in range(10)]
+    >>> few, more = FewShotSampler(shots=1)(items), FewShotSampler(shots=2)(items)
+    >>> [item.label for item in more], set(few) < set(more)
+    ([0, 0, 1, 1], True)
     """
-    pools = [[item for item in items if item.label == label] for label in classes]
-    have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, classes, strict=True))
-    if isinstance(shots, str):
-        if not all(pools):
+
+    shots: int | str = 16
+    draw: int = 0
+    classes: tuple[int, ...] = (0, 1)
+
+    def __call__(self, items: Sequence[Item], where: str = "the pool") -> list[Item]:
+        """Choose from `items`, normal images first; AdbenchError, naming `where`, for more shots than images."""
+        pools = [[item for item in items if item.label == label] for label in self.classes]
+        have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, self.classes, strict=True))
+        if isinstance(self.shots, str):
+            if not all(pools):
+                raise AdbenchError(
+                    f"shots={self.shots} takes every image of each class, and {where} has {have} images. "
+                    "Another split: dataset.support_split=train or valid."
+                )
+        elif any(len(pool) < self.shots for pool in pools):
             raise AdbenchError(
-                f"shots={shots} takes every image of each class, and {where} has {have} images. "
-                "Another split: dataset.support_split=train or valid."
+                f"shots={self.shots} is more than there are: {where} has {have} images. "
+                f"At most shots={min(map(len, pools))}."
             )
-    elif any(len(pool) < shots for pool in pools):
-        raise AdbenchError(
-            f"shots={shots} is more than there are: {where} has {have} images. At most shots={min(map(len, pools))}."
-        )
-    count = None if isinstance(shots, str) else shots
-    chosen = [item for pool in pools for item in draw_order(pool, number)[:count]]
-    return chosen, _manifest(chosen, hashes, shots, f"draw:{number}")
+        count = None if isinstance(self.shots, str) else self.shots
+        return [item for pool in pools for item in draw_order(pool, self.draw)[:count]]
+
+    def manifest(self, chosen: Sequence[Item], hashes: dict[str, str]) -> Manifest:
+        """Return which images were chosen, with a hash of their ids and contents."""
+        return _manifest(chosen, hashes, self.shots, f"draw:{self.draw}")
 
 
 def from_list(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from adbench.config import RunConfig
+from adbench.config.schema import RunConfig
 
 QUEUED = "queued"  # the stage of a job that was taken and still waits for a place on the cluster
 

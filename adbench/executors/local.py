@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from adbench.children import CONTEXT, begin_child, epitaph, no_interrupts, print_to, warm_up
-from adbench.config import RunConfig
+from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
+from adbench.system.processes import CONTEXT, Child, begin_child, redirect_output, warm_up, with_news
 
-STILLBORN = 3  # workers that die one after the other before their first cell: something is wrong with all of them
+MOST_FAILED_STARTS = 3  # workers that end one after the other before their first cell
 
 
 class Local:
@@ -26,70 +25,71 @@ class Local:
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
         self.config = config
-        self.crew: list[_Worker] = []
+        self.running: list[_Worker] = []
 
     def warm_up(self) -> None:
         """Let another process import torch and Lightning, which takes seconds, while this one does so too."""
         if not warm_up():
-            while len(self.crew) < self.workers:
+            while len(self.running) < self.workers:
                 self._hire()
 
     def run(self, jobs: Jobs) -> None:
         """Run jobs until there is none."""
-        stillborn = 0
+        failed_starts = 0
         while True:
-            while sum(worker.job is not None for worker in self.crew) < self.workers:
+            while sum(worker.job is not None for worker in self.running) < self.workers:
                 job = jobs.next()
                 if job is None:
                     break
                 self._idle().give(job)
-            busy = [worker for worker in self.crew if worker.job is not None]
+            busy = [worker for worker in self.running if worker.job is not None]
             if not busy:
                 return
-            ready = wait([thing for worker in busy for thing in (worker.pipe, worker.process.sentinel)])
-            for worker in busy:
+            for worker in with_news(busy):
                 job = worker.job
-                if job is None or not {worker.pipe, worker.process.sentinel}.intersection(ready):
+                if job is None:
                     continue
-                what, answer = worker.hear()
+                what, answer = worker.receive()
                 if what == "stage":
                     jobs.stage(job, answer)
                     continue
-                stillborn = stillborn + 1 if what == "died" and not worker.stands else 0
+                failed_starts = failed_starts + 1 if what == "died" and not worker.ready else 0
                 if what == "died" or (answer is not None and not answer.foreseen):
-                    worker.end()  # an unforeseen error may have left it in a state that changes other cells' results
-                    self.crew.remove(worker)
+                    worker.kill()  # an unforeseen error may have left it in a state that changes other cells' results
+                    self.running.remove(worker)
                 jobs.finished(job, answer)
-                if stillborn == STILLBORN:
+                if failed_starts == MOST_FAILED_STARTS:
                     raise AdbenchError(
-                        f"{STILLBORN} workers in a row ended before their first cell: {answer.message}. Run one of the "
-                        "cells alone: it runs in the command's own process."
+                        f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {answer.message}. "
+                        "Run one of the cells alone: it runs in the command's own process."
                     )
 
     def close(self) -> None:
         """End all processes."""
-        for worker in self.crew:
-            worker.end()
-        self.crew.clear()
+        for worker in self.running:
+            worker.kill()
+        self.running.clear()
 
     def _idle(self) -> _Worker:
-        for worker in self.crew:
+        for worker in self.running:
             if worker.job is None:
                 return worker
         return self._hire()
 
     def _hire(self) -> _Worker:
         """Start a worker with the lowest free number, and of several GPUs the one that falls to it."""
-        taken = {worker.number for worker in self.crew}
+        taken = {worker.number for worker in self.running}
         number = next(i for i in range(len(taken) + 1) if i not in taken)
         gpus = visible_gpus(self.config)
-        self.crew.append(_Worker(number, {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}))
-        return self.crew[-1]
+        self.running.append(
+            _Worker(number, {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {})
+        )
+        return self.running[-1]
 
 
 def visible_gpus(config: RunConfig) -> list[str]:
     """Return the GPUs that workers share out by number: none where a cell is to see no GPU, or as many as it likes."""
-    devices = "devices" in config.overrides.get("trainer", {})
+    devices = "devices" in config.words("trainer")
     if devices or config.device == "cpu" or CONTEXT.get_start_method() != "forkserver":
         return []
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -100,69 +100,54 @@ def visible_gpus(config: RunConfig) -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]  # asks the driver's library, starts no CUDA
 
 
-class _Worker:
-    """One process and this end of the pipe to it."""
+class _Worker(Child):
+    """A process that runs one job after the other."""
 
     def __init__(self, number: int, environment: dict[str, str]) -> None:
+        super().__init__(_serve, {**os.environ, **environment})
         self.number = number
-        self.pipe, theirs = CONTEXT.Pipe()
         self.job: Job | None = None
-        self.stands = False
-        self.process = CONTEXT.Process(target=_serve, args=(theirs, {**os.environ, **environment}))
-        with no_interrupts():
-            self.process.start()  # not as a daemon: a method's DataLoader may have processes of its own
-        theirs.close()
+        self.ready = False
 
     def give(self, job: Job) -> None:
+        """Send it a job."""
         self.job = job
-        with contextlib.suppress(OSError):  # it has died: `hear` tells
-            self.pipe.send(job)
+        self.send(job)
 
-    def hear(self) -> tuple[str, Any]:
-        """Return ("stage", name), ("finished", failure or none) or ("died", failure); ask when there is news."""
-        try:
-            # Without a message it is the process that has ended, whoever else may hold the pipe open.
-            what, answer = self.pipe.recv() if self.pipe.poll() else ("died", None)
-        except (EOFError, OSError):
-            what, answer = "died", None
-        if what == "died" and answer is None:
-            self.process.join()
-            answer = Failure("WorkerDied", f"its worker {epitaph(self.process.exitcode)}")
-        if what == "stands":
-            self.stands = True
+    def receive(self) -> tuple[str, Any]:
+        """Return ("stage", name), ("finished", failure or none) or ("died", failure)."""
+        word, value = super().receive()
+        if word == "ready":
+            self.ready = True
             return "stage", "starting"
-        if what != "stage":
+        if word == "died" and not isinstance(value, Failure):
+            value = Failure("WorkerDied", f"its worker {value}")
+        if word != "stage":
             self.job = None
-        return what, answer
-
-    def end(self) -> None:
-        """End the process at once: an idle one has nothing to lose, and a running cell leaves nothing half-written."""
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
+        return word, value
 
 
 def _serve(pipe: Connection[Any, Any], environment: dict[str, str]) -> None:
     """Run jobs from the pipe until it closes; this is the worker process."""
     begin_child(environment)
-    print_to(Path(os.devnull))
+    redirect_output(Path(os.devnull))
     try:
         from adbench.executors.work import perform
-        from adbench.remember import Scope
+        from adbench.system.session import Session
     except Exception as error:
         text = f"its worker could not start: {type(error).__name__}: {error}"
         pipe.send(("died", Failure("WorkerDied", text, tuple(traceback.format_exc().splitlines()))))
         return
 
-    scope = Scope()
-    pipe.send(("stands", None))
+    session = Session()
+    pipe.send(("ready", None))
     while True:
         try:
             job: Job = pipe.recv()
         except EOFError:
             return
-        print_to(job.log)
-        failure = perform(job, scope, lambda name: pipe.send(("stage", name)))
+        redirect_output(job.log)
+        failure = perform(job, session, lambda name: pipe.send(("stage", name)))
         sys.stdout.flush()
         sys.stderr.flush()
         pipe.send(("finished", failure))

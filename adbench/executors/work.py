@@ -8,30 +8,29 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from adbench import record
-from adbench.cell import resolve
+from adbench.cells.resolve import resolve
 from adbench.errors import AdbenchError, DataError
 from adbench.executors import Failure, Job
-from adbench.remember import Scope, remembering
-from adbench.run import run_cell
+from adbench.records import record
+from adbench.running import devices
+from adbench.system.session import Session
 
 LINES = 20  # of a traceback that a failed record keeps; the log has them all
 
 
-def perform(job: Job, scope: Scope, notice: Callable[[str], None]) -> Failure | None:
+def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failure | None:
     """Run one cell and leave its record, or say why there is none; a record found meanwhile is reused."""
     config = job.config
     try:
         if not config.force and record.find(Path(config.runs), job.key) is not None:
             return None
-        with remembering(scope):
-            cell = resolve(config)
-            if cell.key != job.key:
-                raise DataError(
-                    f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
-                    f"{job.key} has become {cell.key}. Run the command again."
-                )
-            run_cell(cell, job.words, notice)
+        cell = resolve(config, session)
+        if cell.key != job.key:
+            raise DataError(
+                f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
+                f"{job.key} has become {cell.key}. Run the command again."
+            )
+        devices.run(cell, job.words, notice, session.began)
     except Exception as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)

@@ -44,11 +44,15 @@ class PixelHistogram(Metric):
         """Add maps and masks, both (N, H, W) or (H, W), as in `Histogram.update`."""
         self.histogram.update(maps, masks)
 
+    def total(self) -> Histogram:
+        """Return the histogram of everything seen, on all ranks."""
+        with self.sync_context(should_sync=self.sync_on_compute, should_unsync=True):
+            return self._merged()
+
     def compute(self) -> dict[str, Tensor]:
         """Return the figures over everything seen, on all ranks."""
-        histogram = self._unpacked(self.packed) if isinstance(self.packed, Tensor) else self.histogram
         figures = {}
-        for name, (value, half_width) in pixel_metrics(histogram).items():
+        for name, (value, half_width) in pixel_metrics(self._merged()).items():
             figures[name] = torch.tensor(value, dtype=torch.float64)
             figures[f"{name}_half_width"] = torch.tensor(half_width, dtype=torch.float64)
         return figures
@@ -84,6 +88,9 @@ class PixelHistogram(Metric):
         """Forget everything seen."""
         super().reset()
         self.histogram = Histogram(self.histogram.max_distinct, self.histogram.bins)
+
+    def _merged(self) -> Histogram:
+        return self._unpacked(self.packed) if isinstance(self.packed, Tensor) else self.histogram
 
     def _unpacked(self, packed: Tensor) -> Histogram:
         merged = Histogram(self.histogram.max_distinct, self.histogram.bins)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench import record
-from adbench.config import RunConfig
+from adbench.config.schema import RunConfig
+from adbench.records import record
 
 # A record speaks for cells with the same values of all of these; where there is none, of all but the last, and so on.
 KEYS = ("method", "backbone", "schedule", "dataset", "shots")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 import time
@@ -13,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from adbench import provenance, record
-from adbench.cell import Cell, Settled, complete, settle
-from adbench.config import RunConfig
+from adbench.backbone.features import parts_of, signature
+from adbench.cells.cell import Cell
+from adbench.cells.resolve import CheckedConfig, check_config, open_cell
+from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Executor, Failure, Job
-from adbench.features import parts_of, signature
-from adbench.remember import NotThereError, Scope, remembering
+from adbench.records import provenance, record
+from adbench.system.session import NotThereError, Session
 
 
 @dataclass
@@ -74,29 +74,29 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
     unknown. `warm_up` is called once, as soon as a cell is found that is to run.
     """
     tasks: dict[str, Task] = {}
-    with remembering(Scope("look" if looking else "all")):
-        for settled in [settle(config) for config in asked]:
-            task = _completed(settled)
-            if tasks.setdefault(task.key or repr(task.config), task) is not task:
-                continue
-            if task.cell and not task.config.force:
-                try:
-                    task.found = record.find(Path(task.config.runs), task.key)
-                except RecordError as error:
-                    task.cell, task.error = None, error
-            if warm_up and task.state == "to run":
-                warm_up()
-                warm_up = None
+    session = Session(offline=looking)
+    for checked in [check_config(config, session) for config in asked]:
+        task = _opened(checked, session)
+        if tasks.setdefault(task.key or repr(task.config), task) is not task:
+            continue
+        if task.cell and not task.config.force:
+            try:
+                task.found = record.find(Path(task.config.runs), task.key)
+            except RecordError as error:
+                task.cell, task.error = None, error
+        if warm_up and task.state == "to run":
+            warm_up()
+            warm_up = None
     return list(tasks.values())
 
 
-def _completed(settled: Settled) -> Task:
+def _opened(checked: CheckedConfig, session: Session) -> Task:
     try:
-        cell = complete(settled)
+        cell = open_cell(checked, session)
     except NotThereError as stop:
-        return Task(settled.config, missing=str(stop))
+        return Task(checked.config, missing=str(stop))
     except AdbenchError as error:
-        return Task(settled.config, error=error)
+        return Task(checked.config, error=error)
     return Task(cell.config, cell, cell.key)
 
 
@@ -211,7 +211,7 @@ def _note(task: Task, job: Job, failure: Failure) -> None:
         "error": {"kind": failure.kind, "message": failure.message, "traceback": list(failure.trace)},
         "log": str(job.log),
         "given": list(job.words),
-        "resolved": dataclasses.asdict(job.config),
+        "resolved": job.config.as_dict(),
         "facts": task.cell.facts,
         "code": provenance.code(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from adbench.errors import AdbenchError
-from adbench.training.ranks import agreed, rank, world
+from adbench.system.ranks import broadcast, rank, world_size
 
 
 def share(batch: list[int], rank: int, world: int) -> tuple[list[int], float]:
@@ -34,7 +34,7 @@ def share(batch: list[int], rank: int, world: int) -> tuple[list[int], float]:
     return (rows, world * len(rows) / len(batch)) if rows else (batch[:1], 0.0)
 
 
-class Share:
+class ShardedBatchSampler:
     """The batches of a batch sampler, this process's rows of each; `weights` are those of the running epoch."""
 
     def __init__(self, batches: Any) -> None:
@@ -43,8 +43,8 @@ class Share:
         self.weights: list[float] = []
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = agreed(list(self.batches) if rank() == 0 else [])
-        shares = [share(batch, rank(), world()) for batch in order]
+        order = broadcast(list(self.batches) if rank() == 0 else [])
+        shares = [share(batch, rank(), world_size()) for batch in order]
         self.weights = [weight for _, weight in shares]
         yield from (rows for rows, _ in shares)
 
@@ -52,13 +52,13 @@ class Share:
         return len(self.batches)
 
 
-class Shares(pl.LightningDataModule):
+class ShardedDataModule(pl.LightningDataModule):
     """Hands a method's own training batches to Lightning, this process's share of each."""
 
     def __init__(self, method: pl.LightningModule) -> None:
         super().__init__()
         self.method = method
-        self.share: Share | None = None
+        self.share: ShardedBatchSampler | None = None
         self.at = 0
 
     @property
@@ -72,10 +72,11 @@ class Shares(pl.LightningDataModule):
         whole = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         if not whole or loader.batch_sampler is None or not isinstance(loader.batch_sampler, Sized):
             raise AdbenchError(
-                f"trainer.devices={world()} is not possible for {type(self.method).__name__}: its train_dataloader() "
-                "must return one DataLoader with a batch_size over a dataset of known length. Use trainer.devices=1."
+                f"trainer.devices={world_size()} is not possible for {type(self.method).__name__}: its "
+                "train_dataloader() must return one DataLoader with a batch_size over a dataset of known length. "
+                "Use trainer.devices=1."
             )
-        self.share = Share(loader.batch_sampler)
+        self.share = ShardedBatchSampler(loader.batch_sampler)
         names = (
             "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context",
             "generator", "prefetch_factor", "persistent_workers",
@@ -83,26 +84,26 @@ class Shares(pl.LightningDataModule):
         return DataLoader(loader.dataset, batch_sampler=self.share, **{name: getattr(loader, name) for name in names})
 
 
-class Weigh(pl.Callback):
+class LossWeighting(pl.Callback):
     """Weighs the gradient of each loss, whether Lightning or the method calls backward."""
 
-    def __init__(self, shares: Shares) -> None:
-        self.shares = shares
+    def __init__(self, shards: ShardedDataModule) -> None:
+        self.shards = shards
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Note which batch it is."""
-        self.shares.at = batch_idx
+        self.shards.at = batch_idx
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Multiply what flows back by the share's weight."""
-        weight = self.shares.weight
+        weight = self.shards.weight
         if weight != 1:
-            loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
+            loss.register_hook(lambda gradient: gradient * weight)
 
 
-class Started(LightningEnvironment):
+class ExternalLauncher(LightningEnvironment):
     """Tells Lightning that the processes of a cell are there already."""
 
     @property

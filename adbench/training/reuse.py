@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,29 +14,29 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from adbench.cell import Cell
+from adbench.cells.cell import Cell
+from adbench.cells.datamodule import DataModule
 from adbench.errors import AdbenchError
-from adbench.files import alone, write_atomically
 from adbench.method import Method
-from adbench.remember import began
-from adbench.training.fit import load_support
-from adbench.training.ranks import agreed, rank
-from adbench.training.selection import Chosen, fit_and_choose, state_of
+from adbench.system.files import alone, write_atomically
+from adbench.system.ranks import broadcast, rank
+from adbench.training.selection import Selection, fit_and_choose, state_of
 
 
 def fit_once(
-    cell: Cell, method: Method, device: torch.device, callbacks: Sequence[pl.Callback] = ()
-) -> tuple[Chosen, dict[str, Any], bool]:
+    cell: Cell, method: Method[Any], data: DataModule, device: torch.device,
+    callbacks: Sequence[pl.Callback] = (), began: float = math.inf,
+) -> tuple[Selection, dict[str, Any], bool]:  # fmt: skip
     """Fit a method, or take over the very same training of an earlier cell; the last value says which.
 
     Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first. With
-    `force` a training is taken over where the running command made it itself.
+    `force` a training is taken over where it was made after `began`, in seconds since 1970: by the running command.
     """
     if cell.training_key is None:
-        return *fit_and_choose(cell, method, load_support(cell), device, callbacks), False
+        return *fit_and_choose(cell, method, data, device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
     with alone(path) if rank() == 0 else contextlib.nullcontext():
-        if agreed(path.is_file() and (not cell.config.force or path.stat().st_mtime >= began())):
+        if broadcast(path.is_file() and (not cell.config.force or path.stat().st_mtime >= began)):
             try:
                 with safe_open(path, "pt") as file:
                     method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -46,8 +47,8 @@ def fit_once(
                 ) from error
             method.eval().to(device)
             curve = {int(epoch): figure for epoch, figure in told["curve"].items()}
-            return Chosen(told["rule"], told["epoch"], curve), told["last"], True
-        chosen, last = fit_and_choose(cell, method, load_support(cell), device, callbacks)
+            return Selection(told["rule"], told["epoch"], curve), told["last"], True
+        chosen, last = fit_and_choose(cell, method, data, device, callbacks)
         told = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}

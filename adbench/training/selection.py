@@ -1,4 +1,4 @@
-"""Which epoch of a training is scored, and on whose word.
+"""Epoch selection: which epoch of a training is scored, and what data choose it.
 
 last          the last one (default)
 fixed:N       epoch N
@@ -20,18 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adbench.cell import Cell
+from adbench.cells.cell import Cell
+from adbench.cells.datamodule import DataModule
+from adbench.cells.holdout import folds
 from adbench.errors import NumericalError
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
-from adbench.scorer import evaluate, gather, score_images
+from adbench.scoring.evaluate import evaluate
+from adbench.scoring.score import score_images, show_test_images
+from adbench.system.ranks import broadcast
 from adbench.training.fit import fit, new_method
-from adbench.training.holdout import folds
-from adbench.training.ranks import agreed
 
 
 @dataclass
-class Chosen:
+class Selection:
     """The epoch that is scored, counted from 1, and the figure of each epoch that was looked at."""
 
     rule: str
@@ -39,15 +41,15 @@ class Chosen:
     curve: dict[int, float] = field(default_factory=dict)
 
 
-class Chooser(pl.Callback):
-    """After each epoch, ask `look` for a figure and keep the weights of the first best one.
+class EpochSelector(pl.Callback):
+    """After each epoch, ask `validate` for a figure and keep the weights of the first best one.
 
-    `look` is None where the epoch is known: then training ends behind `stop` and nothing is asked.
+    `validate` is None where the epoch is known: then training ends behind `stop` and nothing is asked.
     """
 
-    def __init__(self, support: Support, look: Callable[[Method], float] | None, stop: int = 0) -> None:
+    def __init__(self, support: Support, validate: Callable[[Method[Any]], float] | None, stop: int = 0) -> None:
         self.support = support
-        self.look = look
+        self.validate = validate
         self.stop = stop
         self.curve: dict[int, float] = {}
         self.best: Mapping[str, Tensor] = {}
@@ -58,13 +60,13 @@ class Chooser(pl.Callback):
         epoch = trainer.current_epoch + 1
         if self.stop:
             trainer.should_stop = epoch >= self.stop
-        if self.look is None:
+        if self.validate is None:
             return
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad():
             pl_module.eval()
-            pl_module.memorise(self.support)
-            figure = self.look(pl_module)
+            pl_module.build_memory(self.support)
+            figure = self.validate(pl_module)
             if not self.curve or figure > max(self.curve.values()):
                 self.best = state_of(pl_module)
             self.curve[epoch] = figure
@@ -81,45 +83,45 @@ def best(curve: Mapping[int, float]) -> int:
     return max(curve, key=lambda epoch: (curve[epoch], -epoch))
 
 
-def state_of(method: Method) -> dict[str, Tensor]:
+def state_of(method: Method[Any]) -> dict[str, Tensor]:
     """Return a copy of a method's state on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
 
 
 def fit_and_choose(
-    cell: Cell, method: Method, support: Support, device: torch.device, callbacks: Sequence[pl.Callback] = ()
-) -> tuple[Chosen, dict[str, Any]]:
+    cell: Cell, method: Method[Any], data: DataModule, device: torch.device, callbacks: Sequence[pl.Callback] = ()
+) -> tuple[Selection, dict[str, Any]]:
     """Fit `method` and leave it at the chosen epoch; under `oracle` also return the metrics of the last epoch.
 
     `callbacks` hear of this fit, not of those of a cross-validation.
     """
-    rule, config = cell.config.selection, cell.config
-    if rule == "last" or method.epochs == 0:
+    rule, config, support = cell.config.selection, cell.config, data.support
+    if rule == "last" or method.declared.epochs == 0:
         fit(method, support, config, device, callbacks)
-        return Chosen(rule, method.epochs), {}
+        return Selection(rule, method.declared.epochs), {}
     if rule == "support_cv":
-        curve = agreed(cross_validate(cell, support, device))
+        curve = broadcast(cross_validate(cell, support, device))
         epoch = best(curve)
-        fit(method, support, config, device, [Chooser(support, None, stop=epoch), *callbacks])
-        return Chosen(rule, epoch, curve), {}
+        fit(method, support, config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+        return Selection(rule, epoch, curve), {}
     if rule.startswith("fixed:"):
         epoch = int(rule.removeprefix("fixed:"))
-        fit(method, support, config, device, [Chooser(support, None, stop=epoch), *callbacks])
-        return Chosen(rule, epoch), {}
+        fit(method, support, config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+        return Selection(rule, epoch), {}
     seen: dict[str, float | None] = {}
 
-    def look(m: Method) -> float:
+    def validate(m: Method[Any]) -> float:
         if rule == "oracle":
-            seen.update(evaluate(cell, m, cell.test, rule).metrics)
+            seen.update(evaluate(cell, m, data.test).metrics)
             return _sum(seen)
-        figures = [_sum(evaluate(cell, m, held.items, rule, held.opened).metrics) for held in cell.held]
+        figures = [_sum(evaluate(cell, m, holdout).metrics) for holdout in data.holdouts]
         return math.fsum(figures) / len(figures)
 
-    chooser = Chooser(support, look)
+    chooser = EpochSelector(support, validate)
     fit(method, support, config, device, [chooser, *callbacks])
     method.load_state_dict(dict(chooser.best))
-    method.memorise(support)
-    return Chosen(rule, best(chooser.curve), chooser.curve), seen
+    method.build_memory(support)
+    return Selection(rule, best(chooser.curve), chooser.curve), seen
 
 
 def _sum(metrics: Mapping[str, float | None]) -> float:
@@ -132,27 +134,27 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
 
     Images of several datasets are scored each under the name of its own.
     """
-    groups, config, origins = folds(cell.sources, cell.config.method), cell.config, np.array(support.datasets)
+    groups, config, origins = folds(cell.training_sets, cell.config.method), cell.config, np.array(support.datasets)
     scores: dict[int, NDArray[np.float32]] = {}
     for fold in range(int(groups.max()) + 1):
         held = groups == fold
         method, rest = new_method(cell, device), rows(support, ~held)
         parts = [held & (origins == name) for name in dict.fromkeys(origins[held].tolist())]
 
-        def look(m: Method, parts: Sequence[NDArray[np.bool_]] = parts) -> float:
+        def validate(m: Method[Any], parts: Sequence[NDArray[np.bool_]] = parts) -> float:
             for part in parts:
                 seen = rows(support, part)
                 pixels = seen.images.permute(0, 2, 3, 1).numpy()
                 how = seen.datasets[0], seen.object_names[0], config.batch_size, config.precision
                 if cell.capability.transductive:
-                    gather(m, pixels, *how)
+                    show_test_images(m, pixels, *how)
                 found = np.concatenate([batch.image.numpy() for _, batch in score_images(m, pixels, *how)])
                 if not np.isfinite(found).all():
                     raise NumericalError(f"{config.method} gives an image of its support a score that is not finite.")
                 scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = found
             return 0.0
 
-        fit(method, rest, config, device, [Chooser(rest, look)])
+        fit(method, rest, config, device, [EpochSelector(rest, validate)])
     labels = support.labels.numpy()
     return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in scores.items()}
 

@@ -7,75 +7,31 @@ record: what fails there is told in one sentence.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from adbench import sections
-from adbench.errors import AdbenchError, did_you_mean
-from adbench.record import LOGS
-from adbench.remember import remembered
-from adbench.training.ddp import Shares
-from adbench.training.ranks import rank
+from adbench.config.trackers import wandb_config
+from adbench.records.record import LOGS
+from adbench.system.ranks import rank
+from adbench.training.ddp import ShardedDataModule
 
 if TYPE_CHECKING:
-    from adbench.cell import Cell
-    from adbench.config import RunConfig
+    from adbench.cells.cell import Cell
+    from adbench.config.schema import RunConfig
 
-MODES = ("online", "offline")
 LEFT_TO_UPLOAD = 300.0  # seconds after a run; what is not up by then stays in its folder
 # What became of a tracker: `offline` and `late` (not up in time) wait in their folder for `wandb sync`.
 State = Literal["complete", "offline", "late", "broken"]
-
-
-@dataclass
-class WandbConfig:
-    """The keys `wandb.X=`. `mode`: online or offline; none: as WANDB_MODE says, else online."""
-
-    project: str = "adbench"
-    entity: str | None = None
-    tags: list[str] = field(default_factory=list)
-    mode: str | None = None
-
-
-@remembered("overrides")
-def wandb_config(config: RunConfig) -> WandbConfig:
-    """Return the `wandb.X=` keys; `wandb.tags=a,b` is a list as `[a,b]` is."""
-    given = dict(config.overrides.get("wandb", {}))
-    if isinstance(given.get("tags"), str):
-        given["tags"] = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
-    found: WandbConfig = sections.merge(WandbConfig, {}, DictConfig(given), "wandb")
-    if found.mode not in (None, *MODES):
-        raise AdbenchError(f"wandb.mode={found.mode} is not possible: {did_you_mean(str(found.mode), MODES)}")
-    return found
-
-
-def check_logger(config: RunConfig) -> None:
-    """Raise for `wandb.X=` keys that can't be used and for a logger whose package isn't there; imports neither."""
-    given = config.overrides.get("wandb", {})
-    if given and config.logger != "wandb":
-        raise AdbenchError(
-            f"wandb.{next(iter(given))}= says how wandb tracks a run: add logger=wandb, or leave it out."
-        )
-    wandb_config(config)
-    if config.logger == "tensorboard" and find_spec("tensorboard") is None:
-        raise AdbenchError(
-            "logger=tensorboard needs the package tensorboard: pip install 'adbench-medical[tensorboard]'. "
-            "logger=csv needs nothing more."
-        )
 
 
 @contextlib.contextmanager
@@ -104,7 +60,7 @@ class Tracker(Logger):
         self.notes: list[str] = []
         self.step = 0
         self.inner: Logger | None = None
-        self.settings = {"cell": cell.key, "facts": cell.facts, "resolved": dataclasses.asdict(cell.config)}
+        self.settings = {"cell": cell.key, "facts": cell.facts, "resolved": cell.config.as_dict()}
         with self._unhurt():
             self.inner = self._open(cell, folder)
             self.inner.log_hyperparams(self.settings)
@@ -227,7 +183,7 @@ def start_wandb(cell: Cell) -> tuple[Any, str]:
     """Start a wandb run and return it with what there is to say of it; without a key or the server it is offline."""
     import wandb
 
-    config, asked = cell.config, wandb_config(cell.config)
+    config, asked = cell.config, wandb_config(cell.config.words("wandb"))
     folder = Path(config.runs) / LOGS
     folder.mkdir(parents=True, exist_ok=True)
     mode = asked.mode or os.environ.get("WANDB_MODE", "online").replace("dryrun", "offline")
@@ -288,7 +244,7 @@ def curves(config: RunConfig, tracker: Tracker | None) -> list[pl.Callback]:
     """Return what makes a fit log its loss: nothing without `logger=`; every process of a cell gets the same."""
     if config.logger == "none":
         return []
-    return [Curves(tracker, int(config.overrides.get("trainer", {}).get("log_every_n_steps", 1)))]
+    return [Curves(tracker, int(config.words("trainer").get("log_every_n_steps", 1)))]
 
 
 class Curves(pl.Callback):
@@ -311,6 +267,6 @@ class Curves(pl.Callback):
             return
         loss = torch.as_tensor(outputs["loss"]).detach().float() * trainer.accumulate_grad_batches
         shares = getattr(trainer, "datamodule", None)
-        if isinstance(shares, Shares):
+        if isinstance(shares, ShardedDataModule):
             loss = loss * shares.weight
         pl_module.log("train/loss", loss, on_step=True, on_epoch=True, sync_dist=shares is not None, batch_size=1)

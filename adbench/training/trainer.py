@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,61 +14,13 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
-from adbench.config import RunConfig
-from adbench.errors import AdbenchError, LossError, did_you_mean
-from adbench.progress import bars
-from adbench.training.ddp import Started
-from adbench.training.ranks import world
-
-# Keys of the Trainer that adbench itself sets, each with what to do instead.
-OWNED = {
-    "max_epochs": "use method.epochs=",
-    "precision": "use precision=",
-    "accelerator": "use device=",
-    "num_nodes": "one cell runs on one machine",
-    "use_distributed_sampler": "it deals out the batches itself",
-    "callbacks": "there is no key for it",
-    "logger": "use logger=",
-    "default_root_dir": "there is no key for it",
-}
-
+from adbench.config.schema import RunConfig
+from adbench.errors import LossError
+from adbench.system.progress import bars
+from adbench.system.ranks import world_size
+from adbench.training.ddp import ExternalLauncher
 
 FIRST_SCALE = 1024.0  # of an fp16 loss: no step overflows, and gradients down to 6e-11 survive
-# Keys that change no result: how several devices are called, and how often a tracker hears of the loss.
-NOT_FACTS = ("strategy", "log_every_n_steps")
-
-
-def check_trainer(extra: Mapping[str, Any]) -> None:
-    """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets, and for impossible devices."""
-    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
-    for key in extra:
-        if key in OWNED:
-            raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
-        if key not in allowed:
-            raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
-    devices, strategy = extra.get("devices", 1), extra.get("strategy", "auto")
-    if type(devices) is not int or devices < 1:
-        raise AdbenchError(
-            f"trainer.devices={devices} is not possible: give a number of devices of this machine, as in 2."
-        )
-    if strategy not in ("auto", "ddp"):
-        raise AdbenchError(
-            f"trainer.strategy={strategy} is not possible: the trained part of a method is small, and its copies are "
-            "kept equal by trainer.strategy=ddp."
-        )
-    if strategy == "ddp" and devices == 1:
-        raise AdbenchError(
-            "trainer.strategy=ddp is for several devices: add trainer.devices=2 or more, or leave it out."
-        )
-
-
-def trainer_facts(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `trainer.X=` keys that can change a result.
-
-    >>> trainer_facts({"devices": 2, "strategy": "ddp"}), trainer_facts({"devices": 1})
-    ({'devices': 2}, {})
-    """
-    return {key: v for key, v in extra.items() if key not in NOT_FACTS and not (key == "devices" and v == 1)}
 
 
 def new_trainer(
@@ -81,7 +33,7 @@ def new_trainer(
         "enable_model_summary": False,
         "enable_progress_bar": False,
     }
-    given = {k: v for k, v in config.overrides.get("trainer", {}).items() if k not in ("devices", "strategy")}
+    given = {k: v for k, v in config.words("trainer").items() if k not in ("devices", "strategy")}
     _hush()
     return pl.Trainer(
         max_epochs=epochs, num_sanity_val_steps=0, default_root_dir=scratch,
@@ -99,10 +51,10 @@ def place_of(trainer: pl.Trainer) -> str:
 def _place(device: torch.device) -> dict[str, Any]:
     """Return what the Trainer is told of this process's device, and of the other processes of the cell."""
     place: dict[str, Any] = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
-    if world() > 1:
+    if world_size() > 1:
         # A support without masks leaves some parameters of some methods without a gradient.
-        strategy = DDPStrategy(find_unused_parameters=True, cluster_environment=Started())
-        place |= {"devices": world(), "strategy": strategy, "use_distributed_sampler": False}
+        strategy = DDPStrategy(find_unused_parameters=True, cluster_environment=ExternalLauncher())
+        place |= {"devices": world_size(), "strategy": strategy, "use_distributed_sampler": False}
     return place
 
 

@@ -78,7 +78,7 @@ def align(trunk: CLIP, pool: Pool, seed: int, steps: int, batch: int, rate: floa
         texts = F.normalize(model.encode_text(tokenizer([caption.text for caption in told])), dim=-1)
         loss = contrast(model.logit_scale.exp() * images @ texts.T, truths(seen, look, told, crisp[rows]))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         schedule.step()

@@ -41,7 +41,7 @@ def look(model: CLIP, phantoms: Sequence[Phantom], normalisation: str) -> tuple[
     images = torch.from_numpy(np.stack([resized(phantom, side)[0] for phantom in phantoms])).float() / 255
     mean, deviation = (torch.tensor(v)[:, None, None] for v in NORMALISATIONS[normalisation])
     pooled, patches = [], []
-    for chunk in ((images - mean) / deviation).split(64):  # type: ignore[no-untyped-call]
+    for chunk in ((images - mean) / deviation).split(64):
         seen = model.visual.forward_intermediates(chunk, [11], output_fmt="NLC")
         pooled.append(seen["image_features"])
         patches.append(model.visual.ln_post(seen["image_intermediates"][-1]) @ model.visual.proj)

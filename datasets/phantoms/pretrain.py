@@ -156,7 +156,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         ]
         loss = losses[0] + losses[1] + losses[2] + 0.5 * losses[3]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks.bank import cosine_distance
-from adbench.blocks.choices import shares
 from adbench.blocks.losses import dice, finite, focal
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.validate import shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -43,13 +43,12 @@ class Params:
     map_share: float = 0.5  # of the map's maximum in the image score, beside CLIP's probability; 0: zero-shot track
 
 
-class AprilGAN(Method):
+class AprilGAN(Method[Params]):
     """APRIL-GAN as a LightningModule; the whole image tower is frozen, an epoch touches four linear layers only."""
 
-    Params = Params
     version = "2"
     editable = ("prompts", "map_share")
-    params: Params
+    has_masks: Tensor
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -59,20 +58,15 @@ class AprilGAN(Method):
             support="both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)),
             pooled=True,
+            epochs=params.epochs,  # without masks, which the layers learn from, they pass without a step
             normalisation=params.normalisation,
             activation=params.activation,
         )
 
-    @property
-    def epochs(self) -> int:
-        """The paper's or the schedule's; without masks, which the layers learn from, they pass without a step."""
-        return self.params.epochs
-
     def build(self) -> None:
         """Create a linear layer for each level, with bias, and the empty bank."""
         shape = self.backbone.architecture
-        self.levels = self.capability(self.params, shape).blocks
-        self.layers = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.levels)
+        self.layers = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         self.register_buffer("bank", torch.empty(0, 0, 0))  # (levels, rows, width)
         self.register_buffer("has_masks", torch.tensor(False))
         self.texts = StateTexts(self.backbone, self.params.prompts)
@@ -85,8 +79,8 @@ class AprilGAN(Method):
                 "method.bank=false is not possible with a support that has no masks: neither the linear layers nor a "
                 "bank would draw a map. Use method.bank=true."
             )
-        blocks = self.encode(support.images.float() / 255, "encoding the support").blocks
-        self.tokens = [blocks[level][:, 1:] for level in self.levels]
+        streams = self.encode(support.images, "encoding the support").blocks
+        self.tokens = [streams[level][:, 1:] for level in self.blocks]
         self.names, objects = support.objects()
         seen = support.has_mask if self.has_masks else torch.arange(len(support)) < 1  # an epoch needs a batch
         self.data = TensorDataset(objects[seen], support.masks[seen], *(tokens[seen] for tokens in self.tokens))
@@ -110,7 +104,7 @@ class AprilGAN(Method):
         objects, masks, *levels = batch
         text = self.texts(self.names)[objects]
         terms: dict[str, Tensor] = {}
-        for block, logit in zip(self.levels, self._map_logits(levels, text), strict=True):
+        for block, logit in zip(self.blocks, self._map_logits(levels, text), strict=True):
             terms[f"focal at block {block}"] = focal(logit, masks.float())
             terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks.float())
         return finite(**terms)
@@ -120,7 +114,7 @@ class AprilGAN(Method):
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
     @torch.no_grad()
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Fill the bank with the plain, normalised patch tokens of the normal images."""
         if not self.params.bank:
             return
@@ -140,7 +134,7 @@ class AprilGAN(Method):
         pooled = batch.features.pooled
         assert pooled is not None
         text = self.texts(batch.object_names)
-        levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
+        levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
         parts = []
         if self.has_masks:  # layers that learned nothing have nothing to say
             parts.append(torch.stack(self._map_logits(levels, text)).sigmoid().mean(0))
@@ -156,19 +150,19 @@ class AprilGAN(Method):
         """Return what the text says of every pixel at each level, where the layers have learnt it."""
         if not self.has_masks:
             return {}
-        levels = [batch.features.blocks[level][:, 1:] for level in self.levels]
+        levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
         found = self._map_logits(levels, self.texts(batch.object_names))
-        return {level: logit.sigmoid() for level, logit in zip(self.levels, found, strict=True)}
+        return {level: logit.sigmoid() for level, logit in zip(self.blocks, found, strict=True)}
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the last level behind its linear layer, the mean over the patches."""
-        tokens = batch.features.blocks[self.levels[-1]][:, 1:]
+        tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
         return unit(in_fp32(self.layers[-1], tokens)).mean(1)
 
     @property
     def adapted_block(self) -> int:
         """The last level."""
-        return self.levels[-1]
+        return self.blocks[-1]
 
     def _map_logits(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
         """Return per level the logit (B, H, W) of the abnormal state: upsampled before any softmax."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from adbench.backbone import Architecture
-from adbench.blocks.choices import positive
+from adbench.backbone.clip import Architecture
 from adbench.blocks.prompts import TEMPLATES, Prompts
 from adbench.blocks.states import StateTexts, pixels, state_logits
-from adbench.method import Batch, Capability, Method, Scores, Support
+from adbench.blocks.validate import positive
+from adbench.method import Batch, Capability, Method, Scores
 
 
 @dataclass
@@ -29,12 +29,10 @@ class Params:
     normalisation: str = "native"
 
 
-class CLIPZeroShot(Method):
-    """No parameters, no epochs, no support: the text is all it is told."""
+class CLIPZeroShot(Method[Params]):
+    """Zero-shot CLIP: no training, no support."""
 
-    Params = Params
     editable = ("prompts", "templates", "temperature")
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -44,6 +42,7 @@ class CLIPZeroShot(Method):
             support="none",
             blocks=(architecture.depth,),
             pooled=True,
+            stochastic=False,
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
@@ -52,9 +51,6 @@ class CLIPZeroShot(Method):
     def build(self) -> None:
         """Start without text vectors: they are made once for each object name."""
         self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
-
-    def prepare(self, support: Support) -> None:
-        """Learn nothing."""
 
     def score(self, batch: Batch) -> Scores:
         """Return the softmax probability of the abnormal state, for the image and for every patch."""

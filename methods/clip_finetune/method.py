@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from adbench.backbone import Architecture
-from adbench.blocks.choices import positive, some_of
+from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite
 from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import need_both, pixels, state_logits
+from adbench.blocks.validate import positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -44,12 +44,10 @@ class Params:
     normalisation: str = "native"
 
 
-class CLIPFineTuned(Method):
+class CLIPFineTuned(Method[Params]):
     """The last blocks as a LightningModule; what enters them comes from the cache."""
 
-    Params = Params
     editable = ("prompts",)
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -59,20 +57,16 @@ class CLIPFineTuned(Method):
         return Capability(
             support="both",
             blocks=(architecture.depth - trained,),
+            epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
         )
 
-    @property
-    def epochs(self) -> int:
-        """The paper's 10, or the schedule's."""
-        return self.params.epochs
-
     def build(self) -> None:
         """Copy the last blocks of the chosen towers."""
-        p, shape = self.params, self.backbone.architecture
-        (self.block,) = self.capability(p, shape).blocks
+        p = self.params
+        (self.block,) = self.blocks
         self.vision, self.words = nn.ModuleList(), nn.ModuleList()
         if "vision" in p.towers:
             self.vision = _copied(self.backbone.model.visual.transformer.resblocks, p.last_blocks)
@@ -84,7 +78,7 @@ class CLIPFineTuned(Method):
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first trained block."""
         need_both(support.labels, "clip_finetune")
-        features = self.encode(support.images.float() / 255, "encoding the support")
+        features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
 
@@ -103,7 +97,7 @@ class CLIPFineTuned(Method):
         """Adam at a constant rate over the copied blocks."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate)
 
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Forget text vectors of earlier weights."""
         self.text = {}
 
@@ -114,7 +108,7 @@ class CLIPFineTuned(Method):
         abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
         return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the class token behind the trained blocks."""
         return self._embed(batch.features.blocks[self.block], patches=False)[:, 0]
 

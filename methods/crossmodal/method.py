@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from adbench.backbone import Architecture
-from adbench.blocks.choices import at_least, choices, positive, some_of
+from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite
 from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import need_both, pixels, state_logits
+from adbench.blocks.validate import at_least, choices, positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -58,7 +58,7 @@ class Params:
 
 
 class Pool(nn.Module):
-    """`count` learned queries look at (B, N, inward) tokens and bring home (B, count, outward)."""
+    """Attention pooling with `count` learned queries: (B, N, inward) -> (B, count, outward)."""
 
     def __init__(self, count: int, inward: int, outward: int, width: int, rule: str) -> None:
         super().__init__()
@@ -90,12 +90,10 @@ class Sentences(NamedTuple):
     end: Tensor
 
 
-class CrossModal(Method):
+class CrossModal(Method[Params]):
     """Three maps as a LightningModule; gradients pass through both frozen towers."""
 
-    Params = Params
     editable = ("prompts", "temperature")
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -104,15 +102,11 @@ class CrossModal(Method):
         return Capability(
             support="both",
             blocks=(0,),
+            epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
         )
-
-    @property
-    def epochs(self) -> int:
-        """The paper's 10 (for its fine-tuned CLIP), or the schedule's."""
-        return self.params.epochs
 
     def build(self) -> None:
         """Create the maps of the chosen directions."""
@@ -142,7 +136,7 @@ class CrossModal(Method):
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first block."""
         need_both(support.labels, "crossmodal")
-        features = self.encode(support.images.float() / 255, "encoding the support")
+        features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[0], objects, support.labels)
 
@@ -168,7 +162,7 @@ class CrossModal(Method):
         abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
         return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the prompted class token."""
         return self._associate(batch.features.blocks[0], batch.object_names)[0][:, 0]
 

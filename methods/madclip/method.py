@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
-from adbench.blocks.choices import choices
 from adbench.blocks.losses import dice, finite, focal, siglip
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts, Words
 from adbench.blocks.states import StateTexts, pixels
+from adbench.blocks.validate import choices
 from adbench.method import Batch, Capability, Method, Scores, Support
+
+NOTHING = torch.zeros(())  # where a sum over levels begins
 
 
 @dataclass
@@ -74,13 +76,12 @@ class Adapter(nn.Module):
         return detection, segmentation
 
 
-class MadCLIP(Method):
+class MadCLIP(Method[Params]):
     """MadCLIP as a LightningModule; trunk features come from the cache, an epoch touches adapters and prompts only."""
 
-    Params = Params
     version = "2"
     editable = ("prompts",)
-    params: Params
+    has_masks: Tensor
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -89,19 +90,14 @@ class MadCLIP(Method):
         return Capability(
             support="both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)),
+            epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
         )
 
-    @property
-    def epochs(self) -> int:
-        """The paper's 60, or the schedule's."""
-        return self.params.epochs
-
     def build(self) -> None:
         """Create the adapters (normal and abnormal, per level) and the prompt learner."""
         p, shape = self.params, self.backbone.architecture
-        self.blocks = self.capability(p, shape).blocks
 
         def adapters() -> nn.ModuleList:
             return nn.ModuleList(
@@ -153,7 +149,7 @@ class MadCLIP(Method):
         """Adam at a constant rate over adapters and prompts."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Forget text vectors of earlier weights."""
         self.text = {}
 
@@ -163,11 +159,11 @@ class MadCLIP(Method):
         detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
         # An image-level support never trains the segmentation heads: their maps would be noise.
         mapped = segmentation if self.has_masks else detection
-        pixel = sum(self._pixel_logit(scores).sigmoid() for scores in mapped)
+        pixel = sum((self._pixel_logit(scores).sigmoid() for scores in mapped), NOTHING)
         rule = self.params.image_score
         if rule == "map_max" or (rule == "auto" and bool(self.has_masks)):
             return Scores(pixel.flatten(1).amax(1), pixel)
-        return Scores(sum(self._pool(scores.softmax(-1)[..., 1]) for scores in detection), pixel)
+        return Scores(sum((self._pool(scores.softmax(-1)[..., 1]) for scores in detection), NOTHING), pixel)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the terms of the map's sum."""
@@ -176,7 +172,7 @@ class MadCLIP(Method):
         mapped = segmentation if self.has_masks else detection
         return {block: self._pixel_logit(scores).sigmoid() for block, scores in zip(self.blocks, mapped, strict=True)}
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return what both detection adapters make of the last level, side by side, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
         return torch.cat([adapters[-1](tokens)[0].mean(1) for adapters in self._branches()], dim=-1)
@@ -230,7 +226,8 @@ class MadCLIP(Method):
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
         t_n, t_ab = text[..., 0, :, None], text[..., 1, :, None]
         direction = t_n - t_ab
-        detection, segmentation = [], []
+        detection: list[Tensor] = []
+        segmentation: list[Tensor] = []
         for tokens, normal, abnormal in zip(levels, *self._branches(), strict=True):
             for scores, n, a in zip(
                 (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True

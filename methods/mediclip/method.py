@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks import synthesis
-from adbench.blocks.choices import choices, positive, some_of
 from adbench.blocks.losses import dice, finite, focal, upsample
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import PromptLearner, Prompts, Words
 from adbench.blocks.states import StateTexts, pixels
+from adbench.blocks.validate import choices, positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -59,13 +59,11 @@ class Params:
     adapters: bool = True  # ablation (Table 4): false, CLIP's own final norm and projection
 
 
-class MediCLIP(Method):
+class MediCLIP(Method[Params]):
     """MediCLIP as a LightningModule. The trunk runs on every changed image anew; none of them enters the cache."""
 
-    Params = Params
     version = "2"
     editable = ("prompts",)
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -74,21 +72,18 @@ class MediCLIP(Method):
         return Capability(
             support="normal" if params.anomalies == "synthetic" else "both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)[1:]),
+            epochs=params.epochs
+            if params.adapters or params.learn_tokens
+            else 0,  # the ablations leave nothing to train
             normalisation=params.normalisation,
             activation=params.activation,
             resize="bilinear",
             grey=params.grey == "both",
         )
 
-    @property
-    def epochs(self) -> int:
-        """The paper's 200, or the schedule's; none where the ablations leave nothing to train."""
-        return self.params.epochs if self.params.adapters or self.params.learn_tokens else 0
-
     def build(self) -> None:
         """Create one linear adapter per level and the prompt learner, as far as the ablations leave them."""
         p, shape = self.params, self.backbone.architecture
-        self.blocks = self.capability(p, shape).blocks
         if p.adapters:
             self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         if p.learn_tokens:
@@ -125,7 +120,7 @@ class MediCLIP(Method):
         """Adam at a constant rate over adapters and prompts."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Forget text vectors of earlier weights."""
         self.text = {}
 
@@ -140,7 +135,7 @@ class MediCLIP(Method):
         maps = [pixels(level, self.backbone.input_size).sigmoid() for level in logits]
         return dict(zip(self.blocks, maps, strict=True))
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the last level behind its adapter, the mean over the patches."""
         return self._project(len(self.blocks) - 1, batch.features.blocks[self.blocks[-1]][:, 1:]).mean(1)
 
@@ -171,9 +166,9 @@ class MediCLIP(Method):
         known, new = untouched.nonzero()[:, 0], (~untouched).nonzero()[:, 0]
         parts = []
         if len(known):
-            parts.append(self.encode(images[known].cpu().float() / 255).to(self.device).blocks)
+            parts.append(self.encode(images[known].cpu()).to(self.device).blocks)
         if len(new):
-            parts.append(self.backbone.features(images[new].float() / 255, self.blocks).blocks)
+            parts.append(self.backbone.features(images[new], self.blocks).blocks)
         order = torch.cat([known, new]).argsort()
         return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.bank import cosine_distance
-from adbench.blocks.choices import choices, shares
 from adbench.blocks.fusion import Branches, bounds, fuse, widest
 from adbench.blocks.losses import dice, finite, focal
 from adbench.blocks.precise import in_fp32, unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.validate import choices, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -74,13 +75,14 @@ class Adapter(nn.Module):
             self.up = nn.Sequential(nn.Linear(embed_dim, width, bias=False), act if leaky else nn.Identity())
 
 
-class MVFA(Method):
+class MVFA(Method[Params]):
     """MVFA as a LightningModule; the cache ends at the first level, behind it every step runs the tower onward."""
 
-    Params = Params
     version = "2"
     editable = ("prompts",)
-    params: Params
+    has_masks: Tensor
+    map_bounds: Tensor
+    score_bounds: Tensor
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -90,15 +92,11 @@ class MVFA(Method):
         return Capability(
             support="both",
             blocks=levels if params.projectors else levels[:1],
+            epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
             transductive=params.fusion == "transductive" and params.text_share < 1,
         )
-
-    @property
-    def epochs(self) -> int:
-        """The paper's 50, or the schedule's."""
-        return self.params.epochs
 
     def build(self) -> None:
         """Create the adapters (segmentation, then detection, per level), the empty banks and the fusion's bounds."""
@@ -156,7 +154,7 @@ class MVFA(Method):
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
     @torch.no_grad()
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Fill the banks with the normal images and take the bounds of both branches over the support itself."""
         if self.params.text_share == 1:
             return
@@ -174,7 +172,7 @@ class MVFA(Method):
             each = self._left_out(support, features, normal.repeat(views).to(self.device))
             self._take_bounds(each, "the whole support", "Try more shots, a smaller method.learning_rate")
 
-    def gather(self, batches: Iterable[Batch]) -> None:
+    def observe_test_images(self, batches: Iterable[Batch]) -> None:
         """Take the bounds of both branches over all images that will be scored, as the authors do."""
         banks = self._banks()
         every = ((batch.features.blocks, batch.object_names, banks) for batch in batches)
@@ -192,7 +190,7 @@ class MVFA(Method):
         features, text = self._features(batch.features.blocks), self.texts(batch.object_names)
         return dict(zip(self.levels, self._text_maps(features[self._map_from], text), strict=True))
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the last level's detection features, the mean over the patches."""
         return self._features(batch.features.blocks)["detection"][-1][:, 1:].mean(1)
 
@@ -211,6 +209,9 @@ class MVFA(Method):
         rule = self.params.image_score
         return rule == "map_max" or (rule == "auto" and bool(self.has_masks))
 
+    def _adapter(self, kind: str, level: int) -> Adapter:
+        return cast(Adapter, cast(nn.ModuleList, self.adapters[kind])[level])
+
     def _features(self, streams: Streams) -> dict[str, list[Tensor]]:
         """Run the adapted tower; return for both kinds the unit features (B, 1 + patches, embed_dim) of each level."""
         p = self.params
@@ -222,14 +223,14 @@ class MVFA(Method):
                 x = streams[level].float()
             elif i:
                 x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
-            middle = {kind: in_fp32(self.adapters[kind][i].down, x) for kind in KINDS}
+            middle = {kind: in_fp32(self._adapter(kind, i).down, x) for kind in KINDS}
             for kind in KINDS:
                 found[kind].append(unit(middle[kind]))
             if not p.projectors and level != self.levels[-1]:
                 share = (1 - p.keep) / 2
                 x = (1 - share * len(writers)) * x
                 for kind in writers:
-                    x = x + share * in_fp32(self.adapters[kind][i].up, middle[kind])
+                    x = x + share * in_fp32(self._adapter(kind, i).up, middle[kind])
         return found
 
     # The text branch, then the bank branch: of each level what it says of pixels (B, H, W), or of images (B,).

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone import Architecture
-from adbench.blocks.choices import at_least, odd
+from adbench.backbone.clip import Architecture
 from adbench.blocks.memory import coreset, nearest
 from adbench.blocks.smooth import gaussian
 from adbench.blocks.states import pixels
+from adbench.blocks.validate import at_least, odd
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -33,11 +33,8 @@ class Params:
     normalisation: str = "native"
 
 
-class PatchCore(Method):
+class PatchCore(Method[Params]):
     """A memory bank and nothing to train."""
-
-    Params = Params
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -48,6 +45,7 @@ class PatchCore(Method):
         return Capability(
             support="normal",
             blocks=tuple(params.blocks) or architecture.levels(4)[1:3],
+            stochastic=params.coreset < 1,
             normalisation=params.normalisation,
             activation=params.activation,
         )
@@ -56,12 +54,9 @@ class PatchCore(Method):
         """Create the empty bank."""
         self.register_buffer("bank", torch.empty(0, 0))
 
-    def prepare(self, support: Support) -> None:
-        """Leave the work to `memorise`: there are no epochs."""
-
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Fill the bank with the coreset of all support patches."""
-        features = self.encode(support.images.float() / 255, "encoding the support")
+        features = self.encode(support.images, "encoding the support")
         patches = self._patches(features.blocks).flatten(0, 1)
         kept = coreset(patches, self.params.coreset, self.generator("coreset"))
         self.bank = patches[kept].to(self.device)

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks import jitter
-from adbench.blocks.choices import at_least, choices, odd, positive, shares, some_of
 from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
 from adbench.blocks.losses import finite
 from adbench.blocks.precise import unit
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
 from adbench.blocks.states import pixels
+from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -108,12 +108,10 @@ class Fusion(nn.Module):
         return fused
 
 
-class TGUMIAD(Method):
+class TGUMIAD(Method[Params]):
     """TGUMIAD as a LightningModule; images and sentences pass through CLIP once, an epoch touches the rest only."""
 
-    Params = Params
     editable = ("prompts",)
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -122,19 +120,14 @@ class TGUMIAD(Method):
         return Capability(
             support="normal",
             blocks=architecture.checked_levels(params.levels or (architecture.depth,)),
+            epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
         )
 
-    @property
-    def epochs(self) -> int:
-        """100, as ADer trains UniAD on the same three datasets, or the schedule's."""
-        return self.params.epochs
-
     def build(self) -> None:
         """Create projections, fusion and denoiser."""
         p, shape, grid = self.params, self.backbone.architecture, self.backbone.grid
-        self.blocks = self.capability(p, shape).blocks
         channels = shape.width * len(self.blocks)
         window = p.neighbours or half_grid(grid)
         self.enter, self.leave = nn.Linear(channels, p.width), nn.Linear(p.width, channels)
@@ -151,7 +144,7 @@ class TGUMIAD(Method):
         """Keep the frozen features of the normal images and the sentences of their objects."""
         if not len(support):
             raise AdbenchError("tgumiad has no normal image to learn from: give it at least one, as in shots=1.")
-        features = self.encode(support.images.float() / 255, "encoding the support")
+        features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(objects, *(features.blocks[block] for block in self.blocks))
         self.noise = self.generator("jitter")
@@ -202,7 +195,7 @@ class TGUMIAD(Method):
         levels = zip(self.blocks, *(tokens.chunk(len(self.blocks), dim=-1) for tokens in pair), strict=True)
         return {block: pixels(self._difference(*own), self.backbone.input_size) for block, *own in levels}
 
-    def adapted(self, batch: Batch) -> Tensor:
+    def adapted_features(self, batch: Batch) -> Tensor:
         """Return the fused features, which text has had its say in, the mean over the patches."""
         return self._fuse([batch.features.blocks[block] for block in self.blocks], batch.object_names)[1].mean(1)
 

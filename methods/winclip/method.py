@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adbench.backbone import Architecture
+from adbench.backbone.clip import Architecture
 from adbench.blocks.bank import cosine_distance
-from adbench.blocks.choices import positive
 from adbench.blocks.precise import unit
 from adbench.blocks.prompts import NORMAL, Prompts
 from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.validate import positive
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -47,12 +47,10 @@ class Params:
     normalisation: str = "native"
 
 
-class WinCLIP(Method):
+class WinCLIP(Method[Params]):
     """Frozen CLIP over windows; with a support, banks of its windows and patches."""
 
-    Params = Params
     editable = ("prompts", "templates", "temperature")
-    params: Params
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -68,6 +66,7 @@ class WinCLIP(Method):
             support="normal" if params.reference else "none",
             blocks=(0, *patches),
             pooled=True,
+            stochastic=False,
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=None if params.reference else 0.5,
@@ -86,17 +85,14 @@ class WinCLIP(Method):
             self.register_buffer(name, torch.empty(0, 0))
         self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
 
-    def prepare(self, support: Support) -> None:
-        """Learn nothing: there are no epochs."""
-
     @torch.no_grad()
-    def memorise(self, support: Support) -> None:
+    def build_memory(self, support: Support) -> None:
         """Keep the unit embeddings of all windows and patches of the normal images."""
         if not self.params.reference:
             return
-        features = self.encode(support.images.float() / 255, "encoding the support")
-        seen = [self._seen(features.blocks[0].to(self.device)), self._patches(features.blocks)]
-        for name, rows in zip(self.banks, [*seen[0], seen[1]], strict=True):
+        features = self.encode(support.images, "encoding the support")
+        seen = [*self._seen(features.blocks[0].to(self.device)), self._patches(features.blocks)]
+        for name, rows in zip(self.banks, seen, strict=True):
             setattr(self, name, rows.flatten(0, 1).to(self.device))
 
     def score(self, batch: Batch) -> Scores:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adbench.record import read_all
+from adbench.records.record import read_all
 
 MOODY = """
 import os

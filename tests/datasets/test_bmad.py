@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry, sections
+from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, count, of_split
 from adbench.errors import DataError
+from adbench.plugins import registry
 
 
 def index(root: Path, name: str = "brainmri", **changes: object) -> tuple[list[Item], DatasetConfig]:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
     for key, value in changes.items():
         setattr(facts, key, value)
     return registry.find("dataset", name).load()(name, facts).index(root), facts
@@ -66,7 +67,7 @@ def test_splits_classes_and_patients(tiny: Path) -> None:
     ],
 )
 def test_patients_come_from_real_file_names(tmp_path: Path, name: str, stem: str, patient: str | None) -> None:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
     root = tmp_path / facts.folders[0]
     for split in ("valid", "test"):
         for folder in ("good", "Ungood"):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry, sections
+from adbench.config import layers
 from adbench.data.items import DatasetConfig, Item, count, decide_masks
 from adbench.errors import DataError
+from adbench.plugins import registry
 
 
 def facts_of(**changes: object) -> DatasetConfig:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", "folder", config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
     for key, value in changes.items():
         setattr(facts, key, value)
     return facts

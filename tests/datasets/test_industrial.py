@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry, sections
+from adbench.config import layers
+from adbench.config import words as config
 from adbench.data import arrays
 from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import DataError
+from adbench.plugins import registry
 
 
 def facts_of(name: str, *words: str) -> DatasetConfig:
-    facts: DatasetConfig = sections.section_config(
-        DatasetConfig, "dataset", name, config.parse([f"dataset={name}", *words])[0]
-    )
-    return facts
+    (run,) = config.parse([f"dataset={name}", *words])
+    return layers.section(DatasetConfig, "dataset", name, run.words("dataset"))
 
 
 def index(root: Path, name: str, *words: str) -> list[Item]:

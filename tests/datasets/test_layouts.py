@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, groups, registry, sections
+from adbench.config import groups, layers
 from adbench.data import arrays
 from adbench.data.decode import image_size
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, count, decide_masks
 from adbench.datasets.layout import Layout
 from adbench.errors import AdbenchError, DataError
+from adbench.plugins import registry
 
 # Normal and abnormal images in train, valid and test of a phantom of 12, 8 and 24 images.
 COUNTS = {
@@ -34,7 +35,7 @@ SIZE = {"train": 12, "valid": 8, "test": 24}
 
 
 def opened(name: str, **changes: object) -> Layout:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
     for key, value in changes.items():
         setattr(facts, key, value)
     dataset: Layout = registry.find("dataset", name).load()(name, facts)

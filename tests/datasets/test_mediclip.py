@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry, sections
+from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item, count
 from adbench.errors import DataError
+from adbench.plugins import registry
 
 
 def index(root: Path, name: str, **changes: object) -> list[Item]:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
     for key, value in changes.items():
         setattr(facts, key, value)
     return registry.find("dataset", name).load()(name, facts).index(root)
@@ -113,7 +114,7 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
     assert all(i.mask is None for i in items if not i.label), "a normal image has an empty mask file: not a lesion"
     double = next(i for i in items if i.id == "test/abnormal/malignant (2).png")
     assert [path.name for path in double.mask or ()] == ["malignant (2)_mask.png", "malignant (2)_mask_1.png"]
-    facts = sections.section_config(DatasetConfig, "dataset", "busi", config.parse([])[0])
+    facts = layers.section(DatasetConfig, "dataset", "busi")
     (mask,) = arrays.masks([double], hash_items([double], cache, "busi"), cache, 8, facts, "x")
     assert mask.sum() == 6 + 6
     assert mask[2, 0] == mask[5, 7] == 1

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench import config, registry, sections
+from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.decode import read_image
 from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item, count
 from adbench.datasets.adni import middle_slice
 from adbench.errors import DataError
+from adbench.plugins import registry
 
 
 def index(root: Path, name: str, **changes: object) -> list[Item]:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", name, config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
     for key, value in changes.items():
         setattr(facts, key, value)
     return registry.find("dataset", name).load()(name, facts).index(root)

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from adbench import config, registry, sections
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
+from adbench.config import layers
+from adbench.config import words as config
 from adbench.data.items import DatasetConfig
-from adbench.features import FrozenFeatures
 from adbench.method import Batch, Method, Support
+from adbench.plugins import registry
 from adbench.training.fit import fit
 
 
@@ -64,12 +65,9 @@ class Bench:
         words = [f"method={name}", *(f"method.{key}={value}" for key, value in params.items())]
         (run,) = config.parse(words)
         method_class = registry.find("method", name).load()
-        resolved = sections.method_params(method_class.Params, run)
-        capability = method_class.capability(resolved, self.backbone.architecture)
+        resolved = layers.method_params(method_class.Params, run.method, run.schedule, run.words("method"))
         torch.manual_seed(seed)
-        method: Method = method_class(resolved, self.backbone, seed)
-        method.build()
-        method.attach(FrozenFeatures(self.backbone, "w", capability.blocks, capability.pooled, "32-true", folder=None))
+        method: Method[Any] = method_class.create(resolved, self.backbone, seed)
         return method
 
     def fitted(self, name: str, support: Support | None = None, seed: int = 0, **params: object) -> Method:
@@ -85,12 +83,11 @@ class Bench:
 
     def capability(self, method: Method) -> Any:
         """Return what a method declares."""
-        return type(method).capability(method.params, self.backbone.architecture)
+        return method.declared
 
     def batch(self, method: Method, images: torch.Tensor) -> Batch:
         """Return uint8 images as scoring sees them."""
-        n = len(images)
-        return Batch(images, method.encode(images.float() / 255), ("brainmri",) * n, ("Brain",) * n)
+        return Batch.of(method, images, "brainmri", "Brain")
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +102,7 @@ def support() -> Callable[..., Support]:
 
 @pytest.fixture(scope="session")
 def dataset_facts() -> DatasetConfig:
-    facts: DatasetConfig = sections.section_config(DatasetConfig, "dataset", "brainmri", config.parse([])[0])
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", "brainmri")
     return facts
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.prompts import ensemble
 from adbench.errors import AdbenchError
 from adbench.methods.april_gan.method import AprilGAN, Params
@@ -25,8 +25,7 @@ def big(patches: torch.Tensor) -> torch.Tensor:
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 518)
-        method = AprilGAN(Params(), backbone, 0)
-        method.build()
+        method = AprilGAN.create(Params(), backbone.to(torch.device("meta")))
     assert sum(p.numel() for p in method.parameters()) == 4 * (1024 + 1) * 768
     capability = AprilGAN.capability(Params(), backbone.architecture)
     assert (capability.blocks, capability.pooled) == ((6, 12, 18, 24), True)
@@ -136,4 +135,4 @@ def test_what_cannot_be_is_named(bench, support) -> None:
     abnormal = dataclasses.replace(support(), labels=torch.ones(6, dtype=torch.long))
     method.prepare(abnormal)
     with pytest.raises(AdbenchError, match=r"no normal support image .*method\.bank=false"):
-        method.memorise(abnormal)
+        method.build_memory(abnormal)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench import config
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.prompts import Prompts, ensemble
-from adbench.cell import resolve
+from adbench.cells.resolve import resolve
+from adbench.config import words as config
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Support
 from adbench.methods.clip_finetune.method import CLIPFineTuned, Params
@@ -24,8 +24,7 @@ def whole(bench, method, images: torch.Tensor) -> Batch:
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
-        method = CLIPFineTuned(Params(towers=["vision", "text"]), backbone, 0)
-        method.build()
+        method = CLIPFineTuned.create(Params(towers=["vision", "text"]), backbone.to(torch.device("meta")))
     count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
     # per block 12 width² weights, 9 width biases and 4 width of layer norms
     assert count == {"vision": 2 * (12 * 1024**2 + 13 * 1024), "words": 2 * (12 * 768**2 + 13 * 768)}

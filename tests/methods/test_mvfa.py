@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench import config, sections
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
+from adbench.config import layers
+from adbench.config import words as config
 from adbench.errors import AdbenchError
 from adbench.methods.mvfa.method import KINDS, MVFA, Adapter, Params, _bce
-from adbench.scorer import gather
+from adbench.scoring.score import show_test_images
 from adbench.training.fit import fit
 
 FAST = {"epochs": 1, "views": 1}
@@ -72,8 +73,7 @@ def segmentation_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
-        method = MVFA(Params(), backbone, 0)
-        method.build()
+        method = MVFA.create(Params(), backbone.to(torch.device("meta")))
     assert sum(p.numel() for p in method.parameters()) == 12_582_912
     assert method.levels == (6, 12, 18, 24)
     assert MVFA.capability(Params(), backbone.architecture).blocks == (6,)
@@ -169,7 +169,7 @@ def test_the_authors_fusion_takes_the_bounds_of_all_test_images(bench, support, 
     toy = support(masks=masks)
     method = bench.fitted("mvfa", toy, fusion="transductive", **FAST)
     plain = bench.fitted("mvfa", toy, fusion="none", **FAST)
-    gather(method, toy.images.permute(0, 2, 3, 1).numpy(), "brainmri", "Brain", 4, "32-true")
+    show_test_images(method, toy.images.permute(0, 2, 3, 1).numpy(), "brainmri", "Brain", 4, "32-true")
     text, bank = (
         scored(bench, bench.fitted("mvfa", toy, fusion="none", text_share=share, **FAST), toy.images)
         for share in (1, 0)
@@ -193,7 +193,7 @@ def test_one_image_alone_has_no_range_to_be_rescaled_by(bench, support) -> None:
     method = bench.fitted("mvfa", support(masks=False), fusion="transductive", **FAST)
     alone = support().images[:1].permute(0, 2, 3, 1).numpy()
     with pytest.raises(AdbenchError, match="fusion=transductive is not possible: over all images .*Score more images"):
-        gather(method, alone, "brainmri", "Brain", 5, "32-true")
+        show_test_images(method, alone, "brainmri", "Brain", 5, "32-true")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
@@ -363,7 +363,9 @@ def test_it_learns_the_toy(bench, support) -> None:
 def test_the_defaults_are_the_authors_and_the_short_schedule_takes_larger_batches(bench) -> None:
     assert (Params().batch_size, Params().inject_untrained, Params().epochs) == (1, True, 50)
     (short,), (paper,) = (config.parse(["method=mvfa", f"schedule={name}"]) for name in ("short", "paper"))
-    assert [sections.method_params(Params, run).batch_size for run in (short, paper)] == [16, 1]
+    assert [
+        layers.method_params(Params, run.method, run.schedule, run.words("method")).batch_size for run in (short, paper)
+    ] == [16, 1]
 
 
 FACETS = {

@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench import config, sections
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.denoiser import half_grid
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
-from adbench.cell import resolve
+from adbench.cells.datamodule import DataModule
+from adbench.cells.resolve import resolve
+from adbench.config import layers
+from adbench.config import words as config
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Support
 from adbench.methods.tgumiad.method import SENTENCES, TGUMIAD, Params, pooled, sentences
-from adbench.training.fit import load_support
 
 QUICK = {"epochs": 1, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1}
 
@@ -29,7 +30,9 @@ def rebuilt(method: TGUMIAD, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = Backbone("ViT-B-16", facts("ViT-B-16", weights="random"), 224)
-        plain, textless = (TGUMIAD(Params(fusion=fusion), backbone, 0) for fusion in (True, False))
+        plain, textless = (
+            TGUMIAD.create(Params(fusion=fusion), backbone.to(torch.device("meta"))) for fusion in (True, False)
+        )
         plain.build()
         textless.build()
     assert sum(p.numel() for p in plain.parameters()) == 3_534_208
@@ -83,9 +86,9 @@ def test_every_object_of_the_six_sets_has_sentences_that_fit_phantom_clip(bench)
 
 
 def dataset(name: str) -> dict:
-    from adbench import registry
+    from adbench.plugins import registry
 
-    return sections.load_yaml(registry.config_files("dataset")[name])
+    return layers.load_yaml(registry.config_files("dataset")[name])
 
 
 def test_the_score_by_hand(bench, support) -> None:
@@ -166,7 +169,7 @@ def test_unified_over_three_sets_gives_every_image_its_own_object(tiny, bench) -
     words = ["method=tgumiad", "train_on=brainmri+liverct+resc", "shots=2", f"data_root={tiny}"]
     (run,) = config.parse([*words, "dataset=liverct"])
     cell = resolve(run)
-    support = load_support(cell)
+    support = DataModule.of_cell(cell).support
     assert cell.protocol == "unified"
     assert support.object_names == ("Brain",) * 2 + ("Liver",) * 2 + ("retinal OCT",) * 2
     method = bench.fitted("tgumiad", support, **QUICK)
@@ -296,7 +299,7 @@ def test_maps_of_levels_average_to_the_map_and_the_fused_features_are_the_adapte
         text = F.normalize(bench.backbone.encode_text(list(SENTENCES["Brain"])), dim=-1).expand(6, -1, -1)
         streams = [F.layer_norm(batch.features.blocks[block][:, 1:], (128,)) for block in (3, 6, 12)]
         fused = method.fusion(method.enter(torch.cat(streams, dim=-1)), text)
-        torch.testing.assert_close(method.adapted(batch), fused.mean(1))
+        torch.testing.assert_close(method.adapted_features(batch), fused.mean(1))
     assert list(maps) == [3, 6, 12]
     torch.testing.assert_close(torch.stack(list(maps.values())).mean(0), whole)
     assert not torch.allclose(maps[3], maps[12], rtol=0.1)

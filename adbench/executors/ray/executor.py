@@ -18,19 +18,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from adbench import __version__, record, sections
-from adbench.config import RunConfig
+from adbench._version import __version__
+from adbench.config import layers
+from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
-from adbench.executors.elsewhere import Need, arrived, forget, heard, need_of
 from adbench.executors.ray.worker import Place, Worker
+from adbench.executors.remote import Resources, arrived, clear_status, read_status, resources_of
+from adbench.records import record
 
-TICK = 0.5  # seconds between two looks at the signs of the cells
-GRACE = 60.0  # seconds until a record that another machine wrote must be seen here
-VERDICT = 5.0  # seconds in which Ray tells that a whole node has gone and not one process of it
-SILENCE = 120.0  # seconds after which a worker that can't be reached is given up
+POLL_SECONDS = 0.5  # seconds between two looks at the signs of the cells
+RECORD_TIMEOUT = 60.0  # seconds until a record that another machine wrote must be seen here
+NODE_TIMEOUT = 5.0  # seconds in which Ray tells that a whole node has gone and not one process of it
+WORKER_TIMEOUT = 120.0  # seconds after which a worker that can't be reached is given up
 TRIES = 3  # times that a cell is begun while nodes die under it
-STILLBORN = 3  # workers that end one after the other before their first cell: something is wrong with all of them
+MOST_FAILED_STARTS = (
+    3  # workers that end one after the other before their first cell: something is wrong with all of them
+)
 
 
 @dataclass
@@ -43,11 +47,11 @@ class Keys:
 
 
 @dataclass
-class Seat:
+class WorkerSlot:
     """A worker as the command sees it, and the job it has."""
 
     actor: Any
-    need: Need
+    need: Resources
     hello: Any
     place: Place | None = None
     job: Job | None = None
@@ -56,10 +60,10 @@ class Seat:
 
 
 @dataclass
-class Lost:
+class LostJob:
     """A job whose worker can't be reached: did its node die, or only its process?"""
 
-    seat: Seat
+    seat: WorkerSlot
     job: Job
     reason: str
     ping: Any = None
@@ -75,8 +79,8 @@ class Ray:
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
-        self.keys: Keys = sections.executor_config(Keys, config)
-        self.first = need_of(config, self.keys.gpus)
+        self.keys = layers.executor_keys(Keys, "ray", config.words("ray"))
+        self.first = resources_of(config, self.keys.gpus)
         if find_spec("ray") is None:
             raise AdbenchError(
                 "executor=ray needs the package ray, which is not installed: pip install 'adbench-medical[ray]'"
@@ -84,12 +88,12 @@ class Ray:
         self.folder = Path(config.runs).absolute() / ".ray"
         self.mark = f"{uuid.uuid4().hex[:12]}.mark"
         self.connected = False
-        self.seats: list[Seat] = []
-        self.lost: list[Lost] = []
+        self.seats: list[WorkerSlot] = []
+        self.lost: list[LostJob] = []
         self.again: deque[Job] = deque()
         self.late: list[tuple[Job, float]] = []
         self.begun: dict[str, int] = {}
-        self.stillborn = 0
+        self.failed_starts = 0
 
     def warm_up(self) -> None:
         """Connect, and let the workers import torch and Lightning while this process does so too."""
@@ -113,9 +117,9 @@ class Ray:
             if not (busy or self.lost or self.late):
                 return
             awaited = [seat.answer if seat.place else seat.hello for seat in busy]
-            ready = set(ray.wait(awaited, num_returns=1, timeout=TICK)[0]) if awaited else set()
+            ready = set(ray.wait(awaited, num_returns=1, timeout=POLL_SECONDS)[0]) if awaited else set()
             if not awaited:
-                time.sleep(TICK)
+                time.sleep(POLL_SECONDS)
             for seat, thing in zip(busy, awaited, strict=True):
                 if thing in ready:
                     self._hear(jobs, seat, thing)
@@ -124,7 +128,7 @@ class Ray:
             for one in list(self.lost):
                 self._judge(jobs, one)
             for job, since in list(self.late):
-                if arrived(job) or time.monotonic() - since > GRACE:
+                if arrived(job) or time.monotonic() - since > RECORD_TIMEOUT:
                     self.late.remove((job, since))
                     self._finish(jobs, job, None)
 
@@ -137,7 +141,7 @@ class Ray:
         for seat in [*self.seats, *(one.seat for one in self.lost)]:
             self._end(seat)
             if seat.job is not None:
-                forget(self.folder, seat.job.key)
+                clear_status(self.folder, seat.job.key)
         self.seats.clear()
         self.lost.clear()
         with _prints_to(self.folder.parent / record.LOGS / "ray.log"):
@@ -173,7 +177,7 @@ class Ray:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / self.mark).touch()
 
-    def _seat(self, need: Need) -> Seat:
+    def _seat(self, need: Resources) -> WorkerSlot:
         """Start a worker; Ray places it where there is room, now or later."""
         import ray
 
@@ -184,9 +188,9 @@ class Ray:
         cache = os.environ.get("ADBENCH_CACHE")
         where = str(Path.cwd()), str(self.folder), self.mark
         actor: Any = ray.remote(Worker).options(**options).remote(*where, __version__, cache, need.gpus)
-        return Seat(actor, need, actor.hello.remote())
+        return WorkerSlot(actor, need, actor.hello.remote())
 
-    def _check_room(self, need: Need) -> None:
+    def _check_room(self, need: Resources) -> None:
         asked = {"CPU": need.cpus, "GPU": need.gpus, **(self.keys.resources or {})}
         asked |= {"memory": need.memory_gb * 1e9} if need.memory_gb else {}
         nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
@@ -208,14 +212,14 @@ class Ray:
                 for seat in [seat for seat in self.seats if seat.job is None]:
                     self._retire(seat)
                 return
-            seat = self._free(need_of(job.config, self.keys.gpus, job=job))
+            seat = self._free(resources_of(job.config, self.keys.gpus, job=job))
             seat.job, seat.stage = job, "starting" if seat.place else QUEUED
             jobs.stage(job, seat.stage)
-            forget(self.folder, job.key)
+            clear_status(self.folder, job.key)
             self.begun[job.key] = self.begun.get(job.key, 0) + 1
             seat.answer = seat.actor.carry_out.remote(job)
 
-    def _free(self, need: Need) -> Seat:
+    def _free(self, need: Resources) -> WorkerSlot:
         idle = [seat for seat in self.seats if seat.job is None]
         fitting = [seat for seat in idle if seat.need == need]
         if fitting:
@@ -225,7 +229,7 @@ class Ray:
         self.seats.append(self._seat(need))
         return self.seats[-1]
 
-    def _hear(self, jobs: Jobs, seat: Seat, thing: Any) -> None:
+    def _hear(self, jobs: Jobs, seat: WorkerSlot, thing: Any) -> None:
         """Take the answer of a worker: to the greeting, or what became of its job."""
         import ray
 
@@ -243,7 +247,7 @@ class Ray:
         if isinstance(answer, str):
             raise AdbenchError(f"{answer}.")
         if isinstance(answer, Place):
-            seat.place, self.stillborn = answer, 0
+            seat.place, self.failed_starts = answer, 0
             return
         seat.job = None
         if answer is not None and not answer.foreseen:
@@ -253,23 +257,25 @@ class Ray:
         else:
             self._finish(jobs, job, answer)
 
-    def _tell_stage(self, jobs: Jobs, seat: Seat, job: Job) -> None:
-        sign = heard(self.folder, job.key)
+    def _tell_stage(self, jobs: Jobs, seat: WorkerSlot, job: Job) -> None:
+        sign = read_status(self.folder, job.key)
         name = sign.stage if sign is not None and not sign.ended else "starting"
         if name != seat.stage:
             seat.stage = name
             jobs.stage(job, name)
 
-    def _lose(self, seat: Seat, job: Job, error: Exception) -> None:
+    def _lose(self, seat: WorkerSlot, job: Job, error: Exception) -> None:
         self.seats.remove(seat)
         if seat.place is None:
-            self.stillborn += 1
-            if self.stillborn == STILLBORN:
-                self.lost.append(Lost(seat, job, ""))  # for `close`
-                raise AdbenchError(f"{STILLBORN} workers in a row ended before their first cell: {_line(error)}.")
-        self.lost.append(Lost(seat, job, _line(error)))
+            self.failed_starts += 1
+            if self.failed_starts == MOST_FAILED_STARTS:
+                self.lost.append(LostJob(seat, job, ""))  # for `close`
+                raise AdbenchError(
+                    f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {_line(error)}."
+                )
+        self.lost.append(LostJob(seat, job, _line(error)))
 
-    def _judge(self, jobs: Jobs, one: Lost) -> None:
+    def _judge(self, jobs: Jobs, one: LostJob) -> None:
         """Decide whether a job is begun anew, for its node died, or has failed, for its process did."""
         import ray
 
@@ -277,7 +283,7 @@ class Ray:
         if one.dead_since is None:
             # The worker may just be out of reach; Ray answers when it knows.
             one.ping = one.ping or one.seat.actor.hello.remote()
-            unreachable = now - one.since > SILENCE
+            unreachable = now - one.since > WORKER_TIMEOUT
             try:
                 if not unreachable and not ray.wait([one.ping], timeout=0)[0]:
                     return
@@ -294,13 +300,13 @@ class Ray:
         gone = place is None or place.node in {node["NodeID"] for node in _nodes() if not node["Alive"]}
         if gone:
             self._begin_anew(jobs, one)
-        elif now - one.dead_since > VERDICT:
+        elif now - one.dead_since > NODE_TIMEOUT:
             self.lost.remove(one)
             self._finish(jobs, one.job, Failure("WorkerDied", f"its worker ended: {one.reason}"))
 
-    def _begin_anew(self, jobs: Jobs, one: Lost) -> None:
+    def _begin_anew(self, jobs: Jobs, one: LostJob) -> None:
         self.lost.remove(one)
-        forget(self.folder, one.job.key)
+        clear_status(self.folder, one.job.key)
         if self.begun[one.job.key] >= TRIES:
             text = f"{TRIES} nodes in a row were lost while it ran, the last with: {one.reason}"
             self._finish(jobs, one.job, Failure("NodeDied", text))
@@ -313,20 +319,20 @@ class Ray:
         for seat in [seat for seat in self.seats if seat.job is not None and seat.place is None]:
             assert seat.job is not None
             self._retire(seat)
-            forget(self.folder, seat.job.key)
+            clear_status(self.folder, seat.job.key)
             jobs.put_back(seat.job)
         while self.again:
             jobs.put_back(self.again.popleft())
 
     def _finish(self, jobs: Jobs, job: Job, failure: Failure | None) -> None:
         jobs.finished(job, failure)
-        forget(self.folder, job.key)
+        clear_status(self.folder, job.key)
 
-    def _retire(self, seat: Seat) -> None:
+    def _retire(self, seat: WorkerSlot) -> None:
         self.seats.remove(seat)
         self._end(seat)
 
-    def _end(self, seat: Seat) -> None:
+    def _end(self, seat: WorkerSlot) -> None:
         import ray
 
         with contextlib.suppress(Exception):  # it has ended already, or the whole cluster has

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench import __version__
+from adbench._version import __version__
 from adbench.executors import Failure, Job
-from adbench.executors.elsewhere import carry_out
-from adbench.files import HOST
+from adbench.executors.remote import run_job
+from adbench.system.files import HOST
 
 PATIENCE = 10.0  # seconds until the command's folder must be seen
 
@@ -54,11 +54,11 @@ class Worker:
         import ray
 
         from adbench.executors import work  # noqa: F401  torch and Lightning: seconds that need not be a cell's
-        from adbench.remember import Scope
+        from adbench.system.session import Session
 
-        self.scope = Scope()
+        self.session = Session()
         return Place(ray.get_runtime_context().get_node_id(), host, os.getpid())
 
-    def carry_out(self, job: Job) -> Failure | None:
+    def run_job(self, job: Job) -> Failure | None:
         """Run one cell."""
-        return carry_out(job, self.folder, self.scope)
+        return run_job(job, self.folder, self.session)

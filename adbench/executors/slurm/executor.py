@@ -18,23 +18,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench import record, sections
-from adbench.config import RunConfig
+from adbench.config import layers
+from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
-from adbench.executors.elsewhere import Need, Sign, arrived, forget, heard, need_of
+from adbench.executors.remote import Resources, Status, arrived, clear_status, read_status, resources_of
 from adbench.executors.slurm import notes
 from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import LocalQueue, Queue, SlurmQueue, State
 from adbench.executors.slurm.submit import Keys, check, submit
+from adbench.records import record
 
-TICK = 0.5  # seconds between two looks at the signs of the cells
-GRACE = 60.0  # seconds until a record that another machine wrote must be seen here
+POLL_SECONDS = 0.5  # seconds between two looks at the signs of the cells
+RECORD_TIMEOUT = 60.0  # seconds until a record that another machine wrote must be seen here
 UNTOLD = ("COMPLETED", "GONE")  # ends of a job that say nothing about the cell
 
 
 @dataclass
-class Cell:
+class SlurmJob:
     """A cell whose job waits or runs."""
 
     job: Job
@@ -51,12 +52,12 @@ class Slurm:
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
-        self.keys: Keys = sections.executor_config(Keys, config)
-        need_of(config, self.keys.gpus, self.keys.cpus)
+        self.keys = layers.executor_keys(Keys, "slurm", config.words("slurm"))
+        resources_of(config, self.keys.gpus, self.keys.cpus)
         check(self.keys)
         self.folder = Path(config.runs).absolute() / ".slurm"
         self.queue: Queue = SlurmQueue() if self.keys.cluster == "slurm" else LocalQueue()
-        self.cells: dict[str, Cell] = {}
+        self.cells: dict[str, SlurmJob] = {}
         self.stopping = False
         self.asked = 0.0
 
@@ -77,7 +78,7 @@ class Slurm:
             if time.monotonic() - self.asked >= (min(self.keys.poll, 2) if self.stopping else self.keys.poll):
                 self._ask(jobs)
                 self.asked = time.monotonic()
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Cancel the jobs of all cells that have not ended."""
@@ -88,9 +89,9 @@ class Slurm:
             states = self.queue.states(ids)
             if states is not None and all(state.over for state in states.values()):
                 break
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
         for key, cell in self.cells.items():
-            forget(self.folder, key)
+            clear_status(self.folder, key)
             notes.drop(self.folder, key, cell.id)
         self.cells.clear()
         self._strike_off()
@@ -99,13 +100,13 @@ class Slurm:
         """Forget the jobs that left their record while no command watched."""
         for note in notes.read(self.folder):
             for key, id_ in note.cells.items():
-                sign = heard(self.folder, key)
+                sign = read_status(self.folder, key)
                 if sign and sign.ended and not sign.failure and record.find(self.folder.parent, key):
-                    forget(self.folder, key)
+                    clear_status(self.folder, key)
                     notes.drop(self.folder, key, id_)
 
-    def _need(self, job: Job) -> Need:
-        need = need_of(job.config, self.keys.gpus, self.keys.cpus, job)
+    def _need(self, job: Job) -> Resources:
+        need = resources_of(job.config, self.keys.gpus, self.keys.cpus, job)
         return dataclasses.replace(need, gpus=math.ceil(need.gpus))  # Slurm hands out whole ones
 
     def _take(self, jobs: Jobs) -> None:
@@ -119,7 +120,7 @@ class Slurm:
             return
         with notes.lock(self.folder):
             self._adopt(fresh)
-            waiting: dict[Need, list[Job]] = {}
+            waiting: dict[Resources, list[Job]] = {}
             for job in fresh:
                 if job.key not in self.cells:
                     waiting.setdefault(self._need(job), []).append(job)
@@ -144,24 +145,24 @@ class Slurm:
             kept = dict(note.cells)
             for key, id_ in note.cells.items():
                 done = record.find(self.folder.parent, key) is not None
-                if _to_be_heard(heard(self.folder, key), states[id_], done):
+                if _to_be_heard(read_status(self.folder, key), states[id_], done):
                     if key in wanted:
-                        self.cells[key] = Cell(wanted[key], id_)
+                        self.cells[key] = SlurmJob(wanted[key], id_)
                         continue
                     if not (done and states[id_].over):
                         continue  # of another sweep in this folder
-                forget(self.folder, key)
+                clear_status(self.folder, key)
                 del kept[key]
             if kept != note.cells:
                 notes.write(self.folder, dataclasses.replace(note, cells=kept))
 
-    def _submit(self, need: Need, some: Sequence[Job], before: Sequence[str]) -> str:
+    def _submit(self, need: Resources, some: Sequence[Job], before: Sequence[str]) -> str:
         """Submit an array that begins after those of `before`, and return its id.
 
         Its note is there before, so that a kill in between leaves no job that nobody knows.
         """
         for job in some:
-            forget(self.folder, job.key)
+            clear_status(self.folder, job.key)
         note = Note({job.key: "" for job in some})
         with _undisturbed():
             notes.write(self.folder, note)
@@ -170,7 +171,7 @@ class Slurm:
             except AdbenchError:
                 notes.write(self.folder, dataclasses.replace(note, cells={}))
                 raise
-            self.cells |= {job.key: Cell(job, id_) for job, id_ in zip(some, ids, strict=True)}
+            self.cells |= {job.key: SlurmJob(job, id_) for job, id_ in zip(some, ids, strict=True)}
             notes.write(self.folder, dataclasses.replace(note, cells={j.key: self.cells[j.key].id for j in some}))
         return ids[0].partition("_")[0]
 
@@ -178,10 +179,10 @@ class Slurm:
         """Look at the signs that the cells leave in the shared folder."""
         there = set(os.listdir(self.folder))
         for key, one in [(key, one) for key, one in self.cells.items() if f"{key}.json" in there]:
-            sign = heard(self.folder, key)
+            sign = read_status(self.folder, key)
             if sign is not None and sign.ended:
                 one.over_since = one.over_since or time.monotonic()
-                if sign.failure or arrived(one.job) or time.monotonic() - one.over_since > GRACE:
+                if sign.failure or arrived(one.job) or time.monotonic() - one.over_since > RECORD_TIMEOUT:
                     self._finish(jobs, one, sign.failure)
             elif sign is not None and sign.stage != one.stage:
                 one.stage = sign.stage
@@ -189,26 +190,26 @@ class Slurm:
 
     def _ask(self, jobs: Jobs) -> None:
         """Ask Slurm what became of the jobs that gave no last sign."""
-        before = {key: heard(self.folder, key) for key in self.cells}
+        before = {key: read_status(self.folder, key) for key in self.cells}
         states = self.queue.states([one.id for one in self.cells.values()])
         if states is None:
             return
         for key, one in list(self.cells.items()):
-            sign, state = heard(self.folder, key), states[one.id]
+            sign, state = read_status(self.folder, key), states[one.id]
             if sign is not None and sign.ended:
                 continue  # the next look takes it
             if state.over:
                 self._ended_by_slurm(jobs, one, state, sign)
             elif state.waits and sign is not None and sign == before[key]:
                 # Its machine was lost and Slurm puts it on another one: the sign is that of the lost process.
-                forget(self.folder, key)
+                clear_status(self.folder, key)
                 one.stage = QUEUED
                 jobs.stage(one.job, QUEUED)
             elif not state.waits and one.stage == QUEUED:
                 one.stage = "starting"
                 jobs.stage(one.job, "starting")
 
-    def _ended_by_slurm(self, jobs: Jobs, one: Cell, state: State, sign: Sign | None) -> None:
+    def _ended_by_slurm(self, jobs: Jobs, one: SlurmJob, state: State, sign: Status | None) -> None:
         key = one.job.key
         if self.stopping and state.name == "CANCELLED" and sign is None:
             del self.cells[key]
@@ -220,18 +221,18 @@ class Slurm:
             if not one.job.config.force and record.find(self.folder.parent, key) is not None:
                 self._finish(jobs, one, None)  # another command heard the last sign before this one did
                 return
-            if time.monotonic() - one.over_since < GRACE:
+            if time.monotonic() - one.over_since < RECORD_TIMEOUT:
                 return
         self._finish(jobs, one, state.failure(one.id, notes.last_lines(self.folder, one.id)))
 
-    def _finish(self, jobs: Jobs, one: Cell, failure: Failure | None) -> None:
+    def _finish(self, jobs: Jobs, one: SlurmJob, failure: Failure | None) -> None:
         del self.cells[one.job.key]
         jobs.finished(one.job, failure)
-        forget(self.folder, one.job.key)
+        clear_status(self.folder, one.job.key)
         notes.drop(self.folder, one.job.key, one.id)
 
 
-def _to_be_heard(sign: Sign | None, state: State, done: bool) -> bool:
+def _to_be_heard(sign: Status | None, state: State, done: bool) -> bool:
     """Whether a job of an earlier command runs, or left what nobody was told: an error, a record, Slurm's reason."""
     if sign is not None and sign.ended:
         return sign.failure is not None or done

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from adbench.files import alone, write_atomically
+from adbench.system.files import alone, write_atomically
 
 
 @dataclass(frozen=True)

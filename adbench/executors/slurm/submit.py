@@ -17,9 +17,9 @@ from typing import Any
 
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.executors import Job
-from adbench.executors.elsewhere import Need, carry_out
+from adbench.executors.remote import Resources, run_job
 from adbench.executors.slurm.queue import minutes
-from adbench.remember import Scope
+from adbench.system.session import Session
 
 
 @dataclass
@@ -65,7 +65,7 @@ def check(keys: Keys) -> None:
 
 
 def submit(
-    folder: Path, keys: Keys, need: Need, name: str, workers: int, jobs: Sequence[Job], before: Sequence[str] = ()
+    folder: Path, keys: Keys, need: Resources, name: str, workers: int, jobs: Sequence[Job], before: Sequence[str] = ()
 ) -> list[str]:
     """Submit one array and return the id of each job, in order; raises where Slurm takes none.
 
@@ -95,10 +95,10 @@ def submit(
     return [str(one.job_id) for one in started]
 
 
-def parameters(keys: Keys, need: Need, name: str, workers: int, before: Sequence[str] = ()) -> dict[str, Any]:
+def parameters(keys: Keys, need: Resources, name: str, workers: int, before: Sequence[str] = ()) -> dict[str, Any]:
     """Return what submitit writes into the head of the script that sbatch reads.
 
-    >>> parameters(Keys(partition="gpu", time="1:30:00", memory="8G"), Need(4), "adbench", 2)["time"]
+    >>> parameters(Keys(partition="gpu", time="1:30:00", memory="8G"), Resources(4), "adbench", 2)["time"]
     90
     """
     options = dict(keys.options)
@@ -124,7 +124,7 @@ def parameters(keys: Keys, need: Need, name: str, workers: int, before: Sequence
     return {key: value for key, value in asked.items() if value is not None or key == "time"}
 
 
-def cell(job: Job, folder: str, need: Need) -> None:
+def cell(job: Job, folder: str, need: Resources) -> None:
     """Run one cell; this is what a job does."""
     # Slurm's own ends, with Slurm's own reasons: submitit would try to submit the job anew.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -132,7 +132,7 @@ def cell(job: Job, folder: str, need: Need) -> None:
         signal.signal(number, signal.SIG_IGN)
     if not need.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not ask for is another's
-    carry_out(job, Path(folder), Scope())
+    run_job(job, Path(folder), Session())
 
 
 def _refusal(text: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, PromptLearner, Prompts, ensemble
 from adbench.errors import AdbenchError
 

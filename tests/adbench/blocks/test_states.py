@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone import Backbone
+from adbench.backbone.clip import Backbone
 from adbench.blocks.prompts import Prompts, ensemble
 from adbench.blocks.states import StateTexts, abnormal_logit, need_both, pixels, state_logits
 from adbench.errors import AdbenchError

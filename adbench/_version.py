@@ -1,0 +1,3 @@
+"""The version of adbench."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,184 @@
+"""adbench from Python: `run`, `plan` and `leaderboard` take the keys of the command line as keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import pandas as pd
+
+from adbench.board import leaderboard as board
+from adbench.board import published as papers
+from adbench.board.averages import completed
+from adbench.config.words import parse, words_of
+from adbench.errors import AdbenchError, RecordError, SweepError
+from adbench.executors import Executor, Failure
+from adbench.plugins import registry
+from adbench.records.record import Record
+from adbench.running import devices
+from adbench.sweeps import sweep
+from adbench.sweeps.costs import cost_of, costs
+
+Text = str | Sequence[str]
+Number = int | Sequence[int]
+
+
+class RunKeys(TypedDict, total=False):
+    """The keys of `adbench run`: `adbench run --keys` shows what each means. A list is an axis of a sweep."""
+
+    method: Text
+    dataset: Text
+    backbone: Text
+    data_root: str | Path
+    preset: Text
+    protocol: Text
+    train_on: Text | None
+    shots: int | str | Sequence[int | str]
+    draw: Number
+    support: str | Path | None
+    seed: Number
+    selection: Text
+    schedule: Text
+    input_size: int | Sequence[int] | None
+    eval_size: int | str | Sequence[int | str]
+    batch_size: Number
+    precision: Text
+    threads: Number
+    device: str
+    runs: str | Path
+    cache: str | Path | None
+    cache_gb: float
+    feature_cache: bool
+    force: bool
+    gallery: int
+    gallery_levels: bool
+    executor: str
+    workers: int
+    loader_workers: int
+    logger: str
+    overrides: Mapping[str, Any]
+
+
+def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
+    """Fit, score and record what the keywords name, and return the record; a list of them where an axis is given.
+
+    Keywords are the keys of `adbench run`; what is recorded already is read back. Keys with a dot, such as
+    `method.epochs`, stand in `overrides`. Raises AdbenchError for a keyword or value that can't be used, the cell's own
+    error where one cell fails, and SweepError, once all others are recorded, where one of several does.
+
+    >>> record = run(method="patchcore", shots=4, gallery=0)
+    >>> sorted(record.metrics)[:2]
+    ['image_accuracy', 'image_ap']
+    >>> records = run(method="clip", gallery=0, overrides={"method.temperature": 0.02}, seed=[0])
+    >>> [one.content["resolved"]["method"] for one in records]
+    ['clip']
+    """
+    words = words_of(keys)
+    asked = parse(words)
+    tasks = sweep.plan(asked)
+    several = len(tasks) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
+    config = asked[0]
+    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(tasks)), config)
+    with closing(executor):
+        if executor.elsewhere or config.workers > 1:
+            failures = {key: _sentence(f) for key, f in sweep.run(tasks, words, executor, _Silent()).failures.items()}
+        else:
+            failures = _run_here(tasks, words, several)
+    for task in tasks:
+        if task.error is not None:
+            failures[task.key or task.name] = f"{type(task.error).__name__}: {task.error}"
+            if not several:
+                raise task.error
+    if failures:
+        raise SweepError(f"{len(failures)} of {len(tasks)} cells failed. {' '.join(failures.values())}")
+    records = [task.found for task in tasks if task.found is not None]
+    return records if several else records[0]
+
+
+def _run_here(tasks: Sequence[sweep.Task], words: Sequence[str], several: bool) -> dict[str, str]:
+    """Run the missing cells in this process, and return what went wrong by the key of the cell."""
+    failures = {}
+    for task in tasks:
+        if task.cell is None or task.found is not None:
+            continue
+        try:
+            task.found = devices.run(task.cell, words)
+        except Exception as error:  # whatever a method raises costs its own cell only
+            if not several:
+                raise
+            failures[task.key] = f"{task.name}: {type(error).__name__}: {error}"
+    return failures
+
+
+def _sentence(failure: Failure) -> str:
+    return f"{failure.kind}: {failure.message}"
+
+
+class _Silent:
+    """A report of a sweep that shows nothing."""
+
+    def started(self, task: sweep.Task) -> None:
+        """Show nothing."""
+
+    def stage(self, task: sweep.Task, name: str) -> None:
+        """Show nothing."""
+
+    def put_back(self, task: sweep.Task) -> None:
+        """Show nothing."""
+
+    def finished(self, task: sweep.Task, failure: Failure | None) -> None:
+        """Show nothing."""
+
+    def stopping(self, running: int) -> None:
+        """Show nothing."""
+
+
+def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
+    """Return the cells that the keywords name, one row each; nothing is drawn, fetched, written or run.
+
+    Columns: method, dataset, shots, draw, seed, `state` (recorded, to run, unknown until data or weights are there,
+    impossible), `key` of the record, `expected_seconds` from earlier records in `runs`, and `why` a cell is unknown or
+    impossible.
+
+    >>> plan(method="clip,patchcore", shots=4)["method"].tolist()
+    ['clip', 'patchcore']
+    """
+    tasks = sweep.plan(parse(words_of(keys)), looking=True)
+    known = costs(Path(tasks[0].config.runs), [task.found for task in tasks if task.found])
+    rows = []
+    for task in tasks:
+        config, cost = task.config, cost_of(task.config, known)
+        row = {name: getattr(config, name) for name in ("method", "dataset", "shots", "draw", "seed")}
+        row |= {"state": task.state, "key": task.key, "expected_seconds": cost.seconds if cost else None}
+        rows.append(row | {"why": str(task.error) if task.error else task.missing})
+    return pd.DataFrame(rows)
+
+
+def leaderboard(
+    records: Record | str | Path | Sequence[Record | str | Path] = "runs",
+    *,
+    method: str | None = None,
+    dataset: str | None = None,
+    published: bool = False,
+    costs: bool = False,
+) -> pd.DataFrame:
+    """Return the leaderboard of records, or of folders of records: one row per (row of the board, dataset, metric).
+
+    The columns are those of `adbench leaderboard --csv`; docs/leaderboard.md describes them. `method` and `dataset`
+    keep some of the records (names, groups and wildcards), `published` adds the papers' figures, `costs` times and
+    memory. Raises RecordError where a record can't be read or two records of one cell disagree.
+    """
+    given = [records] if isinstance(records, (Record, str, Path)) else list(records)
+    read_already = [one for one in given if isinstance(one, Record)]
+    folders = [Path(one).expanduser() for one in given if not isinstance(one, Record)]
+    if folders:
+        found, left_out = board.collect(folders)
+        if left_out:
+            raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+        read_already += [one for one in found if one.key not in {record.key for record in read_already}]
+    if not read_already:
+        raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
+    long = board.table(board.choose(read_already, method, dataset), costs)
+    return completed(papers.added(long) if published else long)

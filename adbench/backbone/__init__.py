@@ -1,0 +1,1 @@
+"""The frozen backbone: its weights, its outputs, and the cache of them."""

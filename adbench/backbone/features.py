@@ -1,0 +1,164 @@
+"""Frozen features, kept on disk: keyed by the weights, the settings, and the exact pixels that enter the network."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from adbench.backbone.clip import Backbone, Features, unit_range
+from adbench.errors import AdbenchError
+from adbench.system.files import alone, write_atomically
+from adbench.system.progress import track
+
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+POOLED = "pooled"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which `precision` (Lightning's name) computes on `device`."""
+    dtype = AUTOCAST[precision]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def signature(facts: Mapping[str, Any], processor: int | str) -> str:
+    """Return what tells features of the same pixels apart, 24 hexadecimal digits: methods that agree in it share them.
+
+    Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count.
+    `processor` is the number of threads on a CPU, else the accelerator's name. Which blocks a method reads is no part.
+    """
+    names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
+    content = [*(facts[name] for name in names), processor, torch.__version__]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+
+
+def parts_of(blocks: Iterable[int], pooled: bool) -> tuple[str, ...]:
+    """Return the names of what is kept of an image for a method that reads these blocks; the pooled output if none."""
+    names = [*map(str, sorted(blocks))]
+    return (*names, *([POOLED] if pooled or not names else []))
+
+
+class FrozenFeatures:
+    """Compute the features that a method declared, or read them from `folder` (none: never kept).
+
+    Each image and block has a file of its own, so that a method finds the blocks that another one has asked for; what
+    an image lacks is computed in one pass. On a CPU each image goes through alone: its features are then the same bits
+    in whatever company it came, so cold, warm and absent caches agree exactly. On an accelerator images go in chunks.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        weights: str,
+        blocks: tuple[int, ...],
+        pooled: bool,
+        precision: str,
+        folder: Path | None,
+    ) -> None:
+        self.backbone = backbone
+        self.parts = parts_of(blocks, pooled)
+        self.precision = precision
+        device = backbone.device
+        self.chunk = 1 if device.type == "cpu" else 64
+        self.folder = folder / "features" / self._signature(weights) if folder else None
+
+    def _signature(self, weights: str) -> str:
+        backbone, device = self.backbone, self.backbone.device
+        facts = {
+            "weights": weights, "model": backbone.model_hash, "activation": backbone.activation,
+            "normalisation": backbone.normalisation, "input_size": backbone.input_size, "precision": self.precision,
+        }  # fmt: skip
+        return signature(facts, torch.get_num_threads() if device.type == "cpu" else torch.cuda.get_device_name(device))
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, progress: str = "") -> Features:
+        """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU; `progress` names a bar."""
+        rows: list[dict[str, Tensor]] = []
+        starts: Iterable[int] = range(0, len(images), self.chunk)
+        total = -(-len(images) // self.chunk)
+        for start in track(starts, progress, total) if progress else starts:
+            rows += self._chunk(images[start : start + self.chunk])
+        stacked = {part: torch.stack([row[part] for row in rows]) for part in self.parts}
+        pooled = stacked.pop(POOLED, None)
+        return Features({int(part): tokens for part, tokens in stacked.items()}, pooled)
+
+    def _chunk(self, images: Tensor) -> list[dict[str, Tensor]]:
+        if self.folder is None:
+            rows: list[dict[str, Tensor]] = [{} for _ in images]
+            self._complete(images, rows)
+            return rows
+        stems = [_stem(self.folder, image) for image in images]
+        rows = [self._kept(stem) for stem in stems]
+        first = next((stem for stem, row in zip(stems, rows, strict=True) if len(row) < len(self.parts)), None)
+        if first is not None:
+            # Of two processes that look at the same images the second finds them computed.
+            with alone(self.folder / first.name):
+                for stem, row in zip(stems, rows, strict=True):
+                    row |= self._kept(stem, row)
+                for i, part, value in self._complete(images, rows):
+                    write_atomically(_file(stems[i], part), save({part: value}))
+        return rows
+
+    def _complete(self, images: Tensor, rows: list[dict[str, Tensor]]) -> list[tuple[int, str, Tensor]]:
+        """Fill in what `rows` lack and return it: the row's number, the part, and its value."""
+        missing = [i for i, row in enumerate(rows) if len(row) < len(self.parts)]
+        if not missing:
+            return []
+        asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
+        with autocast(self.backbone.device, self.precision):
+            blocks = [int(part) for part in asked if part != POOLED]
+            found = self.backbone.features(images[missing], blocks, POOLED in asked)
+        made = {str(block): tokens for block, tokens in found.blocks.items()}
+        if found.pooled is not None:
+            made[POOLED] = found.pooled
+        new = [
+            (i, part, made[part][place].cpu().contiguous())
+            for place, i in enumerate(missing)
+            for part in asked
+            if part not in rows[i]
+        ]
+        for i, part, value in new:
+            rows[i][part] = value
+        return new
+
+    def _kept(self, stem: Path, beside: Iterable[str] = ()) -> dict[str, Tensor]:
+        """Return the parts of an image that are on disk, those in `beside` left out."""
+        found = {part: _read(_file(stem, part), part) for part in self.parts if part not in beside}
+        return {part: value for part, value in found.items() if value is not None}
+
+
+def _stem(folder: Path, image: Tensor) -> Path:
+    """Return what the files of an image's parts have in common: a float image of 8-bit values is the 8-bit one."""
+    image = image.cpu().contiguous()
+    if image.dtype != torch.uint8:
+        eighth = (image * 255).round().clamp(0, 255).to(torch.uint8)
+        image = eighth if torch.equal(unit_range(eighth), image) else image
+    content = hashlib.blake2b(str(image.dtype).encode() + image.numpy().tobytes(), digest_size=20).hexdigest()
+    return folder / content[:2] / content
+
+
+def _file(stem: Path, part: str) -> Path:
+    return stem.with_name(f"{stem.name}.{part}.safetensors")
+
+
+def _read(path: Path, part: str) -> Tensor | None:
+    try:
+        value = load_file(path)[part]
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, KeyError, OSError) as error:
+        raise AdbenchError(
+            f"the cached features {path} are damaged ({error}). Remove that file and run again."
+        ) from error
+    with contextlib.suppress(OSError):  # a cache that somebody else owns
+        os.utime(path)
+    return value

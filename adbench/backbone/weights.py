@@ -1,0 +1,171 @@
+"""A backbone before it is built: the facts of its YAML, its shape, and where its weights lie.
+
+open_clip takes seconds to import (torchvision, timm): only what can't do without asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Any
+
+from adbench.data.fingerprint import digest, hash_files
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.plugins import registry
+from adbench.system.session import NotThereError
+
+
+@dataclass(unsafe_hash=True)
+class BackboneConfig:
+    """The facts in configs/backbone/*.yaml: `activation` and `normalisation` are what the weights were trained with.
+
+    `model` is an open_clip name, or a JSON file beside the YAML; `weights` one of open_clip's tags, a safetensors
+    file, or `random` (initialised from `seed`).
+    """
+
+    title: str
+    model: str
+    weights: str
+    input_size: int
+    activation: str
+    normalisation: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a CLIP: sizes in tokens, channels and blocks."""
+
+    depth: int
+    width: int
+    patch: int
+    embed_dim: int
+    text_depth: int
+    text_width: int
+    context: int
+
+    def levels(self, n: int = 4) -> tuple[int, ...]:
+        """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L."""
+        return tuple(round(self.depth * (i + 1) / n) for i in range(n))
+
+    def checked_levels(self, levels: Sequence[int]) -> tuple[int, ...]:
+        """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error."""
+        if list(levels) != sorted(set(levels)) or not all(1 <= level <= self.depth for level in levels):
+            raise AdbenchError(
+                f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {self.depth}."
+            )
+        return tuple(levels)
+
+
+def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of the model; anything but a native ViT CLIP is refused."""
+    if config.model.endswith(".json"):
+        with _beside(name, config.model) as path:
+            found = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        from adbench.backbone.openclip import get_model_config, list_models
+
+        found = get_model_config(config.model)
+        if found is None:
+            raise AdbenchError(f"open_clip has no model {config.model!r}: {did_you_mean(config.model, list_models())}")
+    vision, text = found["vision_cfg"], found["text_cfg"]
+    if (
+        not isinstance(vision.get("layers"), int)
+        or "hf_model_name" in text
+        or "timm_model_name" in vision
+        or found.get("custom_text")
+    ):
+        raise AdbenchError(
+            f"backbone {name!r} ({config.model}) is not a native open_clip ViT: its blocks can't be read one by one. "
+            "Choose one such as ViT-B-16, ViT-L-14 or ViT-L-14-336."
+        )
+    return {key: found[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+
+
+def architecture(config: BackboneConfig, name: str) -> Architecture:
+    """Return the shape of a backbone without building it."""
+    found = model_config(config, name)
+    vision, text = found["vision_cfg"], found["text_cfg"]
+    return Architecture(
+        vision["layers"], vision["width"], vision["patch_size"], found["embed_dim"],
+        text["layers"], text["width"], text.get("context_length", 77),
+    )  # fmt: skip
+
+
+def model_hash(config: BackboneConfig, name: str) -> str:
+    """Return a hash of open_clip's configuration: head counts and the like, which weights alone don't tell."""
+    return digest(json.dumps(model_config(config, name), sort_keys=True))[:20]
+
+
+def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Path | None:
+    """Return the safetensors file of the weights, downloading it where it isn't there; none for random weights.
+
+    `offline`: raise NotThereError instead of downloading.
+    """
+    text = config.weights
+    if text == "random":
+        return None
+    if "." in Path(text).name or "/" in text:
+        with _beside(name, text) as shipped:
+            path = shipped if shipped.is_file() else Path(text).expanduser()
+        if not path.is_file():
+            raise AdbenchError(f"backbone.weights={text} is not a file.{_offer(config)}")
+        if path.suffix != ".safetensors":
+            raise AdbenchError(
+                f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{_offer(config)}"
+            )
+        return path
+    from adbench.backbone.openclip import download_pretrained_from_hf, list_pretrained_tags_by_model
+
+    hub = _hub_name(config)
+    if hub is None:
+        tags = list_pretrained_tags_by_model(config.model)
+        raise AdbenchError(
+            f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*tags, 'random'])}"
+        )
+    if offline and not _fetched(hub):
+        raise NotThereError(f"the weights {text!r} of {config.model} are not fetched yet")
+    try:
+        return Path(download_pretrained_from_hf(hub, filename="open_clip_model.safetensors"))
+    except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
+        raise AdbenchError(
+            f"the weights {text!r} of {config.model} are not on this machine and could not be fetched "
+            f"({type(error).__name__}). They are offered as open_clip_model.safetensors under {hub}; "
+            "with that file at hand: backbone.weights=FILE.safetensors"
+        ) from error
+
+
+def _fetched(hub: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub, "open_clip_model.safetensors"), str)
+
+
+def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False) -> str:
+    """Return the SHA-256 of the weights file; for random weights, of what determines them."""
+    path = weights_file(config, name, offline)
+    if path is None:
+        return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
+    return hash_files([path], cache / "hashes" / "weights.json", "weights", keep=not offline)[path]
+
+
+def _offer(config: BackboneConfig) -> str:
+    hub = _hub_name(config)
+    return f" open_clip's weights are offered as safetensors under {hub}." if hub else ""
+
+
+def _hub_name(config: BackboneConfig) -> str | None:
+    from adbench.backbone.openclip import get_pretrained_cfg
+
+    tag = "openai" if "." in config.weights or "/" in config.weights else config.weights
+    found = get_pretrained_cfg(config.model, tag)
+    return found.get("hf_hub", "").rstrip("/") or None if found else None
+
+
+def _beside(name: str, file: str) -> Any:
+    """Return the path, as a context, of a file that lies beside the backbone's YAML."""
+    folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
+    return as_file(folder / "backbone" / file)

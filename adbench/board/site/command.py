@@ -1,0 +1,128 @@
+"""The command that makes a record again, from its resolved configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adbench.config import layers
+from adbench.config.layers import write_value
+from adbench.config.schema import KEYS, NOT_AXES
+from adbench.config.words import defaults
+from adbench.errors import AdbenchError
+from adbench.plugins import registry
+from adbench.system.session import Session
+
+if TYPE_CHECKING:
+    from adbench.method import Method
+
+ALWAYS = ("method", "dataset", "shots", "draw", "seed")
+SECTIONS = ("method", "dataset", "backbone", "trainer")
+# What names a place or a machine, not a cell; a preset is written out by the keys that it sets.
+LEFT_OUT = {"preset", *NOT_AXES} - {"data_root", "support"}
+
+
+class Again(NamedTuple):
+    """A command for a shell, and why it makes another cell here than the record's: a sentence, or nothing."""
+
+    command: str
+    caveat: str
+
+
+def again(content: Mapping[str, Any], session: Session) -> Again:
+    """Return the command that makes a record again, from the content of its record.json.
+
+    The parameters of the method are what decides the cell, whatever the defaults are today: those that the words would
+    set otherwise are written out. To know them the method's class is imported, and torch with it. A method that is
+    named by where it is isn't: the hash of its source decides, and its file may be anybody's.
+    """
+    resolved = content["resolved"]
+    more, why = ({}, "") if ":" in resolved["method"] else _against_today(resolved, content["facts"], session)
+    code = content["code"]
+    made = f"commit {code['commit'][:12]}" if code["commit"] else f"adbench {code['version']}, of an unknown commit"
+    caveat = f"Made by {made}{', modified' if code['dirty'] else ''}; this adbench makes another cell: {why}."
+    return Again(shlex.join(["adbench", "run", *words(resolved, more)]), caveat if why else "")
+
+
+def words(resolved: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the `key=value` words of a resolved configuration: those that differ from the defaults, and `ALWAYS`.
+
+    `more` holds parameters of the method beside those that were typed.
+
+    >>> words(defaults() | {"method": "clip", "shots": 0, "seed": 3, "schedule": "paper"})
+    ['method=clip', 'dataset=brainmri', 'schedule=paper', 'shots=0', 'draw=0', 'seed=3']
+    """
+    usual = defaults()
+    told = {
+        key: value
+        for key, value in resolved.items()
+        if key in KEYS and key not in LEFT_OUT and (key in ALWAYS or value != usual.get(key))
+    }
+    if told.get("support"):
+        told.pop("draw", None)  # the file says which images
+    order = [key for key in told if key not in ALWAYS]
+    order = [*ALWAYS[:2], *order, *ALWAYS[2:]]
+    overrides = resolved.get("overrides") or {}
+    overrides = overrides | {"method": overrides.get("method", {}) | dict(more or {})}
+    return [f"{key}={write_value(told[key])}" for key in order if key in told] + [
+        f"{section}.{key}={write_value(value, typed=True)}"
+        for section in SECTIONS
+        for key, value in overrides.get(section, {}).items()
+    ]
+
+
+def _against_today(
+    resolved: Mapping[str, Any], facts: Mapping[str, Any], session: Session
+) -> tuple[dict[str, Any], str]:
+    """Return the parameters of the method to write out, and why the cell is another one nevertheless, or nothing."""
+    name, recorded = resolved["method"], facts["params"]
+    entry = registry.entries("method").get(name)
+    if entry is None:
+        return {}, f"it has no method {name}"
+    typed = (resolved.get("overrides") or {}).get("method", {})
+    more: dict[str, Any] = {}
+    try:
+        loaded = _loaded(name)
+        made = session.once(_params, name, resolved["schedule"], json.dumps(typed))
+        more = dict(_differing(recorded, made))
+        with contextlib.suppress(AdbenchError):  # what is no parameter any more differs below
+            made = session.once(_params, name, resolved["schedule"], json.dumps(typed | more))
+    except AdbenchError as error:
+        return more, str(error).rstrip(".")
+    if differ := [key for key in sorted({*recorded, *made}) if _json(recorded, key) != _json(made, key)]:
+        return more, f"its {name} differs in {', '.join(differ)}"
+    here, there = (loaded.version, entry.source(loaded)), (facts.get("method_version"), facts.get("source"))
+    if here != there:
+        return more, f"its {name} is {' of '.join(filter(None, here))}, the record's {' of '.join(filter(None, there))}"
+    return more, ""
+
+
+def _loaded(name: str) -> type[Method[Any]]:
+    loaded: type[Method[Any]] = registry.find("method", name).load()
+    return loaded
+
+
+def _params(name: str, schedule: str, typed: str) -> dict[str, Any]:
+    """Resolve the parameters of a method with today's code, as a record would hold them; `typed` is JSON."""
+    yaml = layers.method_config(name)
+    params = layers.merge_params(_loaded(name).Params, yaml, schedule, json.loads(typed), f"method {name!r}")
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(params)))
+    return plain
+
+
+def _differing(recorded: Mapping[str, Any], made: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, recorded value) of what differs."""
+    for key, value in recorded.items():
+        if value and isinstance(value, dict) and isinstance(made.get(key), dict):
+            yield from _differing(value, made[key], f"{prefix}{key}.")
+        elif _json(recorded, key) != _json(made, key):
+            yield prefix + key, value
+
+
+def _json(values: Mapping[str, Any], key: str) -> str | None:
+    """Write a value as a key of cells is made of it: 1, 1.0 and true differ."""
+    return json.dumps(values[key], sort_keys=True) if key in values else None

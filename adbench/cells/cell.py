@@ -1,0 +1,123 @@
+"""A cell: one point of the benchmark, resolved against what is on disk, and the key that names its record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from adbench.backbone.weights import BackboneConfig
+from adbench.config.schema import RunConfig
+from adbench.data.decode import ImageFormat
+from adbench.data.fingerprint import digest
+from adbench.data.indexed import IndexedDataset
+from adbench.data.items import DatasetConfig, Item
+from adbench.data.support import Manifest
+
+if TYPE_CHECKING:  # imports torch, which looking at a support does without
+    from adbench.method import Capability, Method
+
+# Protocols that need train_on=, protocols that train on other datasets, and protocols that take the whole train split.
+NEED_TRAIN_ON = ("cross_dataset", "unified", "unified_full_normal", "auxiliary")
+ELSEWHERE = (*NEED_TRAIN_ON, "leave_one_out", "leave_one_out_published")
+FULL_SPLIT = ("full_normal", "unified_full_normal")
+# Facts that say how a trained method is tested, not how it was trained; the latter also choose an epoch.
+OF_THE_TEST = ("dataset", "data", "dataset_facets", "protocol")
+OF_SCORING = ("eval_size", "batch_size")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The images of one dataset that a method learns from: its support."""
+
+    dataset: IndexedDataset
+    split: str
+    support: tuple[Item, ...]
+    manifest: Manifest
+
+    @property
+    def where(self) -> str:
+        """The pool in words."""
+        return f"the {self.split} split of {self.dataset.name}"
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Labelled images of one dataset that choose the epoch, scored under its name and compared with its own masks."""
+
+    dataset: IndexedDataset
+    split: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Everything that a run needs and nothing that it changes. `facts` is what the key is made of.
+
+    `holdouts`: by training set, the images by which selection=valid chooses the epoch, without the support and its
+    patients. `source_hash`: of a method of somebody's package, see `registry.Entry.source_hash`. `seconds`: what
+    resolving took.
+    """
+
+    config: RunConfig
+    method_class: type[Method[Any]]
+    params: Any
+    capability: Capability
+    backbone: BackboneConfig
+    protocol: str
+    target: IndexedDataset
+    training_sets: tuple[TrainingSet, ...]
+    holdouts: tuple[Holdout, ...]
+    manifest: Manifest
+    facts: dict[str, Any]
+    source_hash: str | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    @cached_property
+    def key(self) -> str:
+        """The content hash that names the record: 20 hexadecimal digits."""
+        return digest(json.dumps(self.facts, sort_keys=True))[:20]
+
+    @property
+    def test_items(self) -> list[Item]:
+        """The items of the test split."""
+        return self.target.split("test")
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """The configuration of the tested dataset."""
+        return self.target.config
+
+    @property
+    def input_size(self) -> int:
+        """Pixels of the square images that enter the backbone."""
+        return int(self.facts["input_size"])
+
+    @property
+    def eval_size(self) -> int:
+        """Pixels to which maps and masks are resized before pixel metrics."""
+        return int(self.facts["eval_size"])
+
+    @property
+    def format(self) -> ImageFormat:
+        """How its images are decoded."""
+        return ImageFormat(self.input_size, self.capability.resize, self.capability.grey, self.eval_size)
+
+    @property
+    def weights(self) -> str:
+        """The hash of the backbone's weights."""
+        return str(self.facts["weights"])
+
+    @property
+    def training_key(self) -> str | None:
+        """What names a training that other cells share: none where the method learns from the tested dataset alone."""
+        if self.protocol not in ELSEWHERE:
+            return None
+        rule = self.config.selection
+        apart: tuple[str, ...] = () if rule == "oracle" else OF_THE_TEST
+        if rule == "last" or rule.startswith("fixed:"):
+            apart += OF_SCORING
+        facts = {key: v for key, v in self.facts.items() if key not in apart}
+        return digest(json.dumps(facts, sort_keys=True))[:20]

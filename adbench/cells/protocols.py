@@ -1,0 +1,180 @@
+"""Protocols: which images a method learns from, in the tested dataset or in others (docs/protocols.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, NEED_TRAIN_ON, TrainingSet
+from adbench.config.schema import RunConfig
+from adbench.data import support as supports
+from adbench.data.fingerprint import digest
+from adbench.data.indexed import IndexedDataset, dataset_class, open_dataset
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.plugins import registry
+from adbench.system.session import Session
+
+if TYPE_CHECKING:  # imports torch, which looking at a support does without
+    from adbench.method import Capability
+
+# By what a method learns from (`Capability.support`): its own protocol, in words, and the labels.
+OWN_PROTOCOL = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
+LEARNS_FROM = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
+SUPPORT_LABELS: dict[str, tuple[int, ...]] = {"none": (), "normal": (0,), "both": (0, 1)}
+
+
+def protocol_of(config: RunConfig, capability: Capability) -> str:
+    """Return the protocol, or say why a method can't follow the one that is asked for."""
+    asked, own = config.protocol, OWN_PROTOCOL[capability.support]
+    if config.support and (asked in FULL_SPLIT or capability.support == "none"):
+        why = f"protocol={asked} takes every normal image of the train split"
+        if capability.support == "none":
+            why = f"{config.method} learns from no image"
+        raise AdbenchError(f"support={config.support} has no place here: {why}. Leave support= out.")
+    if asked in ELSEWHERE or (asked in ("auto", "full_normal") and config.train_on):
+        return _elsewhere(config, capability)
+    if config.train_on:
+        raise AdbenchError(f"protocol={asked} trains on the tested dataset; leave out train_on={config.train_on}.")
+    if asked == "full_normal" and capability.support == "normal":
+        return asked
+    if asked not in ("auto", own):
+        also = " or full_normal" if capability.support == "normal" else ""
+        raise AdbenchError(
+            f"protocol={asked} is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}, "
+            f"which is protocol={own}{also} (or auto)."
+        )
+    return own
+
+
+def _elsewhere(config: RunConfig, capability: Capability) -> str:
+    asked, names = config.protocol, (config.train_on or "").split("+")
+    if capability.support == "none":
+        own = OWN_PROTOCOL[capability.support]
+        raise AdbenchError(f"{config.method} learns from no image: protocol={own} (or auto), without train_on=.")
+    found = "unified_full_normal" if asked == "full_normal" else asked
+    if asked == "auto":
+        found = "unified" if config.dataset in names else "cross_dataset"
+    if found in NEED_TRAIN_ON and not config.train_on:
+        raise AdbenchError(f"protocol={asked} needs the datasets to train on: train_on=brainmri or brainmri+liverct.")
+    if (config.dataset in names) != found.startswith("unified") and not is_diagonal(config, found):
+        has = "is" if config.dataset in names else "is not"
+        raise AdbenchError(
+            f"protocol={asked} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
+            "them. unified and full_normal train on the tested dataset too, the others don't; cross_dataset trains on "
+            "it where it is the only one, which is the diagonal of a matrix."
+        )
+    if found == "unified_full_normal" and capability.support != "normal":
+        raise AdbenchError(
+            f"protocol=full_normal is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}."
+        )
+    if found == "auxiliary" and capability.support != "both":
+        raise AdbenchError(
+            f"protocol=auxiliary teaches real anomalies, and {config.method} learns from "
+            f"{LEARNS_FROM[capability.support]} as configured here. Its README says whether a switch changes that."
+        )
+    return found
+
+
+def is_diagonal(config: RunConfig, protocol: str) -> bool:
+    """Whether this cell is on the diagonal of a cross-dataset matrix: trained on the tested dataset and no other."""
+    return protocol == "cross_dataset" and config.train_on == config.dataset
+
+
+def training_sets(
+    config: RunConfig, capability: Capability, protocol: str, target: IndexedDataset, session: Session
+) -> tuple[TrainingSet, ...]:
+    """Return what the method learns from, dataset by dataset."""
+    if capability.support == "none":
+        return ()
+    classes = SUPPORT_LABELS[capability.support]
+    if protocol not in ELSEWHERE:
+        split = "train" if protocol in FULL_SPLIT else target.config.support_split
+        return (training_set(target, split, config, classes, session),)
+    if config.support:
+        raise AdbenchError(
+            f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
+        )
+    found = []
+    for name in names_of(config, target):
+        other, organ = open_dataset(name, config, session), target.config.organ
+        if protocol == "leave_one_out" and organ and other.config.organ == organ:
+            if config.train_on:
+                raise AdbenchError(
+                    f"protocol=leave_one_out leaves out what shows the organ of {target.name} ({organ}), and "
+                    f"train_on={config.train_on} names {name}. Leave it out, or use protocol=cross_dataset."
+                )
+            continue
+        found.append(training_set(other, _split_of(other, protocol), config, classes, session))
+    if not found:
+        raise AdbenchError(f"protocol={protocol}: no other dataset is left to train on for {config.dataset}.")
+    return tuple(found)
+
+
+def _split_of(dataset: IndexedDataset, protocol: str) -> str:
+    """Return the split of another dataset that a protocol learns from."""
+    if protocol == "leave_one_out_published":
+        return "test"
+    if protocol in FULL_SPLIT:
+        return "train"
+    own = dataset.config.support_split
+    # Sets whose training split is normal only, such as MVTec AD, keep their anomalies in the test split.
+    if protocol == "auxiliary" and not any(item.label for item in dataset.items if item.split == own):
+        return "test"
+    return own
+
+
+def names_of(config: RunConfig, target: IndexedDataset) -> list[str]:
+    """Return the datasets that `train_on=` names; without it, the others of the tested one's benchmark."""
+    if config.train_on:
+        names = config.train_on.split("+")
+        known = registry.entries("dataset")
+        for name in names:
+            if name not in known:
+                raise AdbenchError(f"train_on={config.train_on}: unknown dataset {name!r}: {did_you_mean(name, known)}")
+        if len(set(names)) < len(names):
+            raise AdbenchError(f"train_on={config.train_on} names a dataset twice.")
+        return names
+    family = dataset_class(target.name)
+    return [
+        name for name, entry in registry.entries("dataset").items() if name != target.name and entry.load() is family
+    ]
+
+
+def training_set(
+    dataset: IndexedDataset, split: str, config: RunConfig, labels: tuple[int, ...], session: Session
+) -> TrainingSet:
+    """Draw the support of some classes (0 normal, 1 abnormal) from a split, or take the list that `support=` names."""
+    allowed: tuple[str, ...] = ("train", "valid")
+    if config.protocol in ("leave_one_out_published", "auxiliary"):
+        allowed += ("test",)
+    if split not in allowed:
+        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
+    if config.support:
+        return session.once(_listed, dataset, split, config.support, labels)
+    return session.once(_drawn, dataset, split, supports.FewShotSampler(config.shots, config.draw, labels))
+
+
+def _listed(dataset: IndexedDataset, split: str, file: str, labels: tuple[int, ...]) -> TrainingSet:
+    where = f"the {split} split of {dataset.name}"
+    chosen, manifest = supports.from_list(
+        Path(file), dataset.split(split), dataset.hashes, labels, where, dataset.items
+    )
+    return TrainingSet(dataset, split, tuple(chosen), manifest)
+
+
+def _drawn(dataset: IndexedDataset, split: str, sampler: supports.FewShotSampler) -> TrainingSet:
+    chosen = sampler(dataset.split(split), f"the {split} split of {dataset.name}")
+    return TrainingSet(dataset, split, tuple(chosen), sampler.manifest(chosen, dataset.hashes))
+
+
+def manifest_of(sets: tuple[TrainingSet, ...]) -> supports.Manifest:
+    """Return one manifest; ids of several datasets read `dataset:id`."""
+    if not sets:
+        return supports.nothing()
+    if len(sets) == 1:
+        return sets[0].manifest
+    first = sets[0].manifest
+    normal = tuple(f"{s.dataset.name}:{i}" for s in sets for i in s.manifest.normal)
+    abnormal = tuple(f"{s.dataset.name}:{i}" for s in sets for i in s.manifest.abnormal)
+    whole = digest("\n".join(f"{s.dataset.name}\t{s.manifest.hash}" for s in sets))
+    return supports.Manifest(first.source, first.shots, normal, abnormal, whole)

@@ -1,0 +1,203 @@
+"""From a configuration to a cell: check what the words say, then open what they name. No model runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from adbench.backbone.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
+from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet
+from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
+from adbench.cells.protocols import LEARNS_FROM, is_diagonal, manifest_of, names_of, protocol_of, training_sets
+from adbench.config import layers
+from adbench.config.schema import Overrides, RunConfig
+from adbench.config.trackers import check_logger
+from adbench.config.trainer import check_trainer, trainer_facts
+from adbench.data.fingerprint import digest
+from adbench.data.indexed import IndexedDataset, open_dataset
+from adbench.data.support import Manifest
+from adbench.errors import AdbenchError
+from adbench.method import Capability, Method, defining
+from adbench.plugins import registry
+from adbench.records.record import SCHEMA
+from adbench.system.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedMethod:
+    """A method's class with its parameters, also as plain values, and what it declares."""
+
+    method_class: type[Method[Any]]
+    params: Any
+    plain_params: dict[str, Any]
+    capability: Capability
+
+
+@dataclass(frozen=True)
+class CheckedConfig:
+    """A configuration that can run, as far as its words alone tell; `notes` say what was changed in it."""
+
+    config: RunConfig
+    method: ResolvedMethod
+    backbone: BackboneConfig
+    architecture: Architecture
+    protocol: str
+    notes: tuple[str, ...]
+
+
+def resolve(config: RunConfig, session: Session | None = None) -> Cell:
+    """Resolve a configuration: registry, data on disk, support and weights; runs no model."""
+    session = session or Session()
+    return open_cell(check_config(config, session), session)
+
+
+def check_config(config: RunConfig, session: Session) -> CheckedConfig:
+    """Resolve what the words alone decide; raises AdbenchError for words that can't be used."""
+    backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
+    shape = session.once(architecture, backbone, config.backbone)
+    method = session.once(
+        resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
+    )
+    capability = method.capability
+    if config.gallery_levels and method.method_class.level_maps is Method.level_maps:
+        raise AdbenchError(
+            f"gallery.levels=true is not possible: {config.method} has no maps of single levels. Methods that have: "
+            f"{', '.join(defining('level_maps'))}."
+        )
+    protocol = protocol_of(config, capability)
+    session.once(check_trainer, config.words("trainer"))
+    session.once(check_logger, config.logger, config.words("wandb"))
+    config, notes = _settle(config, capability, protocol)
+    if capability.support != "none" and config.shots == 0:
+        raise AdbenchError(f"shots=0: {config.method} learns from support images; give shots=1 or more.")
+    return CheckedConfig(config, method, backbone, shape, protocol, tuple(notes))
+
+
+def open_cell(checked: CheckedConfig, session: Session) -> Cell:
+    """Open what a checked configuration names: data, support and weights."""
+    start = time.perf_counter()
+    config, protocol, notes = checked.config, checked.protocol, list(checked.notes)
+    # Before the data, whose reading may take minutes: of the file as it was imported.
+    source_hash = registry.find("method", config.method).source_hash(checked.method.method_class)
+    target = open_dataset(config.dataset, config, session)
+    target.split("test")
+    sets = training_sets(config, checked.method.capability, protocol, target, session)
+    taken = {one.dataset.name for one in sets}
+    if protocol == "leave_one_out" and (same := [name for name in names_of(config, target) if name not in taken]):
+        what = f"{', '.join(same)} show{'s' * (len(same) == 1)} the organ of {config.dataset}"
+        notes.append(f"{what} ({target.config.organ}): not trained on.")
+    if is_diagonal(config, protocol):
+        notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
+    manifest = manifest_of(sets)
+    holdouts = holdouts_of(sets, protocol) if config.selection == "valid" else ()
+    facts = _facts(checked, target, sets, holdouts, manifest, session)
+    return Cell(
+        config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
+        protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _facts(
+    checked: CheckedConfig, target: IndexedDataset, sets: tuple[TrainingSet, ...], holdouts: tuple[Holdout, ...],
+    manifest: Manifest, session: Session,
+) -> dict[str, Any]:  # fmt: skip
+    """Return everything that can change a cell's result, and nothing else: its key is the hash of this."""
+    config, backbone, protocol = checked.config, checked.backbone, checked.protocol
+    method, capability = checked.method, checked.method.capability
+    entry = registry.find("method", config.method)
+    input_size = config.input_size or backbone.input_size
+    facts = {
+        "schema": SCHEMA,
+        "method": entry.name,
+        "method_version": method.method_class.version,
+        "params": method.plain_params,
+        "dataset": config.dataset,
+        "data": target.fingerprint,
+        "dataset_facets": target.config.facets(),
+        "protocol": protocol,
+        "train_on": "+".join(one.dataset.name for one in sets) if protocol in ELSEWHERE else None,
+        "sources": [one.dataset.config.facets() | {"split": one.split} for one in sets]
+        if protocol in ELSEWHERE
+        else None,
+        "support": manifest.hash,
+        "seed": config.seed,
+        "backbone": config.backbone,
+        "weights": session.once(weights_hash, backbone, config.backbone, config.cache_dir, session.offline),
+        "model": session.once(model_hash, backbone, config.backbone),
+        "activation": _native(capability.activation, backbone.activation),
+        "normalisation": _native(capability.normalisation, backbone.normalisation),
+        "input_size": input_size,
+        "eval_size": input_size if config.eval_size == "method" else int(config.eval_size),
+        "precision": config.precision,
+        "threads": config.threads,
+        "batch_size": config.batch_size,
+        "selection": config.selection,
+        "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},
+    }
+    if source := entry.source(method.method_class):
+        facts["source"] = source
+    if config.selection == "support_cv":
+        facts["held"] = digest(str(folds(sets, config.method).tolist()))
+    elif holdouts:
+        facts["held"] = holdouts_hash(holdouts)
+    return facts
+
+
+def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, shape: Architecture) -> ResolvedMethod:
+    """Import a method and resolve its parameters and what it declares."""
+    method_class = registry.find("method", name).load()
+    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
+        raise AdbenchError(f"the method {name!r} is {method_class!r}, which is no subclass of adbench.Method.")
+    params = layers.method_params(method_class.Params, name, schedule, words)
+    capability = method_class.capability(params, shape)
+    blocks = capability.blocks
+    if len(set(blocks)) < len(blocks) or not all(0 <= block <= shape.depth for block in blocks):
+        raise AdbenchError(
+            f"{name} asks for the blocks {list(blocks)}; {backbone} has blocks 1 to {shape.depth}, 0 "
+            "is what enters the first, and each can be named once."
+        )
+    return ResolvedMethod(method_class, params, dataclasses.asdict(params), capability)
+
+
+def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:
+    """Set the keys that can have no effect here to the values that all such cells share, with a note on each."""
+    notes: list[str] = []
+
+    def settle(note: str, **keys: Any) -> None:
+        nonlocal config
+        config = dataclasses.replace(config, **keys)
+        notes.append(note)
+
+    if capability.support == "none" and (config.shots or config.draw):
+        settle(f"{config.method} learns from no image: shots and draw are set to 0.", shots=0, draw=0)
+    if protocol in FULL_SPLIT and config.shots != "full":
+        settle("protocol=full_normal takes every normal image of the train split: shots is set to full.", shots="full")
+    if config.draw and (config.shots == "full" or config.support):
+        why = f"support={config.support} names its images" if config.support else "shots=full takes every image"
+        settle(f"{why}: draw is set to 0.", draw=0)
+    if not capability.stochastic and config.seed:
+        settle(f"{config.method} draws no random number here: seed is set to 0.", seed=0)
+    rule, epochs = config.selection, capability.epochs
+    if epochs == 0 and rule != "last":
+        settle(f"{config.method} has no epochs: selection is set to last.", selection="last")
+    elif rule == f"fixed:{epochs}":
+        settle(f"selection={rule} is the last epoch: selection is set to last.", selection="last")
+    elif rule.startswith("fixed:") and int(rule.removeprefix("fixed:")) > epochs:
+        raise AdbenchError(
+            f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. "
+            f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
+        )
+    elif rule == "support_cv" and capability.support != "both":
+        raise AdbenchError(
+            f"selection=support_cv is not possible for {config.method}: it learns from "
+            f"{LEARNS_FROM[capability.support]}. Use selection=last or fixed:N."
+        )
+    if epochs == 0 and (unused := sorted(trainer_facts(config.words("trainer")).keys() - {"devices"})):
+        notes.append(f"{config.method} has no epochs: {', '.join(f'trainer.{key}' for key in unused)} has no effect.")
+    return config, notes
+
+
+def _native(asked: str, own: str) -> str:
+    return own if asked == "native" else asked

@@ -1,0 +1,1 @@
+"""Configuration: `key=value` words become typed configurations."""

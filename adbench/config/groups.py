@@ -1,0 +1,87 @@
+"""Groups and wildcards: the names that one word of `dataset=`, `method=` or `backbone=` stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+import functools
+
+from adbench.config.layers import load_yaml
+from adbench.errors import AdbenchError
+from adbench.plugins import locate, registry
+
+# Keys whose values are names, which groups and wildcards can stand for.
+NAMED: tuple[registry.Kind, ...] = ("method", "dataset", "backbone")
+
+
+def groups() -> dict[str, dict[str, list[str]]]:
+    """The named groups of configs/group/*.yaml: {name: {"dataset": [name, ...]}}, or of methods or backbones.
+
+    Groups that can't be used are left out; `group` says what is wrong with one.
+    """
+    found = {}
+    for name in registry.config_files("group"):
+        with contextlib.suppress(AdbenchError):
+            found[name] = group(name)
+    return found
+
+
+@functools.cache
+def group(name: str) -> dict[str, list[str]]:
+    """The content of one group; a file that is no group raises with its package and path."""
+    package, file = registry.shipped("group")[name]
+    try:
+        content = load_yaml(file)
+        content.pop("title", None)
+        wrong = set(content) - set(NAMED)
+        if wrong or not content or not all(isinstance(names, list) and names for names in content.values()):
+            raise AdbenchError(
+                f"{file}: {wrong.pop() if wrong else 'its content'!r} is not possible; a group holds a title and a "
+                f"list of names under {', '.join(NAMED)}."
+            )
+    except AdbenchError as error:
+        raise AdbenchError(f"the group {name!r} of {package} cannot be used: {error}") from error
+    return {kind: [str(one) for one in names] for kind, names in content.items()}
+
+
+def expand(kind: registry.Kind, text: str) -> list[str]:
+    """Return the names that one word stands for: those of a group, those that a wildcard matches, or the word itself.
+
+    A wildcard (`*`, `?`) is matched against names and groups. What matches nothing raises with what there is.
+
+    >>> expand("dataset", "bmad_masked")
+    ['brainmri', 'liverct', 'resc']
+    """
+    known = list(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))
+    own = {name: content[kind] for name, content in groups().items() if kind in content}
+    if ":" in text:  # `file.py:Class` names itself
+        return [str(locate.Place.of(text)) if kind == "method" else text]
+    if text in known:
+        return [text]
+    if text in own:
+        return own[text]
+    if text in registry.config_files("group"):
+        group(text)  # says what is wrong with it
+    if "*" in text or "?" in text:
+        matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
+        matched += [name for group in own if fnmatch.fnmatchcase(group, text) for name in own[group]]
+        if not matched:
+            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *own]))}")
+        return list(dict.fromkeys(matched))
+    near = difflib.get_close_matches(text, [*known, *own], n=1, cutoff=0.5)
+    if near and near[0] in own:
+        raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(own[near[0]])}?")
+    return [text]
+
+
+def trainings(text: str) -> list[str]:
+    """Return the values that one word of `train_on=` stands for: a training on each name, or with `+` one on all.
+
+    >>> trainings("bmad_masked"), trainings("bmad_masked+busi")
+    (['brainmri', 'liverct', 'resc'], ['brainmri+liverct+resc+busi'])
+    """
+    if text == "null":
+        return [text]
+    parts = [expand("dataset", part) for part in text.split("+")]
+    return parts[0] if len(parts) == 1 else ["+".join(name for part in parts for name in part)]

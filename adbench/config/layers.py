@@ -1,0 +1,154 @@
+"""Configuration files and the words over them, as typed dataclasses: of methods, datasets, backbones, executors."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.plugins import locate, registry
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+P = TypeVar("P")
+# Parameters that mean the same in every method that has them.
+LEAST_OF_METHOD = {
+    "epochs": ("at least", 0), "batch_size": ("at least", 1), "context_length": ("at least", 1),
+    "weight_decay": ("at least", 0), "learning_rate": ("more than", 0),
+}  # fmt: skip
+
+
+def load_yaml(file: Traversable | Path) -> dict[str, Any]:
+    """Read one YAML file into a plain dictionary."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise AdbenchError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
+    return {str(key): value for key, value in content.items()}
+
+
+def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
+    """Fill the dataclass `schema` from `base`, then `over`; unknown keys and wrong types are errors that name them."""
+    names = [f.name for f in dataclasses.fields(cast(Any, schema))]
+    for layer in (base, over):
+        for key in layer:
+            if str(key) not in names:
+                raise AdbenchError(f"unknown key {str(key)!r} for {what}: {did_you_mean(str(key), names)}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(base), over)
+        return cast(P, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdbenchError(f"{what}: {error.full_key or 'a key'} cannot be set: {reason}.") from error
+
+
+def method_config(name: str) -> dict[str, Any]:
+    """The YAML of a method (`title`, `params`, `schedules`, `presets`), empty where it ships none."""
+    file = registry.config_file("method", name)
+    content = load_yaml(file) if file else {}
+    extra = set(content) - {"title", "params", "schedules", "presets"}
+    if extra:
+        raise AdbenchError(f"{file}: unknown key {extra.pop()!r}; allowed: title, params, presets, schedules")
+    return content
+
+
+def preset(method: str, name: str) -> dict[str, Any]:
+    """The run keys that a preset of a method sets."""
+    registry.find("method", method)
+    presets = method_config(method).get("presets") or {}
+    if name not in presets:
+        raise AdbenchError(
+            f"preset {name!r} is not defined for method {method!r}: {did_you_mean(name, ['none', *presets])}"
+        )
+    return dict(presets[name])
+
+
+def method_params(schema: type[P], name: str, schedule: str, words: Mapping[str, Any] = {}) -> P:
+    """Resolve a method's parameters: its YAML, then the schedule, then the user's `method.X=` words."""
+    return merge_params(schema, method_config(name), schedule, words, f"method {name!r}")
+
+
+def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, words: Mapping[str, Any], what: str) -> P:
+    """Fill the dataclass `schema` from a method's YAML, then the schedule, then `words` such as `prompts.normal`."""
+    base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
+    merged = merge(schema, base, _nested(words), what)
+    for key, (bound, least) in LEAST_OF_METHOD.items():
+        number = getattr(merged, key, None)
+        if isinstance(number, int | float) and not (number > least or (number == least and bound == "at least")):
+            raise AdbenchError(f"method.{key}={number} is not possible: {bound} {least} is needed.")
+    return merged
+
+
+def section(schema: type[P], kind: registry.Kind, name: str, words: Mapping[str, Any] = {}) -> P:
+    """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then the user's `<kind>.X=` words."""
+    file = registry.config_file(kind, name) if kind == "dataset" else registry.config_files(kind).get(name)
+    if file is None and kind == "dataset":
+        raise AdbenchError(
+            f"the dataset {name!r} of {registry.find(kind, name).package} ships no configuration. It needs at least "
+            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml beside its module."
+        )
+    if file is None:
+        files = registry.config_files(kind)
+        raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
+    return merge(schema, load_yaml(file), DictConfig(dict(words)), f"{kind} {name!r}")
+
+
+@functools.cache
+def executor_sections() -> tuple[str, ...]:
+    """The executors with keys of their own, `<name>.X=`: executor/<name>.yaml holds more than a title."""
+    found = []
+    for name, file in registry.config_files("executor").items():
+        with contextlib.suppress(AdbenchError):  # who names that executor hears of it
+            found += [name] if set(load_yaml(file)) - {"title"} else []
+    return tuple(found)
+
+
+def executor_keys(schema: type[P], name: str, words: Mapping[str, Any] = {}) -> P:
+    """Resolve the keys of an executor: `executor/<name>.yaml`, then the user's `<name>.X=` words."""
+    base = load_yaml(registry.config_files("executor")[name])
+    base.pop("title", None)
+    return merge(schema, base, _nested(words), f"executor={name}")
+
+
+def _nested(words: Mapping[str, Any]) -> DictConfig:
+    """Return {"prompts.normal": x} as {"prompts": {"normal": x}}."""
+    over = OmegaConf.create({})
+    for key, value in words.items():
+        OmegaConf.update(over, key, value, force_add=True)
+    return over
+
+
+def read_value(text: str) -> Any:
+    """Read one value as OmegaConf does: numbers, booleans, null, [lists] and {maps}; anything else is text."""
+    if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        return int(text)
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise AdbenchError(
+            f"{text} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
+        ) from error
+
+
+def write_value(value: Any, typed: bool = False) -> str:
+    """Write a value so that `read_value` reads it back: as the same text, or where `typed` as the same type too."""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    try:
+        read = read_value(value)
+    except AdbenchError:
+        read = None
+    return value if (read if typed else str(read)) == value else json.dumps(value, ensure_ascii=False)

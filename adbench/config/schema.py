@@ -1,0 +1,124 @@
+"""The keys of `adbench run`: their types, and the values that are possible."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from adbench.errors import AdbenchError, did_you_mean
+
+SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
+ALLOWED = {
+    "preset": ("none", "paper"),
+    "protocol": ("auto", "few_shot", "few_normal_shot", "zero_shot", "full_normal", "cross_dataset", "unified")
+    + ("auxiliary", "leave_one_out", "leave_one_out_published"),
+    "schedule": ("short", "paper"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "device": ("auto", "cpu", "cuda"),
+    "logger": ("none", "csv", "tensorboard", "wandb"),
+}
+# A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
+NOT_AXES = (
+    "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
+    "feature_cache", "executor", "workers", "loader_workers", "logger",
+)  # fmt: skip
+LEAST = {
+    "shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1, "loader_workers": 0,
+}  # fmt: skip
+
+
+class Overrides(dict[str, Any]):
+    """The `section.X=value` words of one section, by X. Read-only by convention, so that it can be hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # dict says it has none
+        return hash(repr(sorted(self.items())))
+
+
+@dataclass
+class RunConfig:
+    """The keys of configs/run.yaml, typed. `overrides` holds the `section.X=value` words by section."""
+
+    method: str
+    dataset: str
+    backbone: str
+    data_root: str
+    preset: str
+    protocol: str
+    train_on: str | None
+    shots: int | str
+    draw: int
+    support: str | None
+    seed: int
+    selection: str
+    schedule: str
+    input_size: int | None
+    eval_size: str
+    batch_size: int
+    precision: str
+    threads: int
+    device: str
+    runs: str
+    cache: str | None
+    cache_gb: float
+    feature_cache: bool
+    force: bool
+    gallery: int
+    gallery_levels: bool
+    executor: str = "local"
+    workers: int = 1
+    loader_workers: int = 0
+    logger: str = "none"
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("data_root", "support", "runs", "cache"):
+            if (path := getattr(self, key)) is not None:
+                setattr(self, key, os.path.expanduser(path))
+        self.overrides = {
+            section: words if isinstance(words, Overrides) else Overrides(words)
+            for section, words in self.overrides.items()
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys as plain values, as records keep them."""
+        return dataclasses.asdict(self) | {"overrides": {name: dict(words) for name, words in self.overrides.items()}}
+
+    def words(self, section: str) -> Overrides:
+        """Return the words of one section: those of `method` for `method.X=`."""
+        return cast(Overrides, self.overrides.get(section, NO_WORDS))
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
+        return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
+
+
+NO_WORDS = Overrides()
+SPELLINGS = {"gallery.levels": "gallery_levels"}
+KEYS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name != "overrides")
+
+
+def validate(config: RunConfig) -> None:
+    """Raise AdbenchError for the first value that is not possible."""
+    for key, allowed in ALLOWED.items():
+        value = getattr(config, key)
+        if value not in allowed:
+            raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), allowed)}")
+    if isinstance(config.shots, str) and config.shots != "full":
+        raise AdbenchError(
+            f"shots={config.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
+        )
+    for key, least in LEAST.items():
+        if getattr(config, key) != "full" and getattr(config, key) < least:
+            raise AdbenchError(f"{key}={getattr(config, key)} is not possible: at least {least} is needed.")
+    if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9]\d*", config.selection):
+        rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
+        raise AdbenchError(f"selection={config.selection} is not possible: {did_you_mean(config.selection, rules)}")
+    if config.input_size is not None and config.input_size < 1:
+        raise AdbenchError(f"input_size={config.input_size} is not possible: give a number of pixels, as in 240.")
+    if config.eval_size != "method" and not (config.eval_size.isdigit() and int(config.eval_size) > 0):
+        raise AdbenchError(f"eval_size={config.eval_size} is not possible: a number of pixels, or `method`.")

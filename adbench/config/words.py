@@ -1,0 +1,166 @@
+"""From words (`method=madclip shots=4,8`) to typed configurations, one for each cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adbench.config.groups import NAMED, expand, trainings
+from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
+from adbench.config.schema import KEYS, NOT_AXES, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.plugins import registry
+
+
+@functools.cache
+def defaults() -> dict[str, Any]:
+    """The values of configs/run.yaml."""
+    (file,) = (folder / "run.yaml" for folder in registry.config_folders() if (folder / "run.yaml").is_file())
+    return load_yaml(file)
+
+
+def parse(words: Sequence[str]) -> list[RunConfig]:
+    """Turn `key=value` words into one configuration per cell; `a,b,c` is an axis, and so are groups and wildcards.
+
+    >>> [(c.shots, c.seed) for c in parse(["shots=4,8", "seed=1"])]
+    [(4, 1), (8, 1)]
+    >>> [c.dataset for c in parse(["method=clip", "dataset=bmad_mask*"])]
+    ['brainmri', 'liverct', 'resc']
+    """
+    given = _split(words)
+    axes: dict[str, list[str]] = {}
+    for key, text in given.items():
+        is_axis = "," in text and "." not in key and key not in NOT_AXES and not text.startswith(("[", "{", '"', "'"))
+        axes[key] = [part.strip() for part in text.split(",") if part.strip()] if is_axis else [text]
+        if not axes[key]:
+            raise AdbenchError(f"{key}={text}: a value is missing. Write {key}=a or {key}=a,b,c.")
+    for kind in NAMED:
+        if kind in axes:
+            axes[kind] = list(dict.fromkeys(name for part in axes[kind] for name in expand(kind, part)))
+    if "train_on" in axes:
+        axes["train_on"] = list(dict.fromkeys(name for part in axes["train_on"] for name in trainings(part)))
+    return _build(axes)
+
+
+def words_of(keys: Mapping[str, Any]) -> list[str]:
+    """Write Python values as the words of a command line: a list is an axis; `overrides` holds keys with a dot.
+
+    >>> words_of({"shots": [4, 16], "support": None, "overrides": {"method.levels": [6, 12]}})
+    ['shots=4,16', 'support=null', 'method.levels=[6, 12]']
+    """
+    words = []
+    for key, value in keys.items():
+        if key == "overrides":
+            words += [f"{name}={write_value(own, typed=True)}" for name, own in value.items()]
+        elif isinstance(value, (list, tuple, range)):
+            words.append(f"{key}={','.join(_word(one) for one in value)}")
+        else:
+            words.append(f"{key}={_word(value)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def config_of(keys: Mapping[str, Any]) -> RunConfig:
+    """Return the one configuration that Python values make; AdbenchError where they name several cells."""
+    configs = parse(words_of(keys))
+    if len(configs) > 1:
+        raise AdbenchError(f"one configuration is needed, and {' '.join(words_of(keys))} names {len(configs)}.")
+    return configs[0]
+
+
+def _split(words: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise AdbenchError(f"{word!r} is not key=value. Example: adbench run method=madclip shots=16")
+        key = SPELLINGS.get(key, key)
+        section, dot, rest = key.partition(".")
+        if dot and (section not in (*SECTIONS, *executor_sections()) or not rest):
+            sections = ", ".join(f"{s}." for s in (*SECTIONS, *executor_sections()))
+            raise AdbenchError(f"unknown key {key!r}: a dotted key starts with {sections}")
+        if not dot and key not in KEYS:
+            raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, KEYS)}")
+        if key in given:
+            raise AdbenchError(f"{key!r} is given twice, as {given[key]!r} and {text!r}. Keep one.")
+        given[key] = text
+    return given
+
+
+def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
+    """Build the product of the axes. What depends on one word alone is done once, not once per cell."""
+    plain = {key: texts for key, texts in axes.items() if "." not in key}
+    given: dict[str, dict[str, Any]] = {}
+    for key, texts in axes.items():
+        section, dot, rest = key.partition(".")
+        if dot:
+            given.setdefault(section, {})[rest] = (read_value if section in SECTIONS else _as_text)(texts[0])
+    overrides: dict[str, dict[str, Any]] = {section: Overrides(words) for section, words in given.items()}
+    bases: dict[tuple[str, str], RunConfig] = {}
+    typed: dict[tuple[str, str], Any] = {}
+    configs: list[RunConfig] = []
+    checked: set[tuple[str, str, str]] = set()
+    for values in itertools.product(*plain.values()):
+        cell = dict(zip(plain, values, strict=True))
+        which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
+        if which not in bases:
+            base = defaults() | (preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
+            bases[which] = merge(RunConfig, base, {}, "run")
+        for key, text in cell.items():
+            if (key, text) not in typed:
+                typed[key, text] = _typed(key, text)
+        config = dataclasses.replace(
+            bases[which], **{key: typed[key, text] for key, text in cell.items()}, overrides=overrides
+        )
+        names = config.method, config.dataset, config.backbone
+        if names not in checked:
+            _check_names(config)
+            if not checked:
+                _check_executor(config)
+            checked.add(names)
+        validate(config)
+        configs.append(config)
+    return configs
+
+
+def _typed(key: str, text: str) -> Any:
+    number = read_value(text)
+    # A plain integer needs no schema; an axis may have thousands.
+    if type(number) is int and type(defaults()[key]) is int:
+        return number
+    return getattr(merge(RunConfig, defaults(), {key: number}, "run"), key)
+
+
+def _as_text(text: str) -> Any:
+    """Read a value that a typed field will turn into its type: YAML would make a number of the time 1:30:00."""
+    return read_value(text) if text.startswith(("[", "{")) or text == "null" else text
+
+
+def _check_executor(config: RunConfig) -> None:
+    for name in sorted(config.overrides.keys() - set(SECTIONS)):
+        if name != config.executor:
+            key = next(iter(config.overrides[name]))
+            raise AdbenchError(
+                f"{name}.{key}= is for executor={name}, and this is executor={config.executor}. "
+                f"Add executor={name}, or leave {name}.{key} out."
+            )
+        executor_keys(registry.find("executor", name).load().Keys, name, config.words(name))
+
+
+def _check_names(config: RunConfig) -> None:
+    registry.find("method", config.method)
+    registry.find("dataset", config.dataset)
+    registry.find("executor", config.executor)
+    backbones = registry.config_files("backbone")
+    if config.backbone not in backbones:
+        raise AdbenchError(
+            f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)}. "
+            "Other weights of a known architecture: backbone.weights=FILE.safetensors"
+        )

@@ -1,0 +1,94 @@
+"""A dataset found on disk: its items and the content hash of each."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from adbench.config import layers
+from adbench.config.schema import NO_WORDS, Overrides, RunConfig
+from adbench.data.fingerprint import fingerprint, hash_items
+from adbench.data.items import Dataset, DatasetConfig, Item, decide_masks, of_split
+from adbench.errors import AdbenchError
+from adbench.plugins import registry
+from adbench.system.files import alone, unwritable
+from adbench.system.session import NotThereError, Session
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedDataset:
+    """The items of a dataset and, by item id, the content hash of image and mask. `phantom`: drawn by adbench."""
+
+    name: str
+    config: DatasetConfig
+    root: Path
+    items: tuple[Item, ...]
+    hashes: dict[str, str]
+    phantom: bool
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One hash of what the dataset holds, whatever its layout."""
+        return fingerprint(self.items, self.hashes)
+
+    def split(self, name: str) -> list[Item]:
+        """Return the items of a split; raises DataError where it is empty, or is `test` and lacks a class."""
+        if name not in self._splits:
+            config = None if name == "test" else self.config
+            self._splits[name] = of_split(self.items, name, self.name, self.root, config)
+        return self._splits[name]
+
+    @cached_property
+    def _splits(self) -> dict[str, list[Item]]:
+        return {}
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """Return the registered class of a dataset."""
+    found: type[Dataset] = registry.find("dataset", name).load()
+    return found
+
+
+def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:
+    """Find a dataset on disk; the `dataset.X=` words reach into the one that is tested."""
+    words = config.words("dataset") if name == config.dataset else NO_WORDS
+    return session.once(_index, name, words, config.data_root, config.cache_dir, session)
+
+
+def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session) -> IndexedDataset:
+    config = layers.section(DatasetConfig, "dataset", name, words)
+    root = find_root(name, config, data_root, cache, session.offline)
+    dataset = dataset_class(name)(name, config)
+    items = dataset.index(root)
+    config = decide_masks(config, items)
+    hashes = hash_items(items, cache, name, keep=not session.offline)
+    return IndexedDataset(name, config, root, tuple(items), hashes, dataset.is_phantom(root))
+
+
+def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:
+    """Return the folder of the images; for `phantom`, draw the phantoms where they aren't there yet."""
+    if data_root != "phantom":
+        return Path(data_root)
+    if dataset.own_images:
+        raise AdbenchError(
+            f"dataset={name} reads images of your own: name their folder with data_root=DIR. "
+            f"docs/datasets.md says how it may be laid out."
+        )
+    drawer = dataset_class(name)(name, dataset)
+    folder = cache / "phantom" / drawer.phantom_version()
+    root = folder / name
+    if not root.is_dir():
+        if offline:
+            raise NotThereError(f"the phantoms of {name} are not drawn yet")
+        try:
+            with alone(root):
+                if not root.is_dir():
+                    unfinished = folder / f".{name}.unfinished"
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    drawer.draw_phantom(unfinished)
+                    unfinished.rename(root)
+        except OSError as error:
+            raise unwritable(root, error) from error
+    return root

@@ -1,0 +1,1 @@
+"""Registered names of methods, datasets and backbones, and the code behind them."""

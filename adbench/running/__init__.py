@@ -1,0 +1,1 @@
+"""Run one cell, or apply its record to new images."""

@@ -1,0 +1,336 @@
+"""A trained record applied to images that nobody labelled."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from adbench.backbone.clip import Backbone
+from adbench.backbone.weights import BackboneConfig, weights_hash
+from adbench.config import layers
+from adbench.config.schema import RunConfig, validate
+from adbench.data.decode import IMAGES, image_size, read_image, squashed
+from adbench.data.items import DatasetConfig
+from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
+from adbench.method import Capability, Method, Scores
+from adbench.plugins import registry
+from adbench.records import pictures
+from adbench.records.record import Record, read
+from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.system.files import unwritable
+from adbench.system.progress import track
+from adbench.training.fit import device_of, set_up_torch
+
+Picture = str | Path | Image.Image | NDArray[Any] | torch.Tensor  # or an array or tensor of many
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method rebuilt from its record, ready to score images: see `score`."""
+
+    record: Record
+    method: Method[Any]
+    capability: Capability
+    dataset: DatasetConfig
+    config: RunConfig
+
+    def score(self, images: Picture | Sequence[Picture]) -> Scores:
+        """Score images, decoded and resized as in the run.
+
+        `images`: one or several of: the path of an image file (DICOM too), a PIL image, an array (H, W, 3) or (H, W) of
+        uint8; or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W).
+        Returns `Scores` on the CPU, fp32: `image` (N,), higher is more abnormal, and `maps` (N, S, S) at the input
+        size, or none. Raises AdbenchError for what is no image, DataError for a file that can't be read.
+        """
+        pixels = self.decode(images)
+        config = self.config
+        how = config.dataset, self.dataset.object_name, config.batch_size, config.precision
+        if self.capability.transductive:
+            show_test_images(self.method, pixels, *how)
+        parts = [part for _, part in score_images(self.method, pixels, *how)]
+        maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
+        found = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
+        check_finite(found, [str(number) for number in range(len(pixels))], config.method)
+        return found
+
+    def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
+        """Return images as the network sees them: (N, S, S, 3) uint8."""
+        pictures = list(_each(images))
+        if not pictures:
+            raise AdbenchError("no image given to score: give a path, a PIL image, an array, or several.")
+        size, how = self.method.backbone.input_size, (self.capability.resize, self.capability.grey)
+        return np.stack([
+            squashed(picture, size, *how) if isinstance(picture, Image.Image) else read_image(picture, size, *how)
+            for picture in pictures
+        ])  # fmt: skip
+
+
+def _each(images: Picture | Sequence[Picture]) -> Iterator[Path | Image.Image]:
+    """Yield paths and PIL images one by one."""
+    if isinstance(images, torch.Tensor):
+        images = images.detach().cpu().numpy()
+    if isinstance(images, (str, Path)):
+        yield Path(images).expanduser()
+    elif isinstance(images, Image.Image):
+        yield images
+    elif isinstance(images, np.ndarray):
+        yield from (Image.fromarray(one) for one in _pixels(images))
+    else:
+        for one in images:
+            yield from _each(one)
+
+
+def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an array of images as (N, H, W, 3) or (N, H, W)."""
+    if array.dtype != np.uint8:
+        raise AdbenchError(
+            f"an array of {array.dtype} can't be scored: give uint8, 0 to 255; floats in [0, 1] as "
+            "(255 * images).round().astype('uint8')."
+        )
+    colours_first = array.ndim >= 3 and array.shape[-3] == 3 and array.shape[-1] != 3
+    if colours_first:
+        array = np.moveaxis(array, -3, -1)
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 3):
+        array = array[None]
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] != 3):
+        raise AdbenchError(
+            f"an array of shape {tuple(array.shape)} holds no images: (H, W), (H, W, 3), (N, H, W), (N, H, W, 3) and "
+            "(N, 3, H, W) do."
+        )
+    return array
+
+
+class LoadKeys(TypedDict, total=False):
+    """What `load` replaces: it belongs to the place and not to the record.
+
+    device: auto (default), cpu or cuda. cache: a folder. precision: 32-true, bf16-mixed or 16-mixed. weights: the
+    backbone's file. method: FILE.py:Class, where the file has moved.
+    """
+
+    device: str
+    cache: str | None
+    precision: str
+    weights: str | None
+    method: str
+
+
+def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None, **keys: Unpack[LoadKeys]) -> Fitted:
+    """Rebuild the trained method of a record, or of the folder of one.
+
+    `overrides` replaces parameters that need no training, as prompts do: {"prompts.normal": ["healthy {}"]}.
+    `keys`: device, cache, precision, weights, method; see `LoadKeys`.
+    Raises RecordError where the record is damaged, or weights or method are not those it was made with, and
+    AdbenchError for a keyword or value that can't be used.
+    """
+    for key in keys:
+        if key not in LoadKeys.__annotations__:
+            raise AdbenchError(f"unknown key {key!r} for load: {did_you_mean(key, LoadKeys.__annotations__)}")
+    record = record if isinstance(record, Record) else read(Path(record).expanduser())
+    path, content = record.path, record.content
+    try:
+        config = RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
+        capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
+        state = load_file(path / "method.safetensors")
+    except (TypeError, KeyError, SafetensorError, OSError) as error:
+        raise RecordError(f"{path} is damaged ({error}). Remove it and run its cell again.") from error
+    backbone_config = _from(BackboneConfig, content["backbone"])
+    backbone_config.weights = keys.get("weights") or backbone_config.weights
+    machine = {key: value for key, value in keys.items() if key != "weights" and value is not None}
+    config = dataclasses.replace(config, **machine)  # type: ignore[arg-type]  # of the types in LoadKeys
+    validate(config)
+    method_class = _method_class(path, config.method, content["facts"])
+    params = layers.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
+    if overrides:
+        params = _replace(method_class, params, overrides, config.method)
+    weights = weights_hash(backbone_config, config.backbone, config.cache_dir)
+    if weights != content["backbone"]["weights_hash"]:
+        raise RecordError(
+            f"{path} was made with weights {content['backbone']['weights_hash'][:12]}… of {config.backbone}; "
+            f"here they are {weights[:12]}…. Give the right file: backbone.weights=FILE.safetensors"
+        )
+    device = device_of(config)
+    set_up_torch(config)
+    backbone = Backbone(
+        config.backbone, backbone_config, content["backbone"]["built_input_size"], capability.activation,
+        capability.normalisation,
+    ).to(device)  # fmt: skip
+    method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)
+    method.load_fitted(state)
+    method.loader_workers = config.loader_workers
+    return Fitted(record, method.to(device).eval(), capability, _from(DatasetConfig, content["dataset"]), config)
+
+
+def _method_class(path: str | Path, name: str, facts: dict[str, Any]) -> type[Method[Any]]:
+    made = facts.get("source") or "package:adbench-medical"
+    try:
+        entry = registry.find("method", name)
+        found: type[Method[Any]] = entry.load()
+        source = entry.source(found)
+    except AdbenchError as error:
+        raise RecordError(
+            f"{path} was made by {facts['method']} ({made}), which is not found again: {error} "
+            "Where its file has moved: method=FILE.py:Class."
+        ) from error
+    if (entry.name, source) != (facts["method"], facts.get("source")):
+        raise RecordError(
+            f"{path} was made by {facts['method']} ({made}); here {name} is {entry.name} ({source or 'built in'}). "
+            "Bring that source back, or name a file that holds it: method=FILE.py:Class."
+        )
+    return found
+
+
+def _from(schema: type[Any], content: dict[str, Any]) -> Any:
+    names = {f.name for f in dataclasses.fields(schema)}
+    return schema(**{name: value for name, value in content.items() if name in names})
+
+
+def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[str, Any], name: str) -> Any:
+    allowed = method_class.editable
+    for key in overrides:
+        if not any(key == prefix or key.startswith(prefix + ".") for prefix in allowed):
+            raise AdbenchError(
+                f"method.{key} can't be changed after training of {name}: {did_you_mean(key, allowed)}. "
+                f"Run a new cell: adbench run method={name} method.{key}=…"
+            )
+    over: dict[str, Any] = {}
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        place = over
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    return layers.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
+
+
+def find_images(words: Sequence[str]) -> list[Path]:
+    """Return the image files that the words name: files, or folders searched for images at any depth."""
+    found: list[Path] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{path} does not exist. Give image files or folders of images.")
+    if not found:
+        raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
+    return found
+
+
+class _Images:
+    """The images of files as an array (N, H, W, 3) that holds only the rows asked for."""
+
+    def __init__(self, paths: Sequence[Path], fitted: Fitted) -> None:
+        self.paths, self.size = paths, fitted.method.backbone.input_size
+        self.how = fitted.capability.resize, fitted.capability.grey
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
+        return np.stack([read_image(path, self.size, *self.how) for path in self.paths[rows]])
+
+
+def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
+    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
+
+    With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
+    whose map reaches it. Heatmaps of one call share one colour scale: from the median of the maps' 5th percentiles to
+    the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
+    """
+    out = out.absolute()
+    folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with _writing(out):
+            folder.mkdir(parents=True)
+        scores, bounds = _score(fitted, paths, folder / "maps", out)
+        table = pd.DataFrame({"image": [str(path) for path in paths], "score": scores})
+        if threshold is not None:
+            table["abnormal"] = (table["score"] >= threshold).astype(int)
+        with _writing(out):
+            (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        if bounds:
+            size = fitted.method.backbone.input_size
+            maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(paths), size, size))
+            lows, highs = zip(*bounds, strict=True)
+            _pictures(folder, paths, maps, (float(np.median(lows)), max(highs)), threshold, out)
+        with _writing(out):
+            (folder / "maps").unlink()
+            out.mkdir(exist_ok=True)
+            # scores.csv comes last: it says that all is there.
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == "scores.csv"):
+                file.replace(out / file.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return table
+
+
+def _score(
+    fitted: Fitted, paths: Sequence[Path], maps: Path, out: Path
+) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    """Return the scores, and 5th percentile and maximum of each map; the maps themselves go to a file."""
+    config, images = fitted.config, cast(NDArray[np.uint8], _Images(paths, fitted))
+    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
+    if fitted.capability.transductive:
+        show_test_images(fitted.method, images, *how)
+    scores, bounds = [], []
+    with _writing(out):
+        maps.touch()
+    batches = score_images(fitted.method, images, *how)
+    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
+        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
+        scores.append(batch.image.numpy())
+        if batch.maps is not None:
+            found = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
+            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in found]
+            with _writing(out), maps.open("ab") as file:
+                file.write(found.tobytes())
+    return np.concatenate(scores), bounds
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(out, error, "folder with out=DIR") from error
+
+
+def _pictures(
+    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None, out: Path
+) -> None:
+    for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
+        width, height = image_size(path)
+        full = np.asarray(Image.fromarray(np.asarray(scores)).resize((width, height), Image.Resampling.BILINEAR))
+        square = read_image(path, max(width, height))
+        image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
+        shown = {"heatmap": pictures.overlay(image, full, *scale)}
+        if threshold is not None:
+            shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
+        with _writing(out):
+            for what, pixels in shown.items():
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{what}.png")
+
+
+def default_folder() -> Path:
+    """Return a new folder name for the results of one call."""
+    return Path("scores") / time.strftime("%Y%m%d-%H%M%S")

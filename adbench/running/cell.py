@@ -1,0 +1,171 @@
+"""Run one cell: fit, score, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save
+
+from adbench.cells.cell import Cell
+from adbench.cells.datamodule import DataModule
+from adbench.cells.overlap import overlap
+from adbench.data.image_set import ImageSet
+from adbench.method import Method
+from adbench.plugins import registry
+from adbench.records import pictures, provenance, record
+from adbench.scoring.evaluate import Outcome, evaluate
+from adbench.scoring.probe import level_maps_of, maps_of, throughput
+from adbench.system.files import shrink
+from adbench.system.ranks import world_size
+from adbench.training.fit import device_of, new_method
+from adbench.training.reuse import fit_once
+from adbench.training.trackers import curves, tracking
+
+
+class Stopwatch:
+    """Wall seconds of each named stage; `notice` hears of a stage when it begins."""
+
+    def __init__(self, notice: Callable[[str], None] | None = None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.notice = notice
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block under `name`."""
+        if self.notice:
+            self.notice(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def run_cell(
+    cell: Cell, words: Sequence[str], notice: Callable[[str], None] | None = None, began: float = math.inf
+) -> record.Record:
+    """Fit and score a cell in this process and write its record.
+
+    `words` are kept as what was asked, `notice` is called with the name of each stage. With `force=true` a shared
+    training is reused where it was made after `began`. On several devices this runs in process 0 (devices.py), and
+    `take_part` in the others.
+    """
+    config, watch = cell.config, Stopwatch(notice)
+    watch.seconds["resolve"] = round(cell.seconds, 3)
+    provenance.reset_peak()
+    device = device_of(config)
+    with record.writing(Path(config.runs), cell.key, config.force) as folder, tracking(cell, folder) as tracker:
+        with watch.stage("decode"):  # all of it: a file that can't be read costs no training
+            data = DataModule.of_cell(cell)
+            data.setup()
+            leaked = overlap(data.test, data.learned_images())
+        with watch.stage("build"):
+            method = new_method(cell, device)
+        with watch.stage("fit"):
+            selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
+        with watch.stage("score"):
+            outcome = evaluate(cell, method, data.test)
+            speed, gflops = throughput(cell, method, data.test)
+        with watch.stage("write"):
+            _write(folder, cell, method, outcome, data.test)
+        content = _content(cell, method, outcome, words, watch.seconds)
+        content["overlap"] = leaked
+        content["selection"] = dataclasses.asdict(selection) | {"last": last or None, "training_reused": reused}
+        content["images_per_second"], content["gflops_per_image"] = speed, gflops
+        content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
+        (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
+    shrink([config.cache_dir / name for name in ("features", "decoded", "fits")], config.cache_gb)
+    return record.read(Path(config.runs) / cell.key)
+
+
+def take_part(cell: Cell, began: float = math.inf) -> None:
+    """Do the share of a process other than the first in a cell that several run; nothing is written."""
+    device = device_of(cell.config)
+    data = DataModule.of_cell(cell)
+    data.setup()
+    method = new_method(cell, device)
+    fit_once(cell, method, data, device, curves(cell.config, None), began)
+    evaluate(cell, method, data.test)
+
+
+def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test: ImageSet) -> None:
+    outcome.predictions.to_parquet(folder / "predictions.parquet", index=False)
+    if outcome.histogram is not None:
+        columns = outcome.histogram.to_arrays()
+        table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
+        table.to_parquet(folder / "histogram.parquet", index=False)
+    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    # Bytes first: a full disk is then an OSError like everywhere else.
+    metadata = {"method": cell.facts["method"], "cell": cell.key}
+    (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))
+    if cell.config.gallery:
+        rows = pictures.choose(outcome.predictions, cell.config.gallery)
+        flat = [row for chosen in rows.values() for row in chosen]
+        masks = None if test.masks is None else test.masks[flat] > 0
+        maps = maps_of(cell, method, test, flat)
+        levels = level_maps_of(cell, method, test, flat) if cell.config.gallery_levels else {}
+        pictures.gallery(folder / "gallery", outcome.predictions, rows, test.images[flat], masks, maps, levels)
+
+
+def _seen(cell: Cell) -> list[dict[str, Any]]:
+    """Name every set of labelled images that the method learnt from (`support`) or whose labels chose its epoch."""
+    sets = [("support", one.dataset, one.split, len(one.support)) for one in cell.training_sets]
+    sets += [("selection", one.dataset, one.split, len(one.items)) for one in cell.holdouts]
+    if cell.config.selection == "oracle":
+        sets.append(("selection", cell.target, "test", len(cell.test_items)))
+    return [
+        {"role": role, "dataset": dataset.name, "split": split, "root": str(dataset.root), "images": images,
+         "data": "phantom" if dataset.phantom else "real"}
+        for role, dataset, split, images in sets
+    ]  # fmt: skip
+
+
+def _content(
+    cell: Cell, method: Method[Any], outcome: Outcome, words: Sequence[str], seconds: dict[str, float]
+) -> dict[str, Any]:
+    device = method.backbone.device.type
+    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    entry = registry.find("method", cell.config.method)
+    histogram = None
+    if outcome.histogram is not None:
+        columns = outcome.histogram.to_arrays()
+        histogram = {name: int(columns[name]) for name in ("shift", "n_regions")}
+    return {
+        "schema": record.SCHEMA,
+        "key": cell.key,
+        "status": "complete",
+        "data": "phantom" if cell.target.phantom else "real",
+        "given": list(words),
+        "resolved": cell.config.as_dict(),
+        "facts": cell.facts,
+        "dataset": dataclasses.asdict(cell.dataset)
+        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"]},
+        "support": dataclasses.asdict(cell.manifest),
+        "seen": _seen(cell),
+        "protocol": cell.protocol,
+        "backbone": dataclasses.asdict(cell.backbone) | {
+            "name": cell.config.backbone,
+            "weights_hash": cell.weights,
+            "built_activation": method.backbone.activation,
+            "built_normalisation": method.backbone.normalisation,
+            "built_input_size": cell.input_size,
+        },
+        "capability": dataclasses.asdict(cell.capability),
+        "notes": list(cell.notes),
+        "metrics": outcome.metrics,
+        "half_widths": outcome.half_widths,
+        "histogram": histogram,
+        "test_images": len(outcome.predictions),
+        "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
+        "seconds": seconds,
+        "peak_memory": provenance.peak_memory(device),
+        "code": provenance.code() | ({"method_source": cell.source_hash} if cell.source_hash else {}),
+        "packages": provenance.packages() | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
+        "device": provenance.device(device) | {"count": world_size()},
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip

@@ -1,0 +1,73 @@
+"""Scores to figures: what a method says of an image set, compared with its labels and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adbench.cells.cell import Cell
+from adbench.data.image_set import ImageSet
+from adbench.method import Method
+from adbench.metrics import Histogram, pixel_metrics
+from adbench.metrics.modules import ImageScores, PixelHistogram
+from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.system.progress import track
+from adbench.system.ranks import all_gather, rank, world_size
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What scoring leaves: one row per image, the pixel histogram (or none), and the figures."""
+
+    predictions: pd.DataFrame
+    histogram: Histogram | None
+    metrics: dict[str, float | None]
+    half_widths: dict[str, float]
+
+
+def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
+    """Score images and compare with their labels and masks; several processes of one cell share the batches."""
+    config, size = cell.config, cell.eval_size
+    image_evaluator = ImageScores(cell.capability.threshold)
+    pixel_evaluator = PixelHistogram() if images.masks is not None and cell.capability.maps else None
+    how = images.dataset, images.object_name, config.batch_size, config.precision
+    if cell.capability.transductive:
+        show_test_images(method, images.images, *how)
+    columns: dict[int, dict[str, NDArray[np.float32]]] = {}
+    count = len(range(rank() * config.batch_size, len(images), world_size() * config.batch_size))
+    scored = score_images(method, images.images, *how, (rank(), world_size()))
+    for start, scores in track(scored, f"scoring {images.name}", count):
+        rows = slice(start, start + len(scores.image))
+        check_finite(scores, images.ids[rows], config.method)
+        image_evaluator.update(scores.image, images.labels[rows])
+        columns[start] = {"score": scores.image.numpy()}
+        if scores.maps is None:
+            continue
+        maps = resize_maps(scores.maps, size)
+        columns[start] |= {"map_max": maps.flatten(1).amax(1).numpy(), "map_mean": maps.flatten(1).mean(1).numpy()}
+        if pixel_evaluator is not None and images.masks is not None:
+            pixel_evaluator.update(maps.numpy(), images.masks[rows].astype(bool))
+    whole = dict(sorted(batch for part in all_gather(columns) for batch in part.items()))
+    table = _table(images, list(whole.values()))
+    metrics: dict[str, float | None] = {"image_accuracy": None}
+    metrics |= {name: float(value) for name, value in image_evaluator.compute().items()}
+    histogram = pixel_evaluator.total() if pixel_evaluator is not None else None
+    pixel = pixel_metrics(histogram) if histogram is not None else {}
+    metrics |= {name: estimate.value for name, estimate in pixel.items()}
+    half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
+    return Outcome(table, histogram, metrics, half_widths)
+
+
+def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> pd.DataFrame:
+    """Return one row per image."""
+    table = pd.DataFrame({"image": images.ids, "label": images.labels})
+    for name in ("score", "map_max", "map_mean"):
+        parts = [columns[name] for columns in batches if name in columns]
+        table[name] = np.concatenate(parts) if parts else np.nan
+    table["patient"] = pd.array([item.patient for item in images.items], dtype="string")
+    table["subgroup"] = pd.array([item.subgroup for item in images.items], dtype="string")
+    return table

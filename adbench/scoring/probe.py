@@ -1,0 +1,61 @@
+"""What a record shows beside its figures: maps for pictures, and how fast the method is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from adbench.backbone.features import autocast
+from adbench.cells.cell import Cell
+from adbench.data.image_set import ImageSet, to_tensor
+from adbench.method import Batch, Method
+from adbench.scoring.score import resize_maps, score_images
+
+
+def maps_of(cell: Cell, method: Method[Any], images: ImageSet, rows: Sequence[int]) -> NDArray[np.float32] | None:
+    """Return, scored once more, the maps (n, S, S) of some images; none where the method draws no map."""
+    config = cell.config
+    how = images.dataset, images.object_name, config.batch_size, config.precision
+    parts = [scores.maps for _, scores in score_images(method, images.images[list(rows)], *how)]
+    maps = [resize_maps(part, cell.eval_size) for part in parts if part is not None]
+    return torch.cat(maps).numpy() if maps else None
+
+
+@torch.no_grad()
+def level_maps_of(
+    cell: Cell, method: Method[Any], images: ImageSet, rows: Sequence[int]
+) -> dict[int, NDArray[np.float32]]:
+    """Return, for pictures, the maps (n, S, S) of each level of some images."""
+    batch = Batch.of(method, to_tensor(images.images[list(rows)]), images.dataset, images.object_name)
+    with autocast(method.backbone.device, cell.config.precision):
+        levels = method.level_maps(batch)
+    return {block: resize_maps(maps.float().cpu(), cell.eval_size).numpy() for block, maps in levels.items()}
+
+
+@torch.no_grad()
+def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) -> tuple[float, float]:
+    """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
+    n = min(n, len(images))
+    pixels = to_tensor(images.images[:n])
+
+    def run(count: int) -> None:
+        part = pixels[:count]
+        with autocast(method.backbone.device, cell.config.precision):
+            features = method.backbone.features(part, cell.capability.blocks, cell.capability.pooled)
+            batch = Batch.of(method, part, images.dataset, images.object_name, features)
+            method.score(batch).image.sum().item()
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused attention operator is not counted
+    with FlopCounterMode(display=False) as counter:
+        run(1)
+    torch.backends.mha.set_fastpath_enabled(fast)
+    start = time.perf_counter()
+    run(n)
+    return n / (time.perf_counter() - start), counter.get_total_flops() / 1e9

@@ -1,0 +1,83 @@
+"""Images to scores: batches go to the frozen method, without labels, masks or paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from adbench.backbone.features import autocast
+from adbench.data.image_set import to_tensor
+from adbench.errors import NumericalError
+from adbench.method import Batch, Method, Scores
+
+
+@torch.no_grad()
+def score_images(
+    method: Method[Any],
+    images: NDArray[np.uint8],
+    dataset: str,
+    object_name: str,
+    batch_size: int,
+    precision: str,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[int, Scores]]:
+    """Yield (first row, scores on the CPU in fp32) for batches of (N, H, W, 3) uint8 images.
+
+    `share` (i, n): batches i, i + n, i + 2 n, ... alone. Batches are never split: their scores stay the same bits.
+    """
+    method.eval()
+    for start, batch in batches(method, images, dataset, object_name, batch_size, share):
+        with autocast(method.backbone.device, precision):
+            scores = method.score(batch)
+        maps = None if scores.maps is None else scores.maps.float().cpu()
+        yield start, Scores(scores.image.float().cpu(), maps)
+
+
+@torch.no_grad()
+def show_test_images(
+    method: Method[Any], images: NDArray[np.uint8], dataset: str, object_name: str, batch_size: int, precision: str
+) -> None:
+    """Let a transductive method observe all (N, H, W, 3) uint8 images that are about to be scored."""
+    method.eval()
+    with autocast(method.backbone.device, precision):
+        method.observe_test_images(batch for _, batch in batches(method, images, dataset, object_name, batch_size))
+
+
+def batches(
+    method: Method[Any],
+    images: NDArray[np.uint8],
+    dataset: str,
+    object_name: str,
+    batch_size: int,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[int, Batch]]:
+    """Yield (first row, batch) of (N, H, W, 3) uint8 images; `share` as in `score_images`."""
+    first, step = share
+    for start in range(first * batch_size, len(images), step * batch_size):
+        yield start, Batch.of(method, to_tensor(images[start : start + batch_size]), dataset, object_name)
+
+
+def resize_maps(maps: Tensor, size: int) -> Tensor:
+    """Resize (B, h, w) maps to (B, size, size), bilinear, corners not aligned."""
+    if maps.shape[-2:] == (size, size):
+        return maps
+    return F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
+    """Raise NumericalError naming the first image whose score or map is not finite."""
+    for what, values in (("score", scores.image), ("map", scores.maps)):
+        if values is None:
+            continue
+        bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
+        if bad.any():
+            raise NumericalError(
+                f"{method} gives {names[int(bad.nonzero()[0])]} a {what} that is not finite (one of {int(bad.sum())} "
+                f"in its batch). Try precision=32-true; if it stays, the method divides by zero."
+            )

@@ -1,0 +1,1 @@
+"""Files, processes, progress bars: what knows nothing of anomaly detection."""

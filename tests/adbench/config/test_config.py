@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from adbench.config import layers
+from adbench.config import words as config
+from adbench.errors import AdbenchError
+from adbench.plugins import registry
+
+
+def test_run_yaml_gives_every_key_and_no_other() -> None:
+    assert set(config.defaults()) == set(config.KEYS)
+
+
+def test_words_are_typed() -> None:
+    (run,) = config.parse(["shots=4", "feature_cache=false", "cache_gb=2", "input_size=112", "eval_size=method"])
+    assert (run.shots, run.feature_cache, run.cache_gb, run.input_size, run.eval_size) == (4, False, 2.0, 112, "method")
+
+
+def test_commas_are_axes_in_the_order_given() -> None:
+    runs = config.parse(["method=clip,madclip", "shots=2,4"])
+    assert [(r.method, r.shots) for r in runs] == [("clip", 2), ("clip", 4), ("madclip", 2), ("madclip", 4)]
+
+
+def test_a_list_in_a_section_is_one_value() -> None:
+    (run,) = config.parse(["method.prompts.normal=['healthy {}', '{} without a lesion']"])
+    assert run.overrides == {"method": {"prompts.normal": ["healthy {}", "{} without a lesion"]}}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["shot=4"], "unknown key 'shot': did you mean 'shots'"),
+        (["method=madclp"], "unknown method 'madclp': did you mean 'madclip'"),
+        (["dataset=brainmr"], "unknown dataset 'brainmr': did you mean 'brainmri'"),
+        (["backbone=phantomclip"], "did you mean 'phantom-clip'"),
+        (["shots=four"], "shots"),
+        (["shots=-1"], "at least 0"),
+        (["threads=0"], "at least 1"),
+        (["loader_workers=-1"], "at least 0"),
+        (["schedule=long"], "schedule=long"),
+        (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),
+        (["eval_size=big"], "eval_size=big"),
+        (["preset=fast"], "fast"),
+        (["shots"], "is not key=value"),
+        (["shots="], "shots"),
+        (["shots=,"], "a value is missing"),
+        (["seed=1", "seed=2"], "given twice"),
+        (["method.prompts.normal=[healthy {}]"], "quote what holds braces"),
+        (["model.x=1"], "a dotted key starts with"),
+    ],
+)
+def test_bad_words_are_one_sentence(words: list[str], says: str) -> None:
+    with pytest.raises(AdbenchError, match=".+") as caught:
+        for run in config.parse(words):
+            if run.preset != "none":
+                layers.preset(run.method, run.preset)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_paper_preset_sets_what_the_paper_used_and_words_win() -> None:
+    (run,) = config.parse(["method=madclip", "preset=paper"])
+    assert (run.backbone, run.input_size, run.schedule, run.precision) == ("ViT-L-14-336", 240, "paper", "16-mixed")
+    (run,) = config.parse(["method=madclip", "preset=paper", "precision=32-true"])
+    assert (run.input_size, run.precision) == (240, "32-true")
+
+
+def test_the_schedule_changes_the_parameters_and_words_win() -> None:
+    from adbench.methods.madclip.method import Params
+
+    def epochs(*words: str) -> int:
+        (run,) = config.parse(["method=madclip", *words])
+        return int(layers.method_params(Params, run.method, run.schedule, run.words("method")).epochs)
+
+    assert epochs("schedule=paper") == 60
+    assert epochs() < 60
+    assert epochs("schedule=paper", "method.epochs=3") == 3
+
+
+@dataclass
+class Inner:
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Outer:
+    rate: float = 0.1
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [({"rat": 1}, "did you mean 'rate'"), ({"rate": "fast"}, "rate"), ({"inner": {"word": ["a"]}}, "inner.word")],
+)
+def test_merge_names_the_key(over: dict[str, object], says: str) -> None:
+    with pytest.raises(AdbenchError, match="thing") as caught:
+        layers.merge(Outer, {}, over, "thing")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value", "says"),
+    [
+        ("mvfa", "batch_size", 0, "at least 1"),
+        ("tgumiad", "epochs", -1, "at least 0"),
+        ("tgumiad", "weight_decay", -0.1, "at least 0"),
+        ("madclip", "context_length", 0, "at least 1"),
+        ("april_gan", "learning_rate", 0.0, "more than 0"),
+        ("crossmodal", "learning_rate", "nan", "more than 0"),
+    ],
+)
+def test_numbers_that_every_method_reads_alike_have_a_least_value(
+    method: str, key: str, value: object, says: str
+) -> None:
+    (run,) = config.parse([f"method={method}", f"method.{key}={value}"])
+    with pytest.raises(AdbenchError, match=rf"method\.{key}={value} is not possible: {says} is needed"):
+        layers.method_params(
+            registry.find("method", method).load().Params, run.method, run.schedule, run.words("method")
+        )
+
+
+def test_a_parameter_at_its_least_value_is_taken_and_other_types_are_left_alone() -> None:
+    @dataclass
+    class Params:
+        epochs: int = 0
+        batch_size: int = 1
+        learning_rate: str = "cosine"
+
+    assert layers.merge_params(Params, {}, "short", {}, "thing") == Params()
+
+
+def test_damaged_yaml_is_one_sentence(tmp_path) -> None:
+    (tmp_path / "x.yaml").write_text("a: b: c")
+    with pytest.raises(AdbenchError, match="not readable YAML"):
+        layers.load_yaml(tmp_path / "x.yaml")
+
+
+def test_a_path_below_the_home_folder_is_spelt_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (run,) = config.parse(["runs=~/x", "cache=~/c", "data_root=~/d", "support=~/s.txt"])
+    assert (run.runs, run.cache, run.data_root, run.support) == (
+        "/home/me/x",
+        "/home/me/c",
+        "/home/me/d",
+        "/home/me/s.txt",
+    )
+    (plain,) = config.parse([])
+    assert (plain.runs, plain.cache, plain.data_root) == ("runs", None, "phantom")

@@ -1,0 +1,27 @@
+"""Lay the four packages out as they are installed, by links, so that mypy sees `adbench.methods` and its like.
+
+Usage: python tools/typed_tree.py FOLDER
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BESIDE = ("methods", "datasets", "configs")  # stand beside adbench/ in the repository, are installed below it
+
+
+def lay_out(folder: Path) -> None:
+    """Make `folder/adbench` anew: links to what is in adbench/, and to the packages that stand beside it."""
+    tree = folder / "adbench"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for path in [*(ROOT / "adbench").iterdir(), *(ROOT / name for name in BESIDE)]:
+        if path.name != "__pycache__":
+            (tree / path.name).symlink_to(path, target_is_directory=path.is_dir())
+
+
+if __name__ == "__main__":
+    lay_out(Path(sys.argv[1]))
