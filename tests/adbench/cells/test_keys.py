@@ -1,0 +1,145 @@
+"""One result, one key: what changes no result is in no key, and what changes one is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adbench.cells.cell import Cell
+from adbench.cells.resolve import resolve
+from adbench.config import layers
+from adbench.config.words import parse
+from adbench.data.items import DatasetConfig
+from adbench.plugins import registry
+from adbench.system.session import Session
+
+METHODS = sorted(registry.entries("method"))
+# Keys that say where and how fast a cell runs, or what is drawn and printed of it.
+NO_RESULT = {
+    "device": ["cpu", "auto"],
+    "runs": ["runs", "elsewhere"],
+    "cache_gb": ["20", "5"],
+    "feature_cache": ["true", "false"],
+    "force": ["false", "true"],
+    "gallery": ["0", "3"],
+    "executor": ["local"],
+    "workers": ["1", "2"],
+    "loader_workers": ["0", "1"],
+    "logger": ["none", "csv"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms of two datasets, small."""
+    root = tmp_path_factory.mktemp("keys")
+    for name in ("brainmri", "oct17"):
+        config = layers.section(DatasetConfig, "dataset", name)
+        dataset = registry.find("dataset", name).load()(name, config)
+        dataset.draw_phantom(root, {"train": 4, "valid": 12, "test": 6})
+    return root
+
+
+SESSION = Session()
+
+
+def cells(data: Path, *words: str) -> list[Cell]:
+    shots = [] if any(word.startswith("shots=") for word in words) else ["shots=2"]
+    return [resolve(config, SESSION) for config in parse([f"data_root={data}", *shots, *words])]
+
+
+def outcome(cell: Cell) -> tuple[Any, ...]:
+    """What decides the result of a cell: resolved parameters, backbone, data, support, effective seed and settings."""
+    effective = 0 if not cell.capability.stochastic else cell.config.seed
+    config = cell.config
+    return (
+        config.method, repr(dataclasses.asdict(cell.params)), cell.weights, cell.facts["model"],
+        cell.facts["activation"], cell.facts["normalisation"], cell.input_size, cell.eval_size, cell.target.fingerprint,
+        repr(cell.dataset.facets()), cell.manifest.hash, effective, config.precision, config.threads,
+        config.batch_size, config.selection, cell.protocol,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_outcomes_have_equal_keys_over_all_presets_and_schedules(data: Path, method: str) -> None:
+    yaml = layers.method_config(method)
+    schedules = ["short", "paper"]
+    presets = ["none", *yaml.get("presets", {})]
+    found: dict[Any, set[str]] = {}
+    keys: dict[str, set[Any]] = {}
+    for schedule, preset, seed in itertools.product(schedules, presets, ("0", "7")):
+        # The presets' backbones aren't on this machine: the settings are what is looked at.
+        words = [f"method={method}", f"schedule={schedule}", f"preset={preset}", f"seed={seed}"]
+        (cell,) = cells(data, *words, "backbone=phantom-clip", "input_size=112")
+        found.setdefault(outcome(cell), set()).add(cell.key)
+        keys.setdefault(cell.key, set()).add(outcome(cell))
+    assert all(len(same) == 1 for same in found.values()), "one result, one key"
+    assert all(len(same) == 1 for same in keys.values()), "one key, one result"
+
+
+@pytest.mark.parametrize("method", ["clip", "winclip", "patchcore", "clip_finetune", "crossmodal"])
+def test_a_schedule_that_changes_nothing_is_no_other_cell(data: Path, method: str) -> None:
+    one, other = (cells(data, f"method={method}", f"schedule={name}")[0] for name in ("short", "paper"))
+    assert one.key == other.key
+
+
+@settings(max_examples=40)
+@given(choice=st.fixed_dictionaries({key: st.sampled_from(values) for key, values in NO_RESULT.items()}))
+def test_where_and_how_a_cell_runs_is_in_no_key(data: Path, choice: dict[str, str]) -> None:
+    (plain,) = cells(data, "method=patchcore")
+    (cell,) = cells(data, "method=patchcore", *(f"{key}={value}" for key, value in choice.items()))
+    assert cell.key == plain.key
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "method.neighbours=3", "draw=1", "shots=3", "seed=1", "batch_size=7", "threads=2", "precision=bf16-mixed",
+        "input_size=96", "eval_size=99", "dataset=oct17", "dataset.object_name=knee", "dataset.mask_threshold=20",
+        "backbone.weights=random", "protocol=full_normal",
+    ],
+)  # fmt: skip
+def test_what_changes_a_result_changes_the_key(data: Path, word: str) -> None:
+    (plain,), (cell,) = cells(data, "method=patchcore"), cells(data, "method=patchcore", word)
+    assert cell.key != plain.key
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["method=clip", "seed=3"], "clip draws no random number here: seed is set to 0."),
+        (["method=winclip", "seed=3"], "winclip draws no random number here: seed is set to 0."),
+        (
+            ["method=patchcore", "method.coreset=1", "seed=3"],
+            "patchcore draws no random number here: seed is set to 0.",
+        ),
+        (["method=madclip", "method.epochs=5", "selection=fixed:5"], "selection=fixed:5 is the last epoch"),
+        (["method=patchcore", "trainer.gradient_clip_val=1.0"], "no epochs: trainer.gradient_clip_val has no effect."),
+        (["method=patchcore", "trainer.devices=2"], None),
+        (["method=madclip", "trainer.log_every_n_steps=3"], None),
+        (["method=madclip", "trainer.enable_progress_bar=true"], None),
+        (["method=patchcore", "eval_size=method", "input_size=240"], None),
+        (["method=clip", "dataset.support_split=train"], None),
+        (["method=clip", "dataset.empty_masks=allow"], None),
+    ],
+)
+def test_a_setting_without_effect_is_the_plain_cell(data: Path, words: list[str], note: str | None) -> None:
+    plain = [word for word in words if word.startswith(("method", "input_size"))]
+    (cell,), (same,) = cells(data, *words), cells(data, *plain)
+    assert cell.key == same.key
+    if note:
+        assert any(note in text for text in cell.notes), cell.notes
+
+
+def test_several_devices_are_another_cell_only_where_something_is_trained(data: Path) -> None:
+    for method, same in (("clip", True), ("madclip", False)):
+        (one,), (two,) = cells(data, f"method={method}"), cells(data, f"method={method}", "trainer.devices=2")
+        assert (one.key == two.key) is same
+    (seed,), (other) = cells(data, "method=patchcore", "seed=0"), cells(data, "method=patchcore", "seed=1")[0]
+    assert seed.key != other.key, "a coreset below 1 begins at a random row"
