@@ -1,11 +1,11 @@
-"""Errors a user can act on: one sentence that names the thing, the value, what is allowed, and what to type next."""
+"""Errors that a user can act on. Each message names the thing, the value, what is allowed and the next command."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class AdbenchError(Exception):
-    """Something the user can mend. The command line prints the message and exits with `exit_code`."""
+    """An error that the user can fix. The command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -47,8 +47,8 @@ class NumericalError(AdbenchError):
 class LossError(NumericalError):
     """The loss of a training step is not finite. Who raises it doesn't know the step; training/fit.py adds that."""
 
-    def __init__(self, found: str) -> None:
-        super().__init__(f"the loss is not finite: {found}. Try precision=32-true or a smaller learning rate.")
+    def __init__(self, terms: str) -> None:
+        super().__init__(f"the loss is not finite: {terms}. Try precision=32-true or a smaller learning rate.")
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -6,11 +6,11 @@ import functools
 from typing import Any
 
 from adbench.conformance.bench import Bench, new_bench
-from adbench.conformance.checks import Finding, examine
+from adbench.conformance.checks import CheckResult, examine
 from adbench.conformance.subject import Subject
 from adbench.method import Method
 
-__all__ = ["Bench", "Finding", "Subject", "check_method", "examine", "new_bench"]
+__all__ = ["Bench", "CheckResult", "Subject", "check_method", "examine", "new_bench"]
 
 
 def check_method(name_or_class: str | type[Method[Any]], /, **params: Any) -> None:

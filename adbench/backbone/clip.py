@@ -32,7 +32,7 @@ STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen backbone says of B images.
+    """The outputs of the frozen backbone for B images.
 
     `blocks[i]` is the token stream after block i, (B, 1 + patches, width), CLS first, and `blocks[0]` what enters the
     first one; `pooled` the image embedding, (B, embed_dim), not normalised, or none.
@@ -118,10 +118,10 @@ class Backbone:
         )  # fmt: skip
         hook.remove()
         streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
-        found = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
+        by_block = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
         if 0 in blocks:
-            found = {0: entering[0], **found}
-        return Features(found, out.get("image_features"))
+            by_block = {0: entering[0], **by_block}
+        return Features(by_block, out.get("image_features"))
 
     def run_blocks(self, tokens: Tensor, first: int, last: int) -> Tensor:
         """Run a stream (B, 1 + patches, width), as it enters block `first`, onward through block `last`.
@@ -216,10 +216,10 @@ class Backbone:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def _choice(what: str, asked: str, native: str, allowed: Sequence[str]) -> str:
+def _choice(key: str, asked: str, native: str, allowed: Sequence[str]) -> str:
     chosen = native if asked == "native" else asked
     if chosen not in allowed:
-        raise AdbenchError(f"{what}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
+        raise AdbenchError(f"{key}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
     return chosen
 
 
@@ -234,11 +234,11 @@ def _tokenizer(context: int) -> Any:
 def _build(name: str, config: BackboneConfig, input_size: int, activation: str) -> Any:
     from adbench.backbone.openclip import CLIP, QuickGELU, ResidualAttentionBlock
 
-    found = model_config(config, name)
-    found["vision_cfg"] = {**found["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
+    model_kwargs = model_config(config, name)
+    model_kwargs["vision_cfg"] = {**model_kwargs["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = CLIP(**found, quick_gelu=activation == "quick_gelu")
+        model = CLIP(**model_kwargs, quick_gelu=activation == "quick_gelu")
     path = weights_file(config, name)
     if path is not None:
         _load(model, path, name, config)

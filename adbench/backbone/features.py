@@ -1,4 +1,4 @@
-"""Frozen features, kept on disk: keyed by the weights, the settings, and the exact pixels that enter the network."""
+"""The cache of frozen features, keyed by the weights, the settings and the exact pixels that enter the network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def signature(facts: Mapping[str, Any], processor: int | str) -> str:
-    """Return what tells features of the same pixels apart, 24 hexadecimal digits: methods that agree in it share them.
+    """Return the hash (24 hexadecimal digits) of the settings on which features depend; methods may share them.
 
     Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count.
     `processor` is the number of threads on a CPU, else the accelerator's name. Which blocks a method reads is no part.
@@ -42,7 +42,7 @@ def signature(facts: Mapping[str, Any], processor: int | str) -> str:
 
 
 def parts_of(blocks: Iterable[int], pooled: bool) -> tuple[str, ...]:
-    """Return the names of what is kept of an image for a method that reads these blocks; the pooled output if none."""
+    """Return the names of the parts kept for each image: the blocks that a method reads, and the pooled output."""
     names = [*map(str, sorted(blocks))]
     return (*names, *([POOLED] if pooled or not names else []))
 
@@ -109,17 +109,17 @@ class FrozenFeatures:
         return rows
 
     def _complete(self, images: Tensor, rows: list[dict[str, Tensor]]) -> list[tuple[int, str, Tensor]]:
-        """Fill in what `rows` lack and return it: the row's number, the part, and its value."""
+        """Compute the parts that `rows` lack, add them, and return them as (row, part, value)."""
         missing = [i for i, row in enumerate(rows) if len(row) < len(self.parts)]
         if not missing:
             return []
         asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
         with autocast(self.backbone.device, self.precision):
             blocks = [int(part) for part in asked if part != POOLED]
-            found = self.backbone.features(images[missing], blocks, POOLED in asked)
-        made = {str(block): tokens for block, tokens in found.blocks.items()}
-        if found.pooled is not None:
-            made[POOLED] = found.pooled
+            features = self.backbone.features(images[missing], blocks, POOLED in asked)
+        made = {str(block): tokens for block, tokens in features.blocks.items()}
+        if features.pooled is not None:
+            made[POOLED] = features.pooled
         new = [
             (i, part, made[part][place].cpu().contiguous())
             for place, i in enumerate(missing)
@@ -130,10 +130,10 @@ class FrozenFeatures:
             rows[i][part] = value
         return new
 
-    def _kept(self, stem: Path, beside: Iterable[str] = ()) -> dict[str, Tensor]:
-        """Return the parts of an image that are on disk, those in `beside` left out."""
-        found = {part: _read(_file(stem, part), part) for part in self.parts if part not in beside}
-        return {part: value for part, value in found.items() if value is not None}
+    def _kept(self, stem: Path, without: Iterable[str] = ()) -> dict[str, Tensor]:
+        """Return the parts of an image that are on disk, those in `without` left out."""
+        parts = {part: _read(_file(stem, part), part) for part in self.parts if part not in without}
+        return {part: value for part, value in parts.items() if value is not None}
 
 
 def _stem(folder: Path, image: Tensor) -> Path:

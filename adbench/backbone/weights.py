@@ -1,6 +1,6 @@
-"""A backbone before it is built: the facts of its YAML, its shape, and where its weights lie.
+"""A backbone's configuration, architecture and weights file, known without building it.
 
-open_clip takes seconds to import (torchvision, timm): only what can't do without asks for it.
+open_clip takes seconds to import (torchvision, timm), so it is imported where it is needed only.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from adbench.system.session import NotThereError
 
 @dataclass(unsafe_hash=True)
 class BackboneConfig:
-    """The facts in configs/backbone/*.yaml: `activation` and `normalisation` are what the weights were trained with.
+    """The keys of configs/backbone/*.yaml.
 
-    `model` is an open_clip name, or a JSON file beside the YAML; `weights` one of open_clip's tags, a safetensors
+    `activation` and `normalisation` are those that the weights were trained with.
+
+    `model` is an open_clip name, or a JSON file next to the YAML; `weights` one of open_clip's tags, a safetensors
     file, or `random` (initialised from `seed`).
     """
 
@@ -64,33 +66,33 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
     """Return open_clip's configuration of the model; anything but a native ViT CLIP is refused."""
     if config.model.endswith(".json"):
         with _beside(name, config.model) as path:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            model = json.loads(path.read_text(encoding="utf-8"))
     else:
         from adbench.backbone.openclip import get_model_config, list_models
 
-        found = get_model_config(config.model)
-        if found is None:
+        model = get_model_config(config.model)
+        if model is None:
             raise AdbenchError(f"open_clip has no model {config.model!r}: {did_you_mean(config.model, list_models())}")
-    vision, text = found["vision_cfg"], found["text_cfg"]
+    vision, text = model["vision_cfg"], model["text_cfg"]
     if (
         not isinstance(vision.get("layers"), int)
         or "hf_model_name" in text
         or "timm_model_name" in vision
-        or found.get("custom_text")
+        or model.get("custom_text")
     ):
         raise AdbenchError(
             f"backbone {name!r} ({config.model}) is not a native open_clip ViT: its blocks can't be read one by one. "
             "Choose one such as ViT-B-16, ViT-L-14 or ViT-L-14-336."
         )
-    return {key: found[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    return {key: model[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
 
 
 def architecture(config: BackboneConfig, name: str) -> Architecture:
     """Return the shape of a backbone without building it."""
-    found = model_config(config, name)
-    vision, text = found["vision_cfg"], found["text_cfg"]
+    model = model_config(config, name)
+    vision, text = model["vision_cfg"], model["text_cfg"]
     return Architecture(
-        vision["layers"], vision["width"], vision["patch_size"], found["embed_dim"],
+        vision["layers"], vision["width"], vision["patch_size"], model["embed_dim"],
         text["layers"], text["width"], text.get("context_length", 77),
     )  # fmt: skip
 
@@ -145,7 +147,7 @@ def _fetched(hub: str) -> bool:
 
 
 def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False) -> str:
-    """Return the SHA-256 of the weights file; for random weights, of what determines them."""
+    """Return the SHA-256 of the weights file; for random weights, a hash of seed and model."""
     path = weights_file(config, name, offline)
     if path is None:
         return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
@@ -161,11 +163,11 @@ def _hub_name(config: BackboneConfig) -> str | None:
     from adbench.backbone.openclip import get_pretrained_cfg
 
     tag = "openai" if "." in config.weights or "/" in config.weights else config.weights
-    found = get_pretrained_cfg(config.model, tag)
-    return found.get("hf_hub", "").rstrip("/") or None if found else None
+    model = get_pretrained_cfg(config.model, tag)
+    return model.get("hf_hub", "").rstrip("/") or None if model else None
 
 
 def _beside(name: str, file: str) -> Any:
-    """Return the path, as a context, of a file that lies beside the backbone's YAML."""
+    """Return the path, as a context, of a file next to the backbone's YAML."""
     folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
     return as_file(folder / "backbone" / file)

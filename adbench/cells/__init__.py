@@ -1,1 +1,1 @@
-"""A cell is one point of the benchmark: what it is, and how configuration and data make it."""
+"""Cells: one point of the benchmark each, resolved from a configuration and from data on disk."""

@@ -1,4 +1,4 @@
-"""A cell: one point of the benchmark, resolved against what is on disk, and the key that names its record."""
+"""The cell: one point of the benchmark (method, dataset, support, seed, ...), and the key that names its record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imports torch, which looking at a support does without
 NEED_TRAIN_ON = ("cross_dataset", "unified", "unified_full_normal", "auxiliary")
 ELSEWHERE = (*NEED_TRAIN_ON, "leave_one_out", "leave_one_out_published")
 FULL_SPLIT = ("full_normal", "unified_full_normal")
-# Facts that say how a trained method is tested, not how it was trained; the latter also choose an epoch.
+# Facts of testing, which no training depends on. The second group matters where an epoch is chosen by scores.
 OF_THE_TEST = ("dataset", "data", "dataset_facets", "protocol")
 OF_SCORING = ("eval_size", "batch_size")
 
@@ -38,13 +38,13 @@ class TrainingSet:
 
     @property
     def where(self) -> str:
-        """The pool in words."""
+        """The pool, for messages: "the valid split of brainmri"."""
         return f"the {self.split} split of {self.dataset.name}"
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """Labelled images of one dataset that choose the epoch, scored under its name and compared with its own masks."""
+    """Held-out labelled images of one dataset, by which an epoch is chosen."""
 
     dataset: IndexedDataset
     split: str
@@ -53,11 +53,13 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Cell:
-    """Everything that a run needs and nothing that it changes. `facts` is what the key is made of.
+    """Everything that a run needs; a run changes nothing in it.
 
-    `holdouts`: by training set, the images by which selection=valid chooses the epoch, without the support and its
-    patients. `source_hash`: of a method of somebody's package, see `registry.Entry.source_hash`. `seconds`: what
-    resolving took.
+    facts: all that can change the result; the key is their hash.
+    holdouts: the images by which selection=valid chooses the epoch, by training set.
+    source_hash: of the method's source, where a package of somebody else brings it (`registry.Entry.source_hash`).
+    notes: what was set differently from what was asked, in sentences.
+    seconds: how long resolving took.
     """
 
     config: RunConfig
@@ -112,7 +114,7 @@ class Cell:
 
     @property
     def training_key(self) -> str | None:
-        """What names a training that other cells share: none where the method learns from the tested dataset alone."""
+        """The hash of a training that several cells share; None where the method trains on the tested dataset."""
         if self.protocol not in ELSEWHERE:
             return None
         rule = self.config.selection

@@ -32,10 +32,10 @@ from adbench.system.session import Session
 class DataModule(pl.LightningDataModule):
     """A registered dataset with a numbered few-shot support, for any Lightning or torch code.
 
-    `train_dataloader` gives the support in batches, `val_dataloader` what the split of the support holds besides it and
-    its patients, `test_dataloader` the test split. Each batch is a dictionary: `image` uint8 (B, 3, S, S), `label`
-    int64 (B,), `mask` uint8 (B, 1, M, M) where the dataset has masks, and the lists `id`, `dataset`, `object_name`.
-    The same sets lie in `support`, `holdouts` and `test` as arrays, after `setup()`.
+    `train_dataloader` gives the support in batches, `val_dataloader` the rest of its split, without its patients, and
+    `test_dataloader` the test split. Each batch is a dictionary: `image` uint8 (B, 3, S, S), `label` int64 (B,), `mask`
+    uint8 (B, 1, M, M) where the dataset has masks, and the lists `id`, `dataset`, `object_name`. After `setup()` the
+    same sets are there as arrays: `support`, `holdouts` and `test`.
 
     dataset: a name of `adbench list datasets`.
     data_root: its folder, or "phantom".
@@ -132,8 +132,8 @@ class DataModule(pl.LightningDataModule):
         sets = [(one.dataset, one.support, "support") for one in self.training_sets]
         sets += [(one.dataset, one.items, one.split) for one in self.holdout_items if one.items]
         return [
-            open_images(dataset, items, self.format, self.cache, f"{dataset.name} {what}", masks=False)
-            for dataset, items, what in sets
+            open_images(dataset, items, self.format, self.cache, f"{dataset.name} {role}", masks=False)
+            for dataset, items, role in sets
         ]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -173,12 +173,12 @@ def load_support(sets: Sequence[TrainingSet], how: ImageFormat, cache: Path) -> 
         masks = torch.zeros(n, size, size, dtype=torch.bool)
     start = 0
     for one in sets:
-        part, what = slice(start, start + len(one.support)), f"the support of {one.dataset.name}"
+        part, name = slice(start, start + len(one.support)), f"the support of {one.dataset.name}"
         hashes, config = one.dataset.hashes, one.dataset.config
-        decoded = arrays.images(one.support, hashes, cache, size, how.resize, how.grey, what)
+        decoded = arrays.images(one.support, hashes, cache, size, how.resize, how.grey, name)
         images.numpy()[part] = np.moveaxis(decoded, 3, 1)
         if config.masks:
-            masks.numpy()[part] = arrays.masks(one.support, hashes, cache, size, config, what)
+            masks.numpy()[part] = arrays.masks(one.support, hashes, cache, size, config, name)
         start = part.stop
     return Support(
         images=images,

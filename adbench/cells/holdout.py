@@ -1,4 +1,4 @@
-"""Labelled images that choose the epoch and are kept from the training that they judge: selection=valid, support_cv."""
+"""Held-out images for epoch selection: the rest of the support's split (selection=valid), or folds of the support."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDS = 4
 
 
 def holdouts_of(sets: Sequence[TrainingSet], protocol: str) -> tuple[Holdout, ...]:
-    """Return by training set what its pool holds besides the support and its patients.
+    """Return for each training set the images of its pool that are neither in the support nor of its patients.
 
     The pool is the split that the support comes from; where that is all of a normal train split, `support_split`.
     Raises AdbenchError where a class is missing there.
@@ -44,7 +44,7 @@ def _holdout(training: TrainingSet, protocol: str) -> Holdout:
 
 
 def left_over(training: TrainingSet, split: str) -> tuple[Item, ...]:
-    """Return what a split holds besides a support and its patients."""
+    """Return the images of a split that are neither in a support nor of its patients."""
     taken, patients = {item.id for item in training.support}, {item.patient for item in training.support} - {None}
     pool = (item for item in training.dataset.items if item.split == split)
     return tuple(item for item in pool if item.id not in taken and item.patient not in patients)
@@ -68,8 +68,8 @@ def folds(sets: Sequence[TrainingSet], method: str) -> NDArray[np.int64]:
     fold_of = {}
     # Patients of both classes first: they can't be parted later. Then the abnormal ones, as a draw counts them.
     for person in sorted(has, key=lambda one: (not all(has[one]), not has[one][1])):
-        own = [label for label in (0, 1) if has[person][label]]
-        fold_of[person] = int(filled[own].sum(0).argmin())
+        labels_of = [label for label in (0, 1) if has[person][label]]
+        fold_of[person] = int(filled[labels_of].sum(0).argmin())
         filled[:, fold_of[person]] += has[person]
     left = filled.sum(1, keepdims=True) - filled[:, filled.any(0)]
     if not left.all():

@@ -14,7 +14,7 @@ from adbench.data.image_set import ImageSet
 def overlap(test: ImageSet, learned: Sequence[ImageSet]) -> int:
     """Return how many images of the sets that are learned from are a test image, or show a patient of the test split.
 
-    Images are compared as the network sees them, decoded and resized: a PNG packed anew is the same image.
+    Images are compared as the network sees them, decoded and resized: a PNG saved again is the same image.
     """
     if not learned:
         return 0

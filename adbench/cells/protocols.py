@@ -17,15 +17,15 @@ from adbench.system.session import Session
 if TYPE_CHECKING:  # imports torch, which looking at a support does without
     from adbench.method import Capability
 
-# By what a method learns from (`Capability.support`): its own protocol, in words, and the labels.
-OWN_PROTOCOL = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
+# For each value of `Capability.support`: the default protocol, its meaning in words, and the labels of the support.
+DEFAULT_PROTOCOL = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
 LEARNS_FROM = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
 SUPPORT_LABELS: dict[str, tuple[int, ...]] = {"none": (), "normal": (0,), "both": (0, 1)}
 
 
 def protocol_of(config: RunConfig, capability: Capability) -> str:
     """Return the protocol, or say why a method can't follow the one that is asked for."""
-    asked, own = config.protocol, OWN_PROTOCOL[capability.support]
+    asked, default = config.protocol, DEFAULT_PROTOCOL[capability.support]
     if config.support and (asked in FULL_SPLIT or capability.support == "none"):
         why = f"protocol={asked} takes every normal image of the train split"
         if capability.support == "none":
@@ -37,42 +37,41 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
         raise AdbenchError(f"protocol={asked} trains on the tested dataset; leave out train_on={config.train_on}.")
     if asked == "full_normal" and capability.support == "normal":
         return asked
-    if asked not in ("auto", own):
+    if asked not in ("auto", default):
         also = " or full_normal" if capability.support == "normal" else ""
         raise AdbenchError(
             f"protocol={asked} is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}, "
-            f"which is protocol={own}{also} (or auto)."
+            f"which is protocol={default}{also} (or auto)."
         )
-    return own
+    return default
 
 
 def _elsewhere(config: RunConfig, capability: Capability) -> str:
     asked, names = config.protocol, (config.train_on or "").split("+")
     if capability.support == "none":
-        own = OWN_PROTOCOL[capability.support]
-        raise AdbenchError(f"{config.method} learns from no image: protocol={own} (or auto), without train_on=.")
-    found = "unified_full_normal" if asked == "full_normal" else asked
+        raise AdbenchError(f"{config.method} learns from no image: protocol=zero_shot (or auto), without train_on=.")
+    protocol = "unified_full_normal" if asked == "full_normal" else asked
     if asked == "auto":
-        found = "unified" if config.dataset in names else "cross_dataset"
-    if found in NEED_TRAIN_ON and not config.train_on:
+        protocol = "unified" if config.dataset in names else "cross_dataset"
+    if protocol in NEED_TRAIN_ON and not config.train_on:
         raise AdbenchError(f"protocol={asked} needs the datasets to train on: train_on=brainmri or brainmri+liverct.")
-    if (config.dataset in names) != found.startswith("unified") and not is_diagonal(config, found):
+    if (config.dataset in names) != protocol.startswith("unified") and not is_diagonal(config, protocol):
         has = "is" if config.dataset in names else "is not"
         raise AdbenchError(
             f"protocol={asked} with train_on={config.train_on}: the tested dataset {config.dataset} {has} among "
             "them. unified and full_normal train on the tested dataset too, the others don't; cross_dataset trains on "
             "it where it is the only one, which is the diagonal of a matrix."
         )
-    if found == "unified_full_normal" and capability.support != "normal":
+    if protocol == "unified_full_normal" and capability.support != "normal":
         raise AdbenchError(
             f"protocol=full_normal is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}."
         )
-    if found == "auxiliary" and capability.support != "both":
+    if protocol == "auxiliary" and capability.support != "both":
         raise AdbenchError(
             f"protocol=auxiliary teaches real anomalies, and {config.method} learns from "
             f"{LEARNS_FROM[capability.support]} as configured here. Its README says whether a switch changes that."
         )
-    return found
+    return protocol
 
 
 def is_diagonal(config: RunConfig, protocol: str) -> bool:
@@ -83,7 +82,7 @@ def is_diagonal(config: RunConfig, protocol: str) -> bool:
 def training_sets(
     config: RunConfig, capability: Capability, protocol: str, target: IndexedDataset, session: Session
 ) -> tuple[TrainingSet, ...]:
-    """Return what the method learns from, dataset by dataset."""
+    """Return the training sets of a cell: one for each dataset that the method learns from."""
     if capability.support == "none":
         return ()
     classes = SUPPORT_LABELS[capability.support]
@@ -94,7 +93,7 @@ def training_sets(
         raise AdbenchError(
             f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
         )
-    found = []
+    sets = []
     for name in names_of(config, target):
         other, organ = open_dataset(name, config, session), target.config.organ
         if protocol == "leave_one_out" and organ and other.config.organ == organ:
@@ -104,10 +103,10 @@ def training_sets(
                     f"train_on={config.train_on} names {name}. Leave it out, or use protocol=cross_dataset."
                 )
             continue
-        found.append(training_set(other, _split_of(other, protocol), config, classes, session))
-    if not found:
+        sets.append(training_set(other, _split_of(other, protocol), config, classes, session))
+    if not sets:
         raise AdbenchError(f"protocol={protocol}: no other dataset is left to train on for {config.dataset}.")
-    return tuple(found)
+    return tuple(sets)
 
 
 def _split_of(dataset: IndexedDataset, protocol: str) -> str:
@@ -116,11 +115,11 @@ def _split_of(dataset: IndexedDataset, protocol: str) -> str:
         return "test"
     if protocol in FULL_SPLIT:
         return "train"
-    own = dataset.config.support_split
+    split = dataset.config.support_split
     # Sets whose training split is normal only, such as MVTec AD, keep their anomalies in the test split.
-    if protocol == "auxiliary" and not any(item.label for item in dataset.items if item.split == own):
+    if protocol == "auxiliary" and not any(item.label for item in dataset.items if item.split == split):
         return "test"
-    return own
+    return split
 
 
 def names_of(config: RunConfig, target: IndexedDataset) -> list[str]:

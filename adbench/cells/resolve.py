@@ -1,4 +1,4 @@
-"""From a configuration to a cell: check what the words say, then open what they name. No model runs."""
+"""Resolving a cell: check a configuration, then open the data, support and weights that it names. No model runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from adbench.system.session import Session
 
 @dataclass(frozen=True, eq=False)
 class ResolvedMethod:
-    """A method's class with its parameters, also as plain values, and what it declares."""
+    """A method's class, its parameters (also as plain values) and its capability."""
 
     method_class: type[Method[Any]]
     params: Any
@@ -37,7 +37,7 @@ class ResolvedMethod:
 
 @dataclass(frozen=True)
 class CheckedConfig:
-    """A configuration that can run, as far as its words alone tell; `notes` say what was changed in it."""
+    """A configuration that was checked without opening data; `notes` say which keys were changed."""
 
     config: RunConfig
     method: ResolvedMethod
@@ -54,7 +54,7 @@ def resolve(config: RunConfig, session: Session | None = None) -> Cell:
 
 
 def check_config(config: RunConfig, session: Session) -> CheckedConfig:
-    """Resolve what the words alone decide; raises AdbenchError for words that can't be used."""
+    """Check a configuration without opening data; raises AdbenchError for values that can't be used."""
     backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
     method = session.once(
@@ -76,7 +76,7 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
 
 
 def open_cell(checked: CheckedConfig, session: Session) -> Cell:
-    """Open what a checked configuration names: data, support and weights."""
+    """Open the data, draw the support and hash the weights of a checked configuration."""
     start = time.perf_counter()
     config, protocol, notes = checked.config, checked.protocol, list(checked.notes)
     # Before the data, whose reading may take minutes: of the file as it was imported.
@@ -86,8 +86,8 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     sets = training_sets(config, checked.method.capability, protocol, target, session)
     taken = {one.dataset.name for one in sets}
     if protocol == "leave_one_out" and (same := [name for name in names_of(config, target) if name not in taken]):
-        what = f"{', '.join(same)} show{'s' * (len(same) == 1)} the organ of {config.dataset}"
-        notes.append(f"{what} ({target.config.organ}): not trained on.")
+        show = f"{', '.join(same)} show{'s' * (len(same) == 1)}"
+        notes.append(f"{show} the organ of {config.dataset} ({target.config.organ}): not trained on.")
     if is_diagonal(config, protocol):
         notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
     manifest = manifest_of(sets)
@@ -199,5 +199,5 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
     return config, notes
 
 
-def _native(asked: str, own: str) -> str:
-    return own if asked == "native" else asked
+def _native(asked: str, of_weights: str) -> str:
+    return of_weights if asked == "native" else asked

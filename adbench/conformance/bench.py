@@ -63,7 +63,7 @@ class Bench:
         return self.built[wanted][0]
 
     def damage(self, backbone: Backbone) -> str | None:
-        """Return what a method has done to a backbone of this bench, or none."""
+        """Return how a method has changed a backbone of this bench, or None."""
         (pristine,) = (state for built, state in self.built.values() if built is backbone)
         model = backbone.model
         for name, value in model.state_dict().items():
@@ -77,8 +77,8 @@ class Bench:
                 return f"{name} of the backbone asked for a gradient"
         return None
 
-    def mend(self) -> None:
-        """Bring every backbone back to what it was."""
+    def restore(self) -> None:
+        """Restore the weights and state of every backbone."""
         for backbone, pristine in self.built.values():
             backbone.model.load_state_dict(pristine)
             backbone.model.eval().requires_grad_(False).zero_grad()
@@ -101,7 +101,7 @@ class Bench:
         )
 
     def images(self) -> NDArray[np.uint8]:
-        """Return what is scored, (N, H, W, 3) uint8."""
+        """Return the images that are scored, (N, H, W, 3) uint8."""
         return np.stack([p.pixels for p in self.probes])
 
     def strangers(self) -> NDArray[np.uint8]:

@@ -39,7 +39,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The outcome of a check: `passed`, `failed`, or `not run` behind a failed gate."""
 
     check: str
@@ -55,25 +55,25 @@ class Finding:
 CHECKS: list[Check] = []
 
 
-def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> list[Finding]:
+def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> list[CheckResult]:
     """Run every check on a method, by name or class, with `words` such as {"epochs": 2} for its parameters.
 
     Raises AdbenchError where there is no such method or it cannot be imported.
     """
     subject, shut, findings = Subject(method, words, bench), False, []
-    bench.mend()  # after what an earlier method may have done to a backbone
+    bench.restore()  # after what an earlier method may have done to a backbone
     for check in CHECKS:
         if shut:
-            findings.append(Finding(check.name, "not run", check.expected))
+            findings.append(CheckResult(check.name, "not run", check.expected))
             continue
         try:
             seen = check.run(subject)
         except Exception as error:  # a stranger's method may raise anything
             seen = subject.said(error)
         if seen is None:
-            findings.append(Finding(check.name, "passed", check.expected))
+            findings.append(CheckResult(check.name, "passed", check.expected))
         else:
-            findings.append(Finding(check.name, "failed", check.expected, seen, subject.where(*check.look)))
+            findings.append(CheckResult(check.name, "failed", check.expected, seen, subject.where(*check.look)))
             shut = check.gate
     return findings
 
@@ -239,7 +239,7 @@ def _batch_size(s: Subject) -> str | None:
     return None
 
 
-@check("other images", "a score that no other test image changes, before it or beside it", "score")
+@check("other images", "a score that no other test image changes, in its batch or before", "score")
 def _other_images(s: Subject) -> str | None:
     images, strangers = s.bench.images(), s.bench.strangers()
     s.score(s.fitted, strangers)
@@ -350,11 +350,11 @@ def _level_maps(s: Subject) -> str | None:
     if s.method_class.level_maps is Method.level_maps:
         return None
     depth = s.bench.architecture.depth
-    found = s.raw(s.fitted.level_maps)
-    if not isinstance(found, dict) or not all(isinstance(key, int) and 0 <= key <= depth for key in found):
-        keys = list(found) if isinstance(found, dict) else type(found).__name__
+    value = s.raw(s.fitted.level_maps)
+    if not isinstance(value, dict) or not all(isinstance(key, int) and 0 <= key <= depth for key in value):
+        keys = list(value) if isinstance(value, dict) else type(value).__name__
         return f"{keys}, where a dictionary is needed whose keys are blocks from 0 to {depth}"
-    for block, maps in found.items():
+    for block, maps in value.items():
         if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != PROBES:
             return f"{_shape(maps)} at block {block} for {PROBES} images"
         if not torch.isfinite(maps).all():
@@ -370,12 +370,12 @@ def _level_maps(s: Subject) -> str | None:
 def _adapted(s: Subject) -> str | None:
     if s.method_class.adapted_features is Method.adapted_features:
         return None
-    found = s.raw(s.fitted.adapted_features)
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != PROBES:
-        return f"{_shape(found)} for {PROBES} images"
-    if not torch.isfinite(found).all():
+    value = s.raw(s.fitted.adapted_features)
+    if not isinstance(value, Tensor) or value.ndim != 2 or len(value) != PROBES:
+        return f"{_shape(value)} for {PROBES} images"
+    if not torch.isfinite(value).all():
         return "values that are not finite"
-    return "the same vector for every image" if bool((found == found[:1]).all()) else None
+    return "the same vector for every image" if bool((value == value[:1]).all()) else None
 
 
 @check("editable", "other scores where texts or fractions that `editable` names are others than in the fit",

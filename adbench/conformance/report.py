@@ -18,7 +18,7 @@ def check_method(name: str, words: Sequence[str]) -> bool:
     if ":" in name:
         name = str(locate.Place.of(name))
     registry.find("method", name)
-    # torch and Lightning take seconds to import: only after the words have been found good.
+    # torch and Lightning take seconds to import: only after the words were checked.
     from adbench.conformance.bench import new_bench
     from adbench.conformance.checks import examine
 

@@ -189,16 +189,18 @@ def _other(value: Any, listed: bool = False) -> Any:
 
 
 def _where(method_class: type[Any], name: str) -> str:
-    found = inspect.getattr_static(method_class, name, None)
-    found = getattr(found, "fget", None) or getattr(found, "__func__", None) or found
-    own = getattr(found, "__qualname__", f"{method_class.__name__}.{name}")
-    own = f"{method_class.__name__}.{name}" if not own.endswith(f".{name}") else own.rpartition("<locals>.")[2]
+    attribute = inspect.getattr_static(method_class, name, None)
+    function = getattr(attribute, "fget", None) or getattr(attribute, "__func__", None) or attribute
+    qualified = str(getattr(function, "__qualname__", ""))
+    title = f"{method_class.__name__}.{name}"
+    if qualified.endswith(f".{name}"):  # of a class that it inherits from, perhaps
+        title = qualified.rpartition("<locals>.")[2]
     try:
-        file = inspect.getsourcefile(found)
-        line = inspect.getsourcelines(found)[1]
+        file = inspect.getsourcefile(function)
+        line = inspect.getsourcelines(function)[1]
     except (OSError, TypeError):
-        return own
-    return f"{own} ({Path(file or '').name}:{line})"
+        return title
+    return f"{title} ({Path(file or '').name}:{line})"
 
 
 def equal(one: Scores, two: Scores) -> bool:

@@ -1,4 +1,4 @@
-"""What a method leaves behind: open files, paths and tensors."""
+"""Traces of a method: files that it opens or keeps, and tensors that stay alive."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def held(method: Method[Any], most: int = 20_000) -> list[str]:
     Containers and objects are followed, at most `most` of them; tensors, modules' parameters, the backbone and the
     Trainer are not.
     """
-    found: list[str] = []
+    leads: list[str] = []
     seen: set[int] = set()
     waiting: list[tuple[str, Any]] = [
         (f"self.{name}", value)
@@ -68,15 +68,15 @@ def held(method: Method[Any], most: int = 20_000) -> list[str]:
         if leaf or id(thing) in seen or (callable(thing) and not isinstance(thing, torch.nn.Module)):
             continue
         seen.add(id(thing))
-        if what := _file(thing):
-            found.append(f"{what} as {way}")
+        if description := _file(thing):
+            leads.append(f"{description} as {way}")
         elif isinstance(thing, dict):
             waiting += [(f"{way}[{key!r}]", value) for key, value in thing.items()]
         elif isinstance(thing, (list, tuple, set, frozenset)):
             waiting += [(f"{way}[{i}]", value) for i, value in enumerate(thing)]
         elif hasattr(thing, "__dict__"):
             waiting += [(f"{way}.{name}", value) for name, value in vars(thing).items()]
-    return found
+    return leads
 
 
 def _file(thing: Any) -> str | None:

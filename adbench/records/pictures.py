@@ -49,14 +49,14 @@ def strip(
     base = resize(image, PANEL)
     panels = [base]
     if mask is not None:
-        own = np.asarray(Image.fromarray(mask).resize((PANEL, PANEL), Image.Resampling.NEAREST))
-        panels.append(outline(base, own, (64, 224, 255)))
+        true = np.asarray(Image.fromarray(mask).resize((PANEL, PANEL), Image.Resampling.NEAREST))
+        panels.append(outline(base, true, (64, 224, 255)))
     if scores is not None:
-        own_map = np.asarray(Image.fromarray(scores).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
-        panels.append(overlay(base, own_map, *span))
-    for level, own_span in levels.values():
-        own_map = np.asarray(Image.fromarray(level).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
-        panels.append(overlay(base, own_map, *own_span))
+        resized = np.asarray(Image.fromarray(scores).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
+        panels.append(overlay(base, resized, *span))
+    for level, level_span in levels.values():
+        resized = np.asarray(Image.fromarray(level).resize((PANEL, PANEL), Image.Resampling.BILINEAR))
+        panels.append(overlay(base, resized, *level_span))
     canvas = Image.new("RGB", (PANEL * len(panels), PANEL + LABEL), "white")
     for place, panel in enumerate(panels):
         canvas.paste(Image.fromarray(panel), (place * PANEL, 0))
@@ -84,11 +84,11 @@ def gallery(
 ) -> None:  # fmt: skip
     """Write one PNG per chosen image and `overview.png`; one colour scale for all, so that maps compare.
 
-    `levels` are maps (n, H, W) by block, each block with a scale of its own.
+    `levels` are maps (n, H, W) by block, each block with its own scale.
     """
     folder.mkdir()
     span = _span(maps) if maps is not None else (0.0, 1.0)
-    spans = {block: _span(own) for block, own in levels.items()}
+    spans = {block: _span(level) for block, level in levels.items()}
     names, values = table["image"].tolist(), table["score"].to_numpy()
     rank = table["score"].rank(ascending=False, method="min").astype(int).to_numpy()
     columns: list[list[Image.Image]] = []
@@ -106,7 +106,7 @@ def gallery(
                 None if maps is None else maps[place],
                 span,
                 caption,
-                {f"block {block}": (own[place], spans[block]) for block, own in levels.items()},
+                {f"block {block}": (level[place], spans[block]) for block, level in levels.items()},
             )
             picture.save(folder / f"{kind}_{number:02d}.png")
             columns[-1].append(picture)

@@ -1,4 +1,4 @@
-"""What a record says of the software and the machine that made it."""
+"""Provenance: the software and the machine that made a record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGES = (
 def code() -> dict[str, Any]:
     """Return version, commit and dirty flag of adbench's own checkout; commit and flag are none in an installed wheel.
 
-    The checkout is looked for from the package's own place, never from the current folder.
+    The checkout is found from the package's location, never from the current folder.
     """
     root = Path(__file__).resolve().parents[2]
     commit = dirty = None
@@ -55,7 +55,7 @@ def packages() -> dict[str, str]:
 
 
 def device(name: str) -> dict[str, Any]:
-    """Return what computed: `cpu` or `cuda`, the model, and the operating system."""
+    """Return the device: `cpu` or `cuda`, its model, and the operating system."""
     import torch
 
     model = torch.cuda.get_device_name() if name == "cuda" else _processor()
@@ -72,7 +72,7 @@ def _processor() -> str:
 
 
 def reset_peak() -> None:
-    """Forget earlier peaks of this process, where the system allows it, so that each cell of a sweep has its own."""
+    """Reset this process's memory peaks, where the system allows it, so that each cell of a sweep is measured alone."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     torch = sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""Records: what a cell leaves behind. A folder `runs/<cell key>` exists only once it is whole."""
+"""Records: the folder `runs/<cell key>` of a cell that ran. It exists only once it is complete."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def find(runs: Path, key: str) -> Record | None:
 
 
 def peek(path: Path) -> dict[str, Any] | None:
-    """Return what record.json holds: nothing where it can't be read, none where there is no such file."""
+    """Return the content of record.json: {} where it can't be read, None where there is no such file."""
     try:
         content = json.loads((path / "record.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -122,7 +122,7 @@ def read(path: Path) -> Record:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Hold back the collector of cycles: it would search thousands of records again and again, all of which stay."""
+    """Pause Python's cyclic garbage collector, which would scan thousands of records again and again in vain."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -136,11 +136,11 @@ def read_all(runs: Path) -> list[Record]:
     """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over."""
     if (runs / "record.json").is_file():
         return [read(runs)]
-    found = []
+    records = []
     for path in places(runs):
         with contextlib.suppress(FailedCellError):
-            found.append(read(path))
-    return found
+            records.append(read(path))
+    return records
 
 
 def places(runs: Path) -> list[Path]:

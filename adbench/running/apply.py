@@ -1,4 +1,4 @@
-"""A trained record applied to images that nobody labelled."""
+"""Applying a record: rebuild its fitted method and score new images."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Fitted:
             show_test_images(self.method, pixels, *how)
         parts = [part for _, part in score_images(self.method, pixels, *how)]
         maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
-        found = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
-        check_finite(found, [str(number) for number in range(len(pixels))], config.method)
-        return found
+        scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
+        check_finite(scores, [str(number) for number in range(len(pixels))], config.method)
+        return scores
 
     def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
         """Return images as the network sees them: (N, S, S, 3) uint8."""
@@ -179,11 +179,11 @@ def _method_class(path: str | Path, name: str, facts: dict[str, Any]) -> type[Me
     made = facts.get("source") or "package:adbench-medical"
     try:
         entry = registry.find("method", name)
-        found: type[Method[Any]] = entry.load()
-        source = entry.source(found)
+        method_class: type[Method[Any]] = entry.load()
+        source = entry.source(method_class)
     except AdbenchError as error:
         raise RecordError(
-            f"{path} was made by {facts['method']} ({made}), which is not found again: {error} "
+            f"{path} was made by {facts['method']} ({made}), which is not method_class again: {error} "
             "Where its file has moved: method=FILE.py:Class."
         ) from error
     if (entry.name, source) != (facts["method"], facts.get("source")):
@@ -191,7 +191,7 @@ def _method_class(path: str | Path, name: str, facts: dict[str, Any]) -> type[Me
             f"{path} was made by {facts['method']} ({made}); here {name} is {entry.name} ({source or 'built in'}). "
             "Bring that source back, or name a file that holds it: method=FILE.py:Class."
         )
-    return found
+    return method_class
 
 
 def _from(schema: type[Any], content: dict[str, Any]) -> Any:
@@ -219,21 +219,21 @@ def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[st
 
 def find_images(words: Sequence[str]) -> list[Path]:
     """Return the image files that the words name: files, or folders searched for images at any depth."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for word in words:
         path = Path(word).expanduser()
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
             if not inside:
                 raise DataError(f"{path} holds no image ({', '.join(IMAGES)}).")
-            found += inside
+            paths += inside
         elif path.is_file():
-            found.append(path)
+            paths.append(path)
         else:
             raise DataError(f"{path} does not exist. Give image files or folders of images.")
-    if not found:
+    if not paths:
         raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
-    return found
+    return paths
 
 
 class _Images:
@@ -300,10 +300,10 @@ def _score(
         check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
         scores.append(batch.image.numpy())
         if batch.maps is not None:
-            found = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
-            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in found]
+            resized = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
+            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in resized]
             with _writing(out), maps.open("ab") as file:
-                file.write(found.tobytes())
+                file.write(resized.tobytes())
     return np.concatenate(scores), bounds
 
 
@@ -327,8 +327,8 @@ def _pictures(
         if threshold is not None:
             shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
         with _writing(out):
-            for what, pixels in shown.items():
-                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{what}.png")
+            for kind, pixels in shown.items():
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{kind}.png")
 
 
 def default_folder() -> Path:

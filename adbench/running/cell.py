@@ -1,4 +1,4 @@
-"""Run one cell: fit, score, record."""
+"""Running one cell: decode, fit, score, write the record."""
 
 from __future__ import annotations
 

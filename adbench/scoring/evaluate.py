@@ -1,4 +1,4 @@
-"""Scores to figures: what a method says of an image set, compared with its labels and masks."""
+"""Evaluation: score an image set and compare with its labels and masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adbench.system.ranks import all_gather, rank, world_size
 
 @dataclass(frozen=True)
 class Outcome:
-    """What scoring leaves: one row per image, the pixel histogram (or none), and the figures."""
+    """The result of an evaluation: one row per image, the pixel histogram (or none), and the metrics."""
 
     predictions: pd.DataFrame
     histogram: Histogram | None

@@ -1,4 +1,4 @@
-"""What a record shows beside its figures: maps for pictures, and how fast the method is."""
+"""Maps for the gallery, and throughput."""
 
 from __future__ import annotations
 

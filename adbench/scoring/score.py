@@ -1,4 +1,4 @@
-"""Images to scores: batches go to the frozen method, without labels, masks or paths."""
+"""Scoring: images go to the fitted method in batches, without labels, masks or paths."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def resize_maps(maps: Tensor, size: int) -> Tensor:
 
 def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
     """Raise NumericalError naming the first image whose score or map is not finite."""
-    for what, values in (("score", scores.image), ("map", scores.maps)):
+    for kind, values in (("score", scores.image), ("map", scores.maps)):
         if values is None:
             continue
         bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
         if bad.any():
             raise NumericalError(
-                f"{method} gives {names[int(bad.nonzero()[0])]} a {what} that is not finite (one of {int(bad.sum())} "
+                f"{method} gives {names[int(bad.nonzero()[0])]} a {kind} that is not finite (one of {int(bad.sum())} "
                 f"in its batch). Try precision=32-true; if it stays, the method divides by zero."
             )

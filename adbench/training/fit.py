@@ -1,4 +1,4 @@
-"""From a resolved cell to a fitted method: seeds, backbone, support arrays, Lightning's Trainer."""
+"""Fitting: build a cell's method, every generator seeded, and run its epochs in Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adbench.training.trainer import new_trainer, place_of
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Return the device that `device=` names; `auto` takes a CUDA device where there is one, each process its own."""
+    """Return the device for `device=`: `auto` is CUDA where torch sees one; each process of a cell takes its own."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise AdbenchError(
             "device=cuda is not possible: torch sees no CUDA device here. Use device=cpu or device=auto."
@@ -31,9 +31,9 @@ def device_of(config: RunConfig) -> torch.device:
 
 
 def set_up_torch(config: RunConfig) -> None:
-    """Set what torch keeps for this whole process: its threads, and fp32 on a GPU that is fp32 and not TF32.
+    """Set torch's process-wide options: the number of threads, and no TF32 on GPUs.
 
-    By itself torch rounds what enters a convolution in cuDNN to 10 bits, the patches' embedding among them.
+    With TF32, torch's default in cuDNN, the inputs of convolutions are rounded to 10 bits: the patch embedding is one.
     """
     torch.set_num_threads(config.threads)
     torch.backends.cudnn.allow_tf32 = False
@@ -63,7 +63,7 @@ def fit(
     device: torch.device,
     callbacks: Sequence[pl.Callback] = (),
 ) -> None:
-    """Run the method's epochs in Lightning's Trainer and let it gather what scoring needs.
+    """Run the method's epochs in Lightning's Trainer and build its memory.
 
     Where several processes run the cell, all leave with the state of process 0.
     """

@@ -1,4 +1,4 @@
-"""Trainings that several cells share: one model, tested on many datasets."""
+"""Shared trainings: one fitted model that several cells test on different datasets."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def fit_once(
     cell: Cell, method: Method[Any], data: DataModule, device: torch.device,
     callbacks: Sequence[pl.Callback] = (), began: float = math.inf,
 ) -> tuple[Selection, dict[str, Any], bool]:  # fmt: skip
-    """Fit a method, or take over the very same training of an earlier cell; the last value says which.
+    """Fit a method, or load the same training from an earlier cell; the last value returned says which.
 
     Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first. With
-    `force` a training is taken over where it was made after `began`, in seconds since 1970: by the running command.
+    `force` a training is reused where it was made after `began`, in seconds since 1970: by the running command.
     """
     if cell.training_key is None:
         return *fit_and_choose(cell, method, data, device, callbacks), False
@@ -40,17 +40,17 @@ def fit_once(
             try:
                 with safe_open(path, "pt") as file:
                     method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                    told = json.loads(file.metadata()["chosen"])
+                    saved = json.loads(file.metadata()["chosen"])
             except (SafetensorError, OSError, KeyError, TypeError) as error:
                 raise AdbenchError(
                     f"the shared training {path} is damaged ({error}). Remove it and run again."
                 ) from error
             method.eval().to(device)
-            curve = {int(epoch): figure for epoch, figure in told["curve"].items()}
-            return Selection(told["rule"], told["epoch"], curve), told["last"], True
+            curve = {int(epoch): figure for epoch, figure in saved["curve"].items()}
+            return Selection(saved["rule"], saved["epoch"], curve), saved["last"], True
         chosen, last = fit_and_choose(cell, method, data, device, callbacks)
-        told = json.dumps(dataclasses.asdict(chosen) | {"last": last})
+        saved = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}
-            write_atomically(path, save(state, metadata={"chosen": told}))
+            write_atomically(path, save(state, metadata={"chosen": saved}))
         return chosen, last, False

@@ -2,9 +2,9 @@
 
 last          the last one (default)
 fixed:N       epoch N
-valid         the best on what the support's split holds besides the support and its patients, in each source
+valid         the best on the rest of the support's split, without its patients; the mean over training sets
 support_cv    the best in a cross-validation within the support
-oracle        the best on the test split: what the authors' published code does, and a leak; the record says how large
+oracle        the best on the test split, as in the authors' published code: a leak, whose size the record states
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Selection:
 class EpochSelector(pl.Callback):
     """After each epoch, ask `validate` for a figure and keep the weights of the first best one.
 
-    `validate` is None where the epoch is known: then training ends behind `stop` and nothing is asked.
+    `validate` is None where the epoch is known: training then ends after epoch `stop`.
     """
 
     def __init__(self, support: Support, validate: Callable[[Method[Any]], float] | None, stop: int = 0) -> None:
@@ -125,14 +125,14 @@ def fit_and_choose(
 
 
 def _sum(metrics: Mapping[str, float | None]) -> float:
-    """Image AUROC plus, where there are masks, pixel AUROC: what the authors of MVFA and MadCLIP select by."""
+    """Return image AUROC plus, where there are masks, pixel AUROC: the criterion of the authors of MVFA and MadCLIP."""
     return math.fsum(metrics.get(name) or 0.0 for name in ("image_auroc", "pixel_auroc"))
 
 
 def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[int, float]:
     """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it.
 
-    Images of several datasets are scored each under the name of its own.
+    Each image is scored under the name of its own dataset.
     """
     groups, config, origins = folds(cell.training_sets, cell.config.method), cell.config, np.array(support.datasets)
     scores: dict[int, NDArray[np.float32]] = {}
@@ -148,10 +148,10 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
                 how = seen.datasets[0], seen.object_names[0], config.batch_size, config.precision
                 if cell.capability.transductive:
                     show_test_images(m, pixels, *how)
-                found = np.concatenate([batch.image.numpy() for _, batch in score_images(m, pixels, *how)])
-                if not np.isfinite(found).all():
+                values = np.concatenate([batch.image.numpy() for _, batch in score_images(m, pixels, *how)])
+                if not np.isfinite(values).all():
                     raise NumericalError(f"{config.method} gives an image of its support a score that is not finite.")
-                scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = found
+                scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = values
             return 0.0
 
         fit(method, rest, config, device, [EpochSelector(rest, validate)])

@@ -1,7 +1,7 @@
-"""Trackers (`logger=`): where a run's curves, figures and pictures go, beside its record.
+"""Trackers (`logger=`): curves, figures and pictures of a run as CSV, in TensorBoard or at Weights & Biases.
 
-They are Lightning's loggers. wandb and tensorboard are imported by those who ask for them, and never cost a cell its
-record: what fails there is told in one sentence.
+They wrap Lightning's loggers. wandb and tensorboard are imported only where asked for. A tracker that fails costs no
+cell its record: one sentence says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adbench.cells.cell import Cell
     from adbench.config.schema import RunConfig
 
-LEFT_TO_UPLOAD = 300.0  # seconds after a run; what is not up by then stays in its folder
+LEFT_TO_UPLOAD = 300.0  # seconds after a run; a run not uploaded by then stays in its folder
 # What became of a tracker: `offline` and `late` (not up in time) wait in their folder for `wandb sync`.
 State = Literal["complete", "offline", "late", "broken"]
 
@@ -121,7 +121,7 @@ class Tracker(Logger):
                 self.inner.log_hyperparams(params)
 
     def save(self) -> None:
-        """Bring to disk what is buffered."""
+        """Flush buffers to disk."""
         if self.inner is not None:
             with self._unhurt():
                 self.inner.save()
@@ -138,7 +138,7 @@ class Tracker(Logger):
         figures["scored_epoch"] = content["selection"]["epoch"]
         if self.inner is not None:
             with self._unhurt():
-                if isinstance(self.inner, TensorBoardLogger):  # its table of settings beside figures wants both at once
+                if isinstance(self.inner, TensorBoardLogger):  # its table of settings and figures takes both at once
                     self.inner.log_hyperparams(self.settings, figures, self.step)
                 else:
                     self.inner.log_metrics(figures, self.step)
@@ -180,7 +180,7 @@ class Tracker(Logger):
 
 
 def start_wandb(cell: Cell) -> tuple[Any, str]:
-    """Start a wandb run and return it with what there is to say of it; without a key or the server it is offline."""
+    """Start a wandb run and return it with a note on it; without a key or the server it is offline."""
     import wandb
 
     config, asked = cell.config, wandb_config(cell.config.words("wandb"))
@@ -220,7 +220,7 @@ def _sync_late(folders: Iterable[str]) -> str:
 
 
 def summary(tracked: Sequence[Mapping[str, Any]]) -> str:
-    """Say in one line where a sweep's files are, from what its records keep of their trackers (at least one).
+    """Return one line on where a sweep's tracker files are; `tracked` is the `tracker` entry of at least one record.
 
     >>> summary([{"logger": "csv", "files": "curves", "state": "complete", "notes": []}] * 2)
     'logger=csv: 2 cells tracked; <cell>/curves'
@@ -241,7 +241,7 @@ def summary(tracked: Sequence[Mapping[str, Any]]) -> str:
 
 
 def curves(config: RunConfig, tracker: Tracker | None) -> list[pl.Callback]:
-    """Return what makes a fit log its loss: nothing without `logger=`; every process of a cell gets the same."""
+    """Return the callbacks that log a fit's loss: none without `logger=`; the same in every process of a cell."""
     if config.logger == "none":
         return []
     return [Curves(tracker, int(config.words("trainer").get("log_every_n_steps", 1)))]

@@ -49,7 +49,7 @@ def place_of(trainer: pl.Trainer) -> str:
 
 
 def _place(device: torch.device) -> dict[str, Any]:
-    """Return what the Trainer is told of this process's device, and of the other processes of the cell."""
+    """Return the Trainer's arguments for this process's device and for the other processes of the cell."""
     place: dict[str, Any] = {"accelerator": "cpu" if device.type == "cpu" else "gpu", "devices": 1}
     if world_size() > 1:
         # A support without masks leaves some parameters of some methods without a gradient.
@@ -59,9 +59,9 @@ def _place(device: torch.device) -> dict[str, Any]:
 
 
 def _precision(name: str, device: torch.device) -> dict[str, Any]:
-    """Return what makes the Trainer compute in `name`; left alone, it takes bfloat16 for fp16 on a CPU.
+    """Return the Trainer's arguments for a precision. By default it takes bfloat16 for fp16 on a CPU.
 
-    Nor is its first scale of the loss ours: from 65536 down, one to three steps are skipped, and few shots make few.
+    Its default loss scale, 65536, would cost fp16 the first one to three steps, and few shots make few steps.
     """
     if name == "16-mixed":
         scaler = torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)

@@ -16,7 +16,7 @@ from yaml import safe_load
 from adbench import Batch, Capability, Method, Scores, Support
 from adbench.conformance import subject
 from adbench.conformance.bench import Bench
-from adbench.conformance.checks import CHECKS, Finding, examine
+from adbench.conformance.checks import CHECKS, CheckResult, examine
 from adbench.conformance.subject import Subject
 from adbench.errors import AdbenchError
 from adbench.testing import check_method, new_bench
@@ -492,7 +492,7 @@ def bench() -> Bench:
     return new_bench()
 
 
-def failures(findings: list[Finding]) -> dict[str, Finding]:
+def failures(findings: list[CheckResult]) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in findings if finding.outcome == "failed"}
 
 
