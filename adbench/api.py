@@ -12,7 +12,8 @@ import pandas as pd
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
-from adbench.config.words import parse, words_of
+from adbench.config import words as config_words
+from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
 from adbench.executors import Executor, Failure
 from adbench.plugins import registry
@@ -78,7 +79,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     >>> [record.content["resolved"]["method"] for record in records]
     ['clip']
     """
-    words = _words(keys)
+    words = words_of(keys)
     asked = parse(words)
     tasks = sweep.plan(asked)
     several = len(asked) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
@@ -100,11 +101,12 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     return records if several else records[0]
 
 
-def _words(keys: Mapping[str, Any]) -> list[str]:
+def words_of(keys: Mapping[str, Any]) -> list[str]:
+    """Write keywords as the words of a command line; AdbenchError for an empty list."""
     for key, value in keys.items():
         if isinstance(value, (list, tuple, range)) and not value:
             raise AdbenchError(f"{key}={value}: a value is missing. Give at least one.")
-    return words_of(keys)
+    return config_words.words_of(keys)
 
 
 def _run_here(tasks: Sequence[sweep.Task], words: Sequence[str], several: bool) -> dict[str, str]:
@@ -155,7 +157,7 @@ def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
     >>> plan(method="clip,patchcore", shots=4)["method"].tolist()
     ['clip', 'patchcore']
     """
-    tasks = sweep.plan(parse(_words(keys)), looking=True)
+    tasks = sweep.plan(parse(words_of(keys)), looking=True)
     known = costs(Path(tasks[0].config.runs), [task.found for task in tasks if task.found])
     rows = []
     for task in tasks:
