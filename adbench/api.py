@@ -1,8 +1,8 @@
-"""adbench from Python: `run`, `plan` and `leaderboard` take the keys of the command line as keywords."""
+"""Python interface: `run`, `plan` and `leaderboard`. Their keywords are the keys of the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,8 +12,9 @@ import pandas as pd
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
-from adbench.config.words import parse, words_of
-from adbench.errors import AdbenchError, RecordError, SweepError
+from adbench.config import words as config_words
+from adbench.config.words import parse
+from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
 from adbench.executors import Executor, Failure
 from adbench.plugins import registry
 from adbench.records.record import Record
@@ -62,23 +63,26 @@ class RunKeys(TypedDict, total=False):
 
 
 def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
-    """Fit, score and record what the keywords name, and return the record; a list of them where an axis is given.
+    """Fit and score a method and return its record; a list of records where a keyword has several values.
 
-    Keywords are the keys of `adbench run`; what is recorded already is read back. Keys with a dot, such as
-    `method.epochs`, stand in `overrides`. Raises AdbenchError for a keyword or value that can't be used, the cell's own
-    error where one cell fails, and SweepError, once all others are recorded, where one of several does.
+    Keywords are the keys of `adbench run`. Several values are a list, or the command line's spelling: "clip,patchcore",
+    "bmad", "*". Keys with a dot, such as `method.epochs`, go into `overrides`. What is recorded already in `runs` is
+    read back. As a run does, this sets torch's number of threads and seeds its global generator.
+
+    Raises AdbenchError for a keyword or value that can't be used. Where one cell is asked for and fails, its own error;
+    where one of several fails, SweepError, once all others are recorded.
 
     >>> record = run(method="patchcore", shots=4, gallery=0)
     >>> sorted(record.metrics)[:2]
     ['image_accuracy', 'image_ap']
     >>> records = run(method="clip", gallery=0, overrides={"method.temperature": 0.02}, seed=[0])
-    >>> [one.content["resolved"]["method"] for one in records]
+    >>> [record.content["resolved"]["method"] for record in records]
     ['clip']
     """
     words = words_of(keys)
     asked = parse(words)
     tasks = sweep.plan(asked)
-    several = len(tasks) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
+    several = len(asked) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
     config = asked[0]
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(tasks)), config)
     with closing(executor):
@@ -95,6 +99,14 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
         raise SweepError(f"{len(failures)} of {len(tasks)} cells failed. {' '.join(failures.values())}")
     records = [task.found for task in tasks if task.found is not None]
     return records if several else records[0]
+
+
+def words_of(keys: Mapping[str, Any]) -> list[str]:
+    """Write keywords as the words of a command line; AdbenchError for an empty list."""
+    for key, value in keys.items():
+        if isinstance(value, (list, tuple, range)) and not value:
+            raise AdbenchError(f"{key}={value}: a value is missing. Give at least one.")
+    return config_words.words_of(keys)
 
 
 def _run_here(tasks: Sequence[sweep.Task], words: Sequence[str], several: bool) -> dict[str, str]:
@@ -156,29 +168,43 @@ def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def leaderboard(
-    records: Record | str | Path | Sequence[Record | str | Path] = "runs",
-    *,
-    method: str | None = None,
-    dataset: str | None = None,
-    published: bool = False,
-    costs: bool = False,
-) -> pd.DataFrame:
-    """Return the leaderboard of records, or of folders of records: one row per (row of the board, dataset, metric).
+class LeaderboardKeys(TypedDict, total=False):
+    """What `leaderboard` shows: each is optional.
 
-    The columns are those of `adbench leaderboard --csv`; docs/leaderboard.md describes them. `method` and `dataset`
-    keep some of the records (names, groups and wildcards), `published` adds the papers' figures, `costs` times and
-    memory. Raises RecordError where a record can't be read or two records of one cell disagree.
+    method, dataset: of these records alone; names, groups and wildcards. published: add the papers' figures.
+    costs: add times and memory.
     """
-    given = [records] if isinstance(records, (Record, str, Path)) else list(records)
-    read_already = [one for one in given if isinstance(one, Record)]
-    folders = [Path(one).expanduser() for one in given if not isinstance(one, Record)]
-    if folders:
-        found, left_out = board.collect(folders)
-        if left_out:
-            raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-        read_already += [one for one in found if one.key not in {record.key for record in read_already}]
-    if not read_already:
+
+    method: str | None
+    dataset: str | None
+    published: bool
+    costs: bool
+
+
+def leaderboard(
+    records: Record | str | Path | Iterable[Record | str | Path] = "runs", **keys: Unpack[LeaderboardKeys]
+) -> pd.DataFrame:
+    """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
+
+    The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
+    published, costs; see `LeaderboardKeys`. Raises RecordError where a record can't be read or two records of one cell
+    disagree, and AdbenchError for a keyword that can't be used or where there is no record.
+
+    >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
+    >>> table.pivot_table(index="method", columns="metric", values="mean").shape
+    (1, 7)
+    """
+    for key in keys:
+        if key not in LeaderboardKeys.__annotations__:
+            hint = did_you_mean(key, LeaderboardKeys.__annotations__)
+            raise AdbenchError(f"unknown key {key!r} for leaderboard: {hint}")
+    several = [records] if isinstance(records, (Record, str, Path)) else records
+    folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
+    if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
-    long = board.table(board.choose(read_already, method, dataset), costs)
-    return completed(papers.added(long) if published else long)
+    collected, left_out = board.collect(folders)
+    if left_out:
+        raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+    chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
+    long = board.table(chosen, keys.get("costs", False))
+    return completed(papers.added(long) if keys.get("published") else long)

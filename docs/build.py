@@ -28,6 +28,7 @@ CONTENTS: dict[str, list[str]] = {
         "tour",
         "datasets",
         "data-check",
+        "python",
         "your-own-method",
         "protocols",
         "sweeps",

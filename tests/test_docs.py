@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from PIL import Image
 
 from adbench.commands.cli import app
 from adbench.config import words as config
+from adbench.conformance.checks import CHECKS
 from adbench.plugins import registry
+from adbench.records.record import read_all
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,7 +85,8 @@ def blocks() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "code"), blocks())
 def test_python_in_the_pages_runs(adbench, tiny: Path, tmp_path: Path, monkeypatch, page: str, code: str) -> None:
     monkeypatch.chdir(tmp_path)
-    if "runs" in code:
+    Image.new("L", (60, 50), 90).save("scan.png")
+    if "runs" in code and "adbench.run(" not in code:
         assert adbench("run", "method=patchcore", "shots=2", f"data_root={tiny}", "gallery=0").code == 0
     names = {"root": tmp_path / "phantoms"}
     if code.lstrip().startswith(">>>"):
@@ -90,6 +94,42 @@ def test_python_in_the_pages_runs(adbench, tiny: Path, tmp_path: Path, monkeypat
         assert doctest.DocTestRunner().run(example).failed == 0
     else:
         exec(compile(code, page, "exec"), names)
+
+
+def test_every_field_of_a_record_is_described(adbench, tiny: Path, tmp_path: Path) -> None:
+    words = [
+        "method=mvfa",
+        "method.epochs=1",
+        "shots=2",
+        "logger=csv",
+        f"data_root={tiny}",
+        f"runs={tmp_path / 'runs'}",
+    ]
+    assert adbench("run", *words).code == 0
+    (record,) = read_all(tmp_path / "runs")
+    section = (
+        (ROOT / "docs" / "records.md").read_text().partition("## What a record holds")[2].partition("## Metrics")[0]
+    )
+    rows = {row.split(" | ")[0].strip("| "): row for row in section.splitlines() if row.startswith("| `")}
+    described = {name for head in rows for name in re.findall(r"`([^`]+)`", head)}
+    assert described >= {*record.content, *record.content["facts"], *record.predictions()}
+    files = {path.name + "/" * path.is_dir() for path in record.path.iterdir()}
+    assert described >= files
+    for field in ("support", "seen", "backbone", "histogram", "parameters", "seconds", "peak_memory", "code", "device",
+                  "selection", "tracker"):  # fmt: skip
+        value = record.content[field]
+        for name in value[0] if isinstance(value, list) else value:
+            assert f"`{name}`" in rows[f"`{field}`"], f"{field}.{name}"
+    capability = (ROOT / "docs" / "your-own-method.md").read_text().partition("## Capability")[2].partition("\n## ")[0]
+    for name in record.content["capability"]:
+        assert f"| `{name}" in capability or f", `{name}" in capability, name
+
+
+def test_the_guide_names_every_check() -> None:
+    section = (ROOT / "docs" / "your-own-method.md").read_text().partition("## The checks")[2]
+    rows = re.findall(r"^\| ([a-z -]+) \| ", section, re.M)
+    assert rows[1:] == [check.name for check in CHECKS]
+    assert rows[0] == "check"
 
 
 def runnable() -> list[Path]:

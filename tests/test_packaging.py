@@ -11,6 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from adbench._version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -102,3 +105,17 @@ def test_an_installed_wheel_runs_away_from_the_checkout(wheel: Path, tmp_path: P
     done = subprocess.run([python, "-m", "adbench", "run", *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "image AUROC" in done.stdout
+
+
+def test_the_citation_is_of_this_version() -> None:
+    """The keys that CFF 1.2.0 requires, and what pyproject.toml says as well."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["message"]
+    assert citation["type"] == "software"
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert [author["name"] for author in citation["authors"]] == [a["name"] for a in PROJECT["project"]["authors"]]
+    assert citation["keywords"] == PROJECT["project"]["keywords"]
+    allowed = {"cff-version", "message", "type", "title", "abstract", "authors", "version", "license", "keywords"}
+    assert set(citation) <= allowed, "of CFF 1.2.0"

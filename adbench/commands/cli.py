@@ -188,12 +188,15 @@ def show(
 def new_method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, underscores.")],
     into: Annotated[Path, typer.Option(help="The folder in which the folder NAME is made.")] = Path(),
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="CLASS", help="The class, as in PaDiM (default: from NAME).")
+    ] = None,
 ) -> None:
     """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
     with _told():
         from adbench.commands.new_method import new_method as write
 
-        folder = write(name, into)
+        folder = write(name, into, class_name)
         typer.echo(
             f"{folder} is written. Next: pip install --no-build-isolation --no-deps -e {folder} && "
             f"adbench check-method {name}"

@@ -105,22 +105,24 @@ def _open(path: Path) -> Image.Image:
             pages = getattr(file, "n_frames", 1)
             if file.format == "TIFF" and pages > 1:
                 raise DataError(f"{path} holds {pages} pages; save the one that is meant as a file of its own.")
-            file.load()
-            image: Image.Image = file if file.mode not in _SIXTEEN_BIT else _to_8_bit(file, path)
-            if image.mode == "F":
-                raise DataError(
-                    f"{path} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit."
-                )
-            return image.copy()
+            return eight_bit(file, str(path)).copy()
     except _BROKEN as error:
         raise _unreadable(path, error) from error
 
 
-def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
+def eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Return an image with 8 bit a channel: 0 to 65535 becomes 0 to 255; `name` is for errors."""
+    image.load()
+    if image.mode == "F":
+        raise DataError(f"{name} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit.")
+    return _to_8_bit(image, name) if image.mode in _SIXTEEN_BIT else image
+
+
+def _to_8_bit(image: Image.Image, name: str) -> Image.Image:
     # PIL clips 16-bit pixels at 255 when it converts; the full range 0..65535 is meant.
     pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
-        raise DataError(f"{path} holds pixels from {pixels.min()} to {pixels.max()}; 0 to 65535 is possible.")
+        raise DataError(f"{name} holds pixels from {pixels.min()} to {pixels.max()}; 0 to 65535 is possible.")
     return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Applying a record: rebuild its fitted method and score new images."""
+"""Inference: the trained method of a record, applied to new images without labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -24,7 +24,7 @@ from adbench.backbone.clip import Backbone
 from adbench.backbone.weights import BackboneConfig, weights_hash
 from adbench.config import layers
 from adbench.config.schema import RunConfig, validate
-from adbench.data.decode import IMAGES, image_size, read_image, squashed
+from adbench.data.decode import IMAGES, eight_bit, image_size, read_image, squashed
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.method import Capability, Method, Scores
@@ -39,7 +39,7 @@ from adbench.training.fit import device_of, set_up_torch
 Picture = str | Path | Image.Image | NDArray[Any] | torch.Tensor  # or an array or tensor of many
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A method rebuilt from its record, ready to score images: see `score`."""
 
@@ -49,13 +49,17 @@ class Fitted:
     dataset: DatasetConfig
     config: RunConfig
 
+    def __repr__(self) -> str:
+        return f"Fitted(method={self.config.method!r}, record={str(self.record.path)!r})"
+
     def score(self, images: Picture | Sequence[Picture]) -> Scores:
         """Score images, decoded and resized as in the run.
 
-        `images`: one or several of: the path of an image file (DICOM too), a PIL image, an array (H, W, 3) or (H, W) of
-        uint8; or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W).
+        `images`: one or several of: the path of an image file (DICOM too), a PIL image, a uint8 array or tensor
+        (H, W, 3) or (H, W); or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W). Any height and
+        width will do. The same pixels have the same scores, bit for bit, in whatever form they are given.
         Returns `Scores` on the CPU, fp32: `image` (N,), higher is more abnormal, and `maps` (N, S, S) at the input
-        size, or none. Raises AdbenchError for what is no image, DataError for a file that can't be read.
+        size S, or None. Raises AdbenchError for what is no image, DataError for a file that can't be read.
         """
         pixels = self.decode(images)
         config = self.config
@@ -65,7 +69,7 @@ class Fitted:
         parts = [part for _, part in score_images(self.method, pixels, *how)]
         maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
         scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
-        check_finite(scores, [str(number) for number in range(len(pixels))], config.method)
+        check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method)
         return scores
 
     def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
@@ -75,9 +79,19 @@ class Fitted:
             raise AdbenchError("no image given to score: give a path, a PIL image, an array, or several.")
         size, how = self.method.backbone.input_size, (self.capability.resize, self.capability.grey)
         return np.stack([
-            squashed(picture, size, *how) if isinstance(picture, Image.Image) else read_image(picture, size, *how)
-            for picture in pictures
+            squashed(_loaded(picture, number), size, *how)
+            if isinstance(picture, Image.Image)
+            else read_image(picture, size, *how)
+            for number, picture in enumerate(pictures, 1)
         ])  # fmt: skip
+
+
+def _loaded(picture: Image.Image, number: int) -> Image.Image:
+    """Decode a PIL image, which may still lie in its file; 16 bit become 8, as when the file is read by its path."""
+    try:
+        return eight_bit(picture, f"image {number}")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"image {number} cannot be decoded: {error}. Replace or leave it out.") from error
 
 
 def _each(images: Picture | Sequence[Picture]) -> Iterator[Path | Image.Image]:
@@ -89,34 +103,43 @@ def _each(images: Picture | Sequence[Picture]) -> Iterator[Path | Image.Image]:
     elif isinstance(images, Image.Image):
         yield images
     elif isinstance(images, np.ndarray):
-        yield from (Image.fromarray(one) for one in _pixels(images))
+        yield from (Image.fromarray(pixels) for pixels in _pixels(images))
+    elif isinstance(images, Iterable) and not isinstance(images, (bytes, Mapping)):
+        for image in images:
+            yield from _each(image)
     else:
-        for one in images:
-            yield from _each(one)
+        raise AdbenchError(
+            f"{type(images).__name__} is no image: give a path, a PIL image, a uint8 array or tensor, or several."
+        )
 
 
 def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return an array of images as (N, H, W, 3) or (N, H, W)."""
+    """Return an array of one or several images as (N, H, W, 3) or (N, H, W)."""
     if array.dtype != np.uint8:
         raise AdbenchError(
             f"an array of {array.dtype} can't be scored: give uint8, 0 to 255; floats in [0, 1] as "
             "(255 * images).round().astype('uint8')."
         )
-    colours_first = array.ndim >= 3 and array.shape[-3] == 3 and array.shape[-1] != 3
-    if colours_first:
-        array = np.moveaxis(array, -3, -1)
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 3):
-        array = array[None]
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] != 3):
+    shape = array.shape
+    if array.ndim == 3 and shape[0] == 3 != shape[2]:
         raise AdbenchError(
-            f"an array of shape {tuple(array.shape)} holds no images: (H, W), (H, W, 3), (N, H, W), (N, H, W, 3) and "
+            f"an array of shape {shape} may hold one colour image or three grey ones: give (1, 3, H, W), or a list."
+        )
+    if array.ndim == 4 and shape[1] == 3 != shape[3]:
+        array = np.moveaxis(array, 1, 3)
+    elif array.ndim == 2 or (array.ndim == 3 and shape[2] == 3):
+        array = array[None]
+    grey, colour = array.ndim == 3 and array.shape[2] > 4, array.ndim == 4 and array.shape[3] == 3
+    if not (grey or colour) or 0 in array.shape[1:]:
+        raise AdbenchError(
+            f"an array of shape {shape} holds no images: (H, W), (H, W, 3), (N, H, W), (N, H, W, 3) and "
             "(N, 3, H, W) do."
         )
     return array
 
 
 class LoadKeys(TypedDict, total=False):
-    """What `load` replaces: it belongs to the place and not to the record.
+    """What `load` replaces, because it depends on the machine: each is optional.
 
     device: auto (default), cpu or cuda. cache: a folder. precision: 32-true, bf16-mixed or 16-mixed. weights: the
     backbone's file. method: FILE.py:Class, where the file has moved.

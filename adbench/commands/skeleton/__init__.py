@@ -1,1 +1,1 @@
-"""What `adbench new-method NAME` writes: these very files, with `my_method` and `MyMethod` replaced (scaffold.py)."""
+"""Templates of `adbench new-method NAME`: `my_method` and `MyMethod` are replaced (commands/new_method.py)."""

@@ -352,6 +352,32 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("spelling", ["padim", "Pa DiM", "", "Batch", "F", "None", "Pa-DiM", "../Up"])
+def test_a_class_that_cannot_be_is_refused(tmp_path: Path, spelling: str) -> None:
+    with pytest.raises(AdbenchError, match=f"--class {re.escape(spelling)} cannot be the class of a method"):
+        scaffold.new_method("padim", tmp_path, spelling)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_may_have_a_papers_spelling(adbench, tmp_path: Path) -> None:
+    answer = adbench("new-method", "padim", "--into", tmp_path, "--class", "PaDiM")
+    assert answer.code == 0, answer.err
+    assert "class PaDiM(Method[Params]):" in (tmp_path / "padim" / "adbench_padim" / "method.py").read_text()
+    assert 'padim = "adbench_padim:PaDiM"' in (tmp_path / "padim" / "pyproject.toml").read_text()
+    for path in tmp_path.rglob("*.py"):
+        compile(path.read_text(), path, "exec")
+        assert "Padim" not in path.read_text()
+
+
+def test_what_is_about_the_example_is_marked_as_such(tmp_path: Path) -> None:
+    """Whoever changes `score` finds no other text that has become wrong."""
+    for path in scaffold.new_method("nearest_patch2", tmp_path).rglob("*"):
+        if path.suffix in (".md", ".yaml", ".toml") or path.name == "__init__.py":
+            assert not re.search("distance|neighbour|nearest (?!_)|bank", path.read_text()), path
+    test = (tmp_path / "nearest_patch2" / "tests" / "test_nearest_patch2.py").read_text()
+    assert "Replace this test together with `score`" in test.partition("support patch")[0]
+
+
 def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "nearest").mkdir()
     with pytest.raises(AdbenchError, match="exists already"):
@@ -410,10 +436,14 @@ def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(
     adbench, tmp_path: Path, tiny: Path, monkeypatch
 ) -> None:
     lines = "".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)).splitlines()
-    assert lines[:2] == ["adbench new-method nearest",
-                         "pip install --no-build-isolation --no-deps --editable ./nearest"]  # fmt: skip
+    done_here = ["adbench new-method nearest", "pip install --no-build-isolation --no-deps --editable ./nearest"]
+    assert [line for line in lines if line in done_here] == done_here
     empty, site = tmp_path / "empty", tmp_path / "site"
     empty.mkdir()
+    saved = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", PAGE.read_text(), re.S)
+    assert [name for _, name in saved] == ["mean.py", "probe.py"]
+    for code, name in saved:
+        (empty / name).write_text(code)
     monkeypatch.chdir(empty)
     assert adbench("new-method", "nearest").code == 0
     # Into a folder of its own: the environment of the tests stays as it is.
@@ -423,7 +453,8 @@ def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(
     assert done.returncode == 0, done.stderr
     assert "importable" not in done.stderr, "setuptools misses a folder in `packages`"
 
-    typed = [line + (f" data_root={tiny} gallery=0" if " run " in line else "") for line in lines[2:]]
+    typed = [line + (f" data_root={tiny} gallery=0" if " run " in line else "") for line in lines]
+    typed = [line for line in typed if line not in done_here]
     env = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     command = [sys.executable, "-c", DRIVER]
     done = subprocess.run(command, input="\n".join(typed) + "\n", capture_output=True, text=True, env=env)
@@ -431,10 +462,12 @@ def test_the_tutorial_leads_from_an_empty_folder_to_the_leaderboard(
     said = {part.partition("\n")[0]: part for part in done.stdout.split("### ")[1:]}
     assert [*said] == [*typed, "pytest"]
     (line,) = (line for line in said["adbench list methods"].splitlines() if line.startswith("nearest "))
-    assert "cosine distance" in line, "the YAML is in the package"
+    assert line.split()[1] == "nearest", "the title of the YAML is in the package"
     assert line.endswith("[adbench-nearest]")
-    assert re.search(r"(\d+) of \1 checks passed", said["adbench check-method nearest"])
-    assert re.search(r"│ nearest +│ \d", said["adbench leaderboard"])
+    for name in ("nearest", "mean.py:Mean", "probe.py:Probe"):
+        assert re.search(r"(\d+) of \1 checks passed", said[f"adbench check-method {name}"]), name
+    assert re.search(r"│ Mean +│ .*\n.*│ Mean +│ ", said["adbench leaderboard"])
+    assert re.search(r"│ nearest +│.*│ \d", said["adbench leaderboard runs"])
     assert "2 passed" in said["pytest"]
     by_file, by_module = (said[line] for line in typed[-2:])
     assert "reused" not in by_file
