@@ -17,6 +17,13 @@ from adbench.errors import AdbenchError, StoppedError
 class Root(Group):
     """The command `adbench`."""
 
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Read the options; a shell need not be named behind --install-completion and --show-completion."""
+        for place, word in enumerate(args):
+            if word in ("--install-completion", "--show-completion") and place in (0, len(args) - 1):
+                args = [*args[: place + 1], *(args[place + 1 :] or ["auto"])]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: typer.Context) -> Any:
         """Run a command. Ctrl-C, and a reader that closed its pipe, end it without a traceback."""
         try:
@@ -49,11 +56,55 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        from adbench.commands.complete import script
+
+        typer.echo(script(shell), nl=False)
+        raise typer.Exit
+
+
+def _install_completion(shell: str | None) -> None:
+    if shell is not None:
+        from adbench.commands.complete import install
+
+        typer.echo(f"written: {', '.join(map(str, install(shell)))}. New shells complete the words of adbench.")
+        raise typer.Exit
+
+
+def _complete(line: str | None) -> None:
+    if line is not None:
+        from adbench.commands.complete import candidates
+
+        for word in candidates(typer.main.get_command(app), line):
+            typer.echo(word)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version in one line.")
     ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SHELL]",
+            callback=_install_completion,
+            is_eager=True,
+            help="Install the completion of commands, keys and names: bash, zsh or fish (default: the running shell).",
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SHELL]",
+            callback=_show_completion,
+            is_eager=True,
+            help="Print the script of that completion.",
+        ),
+    ] = None,
+    complete: Annotated[str | None, typer.Option(hidden=True, callback=_complete, is_eager=True)] = None,
 ) -> None:
     """Few-shot and zero-shot anomaly detection in medical images, compared fairly."""
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench.commands.console import table_console
+from adbench.commands.keys import DATA_KEYS
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
@@ -27,7 +28,6 @@ from adbench.plugins import registry
 from adbench.system.files import write_atomically
 
 STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
-DATA_KEYS = ("data_root", "cache")
 
 
 def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> bool:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adbench.commands.console import plain_console
+from adbench.commands.keys import SCORE_KEYS
 from adbench.config.layers import read_value
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, did_you_mean
-
-KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:
@@ -20,8 +19,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     for word in words:
         key, equals, value = word.partition("=")
         if equals and not Path(word).exists():
-            if key not in KEYS and not key.startswith("method."):
-                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*KEYS, 'method.prompts'])}")
+            if key not in SCORE_KEYS and not key.startswith("method."):
+                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*SCORE_KEYS, 'method.prompts'])}")
             keys[key] = value
         else:
             files.append(word)

@@ -15,7 +15,8 @@ from adbench.cells.cell import TrainingSet
 from adbench.cells.protocols import training_set, training_sets
 from adbench.commands import contact
 from adbench.commands.console import table_console
-from adbench.commands.data_check import DATA_KEYS, allow, open_config
+from adbench.commands.data_check import allow, open_config
+from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
@@ -26,7 +27,6 @@ from adbench.errors import AdbenchError
 from adbench.system.files import write_atomically
 from adbench.system.session import Session
 
-SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 EACH = 8  # images of a split and class on the sheet of a dataset
 MOST = 64  # images of a class on the sheet of a support
 
