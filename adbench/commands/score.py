@@ -10,6 +10,7 @@ from adbench.commands.keys import SCORE_KEYS
 from adbench.config.layers import read_value
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.text import counted
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:
@@ -47,5 +48,5 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     table = score_files(fitted, paths, folder, threshold)
     console = plain_console()
     if threshold is None:
-        console.print("no threshold= given: no decision and no mask overlays, scores and heatmaps only")
-    console.print(f"{len(table)} images scored by {record}: {folder}/scores.csv, pictures beside it")
+        console.print("No threshold given: images were scored, not classified.")
+    console.print(f"{counted(len(table), 'image')} scored by {record}: {folder}/scores.csv, and pictures next to it")
