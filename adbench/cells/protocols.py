@@ -29,7 +29,7 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
     if config.support and (asked in FULL_SPLIT or capability.support == "none"):
         why = f"protocol={asked} takes every normal image of the train split"
         if capability.support == "none":
-            why = f"{config.method} learns from no image"
+            why = f"{config.method_name} learns from no image"
         raise AdbenchError(f"support={config.support} has no place here: {why}. Leave support= out.")
     if asked in ELSEWHERE or (asked in ("auto", "full_normal") and config.train_on):
         return _elsewhere(config, capability)
@@ -40,7 +40,7 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
     if asked not in ("auto", default):
         also = " or full_normal" if capability.support == "normal" else ""
         raise AdbenchError(
-            f"protocol={asked} is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}, "
+            f"protocol={asked} is not possible: {config.method_name} learns from {LEARNS_FROM[capability.support]}, "
             f"which is protocol={default}{also} (or auto)."
         )
     return default
@@ -49,7 +49,7 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
 def _elsewhere(config: RunConfig, capability: Capability) -> str:
     asked, names = config.protocol, (config.train_on or "").split("+")
     if capability.support == "none":
-        raise AdbenchError(f"{config.method} learns from no image: protocol=zero_shot (or auto), without train_on=.")
+        raise AdbenchError(f"{config.method_name} learns from no image: use protocol=zero_shot or auto, no train_on=.")
     protocol = "unified_full_normal" if asked == "full_normal" else asked
     if asked == "auto":
         protocol = "unified" if config.dataset in names else "cross_dataset"
@@ -64,11 +64,11 @@ def _elsewhere(config: RunConfig, capability: Capability) -> str:
         )
     if protocol == "unified_full_normal" and capability.support != "normal":
         raise AdbenchError(
-            f"protocol=full_normal is not possible: {config.method} learns from {LEARNS_FROM[capability.support]}."
+            f"protocol=full_normal is not possible: {config.method_name} learns from {LEARNS_FROM[capability.support]}."
         )
     if protocol == "auxiliary" and capability.support != "both":
         raise AdbenchError(
-            f"protocol=auxiliary teaches real anomalies, and {config.method} learns from "
+            f"protocol=auxiliary teaches real anomalies, and {config.method_name} learns from "
             f"{LEARNS_FROM[capability.support]} as configured here. Its README says whether a switch changes that."
         )
     return protocol

@@ -63,15 +63,15 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     capability = method.capability
     if config.gallery_levels and method.method_class.level_maps is Method.level_maps:
         raise AdbenchError(
-            f"gallery.levels=true is not possible: {config.method} has no maps of single levels. Methods that have: "
-            f"{', '.join(defining('level_maps'))}."
+            f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. Methods that "
+            f"have: {', '.join(defining('level_maps'))}."
         )
     protocol = protocol_of(config, capability)
     session.once(check_trainer, config.words("trainer"))
     session.once(check_logger, config.logger, config.words("wandb"))
     config, notes = _settle(config, capability, protocol)
     if capability.support != "none" and config.shots == 0:
-        raise AdbenchError(f"shots=0: {config.method} learns from support images; give shots=1 or more.")
+        raise AdbenchError(f"shots=0: {config.method_name} learns from support images; give shots=1 or more.")
     return CheckedConfig(config, method, backbone, shape, protocol, tuple(notes))
 
 
@@ -171,31 +171,32 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         notes.append(note)
 
     if capability.support == "none" and (config.shots or config.draw):
-        settle(f"{config.method} learns from no image: shots and draw are set to 0.", shots=0, draw=0)
+        settle(f"{config.method_name} learns from no image: shots and draw are set to 0.", shots=0, draw=0)
     if protocol in FULL_SPLIT and config.shots != "full":
         settle("protocol=full_normal takes every normal image of the train split: shots is set to full.", shots="full")
     if config.draw and (config.shots == "full" or config.support):
         why = f"support={config.support} names its images" if config.support else "shots=full takes every image"
         settle(f"{why}: draw is set to 0.", draw=0)
     if not capability.stochastic and config.seed:
-        settle(f"{config.method} draws no random number here: seed is set to 0.", seed=0)
+        settle(f"{config.method_name} draws no random number here: seed is set to 0.", seed=0)
     rule, epochs = config.selection, capability.epochs
     if epochs == 0 and rule != "last":
-        settle(f"{config.method} has no epochs: selection is set to last.", selection="last")
+        settle(f"{config.method_name} has no epochs: selection is set to last.", selection="last")
     elif rule == f"fixed:{epochs}":
         settle(f"selection={rule} is the last epoch: selection is set to last.", selection="last")
     elif rule.startswith("fixed:") and int(rule.removeprefix("fixed:")) > epochs:
         raise AdbenchError(
-            f"selection={rule} is not possible: {config.method} runs {epochs} epochs here. "
+            f"selection={rule} is not possible: {config.method_name} runs {epochs} epochs here. "
             f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
         )
     elif rule == "support_cv" and capability.support != "both":
         raise AdbenchError(
-            f"selection=support_cv is not possible for {config.method}: it learns from "
+            f"selection=support_cv is not possible for {config.method_name}: it learns from "
             f"{LEARNS_FROM[capability.support]}. Use selection=last or fixed:N."
         )
     if epochs == 0 and (unused := sorted(trainer_facts(config.words("trainer")).keys() - {"devices"})):
-        notes.append(f"{config.method} has no epochs: {', '.join(f'trainer.{key}' for key in unused)} has no effect.")
+        keys = ", ".join(f"trainer.{key}" for key in unused)
+        notes.append(f"{config.method_name} has no epochs: {keys} has no effect.")
     return config, notes
 
 

@@ -4,85 +4,172 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from adbench.errors import AdbenchError
-
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="Few-shot and zero-shot anomaly detection in medical images, compared fairly.",
-)  # fmt: skip
-data_app = typer.Typer(no_args_is_help=True, help="Datasets on disk.")
-app.add_typer(data_app, name="data")
-support_app = typer.Typer(no_args_is_help=True, help="The labelled images that a method learns from.")
-app.add_typer(support_app, name="support")
-plot_app = typer.Typer(no_args_is_help=True, help="Pictures of a record.")
-app.add_typer(plot_app, name="plot")
-Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+from adbench._version import __version__
+from adbench.commands.usage import PANELS, Command, Group
+from adbench.errors import AdbenchError, StoppedError
 
 
-@app.command()
+class Root(Group):
+    """The command `adbench`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Read the options; a shell need not be named behind --install-completion and --show-completion."""
+        for place, word in enumerate(args):
+            if word in ("--install-completion", "--show-completion") and place in (0, len(args) - 1):
+                args = [*args[: place + 1], *(args[place + 1 :] or ["auto"])]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run a command. Ctrl-C, and a reader that closed its pipe, end it without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise StoppedError(
+                "interrupted; finished records are kept, the running cell left nothing behind."
+            ) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+
+
+app = typer.Typer(cls=Root, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+data_app = typer.Typer(cls=Group, help="Datasets on disk.")
+support_app = typer.Typer(cls=Group, help="The labelled images that a method learns from.")
+plot_app = typer.Typer(cls=Group, help="Pictures of a record.")
+for name, group in (("data", data_app), ("support", support_app), ("plot", plot_app)):
+    app.add_typer(group, name=name)
+RUNS, RESULTS, DATA, METHODS, ABOUT = PANELS
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Such as shots=4; `adbench run --keys` shows every key."),
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"adbench {__version__}")
+        raise typer.Exit
+
+
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        from adbench.commands.complete import script
+
+        typer.echo(script(shell), nl=False)
+        raise typer.Exit
+
+
+def _install_completion(shell: str | None) -> None:
+    if shell is not None:
+        from adbench.commands.complete import install
+
+        typer.echo(f"written: {', '.join(map(str, install(shell)))}. New shells complete the words of adbench.")
+        raise typer.Exit
+
+
+def _complete(line: str | None) -> None:
+    if line is not None:
+        from adbench.commands.complete import candidates
+
+        for word in candidates(typer.main.get_command(app), line):
+            typer.echo(word)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version in one line.")
+    ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SHELL]",
+            callback=_install_completion,
+            is_eager=True,
+            help="Install the completion of commands, keys and names: bash, zsh or fish (default: the running shell).",
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SHELL]",
+            callback=_show_completion,
+            is_eager=True,
+            help="Print the script of that completion.",
+        ),
+    ] = None,
+    complete: Annotated[str | None, typer.Option(hidden=True, callback=_complete, is_eager=True)] = None,
+) -> None:
+    """Few-shot and zero-shot anomaly detection in medical images, compared fairly."""
+
+
+@app.command(cls=Command, rich_help_panel=RUNS)
 def run(
     words: Words = None, keys: Annotated[bool, typer.Option("--keys", help="Show every key and its default.")] = False
 ) -> None:
     """Fit, score and record one cell, or with a,b,c one per combination: adbench run method=madclip shots=4,16."""
+    if keys and words:
+        raise AdbenchError(f"--keys shows every key and runs nothing: leave out {' '.join(words)}, or --keys.")
     if keys:
         from importlib.resources import files
 
         typer.echo((files("adbench.configs") / "run.yaml").read_text(encoding="utf-8"), nl=False)
         return
-    with _told():
-        from adbench.commands.run import run_words
+    from adbench.commands.run import run_words
 
-        run_words(words or [])
+    run_words(words or [])
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=RUNS)
 def plan(words: Words = None) -> None:
     """Show what `adbench run` with the same words would do, and its time, disk and memory; changes nothing."""
-    with _told():
-        from adbench.commands.run import plan_words
+    from adbench.commands.run import plan_words
 
-        plan_words(words or [])
+    plan_words(words or [])
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=RUNS)
 def score(
-    record: Annotated[Path, typer.Argument(help="A record's folder, as in runs/<cell key>.")],
-    words: Annotated[list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders.")],
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders, and keys.")
+    ],
 ) -> None:
     """Apply a trained record to unlabelled images: scores.csv, heatmaps, and mask overlays with threshold=.
 
     Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...],
     device=, precision=, cache=, backbone.weights=FILE.safetensors
     """
-    with _told():
-        from adbench.commands.score import score_words
+    from adbench.commands.score import score_words
 
-        score_words(record, words)
+    score_words(record, words)
 
 
-@app.command(name="list")
-def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors")]) -> None:
+@app.command(name="list", cls=Command, rich_help_panel=METHODS)
+def list_(
+    what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors", help="What to list.")],
+) -> None:
     """List what is registered, with a line each."""
-    with _told():
-        from adbench.commands.listing import listing
+    from adbench.commands.listing import listing
 
-        for line in listing(what):
-            typer.echo(line)
+    for line in listing(what):
+        typer.echo(line)
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=RESULTS)
 def leaderboard(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of records; default: runs.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the aggregated figures as CSV.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of records (default: runs).")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the aggregated figures as CSV.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write the aggregated figures as JSON.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the aggregated figures as JSON.")] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Add the papers' figures; [+1.20] is ours minus theirs.")
     ] = False,
@@ -90,120 +177,121 @@ def leaderboard(
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead of a terminal table.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a site that opens from disk.")] = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="These alone: a,b, groups, wildcards in quotes.")
+        str | None, typer.Option(metavar="NAMES", help="Only these methods: a,b, groups, wildcards in quotes.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="The same of datasets.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
 ) -> None:
     """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
-    with _told():
-        from adbench.commands.leaderboard import show_leaderboard
+    from adbench.commands.leaderboard import show_leaderboard
 
-        show_leaderboard(
-            runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
-            latex=latex, html=html, method=method, dataset=dataset,
-        )  # fmt: skip
+    show_leaderboard(
+        runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
+        latex=latex, html=html, method=method, dataset=dataset,
+    )  # fmt: skip
 
 
-@plot_app.command("features")
+@plot_app.command("features", cls=Command, rich_help_panel=RESULTS)
 def plot_features(
-    record: Annotated[Path, typer.Argument(help="A folder of a record: runs/<cell>.")],
-    out: Annotated[Path | None, typer.Option(help="The picture, a PNG; default: features.png in the record.")] = None,
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture, a PNG (default: features.png in the record).")
+    ] = None,
 ) -> None:
     """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal."""
-    with _told():
-        from adbench.commands.plot_features import plot_features
+    from adbench.commands.plot_features import plot_features
 
-        file, clean = plot_features(record, out)
-        for name, share in clean.items():
-            typer.echo(f"{name:<8} {100 * share:.1f} % of the nearest neighbours are of the same class")
-        typer.echo(f"drawn: {file}")
+    file, clean = plot_features(record, out)
+    for name, share in clean.items():
+        typer.echo(f"{name:<8} {100 * share:.1f} % of the nearest neighbours are of the same class")
+    typer.echo(f"drawn: {file}")
 
 
-@data_app.command()
+@data_app.command(cls=Command, rich_help_panel=DATA)
 def phantom(
-    root: Annotated[Path, typer.Option(help="Folder to draw into.")],
-    dataset: Annotated[str, typer.Option(help="Names or groups with commas between, or all.")] = "all",
-    train: Annotated[int, typer.Option(min=0, help="Normal images in train.")] = 60,
-    valid: Annotated[int, typer.Option(min=2, help="Images in valid, half of them abnormal.")] = 80,
-    test: Annotated[int, typer.Option(min=2, help="Images in test, half of them abnormal.")] = 120,
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Folder to draw into; required.")],
+    dataset: Annotated[str, typer.Option(metavar="NAMES", help="Names or groups with commas between, or all.")] = "all",
+    train: Annotated[int, typer.Option(metavar="N", min=0, help="Normal images in train.")] = 60,
+    valid: Annotated[int, typer.Option(metavar="N", min=2, help="Images in valid, half of them abnormal.")] = 80,
+    test: Annotated[int, typer.Option(metavar="N", min=2, help="Images in test, half of them abnormal.")] = 120,
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
-    with _told():
-        from adbench.commands.phantom import draw_phantoms
+    from adbench.commands.phantom import draw_phantoms
 
-        draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
+    draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
 
 
-@data_app.command()
+@data_app.command(cls=Command, rich_help_panel=DATA)
 def check(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="adbench list datasets")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
     words: Words = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON into a file as well.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON into a file as well.")] = None,
 ) -> None:
     """Examine a dataset: counts, masks, duplicates, patients, shortcuts. Exit code 1: something makes results wrong.
 
     Keys: data_root=DIR, dataset.X=…, cache=DIR
     """
-    with _told():
-        from adbench.commands.data_check import check as examine
+    from adbench.commands.data_check import check as examine
 
-        good = examine(name, words or [], json, out)
+    good = examine(name, words or [], json, out)
     if not good:
         raise typer.Exit(1)
 
 
-@data_app.command()
+@data_app.command(cls=Command, rich_help_panel=DATA)
 def describe(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="adbench list datasets")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
     words: Words = None,
-    out: Annotated[Path | None, typer.Option(help="The contact sheet, a PNG; default: <dataset>.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The contact sheet, a PNG (default: <dataset>.png).")
+    ] = None,
 ) -> None:
     """Print what a dataset is and draw a contact sheet of it, masks outlined.
 
     Keys: data_root=DIR, dataset.X=…, cache=DIR
     """
-    with _told():
-        from adbench.commands.show import describe as tell
+    from adbench.commands.show import describe as tell
 
-        tell(name, words or [], out)
+    tell(name, words or [], out)
 
 
-@support_app.command()
+@support_app.command(cls=Command, rich_help_panel=DATA)
 def show(
     words: Words = None,
-    out: Annotated[Path | None, typer.Option(help="The picture, a PNG; default: support-<dataset>-….png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture, a PNG (default: support-<dataset>-….png).")
+    ] = None,
 ) -> None:
     """Print and draw the support of one draw, as a run takes it: adbench support show dataset=brainmri shots=4 draw=1.
 
     Keys: dataset=, shots=, draw=, support=FILE, method= (which classes; default both), data_root=DIR, dataset.X=…
     """
-    with _told():
-        from adbench.commands.show import show_support
+    from adbench.commands.show import show_support
 
-        show_support(words or [], out)
+    show_support(words or [], out)
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=METHODS)
 def new_method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, underscores.")],
-    into: Annotated[Path, typer.Option(help="The folder in which the folder NAME is made.")] = Path(),
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder in which the folder NAME is made (default: this one).")
+    ] = Path(),
     class_name: Annotated[
         str | None, typer.Option("--class", metavar="CLASS", help="The class, as in PaDiM (default: from NAME).")
     ] = None,
 ) -> None:
     """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
-    with _told():
-        from adbench.commands.new_method import new_method as write
+    from adbench.commands.new_method import new_method as write
 
-        folder = write(name, into, class_name)
-        typer.echo(
-            f"{folder} is written. Next: pip install --no-build-isolation --no-deps -e {folder} && "
-            f"adbench check-method {name}"
-        )
+    folder = write(name, into, class_name)
+    typer.echo(
+        f"{folder} is written. Next: pip install --no-build-isolation --no-deps -e {folder} && "
+        f"adbench check-method {name}"
+    )
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=METHODS)
 def check_method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, FILE.py:Class or module:Class.")],
     words: Words = None,
@@ -212,15 +300,14 @@ def check_method(
 
     Keys: method.X=…
     """
-    with _told():
-        from adbench.conformance.report import check_method as examine
+    from adbench.conformance.report import check_method as examine
 
-        good = examine(name, words or [])
+    good = examine(name, words or [])
     if not good:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=ABOUT)
 def version() -> None:
     """Show the version of adbench and of what it computes with."""
     from adbench.records import provenance
@@ -247,23 +334,12 @@ def _guard() -> None:
     )
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what a user can mend, and Ctrl-C, into one line on standard error and an exit code."""
+def main() -> None:
+    """Run the command line: what a user can fix becomes one line on standard error and an exit code."""
+    _guard()
     try:
-        yield
+        code = app(prog_name="adbench", standalone_mode=False)
     except AdbenchError as error:
         typer.echo(f"adbench: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("adbench: interrupted; finished records are kept, the running cell left nothing behind.", err=True)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(141) from None
-
-
-def main() -> None:
-    """Run the command line."""
-    _guard()
-    app()
+        code = error.exit_code
+    sys.exit(code)

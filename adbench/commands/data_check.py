@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench.commands.console import table_console
+from adbench.commands.keys import DATA_KEYS
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
@@ -25,9 +26,9 @@ from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.files import write_atomically
+from adbench.system.text import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
-DATA_KEYS = ("data_root", "cache")
 
 
 def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> bool:
@@ -60,9 +61,10 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     if as_json:
         print(text, end="")
     else:
-        _show(findings, f"{name} ({'phantom' if case.phantom else 'real'} data, {len(items)} images) at {root}")
+        images = counted(len(items), "image")
+        _show(findings, f"{name} ({'phantom' if case.phantom else 'real'} data, {images}) at {root}")
         summary = ", ".join(
-            f"{levels[level]} {level}{'s' * (level != 'ok' and levels[level] != 1)}" for level in levels
+            f"{levels[level]} ok" if level == "ok" else counted(levels[level], level) for level in levels
         )
         console = table_console()
         console.print(f"{summary}. What each line means: docs/data-check.md")
@@ -101,7 +103,9 @@ def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[F
 
 
 def _show(findings: Sequence[Finding], title: str) -> None:
-    table = Table(title=Text(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    console = table_console()
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("level", no_wrap=True)
     table.add_column("what", min_width=16, ratio=4, overflow="fold")
     table.add_column("count", justify="right", no_wrap=True)
@@ -116,4 +120,4 @@ def _show(findings: Sequence[Finding], title: str) -> None:
             Text(finding.level, style=STYLES[finding.level]), Text(finding.what), str(finding.count or ""), Text(where),
             Text(finding.why), end_section=finding.level != "ok",
         )  # fmt: skip
-    table_console().print(table)
+    console.print(table)

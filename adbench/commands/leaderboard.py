@@ -81,11 +81,13 @@ def show_leaderboard(
 def _print_tables(parts: Iterable[Part]) -> None:
     for part in parts:
         title = "; ".join(filter(None, [part.section.name, part.heading, part.section.common]))
-        table = Table(title=title, title_justify="left", header_style="bold")
+        table = Table(header_style="bold")
         for name in part.header:
             table.add_column(name, overflow="fold")
         for row in part.rows:
             table.add_row(*row)
         # Nobody folds what a file or another program reads.
         width = None if sys.stdout.isatty() else 10_000
-        Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+        console = Console(highlight=False, markup=False, emoji=False, width=width)
+        console.print(title, style="bold", soft_wrap=True)  # no title of the table: that is folded to the table's width
+        console.print(table)

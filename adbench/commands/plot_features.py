@@ -19,6 +19,7 @@ from adbench.method import Batch, Method, defining
 from adbench.running.apply import Fitted, load
 from adbench.system.files import write_atomically
 from adbench.system.progress import track
+from adbench.system.text import counted
 
 MOST = 1000  # images in a picture
 NEIGHBOURS = 5
@@ -37,12 +38,14 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     fitted = load(record)
     if type(fitted.method).adapted_features is Method.adapted_features:
         raise AdbenchError(
-            f"{fitted.config.method} adapts no features: there is nothing to compare with the frozen ones. "
+            f"{fitted.config.method_name} adapts no features: there is nothing to compare with the frozen ones. "
             f"Methods that do: {', '.join(defining('adapted_features'))}."
         )
     features, labels = collect(fitted)
     if len(labels) < 10:
-        raise AdbenchError(f"{record} has {len(labels)} test images; a picture of features needs at least 10.")
+        raise AdbenchError(
+            f"{record} has {counted(len(labels), 'test image')}; a picture of features needs at least 10."
+        )
     perplexity = min(30.0, (len(labels) - 1) / 3)
     points = {
         name: TSNE(2, perplexity=perplexity, init="pca", metric="cosine", random_state=0).fit_transform(rows)
@@ -50,7 +53,7 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     }
     clean = {name: purity(rows, labels) for name, rows in features.items()}
     out = out or fitted.record.path / "features.png"
-    picture = draw(points, labels, clean, f"{fitted.config.method} on {fitted.config.dataset}")
+    picture = draw(points, labels, clean, f"{fitted.config.method_name} on {fitted.config.dataset}")
     write_atomically(out, picture, "file with --out FILE")
     return out, clean
 

@@ -16,6 +16,7 @@ from adbench.errors import StoppedError, SweepError
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
+from adbench.system.text import counted
 
 if TYPE_CHECKING:
     from adbench.executors import Executor
@@ -63,9 +64,9 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         record = devices.run(cell, words)
     console.print(_figures(record.content, record.path))
     console.print(
-        f"data: {record.content['data']} ({record.content['resolved']['data_root']}), "
+        f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
         f"backbone: {config.backbone}, schedule: {config.schedule}; "
-        f"adbench leaderboard {config.runs} shows it beside others"
+        f"adbench leaderboard {config.runs} shows it next to others"
     )
 
 
@@ -100,7 +101,7 @@ def _announce(tasks: Sequence[Task], executor: Executor) -> None:
     states = Counter(task.state for task in tasks)
     impossible = f", {states['impossible']} that can't run" if states["impossible"] else ""
     console.print(
-        f"{len(tasks)} cell{'s' * (len(tasks) > 1)} ({_common(tasks)}): {states['recorded']} recorded already, "
+        f"{counted(len(tasks), 'cell')} ({_common(tasks)}): {states['recorded']} recorded already, "
         f"{states['to run']} to run{impossible}, workers={config.workers}",
         style="bold",
     )
@@ -137,20 +138,21 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     console.print(f"{_common(tasks)}; adbench leaderboard {tasks[0].config.runs} shows them side by side")
     failed = len(done.failures) + sum(task.error is not None for task in tasks)
     if failed:
-        console.print(f"failed, {failed} of {len(tasks)} cells:", style="bold")
+        console.print(f"failed, {failed} of {counted(len(tasks), 'cell')}:", style="bold")
         console.print(tables.failed(tasks, done.failures))
     if done.stopped:
-        raise StoppedError(f"stopped as asked, with {done.left} cells left. The same command goes on.")
+        raise StoppedError(f"stopped as asked, with {counted(done.left, 'cell')} left. The same command goes on.")
     if failed:
         raise SweepError(
-            f"{failed} of {len(tasks)} cells failed; the others have their records. The same command tries those again."
+            f"{failed} of {counted(len(tasks), 'cell')} failed; the others have their records. "
+            "The same command tries those again."
         )
 
 
 def _common(tasks: Sequence[Task]) -> str:
     """Name data, backbone and schedule of all cells."""
     configs_ = [task.config for task in tasks]
-    roots = ", ".join(sorted({c.data_root for c in configs_}))
+    roots = ", ".join(sorted({"phantoms" if c.data_root == "phantom" else c.data_root for c in configs_}))
     backbones, schedules = (", ".join(sorted({getattr(c, key) for c in configs_})) for key in ("backbone", "schedule"))
     return f"data: {roots}, backbone: {backbones}, schedule: {schedules}"
 
@@ -173,12 +175,22 @@ def plan_words(words: Sequence[str]) -> None:
         console.print(f"note: {note}")
 
 
+def _data(kind: str, root: str) -> str:
+    """Name the data of a record.
+
+    >>> _data("phantom", "phantom"), _data("phantom", "drawn"), _data("real", "/data")
+    ('phantoms', 'phantoms (drawn)', 'real (/data)')
+    """
+    name = "phantoms" if kind == "phantom" else kind
+    return name if root == "phantom" else f"{name} ({root})"
+
+
 def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
-    data = "phantom data" if config.data_root == "phantom" else f"data {config.data_root}"
+    data = "phantoms" if config.data_root == "phantom" else f"data {config.data_root}"
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
-    number = "all images of a class" if shots == "full" else f"{shots} shots"
+    number = "all images of a class" if shots == "full" else counted(int(shots), "shot")
     return (
-        f"{config.method} on {config.dataset} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
+        f"{config.method_name} on {config.dataset} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
         f"backbone {config.backbone}, schedule {config.schedule}"
     )
 

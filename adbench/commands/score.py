@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adbench.commands.console import plain_console
+from adbench.commands.keys import SCORE_KEYS
 from adbench.config.layers import read_value
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, did_you_mean
-
-KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
+from adbench.system.text import counted
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:
@@ -20,8 +20,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     for word in words:
         key, equals, value = word.partition("=")
         if equals and not Path(word).exists():
-            if key not in KEYS and not key.startswith("method."):
-                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*KEYS, 'method.prompts'])}")
+            if key not in SCORE_KEYS and not key.startswith("method."):
+                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*SCORE_KEYS, 'method.prompts'])}")
             keys[key] = value
         else:
             files.append(word)
@@ -48,5 +48,5 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     table = score_files(fitted, paths, folder, threshold)
     console = plain_console()
     if threshold is None:
-        console.print("no threshold= given: no decision and no mask overlays, scores and heatmaps only")
-    console.print(f"{len(table)} images scored by {record}: {folder}/scores.csv, pictures beside it")
+        console.print("No threshold given: images were scored, not classified.")
+    console.print(f"{counted(len(table), 'image')} scored by {record}: {folder}/scores.csv, and pictures next to it")

@@ -15,18 +15,19 @@ from adbench.cells.cell import TrainingSet
 from adbench.cells.protocols import training_set, training_sets
 from adbench.commands import contact
 from adbench.commands.console import table_console
-from adbench.commands.data_check import DATA_KEYS, allow, open_config
+from adbench.commands.data_check import allow, open_config
+from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
 from adbench.data.doctor.finding import mask_files
 from adbench.data.indexed import dataset_class, find_root, open_dataset
-from adbench.data.items import CLASSES, SPLITS, Item
+from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.errors import AdbenchError
 from adbench.system.files import write_atomically
 from adbench.system.session import Session
+from adbench.system.text import counted
 
-SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 EACH = 8  # images of a split and class on the sheet of a dataset
 MOST = 64  # images of a class on the sheet of a support
 
@@ -37,7 +38,6 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     root = find_root(name, dataset, config.data_root, config.cache_dir)
     items = dataset_class(name)(name, dataset).index(root)
     console = table_console()
-    rule = dataset.patient_pattern
     lines = {
         "title": dataset.title,
         "shows": ", ".join(text for text in (dataset.modality, dataset.organ) if text),
@@ -45,7 +45,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
         "source": dataset.source,
         "licence": dataset.licence,
         "citation": dataset.citation,
-        "patient": f"file names, by the pattern {rule}" if rule else "no rule on file names",
+        "patients": _patients(dataset, root, items),
         "supports": f"from the {dataset.support_split} split",
         "folder": str(root),
     }
@@ -78,6 +78,16 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     console.print(f"drawn: {out}")
 
 
+def _patients(dataset: DatasetConfig, root: Path, items: Sequence[Item]) -> str:
+    """Say where the patients of the images are known from."""
+    if dataset.patient_pattern:
+        return f"from file names, by the pattern {dataset.patient_pattern}"
+    if all(item.patient is None for item in items):
+        return "unknown"
+    table = dataset.table or "images.csv"
+    return f"from {table}" if (root / table).is_file() else "from the dataset's own files"
+
+
 def show_support(words: Sequence[str], out: Path | None) -> None:
     """Print and draw the support images of one draw or list, without running anything."""
     allow(words, SUPPORT_KEYS, ("dataset.", "method.", "backbone."))
@@ -94,9 +104,10 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
         raise AdbenchError("protocol= and train_on= say what a method learns from: name it with method=")
     taken = _of_method(config) if named else [_of_dataset(config)]
     console = table_console()
-    who = f"for {config.method}" if named else "normal and abnormal"
+    who = f"for {config.method_name}" if named else "normal and abnormal"
     shots = taken[0].manifest.shots
-    title = f"{config.dataset}, {taken[0].manifest.source}, {shots} shots, {who}"
+    number = "full" if shots == "full" else counted(int(shots), "shot")
+    title = f"{config.dataset}, {taken[0].manifest.source.replace(':', ' ')}, {number}, {who}"
     console.print(Text(title, style="bold"))
     bands = []
     for part in taken:
@@ -107,7 +118,8 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
                 patient = f"  patient {item.patient}" if item.patient is not None else ""
                 console.print(Text(f"{place:>5}  {item.id}{patient}"))
             patients = len({item.patient for item in own} - {None})
-            heading = f"{CLASSES[label]}: {len(own)} images" + (f" of {patients} patients" if patients else "")
+            heading = f"{CLASSES[label]}: {counted(len(own), 'image')}"
+            heading += f" of {counted(patients, 'patient')}" if patients else ""
             heading += f", the first {MOST} shown" if len(own) > MOST else ""
             tiles = [
                 (contact.tile(item, part.dataset.config.mask_threshold), f"{place}  {_caption(item)}")
@@ -136,7 +148,7 @@ def _of_method(config: RunConfig) -> Sequence[TrainingSet]:
     checked = check_config(config, session)
     capability, config = checked.method.capability, checked.config
     if capability.support == "none":
-        raise AdbenchError(f"{config.method} learns from no image, so it has no support.")
+        raise AdbenchError(f"{config.method_name} learns from no image, so it has no support.")
     target = open_dataset(config.dataset, config, session)
     return training_sets(config, capability, checked.protocol, target, session)
 

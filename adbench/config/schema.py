@@ -92,6 +92,11 @@ class RunConfig:
         return cast(Overrides, self.overrides.get(section, NO_WORDS))
 
     @property
+    def method_name(self) -> str:
+        """The method's name for people: of `FILE.py:Class`, the class."""
+        return self.method.rpartition(":")[2]
+
+    @property
     def cache_dir(self) -> Path:
         """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
         return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()

@@ -69,7 +69,7 @@ class Fitted:
         parts = [part for _, part in score_images(self.method, pixels, *how)]
         maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
         scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
-        check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method)
+        check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method_name)
         return scores
 
     def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
@@ -320,7 +320,7 @@ def _score(
         maps.touch()
     batches = score_images(fitted.method, images, *how)
     for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
-        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method)
+        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method_name)
         scores.append(batch.image.numpy())
         if batch.maps is not None:
             resized = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()

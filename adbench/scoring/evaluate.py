@@ -42,7 +42,7 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
     scored = score_images(method, images.images, *how, (rank(), world_size()))
     for start, scores in track(scored, f"scoring {images.name}", count):
         rows = slice(start, start + len(scores.image))
-        check_finite(scores, images.ids[rows], config.method)
+        check_finite(scores, images.ids[rows], config.method_name)
         image_evaluator.update(scores.image, images.labels[rows])
         columns[start] = {"score": scores.image.numpy()}
         if scores.maps is None:

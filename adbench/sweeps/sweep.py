@@ -20,6 +20,7 @@ from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
 from adbench.system.session import NotThereError, Session
+from adbench.system.text import counted
 
 
 @dataclass
@@ -61,8 +62,9 @@ class Task:
     def name(self) -> str:
         """What tells the cell from its neighbours, for one line on a screen."""
         c = self.config
-        support = f"support {c.support}" if c.support else f"{c.shots} shots, draw {c.draw}"
-        return f"{c.method} {c.dataset}, {support}, seed {c.seed}"
+        number = f"{c.shots} shots" if isinstance(c.shots, str) else counted(c.shots, "shot")
+        support = f"support {c.support}" if c.support else f"{number}, draw {c.draw}"
+        return f"{c.method_name} {c.dataset}, {support}, seed {c.seed}"
 
 
 @record.uncollected()

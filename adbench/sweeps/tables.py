@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from adbench.executors import Failure
 from adbench.sweeps.costs import KEYS, Cost, Known, cost_of
 from adbench.sweeps.sweep import Task, log_of
+from adbench.system.text import counted
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 ROWS = 60  # of a table of cells; more of them are counted by method and dataset
@@ -53,14 +54,25 @@ def names(tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
     keys = ["method", "dataset", "backbone", "schedule", "protocol", "selection", "train_on", "input_size", "eval_size"]
     keys += ["precision", "threads", "batch_size", "shots", "draw", "seed"]
     columns = {key: [str(getattr(task.config, key)) for task in tasks] for key in keys}
+    columns["method"] = method_names(columns["method"])
     kept = [key for key in keys if key in ("method", "dataset") or len(set(columns[key])) > 1]
     return kept, [list(row) for row in zip(*(columns[key] for key in kept), strict=True)]
+
+
+def method_names(methods: Sequence[str]) -> list[str]:
+    """Return the names of methods for people: of `FILE.py:Class` the class, where no other one is called so.
+
+    >>> method_names(["clip", "/home/me/mine.py:Mine", "a.py:Own", "b.py:Own"])
+    ['clip', 'Mine', 'a.py:Own', 'b.py:Own']
+    """
+    short = Counter(method.rpartition(":")[2] for method in set(methods))
+    return [name if short[name := method.rpartition(":")[2]] == 1 else method for method in methods]
 
 
 def results(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
     """Return the table of a sweep's cells with their figures in per cent."""
     if len(tasks) > ROWS:
-        return f"  {sum(task.found is not None for task in tasks)} of {len(tasks)} cells have a record"
+        return f"  {sum(task.found is not None for task in tasks)} of {counted(len(tasks), 'cell')} have a record"
     header, rows = names(tasks)
     for task, row in zip(tasks, rows, strict=True):
         metrics = task.found.metrics if task.found else {}
@@ -93,9 +105,11 @@ def planned(tasks: Sequence[Task], known: Known) -> str:
             state = f"unknown: {task.missing}" if task.state == "unknown" else task.state
             row += [str(task.error) if task.error else state, *(["", ""] if task.found else _expected([task], known))]
         return aligned([*header, "state", "expected", "by same"], rows)
+    methods = [task.config.method for task in tasks]
+    names_of = dict(zip(methods, method_names(methods), strict=True))
     parts: dict[tuple[str, str], list[Task]] = defaultdict(list)
     for task in tasks:
-        parts[task.config.method, task.config.dataset].append(task)
+        parts[names_of[task.config.method], task.config.dataset].append(task)
     states = [s for s in ("recorded", "to run", "unknown", "impossible") if any(task.state == s for task in tasks)]
     rows = []
     for (method, dataset), part in parts.items():
@@ -134,7 +148,7 @@ def totals(tasks: Sequence[Task], known: Known, workers: int, cache_gb: float) -
     """Return the sums of a plan: cells, time, disk and memory."""
     counts = Counter(task.state for task in tasks)
     todo = [task for task in tasks if task.state in ("to run", "unknown")]
-    lines = [f"{len(tasks)} cells: {counts['recorded']} recorded already, {counts['to run']} to run"]
+    lines = [f"{counted(len(tasks), 'cell')}: {counts['recorded']} recorded already, {counts['to run']} to run"]
     if counts["unknown"]:
         lines[0] += f", {counts['unknown']} unknown until drawn or fetched"
     if counts["impossible"]:

@@ -119,6 +119,22 @@ def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny
     assert "Bring that source back" in answer.err
 
 
+def test_a_method_in_a_file_is_shown_by_the_name_of_its_class(adbench, own: Path, tiny: Path) -> None:
+    own.with_name("other.py").write_text(OWN.replace("class Own", "class Other"))
+    words = [f"data_root={tiny}", "gallery=0"]
+    answer = adbench("run", "method=own.py:Own", *words)
+    assert re.search(r"^Own on brainmri \(", answer.out, re.M)
+    assert str(own) not in answer.out
+    answer = adbench("run", "method=own.py:Own,other.py:Other", *words)
+    assert re.search(r"^  Own +brainmri ", answer.out, re.M)
+    assert re.search(r"^  Other +brainmri ", answer.out, re.M)
+    assert ".py" not in answer.out + answer.err
+    (own.parent / "sub").mkdir()
+    (own.parent / "sub" / "same.py").write_text(OWN.replace("norm(dim=1)", "mean(dim=1)"))
+    answer = adbench("plan", "method=own.py:Own,sub/same.py:Own", *words)
+    assert re.search(rf"^  {own}:Own ", answer.out, re.M), "two of one name need their files"
+
+
 def test_an_edited_file_is_another_cell_and_another_place_is_not(own: Path, tiny: Path) -> None:
     from adbench.cells.resolve import resolve
 
