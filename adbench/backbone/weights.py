@@ -23,7 +23,7 @@ class BackboneConfig:
     """The facts in configs/backbone/*.yaml: `activation` and `normalisation` are what the weights were trained with.
 
     `model` is an open_clip name, or a JSON file beside the YAML; `weights` one of open_clip's tags, a safetensors
-    file, or `random` (initialised from `seed`).
+    file, or `random` (initialised from `seed`). Figures of a `stand_in` are compared with no published ones.
     """
 
     title: str
@@ -33,6 +33,7 @@ class BackboneConfig:
     activation: str
     normalisation: str
     seed: int = 0
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)

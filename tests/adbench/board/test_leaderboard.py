@@ -55,7 +55,7 @@ def test_phantoms_of_a_set_do_not_take_the_name_of_the_real_one(write_record, bo
     write_record(tmp_path, "b", 0.8, data="phantom", dataset_content="other")
     long = board(tmp_path)
     assert set(long["dataset"]) == {"brainmri"}
-    assert published.beside(long)["published"].notna().any()
+    assert published.compared(long)["published"].notna().any()
     write_record(tmp_path, "c", 0.7, data="real", dataset_content="another")
     assert len(set(board(tmp_path)["dataset"])) == 3
 
