@@ -78,7 +78,7 @@ def test_every_file_is_in_the_wheel(wheel: Path) -> None:
         "/".join([*package.split("."), file.name])
         for package, folder in folders().items()
         for file in folder.iterdir()
-        if file.is_file() and file.suffix in (".py", ".yaml", ".json", ".safetensors", ".md", ".typed")
+        if file.is_file() and file.suffix in (".py", ".yaml", ".json", ".safetensors", ".md", ".csv", ".typed")
     }
     assert wanted <= inside, sorted(wanted - inside)
     tops = {name.split("/")[0] for name in inside}

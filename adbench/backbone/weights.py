@@ -25,7 +25,7 @@ class BackboneConfig:
     `activation` and `normalisation` are those that the weights were trained with.
 
     `model` is an open_clip name, or a JSON file next to the YAML; `weights` one of open_clip's tags, a safetensors
-    file, or `random` (initialised from `seed`).
+    file, or `random` (initialised from `seed`). Figures of a `stand_in` are compared with no published ones.
     """
 
     title: str
@@ -35,6 +35,7 @@ class BackboneConfig:
     activation: str
     normalisation: str
     seed: int = 0
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)

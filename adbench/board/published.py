@@ -1,103 +1,178 @@
-"""Figures of the papers, beside which a leaderboard can put its own; `published.csv` names source and table of each."""
+"""Published figures: read from the `published/` folders of all configuration packages, and compared with records."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from adbench.board.leaderboard import plain
+from adbench.board.leaderboard import FIGURES, plain
 from adbench.config.groups import groups
+from adbench.config.layers import load_yaml, merge
+from adbench.errors import AdbenchError
+from adbench.plugins import registry
 
-TITLES = {
-    "madclip": "MadCLIP (MICCAI 2025)",
-    "mvfa": "MVFA (CVPR 2024)",
-    "mediclip": "MediCLIP (MICCAI 2024)",
-    "tgumiad": "TGUMIAD",
-    "crossmodal": "Cross-modal prompts",
-}
-# Names of protocols in the papers' tables, and ours. The cross-modal paper's `fine_tune`, CLIP's last layers trained on
-# all images of the tested set, doesn't say which those are: it keeps its name.
-PROTOCOLS = {
-    "few_normal_shot_unified": "unified",
-    "full_normal_unified": "unified_full_normal",
-    "zero_shot_leave_one_out": "leave_one_out_published",
-}
-PHANTOM = "phantom-clip"  # no figure reached with it says anything about a paper's
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+COLUMNS = (
+    "source", "table", "protocol", "shots", "method", "train_dataset", "test_dataset", "metric", "value", "std",
+)  # fmt: skip
 
 
-@cache
+@dataclass(frozen=True)
+class PublishedConfig:
+    """The content of `published/NAME.yaml`, which says how to read `NAME.csv` next to it.
+
+    `sources` are printed names of papers, `protocols` adbench's names of the papers' settings, `shots` what a record
+    of a protocol has for shots where papers count in another way, and `all_but` the group of datasets that
+    `all_but_NAME` in the column `train_dataset` means.
+    """
+
+    title: str
+    sources: dict[str, str] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)
+    shots: dict[str, str] = field(default_factory=dict)
+    all_but: str = ""
+
+
+class Published(NamedTuple):
+    """Figures of papers, the settings of records that repeat them (same rows), and a sentence per unreadable file."""
+
+    figures: pd.DataFrame
+    settings: pd.DataFrame
+    problems: tuple[str, ...]
+
+
 def figures() -> pd.DataFrame:
     """Return one row per published figure, in per cent.
 
     Columns: data ("published"), method, variant (paper and table), protocol, shots, train_on, dataset, metric, mean,
-    std. Left out are averages over datasets, which a leaderboard computes itself, the papers' ablations and comparisons
-    of model sizes, which name no setting of a row, and accuracy, which no table of a leaderboard has.
+    std. Left out are averages over datasets, which a leaderboard computes itself, ablations and comparisons of model
+    sizes, which name no setting of a row, and metrics that no leaderboard has, such as accuracy.
     """
-    with files("adbench.board").joinpath("published.csv").open(encoding="utf-8") as file:
-        raw = pd.read_csv(file, dtype={"shots": str, "table": str})
+    return collect(registry.config_folders()).figures
+
+
+def problems() -> tuple[str, ...]:
+    """Return a sentence for each file of published figures that can't be read, and is left out."""
+    return collect(registry.config_folders()).problems
+
+
+@cache
+def collect(folders: tuple[Traversable, ...]) -> Published:
+    """Read `published/*.yaml` and the CSV file of the same name next to each, in several configuration folders."""
+    parts, wrong = [], []
+    for folder in folders:
+        published = folder / "published"
+        for file in sorted(published.iterdir(), key=lambda file: file.name) if published.is_dir() else ():
+            if not file.name.endswith(".yaml"):
+                continue
+            try:
+                parts.append(_read(file, published / f"{file.name.removesuffix('.yaml')}.csv"))
+            except AdbenchError as error:
+                wrong.append(str(error))
+    figures = pd.concat([figures for figures, _ in parts], ignore_index=True) if parts else _figures(_EMPTY, {})
+    settings = pd.concat([settings for _, settings in parts], ignore_index=True) if parts else _settings(_EMPTY, {}, "")
+    return Published(figures, settings, tuple(wrong))
+
+
+def _read(yaml: Traversable, csv: Traversable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the figures of one CSV file, and the settings of records that repeat them."""
+    config = merge(PublishedConfig, load_yaml(yaml), {}, str(yaml))
+    try:
+        with csv.open(encoding="utf-8") as file:
+            raw = pd.read_csv(file, dtype={"shots": str, "table": str, "train_dataset": str})
+        if missing := [name for name in COLUMNS if name not in raw]:
+            raise AdbenchError(f"{csv} has no column {missing[0]}. It needs {', '.join(COLUMNS)}.")
+        raw = raw.assign(value=pd.to_numeric(raw["value"]), std=pd.to_numeric(raw["std"]))
+    except (OSError, ValueError) as error:
+        raise AdbenchError(f"{csv} can't be read: {error}.") from error
     raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
-    raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].str.endswith("_auroc")]
-    own = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")  # there, the diagonal
-    same = raw["train_dataset"].isna() | own
+    raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].isin(FIGURES)]
+    raw = raw.assign(protocol=raw["protocol"].replace(config.protocols)).reset_index(drop=True)
+    return _figures(raw, config.sources), _settings(raw, config.shots, config.all_but)
+
+
+def _figures(raw: pd.DataFrame, sources: Mapping[str, str]) -> pd.DataFrame:
+    # A cross-dataset matrix names its training set on the diagonal too.
+    own = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")
     return pd.DataFrame({
         "data": "published",
         "method": raw["method"],
-        "variant": raw["source"].map(lambda name: TITLES.get(name, name)) + " Table " + raw["table"],
-        "protocol": raw["protocol"].replace(PROTOCOLS),
+        "variant": raw["source"].map(lambda name: sources.get(name, name)) + " Table " + raw["table"],
+        "protocol": raw["protocol"],
         "shots": raw["shots"],
-        "train_on": raw["train_dataset"].where(~same, "").fillna(""),
+        "train_on": raw["train_dataset"].where(raw["train_dataset"].notna() & ~own, ""),
         "dataset": raw["test_dataset"],
         "metric": raw["metric"],
         "mean": raw["value"],
         "std": raw["std"],
-    }).reset_index(drop=True)  # fmt: skip
+    })  # fmt: skip
+
+
+def _settings(raw: pd.DataFrame, shots: Mapping[str, str], all_but: str) -> pd.DataFrame:
+    trained = _figures(raw, {})["train_on"]
+    names = zip(trained, raw["test_dataset"], strict=True)
+    return pd.DataFrame({
+        "shots": [shots.get(p, n) for p, n in zip(raw["protocol"], raw["shots"], strict=True)],
+        "sets": [_sets(train_on, dataset, all_but) for train_on, dataset in names],
+        "own": raw["source"] == raw["method"],
+    })  # fmt: skip
+
+
+_EMPTY = pd.DataFrame({name: pd.Series(dtype="float" if name in ("value", "std") else "str") for name in COLUMNS})
 
 
 def added(long: pd.DataFrame) -> pd.DataFrame:
-    """Return a leaderboard's rows with what `beside` adds to them, and below them the papers' rows on its datasets.
+    """Return a leaderboard's rows with the columns of `compared`, and after them the papers' rows on its datasets.
 
-    Their standing is "as published": most chose the epoch by the test split.
+    Their caveat is "as published": most papers chose the epoch on the test split.
     """
-    theirs = figures()
-    known = theirs[theirs["dataset"].isin(set(long["dataset"].map(plain)))]
+    papers = figures()
+    known = papers[papers["dataset"].isin(set(long["dataset"].map(plain)))]
     blank = dict.fromkeys(("backbone", "schedule", "selection", "draws"), "")
-    told = known.assign(standing="as published", unit="per cent", **blank)
-    return pd.concat([beside(long), told], ignore_index=True)
+    rows = known.assign(standing="as published", unit="per cent", **blank)
+    return pd.concat([compared(long), rows], ignore_index=True)
 
 
-def beside(long: pd.DataFrame) -> pd.DataFrame:
+def compared(long: pd.DataFrame) -> pd.DataFrame:
     """Add `published`, `difference` and `source` to rows on real data that repeat a published setting.
 
     A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen. Where several
-    papers print the same setting, the method's own paper comes first. Phantoms and phantom-clip are compared with
-    nothing.
+    papers print the same setting, the method's own paper comes first. Phantom data are compared with nothing, nor are
+    backbones whose YAML says `stand_in: true`.
     """
-    told = figures()
-    own = [v.lower().startswith(m) for v, m in zip(told["variant"], told["method"], strict=True)]
-    told = told.assign(own=own).sort_values("own", ascending=False, kind="stable")
-    keys = ["method", "protocol", "shots", "metric"]
-    theirs = told[keys].assign(
-        name=told["dataset"],
-        sets=[_sets(sets, name) for sets, name in zip(told["train_on"], told["dataset"], strict=True)],
-        # Nought of the tested set and all of the others: ours counts what is learned from.
-        shots=told["shots"].where(told["protocol"] != "leave_one_out_published", "full"),
-        published=told["mean"],
-        source=told["variant"],
-    )
-    keys += ["name", "sets"]
-    ours = long.assign(name=long["dataset"].map(plain), sets=[_sets(sets, "") for sets in long["train_on"]])
-    whole = ours.merge(theirs.drop_duplicates(keys), on=keys, how="left").drop(columns=["name", "sets"])
-    compared = (whole["data"] == "real") & (whole["backbone"] != PHANTOM)
-    whole["published"] = whole["published"].where(compared)
-    whole["source"] = whole["source"].where(whole["published"].notna(), "")
-    whole["difference"] = whole["mean"] - whole["published"]
-    return whole
+    papers, settings, _ = collect(registry.config_folders())
+    ordered = settings["own"].sort_values(ascending=False, kind="stable").index
+    papers, settings = papers.loc[ordered], settings.loc[ordered]
+    keys = ["method", "protocol", "shots", "metric", "name", "sets"]
+    references = papers.assign(
+        name=papers["dataset"], sets=settings["sets"], shots=settings["shots"], published=papers["mean"],
+        source=papers["variant"],
+    )  # fmt: skip
+    references = references[[*keys, "published", "source"]].drop_duplicates(keys)
+    rows = long.assign(name=long["dataset"].map(plain), sets=[_sets(sets, "", "") for sets in long["train_on"]])
+    merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets"])
+    comparable = (merged["data"] == "real") & ~merged["backbone"].isin(stand_ins())
+    merged["published"] = merged["published"].where(comparable)
+    merged["source"] = merged["source"].where(merged["published"].notna(), "")
+    merged["difference"] = merged["mean"] - merged["published"]
+    return merged
 
 
-def _sets(train_on: str, dataset: str) -> str:
-    """Write training sets in one order; the papers' `all_but_resc` are the others of BMAD."""
-    if train_on == f"all_but_{dataset}":
-        return "+".join(sorted(set(groups()["bmad"]["dataset"]) - {dataset}))
-    return "+".join(sorted(train_on.split("+")))
+def stand_ins() -> set[str]:
+    """Return the backbones that stand in for a pretrained one: no figure reached with them compares with a paper's."""
+    files = registry.config_files("backbone")
+    return {name for name, file in files.items() if load_yaml(file).get("stand_in", False)}
+
+
+def _sets(train_on: str, dataset: str, all_but: str) -> str:
+    """Write training sets in one order, and `all_but_NAME` as the other datasets of a group."""
+    names = train_on.split("+")
+    if all_but and train_on == f"all_but_{dataset}":
+        names = list(set(groups().get(all_but, {}).get("dataset", [])) - {dataset})
+    return "+".join(sorted(names))

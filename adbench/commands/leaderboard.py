@@ -53,8 +53,11 @@ def show_leaderboard(
         long = papers.added(long)
         if method is not None:
             long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
-        if strange := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
-            print(f"note: no paper's figures on {', '.join(strange)}", file=sys.stderr)
+        notes = list(papers.problems())
+        if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
+            notes.append(f"no published figures for {', '.join(without)}")
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
             write_atomically(file, text(long).encode(), f"file with --{option} FILE")

@@ -1,0 +1,55 @@
+"""The page of a cell: figures, half-widths, provenance, the original command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given, strategies
+
+from adbench.board.site import cellpage
+from adbench.records.record import read
+
+
+def test_figures_of_a_cell_are_the_records_with_their_half_widths(pages: dict[str, Any], runs: Path) -> None:
+    metrics = read(runs / "a0").metrics
+    text = pages["cells/a0.html"].text
+    for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
+        assert f"{100 * (metrics[name] or 0):.2f}" in text, name
+    assert "exact" in text
+    assert "Pixels" in text
+    assert "Pixels" not in pages["cells/c0.html"].text
+
+
+@given(strategies.floats(0, 1, exclude_min=True))
+@example(5e-5)
+@example(0.1198)
+def test_a_half_width_is_never_shown_smaller_than_it_is(half: float) -> None:
+    sign, shown = cellpage.half_width(half).split()
+    true = 100 * Decimal(half)
+    if sign == "<":
+        assert (shown, true < Decimal("0.005")) == ("0.01", True)
+    else:
+        assert re.fullmatch(r"\d+\.\d\d", shown)
+        assert true <= Decimal(shown) < true + Decimal("0.01")
+
+
+def test_a_cell_names_its_provenance(pages: dict[str, Any]) -> None:
+    text = pages["cells/a0.html"].text
+    for word in ("w" * 64, "d" * 64, "valid/a.png", "torch", "eval_size", "Manifest", "facts"):
+        assert word in text, word
+
+
+def test_what_was_typed_can_be_typed_again(make_record, build_site, read_page, tmp_path: Path) -> None:
+    folder = make_record(tmp_path / "runs", "a", pictures=0)
+    content = json.loads((folder / "record.json").read_text())
+    content["given"] = ["method=clip", "data_root=/my data", "method.prompts.normal=['healthy {}']"]
+    (folder / "record.json").write_text(json.dumps(content))
+    page = read_page(build_site(tmp_path / "runs", tmp_path / "site").parent / "cells" / "a.html")
+    said = re.search(r"Typed at first: (.*)", page.text)
+    assert said is not None
+    assert shlex.split(said[1]) == ["adbench", "run", *content["given"]]

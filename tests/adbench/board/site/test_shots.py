@@ -1,0 +1,49 @@
+"""Figures by number of shots: the order of places, spread, levels, published figures."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from adbench.board import leaderboard
+from adbench.board.site import shots
+
+
+def lines(**columns: list[Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(columns)
+    blank = dict.fromkeys([*leaderboard.ROW, "dataset", "metric"], "x") | {"std": float("nan")}
+    return frame.assign(**{key: value for key, value in blank.items() if key not in frame})
+
+
+def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
+    rows = lines(method=["a"] * 3, shots=["16", "full", "2"], mean=[80.0, 90.0, 70.0], std=[1.0, 2.0, float("nan")])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    svg = str(found["svg"])
+    assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
+    assert svg.count('class="bar"') == 2
+    assert svg.count('class="mark"') == 3
+    assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
+
+
+def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
+    rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, None, None])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    assert str(found["svg"]).count("line level") == 1
+    assert str(found["svg"]).count("mark hollow") == 1
+    assert found["papers"]
+
+
+def test_a_method_with_shots_is_no_level() -> None:
+    rows = lines(method=["a", "a", "z"], shots=["2", "4", "2"], mean=[80.0, 90.0, 70.0])
+    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    assert found is not None
+    assert "level" not in str(found["svg"])
+
+
+def test_one_number_of_shots_makes_no_chart() -> None:
+    rows = lines(method=["a", "b"], shots=["2", "2"], mean=[80.0, 90.0])
+    assert shots.chart(rows, "x", "x", shots.looks(rows)) is None

@@ -1,0 +1,173 @@
+"""Published figures: their source, and the difference to a record's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from adbench.board import published
+from adbench.plugins import registry
+
+
+def test_published_figures_name_their_source() -> None:
+    figures = published.figures()
+    assert len(figures) > 300
+    assert figures["variant"].str.contains(" Table ").all()
+    assert figures["mean"].between(0, 100).all()
+    assert not figures["dataset"].str.startswith("mean_of").any()
+    assert set(figures["metric"]) == {"image_auroc", "pixel_auroc"}
+    assert not figures["protocol"].str.startswith(("ablation", "model_size")).any()
+    assert not figures.duplicated([name for name in figures if name not in ("mean", "std")]).any()
+
+
+def test_published_figures_and_the_difference(write_record, board, tmp_path: Path) -> None:
+    write_record(tmp_path, "a", 0.9, pixel=0.95)
+    write_record(tmp_path, "b", 0.9, data="phantom")
+    rows = published.compared(board(tmp_path)).set_index(["data", "metric"])
+    real = rows.loc[("real", "image_auroc")]
+    assert real["published"] == 95.90  # MadCLIP, 16 shots, Table 1
+    assert real["difference"] == pytest.approx(90 - 95.90)
+    assert real["source"] == "MadCLIP (MICCAI 2025) Table 1"
+    assert pd.isna(rows.loc[("phantom", "image_auroc"), "published"])
+
+
+THREE = {"method": "tgumiad", "protocol": "unified_full_normal", "shots": "full", "dataset": "resc"}
+
+
+OTHERS = {"protocol": "leave_one_out_published", "shots": "full", "dataset": "resc", "method": "mvfa"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "paper"),
+    [
+        ({"selection": "oracle"}, 95.90),
+        ({"capability": {"transductive": True}}, 95.90),
+        (THREE | {"train_on": "brainmri+liverct+resc"}, 82.8),
+        (THREE | {"train_on": "resc+brainmri+liverct"}, 82.8),
+        (THREE | {"train_on": "brainmri+resc"}, None),
+        ({"protocol": "cross_dataset", "train_on": "brainmri", "dataset": "adni"}, 57.35),
+        ({"protocol": "cross_dataset", "train_on": "resc", "dataset": "octdl"}, 88.09),
+        ({"protocol": "cross_dataset", "train_on": "brainmri", "dataset": "octdl"}, None),
+        (OTHERS | {"train_on": "his+chestxray+oct17+brainmri+liverct"}, 83.31),
+        (OTHERS | {"train_on": "his"}, None),
+        ({"shots": 3}, None),
+        ({"backbone": "phantom-clip"}, None),
+    ],
+)
+def test_a_difference_is_taken_where_the_setting_is_the_same(
+    write_record, board, tmp_path: Path, changes: dict[str, Any], paper: float | None
+) -> None:
+    write_record(tmp_path, "a", 0.9, **changes)
+    (row,) = published.compared(board(tmp_path)).to_dict("records")
+    if paper is None:
+        assert pd.isna(row["difference"])
+        assert row["source"] == ""
+    else:
+        assert row["difference"] == pytest.approx(90 - paper)
+        assert " Table " in row["source"]
+
+
+def test_two_contents_of_a_dataset_are_both_beside_the_paper(write_record, board, tmp_path: Path) -> None:
+    write_record(tmp_path, "a", 0.9)
+    write_record(tmp_path, "b", 0.8, dataset_content="fewer files")
+    long = published.added(board(tmp_path))
+    own = long[long["data"] == "real"]
+    assert own["dataset"].nunique() == 2
+    assert own["difference"].notna().all()
+    assert set(long[long["data"] == "published"]["dataset"]) == {"brainmri"}
+
+
+def test_datasets_that_no_paper_has_are_named(write_record, adbench, tmp_path: Path) -> None:
+    write_record(tmp_path, "a", 0.9, dataset="mine")
+    answer = adbench("leaderboard", tmp_path, "--published")
+    assert answer.code == 0
+    assert "no published figures for mine" in answer.err
+
+
+PAPER = """source,table,protocol,shots,method,train_dataset,test_dataset,metric,value,std
+theirs,2,paper_few,16,madclip,,brainmri,image_auroc,91.5,
+theirs,2,paper_zero,0,theirs,all_but_resc,resc,image_auroc,50.25,1.5
+theirs,2,paper_few,16,theirs,,mean_of_2,image_auroc,1.0,
+theirs,2,paper_few,16,theirs,,resc,image_accuracy,2.0,
+theirs,3,ablation_few,16,theirs,,resc,image_auroc,3.0,
+"""
+SETTINGS = """title: figures of theirs
+sources: {theirs: Theirs (2026)}
+protocols: {paper_few: few_shot, paper_zero: leave_one_out_published}
+shots: {leave_one_out_published: full}
+all_but: bmad_masked
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of configurations with the figures of one paper."""
+    (tmp_path / "configs" / "published").mkdir(parents=True)
+    (tmp_path / "configs" / "published" / "theirs.yaml").write_text(SETTINGS)
+    (tmp_path / "configs" / "published" / "theirs.csv").write_text(PAPER)
+    return tmp_path / "configs"
+
+
+def test_a_package_of_somebody_else_ships_figures_of_its_own(folder: Path) -> None:
+    figures, settings, problems = published.collect((*registry.config_folders(), folder))
+    assert problems == ()
+    assert len(figures) == len(settings) == len(published.figures()) + 2
+    assert figures.tail(2).drop(columns=["data", "metric"]).astype(object).fillna("").to_numpy().tolist() == [
+        ["madclip", "Theirs (2026) Table 2", "few_shot", "16", "", "brainmri", 91.5, ""],
+        ["theirs", "Theirs (2026) Table 2", "leave_one_out_published", "0", "all_but_resc", "resc", 50.25, 1.5],
+    ]
+    assert settings.tail(2).to_numpy().tolist() == [["16", "", False], ["full", "brainmri+liverct", True]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("theirs.csv", "source,table\n", "has no column protocol"),
+        ("theirs.csv", PAPER.replace("91.5", "ninety"), "can't be read"),
+        ("theirs.csv", None, "can't be read"),
+        ("theirs.yaml", "papers: {}\n", "unknown key 'papers'"),
+        ("theirs.yaml", "title: [\n", "is not readable YAML"),
+    ],
+)
+def test_figures_that_cannot_be_read_are_left_out_with_a_sentence(
+    folder: Path, name: str, content: str | None, message: str
+) -> None:
+    file = folder / "published" / name
+    file.write_text(content) if content is not None else file.unlink()
+    figures, _, problems = published.collect((folder,))
+    assert len(figures) == 0
+    assert list(figures) == list(published.figures())
+    (problem,) = problems
+    assert str(file) in problem
+    assert message in problem
+
+
+def test_the_command_prints_figures_of_an_installed_package_and_notes_broken_ones(
+    write_record, folder: Path, tmp_path: Path
+) -> None:
+    write_record(tmp_path / "runs", "a", 0.9, method="mine")
+    info = tmp_path / "site" / "theirs-1.0.dist-info"
+    info.mkdir(parents=True)
+    folder.rename(tmp_path / "site" / "their_configs")
+    (tmp_path / "site" / "their_configs" / "__init__.py").touch()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[adbench.configs]\ntheirs = their_configs\n")
+    (tmp_path / "site" / "their_configs" / "published" / "broken.yaml").write_text("title: [\n")
+    command = [sys.executable, "-m", "adbench", "leaderboard", tmp_path / "runs", "--published", "--markdown"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Theirs (2026) Table 2" in done.stdout
+    assert "MadCLIP (MICCAI 2025) Table 1" in done.stdout
+    assert re.search(r"note: .*broken\.yaml is not readable YAML", done.stderr)
+
+
+def test_a_backbone_is_a_stand_in_where_its_yaml_says_so() -> None:
+    assert published.stand_ins() == {"phantom-clip"}

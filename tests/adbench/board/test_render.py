@@ -1,0 +1,73 @@
+"""Tables of a leaderboard as text: sections, units, ranks, half-widths."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from adbench.board import render
+
+
+def test_leaks_stand_apart_and_say_so(write_record, board, tmp_path: Path) -> None:
+    write_record(tmp_path, "a", 0.9)
+    write_record(tmp_path, "b", 0.95, selection="oracle")
+    write_record(tmp_path, "c", 0.99, overlap=3)
+    titles = [section.title for section in render.sections(board(tmp_path))]
+    assert len(titles) == 3
+    assert sum("chosen on the test split" in title for title in titles) == 1
+    assert sum("among the training data" in title for title in titles) == 1
+
+
+def test_costs_are_in_the_unit_of_their_name(write_record, adbench, tmp_path: Path) -> None:
+    write_record(tmp_path / "runs", "a", 0.9)
+    answer = adbench("leaderboard", tmp_path / "runs", "--costs", "--markdown", "--csv", tmp_path / "b.csv")
+    assert answer.code == 0, answer.err
+    headings = re.findall("#### (.*)", answer.out)
+    assert headings[:3] == ["image AUROC, per cent", "fit seconds, s", "images per second, images/s"]
+    units = pd.read_csv(tmp_path / "b.csv").set_index("metric")["unit"]
+    assert (units["peak_gb"], units["image_auroc"]) == ("GB", "per cent")
+
+
+def test_the_largest_half_width_stands_in_the_row_and_its_figure_is_marked(
+    write_record, markdown_rows, adbench, tmp_path: Path
+) -> None:
+    for draw, half in ((0, 0.001), (1, 0.0515)):
+        write_record(
+            tmp_path / "runs", f"a{draw}", 0.9, pixel=0.8, source=f"draw:{draw}", half_widths={"pixel_auroc": half}
+        )
+    write_record(tmp_path / "runs", "b", 0.8, pixel=0.84, method="mvfa", half_widths={"pixel_auroc": 4e-5})
+    answer = adbench("leaderboard", tmp_path / "runs", "--markdown", "--csv", tmp_path / "b.csv")
+    assert answer.code == 0, answer.err
+    assert re.findall("#### (.*)", answer.out) == [
+        "image AUROC, per cent", "pixel AUROC, per cent, ≈: known within a half-width of up to 5.15",
+    ]  # fmt: skip
+    pixel = markdown_rows(answer.out, "pixel AUROC")
+    assert pixel["madclip"] == ["≈80.00 ± 0.00 (2)"]
+    assert pixel["mvfa"] == ["84.00"], "4 points are no rank within 5"
+    found = pd.read_csv(tmp_path / "b.csv").set_index(["method", "metric"])["half_width"]
+    assert found["madclip", "pixel_auroc"] == 5.15
+    assert found["mvfa", "pixel_auroc"] == found["madclip", "image_auroc"] == 0
+
+
+@pytest.mark.parametrize(
+    ("means", "halves", "marks"),
+    [
+        ([90, 80, 70], [0, 0, 0], ["best", "second", ""]),
+        ([90, 80, 70], [5, 5, 0], ["", "", ""]),
+        ([90, 80, 70], [5, 4.9, 0], ["best", "second", ""]),
+        ([90, 80, 70], [0, 5, 5], ["best", "", ""]),
+        ([90, 80, 70], [20, 0, 0], ["", "", ""]),
+        ([90, 90, 70], [0, 0, 0], ["best", "best", "second"]),
+        ([90, 90, 70], [0, 0.1, 0], ["", "", ""]),
+        ([90, 89.99, 70], [0.005, 0.005, 0.005], ["best", "second", ""]),
+        ([90, float("nan"), 70], [0, float("nan"), 0], ["best", "", "second"]),
+        ([90, 80], [float("nan"), float("nan")], ["best", "second"]),
+    ],
+)
+def test_no_rank_rests_on_a_difference_within_half_widths(
+    means: list[float], halves: list[float], marks: list[str]
+) -> None:
+    assert render.standouts("pixel_ap", means, halves) == marks
