@@ -14,13 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from adbench.commands.console import table_console
-from adbench.config import layers
-from adbench.config.schema import RunConfig
+from adbench.config.schema import Overrides, RunConfig
 from adbench.config.words import parse
 from adbench.data.doctor import examine as doctor
 from adbench.data.doctor import facts
 from adbench.data.doctor.finding import LEVELS, Case, Finding, mask_files
-from adbench.data.indexed import dataset_class, find_root
+from adbench.data.indexed import dataset_class, dataset_config, find_root, index_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.plugins import registry
@@ -34,7 +33,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    findings, items, dataset = _index_anyway(name, dataset, root)
+    findings, items, dataset = _index_anyway(name, dataset, root, config.words("dataset"))
     masks = sorted({file for item in items for file in mask_files(item)})
     case = Case(
         root,
@@ -76,7 +75,7 @@ def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConf
     registry.find("dataset", name)
     allow(words, DATA_KEYS, ("dataset.",))
     (config,) = parse([f"dataset={name}", *words])
-    return config, layers.section(DatasetConfig, "dataset", name, config.words("dataset"))
+    return config, dataset_config(name, config.words("dataset"))
 
 
 def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) -> None:
@@ -87,10 +86,12 @@ def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) ->
             raise AdbenchError(f"unknown key {key!r} here: {did_you_mean(key, [*keys, *(s + '…' for s in prefixes)])}")
 
 
-def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[Finding], list[Item], DatasetConfig]:
+def _index_anyway(
+    name: str, dataset: DatasetConfig, root: Path, words: Overrides
+) -> tuple[list[Finding], list[Item], DatasetConfig]:
     """Index a dataset; where a run would refuse it, say so and look at the rest without masks."""
     try:
-        return [], dataset_class(name)(name, dataset).index(root), dataset
+        return [], index_items(name, dataset, root, words), dataset
     except DataError as error:
         refused = Finding("refused", "error", "a run refuses this dataset", 1, (), str(error))
         for masks in (dataset.masks, False):
