@@ -17,8 +17,8 @@ from adbench.commands.console import table_console
 from adbench.config.schema import Overrides, RunConfig
 from adbench.config.words import parse
 from adbench.data.doctor import examine as doctor
-from adbench.data.doctor import facts
-from adbench.data.doctor.finding import LEVELS, Case, Finding, mask_files
+from adbench.data.doctor.finding import LEVELS, Finding, ScannedDataset
+from adbench.data.doctor.measure import measure_images, measure_masks
 from adbench.data.indexed import dataset_class, dataset_config, find_root, index_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
@@ -34,20 +34,20 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
     findings, items, dataset = _index_anyway(name, dataset, root, config.words("dataset"))
-    masks = sorted({file for item in items for file in mask_files(item)})
-    case = Case(
+    masks = sorted({file for item in items for file in item.mask_files})
+    data = ScannedDataset(
         root,
         items,
         dataset,
-        facts.images([item.path for item in items], config.cache_dir, name),
-        facts.masks(masks, dataset.mask_threshold, config.cache_dir, name),
+        measure_images([item.path for item in items], config.cache_dir, name),
+        measure_masks(masks, dataset.mask_threshold, config.cache_dir, name),
         dataset_class(name)(name, dataset).is_phantom(root),
     )
-    findings += doctor.examine(case)
+    findings += doctor.examine(data)
     levels = Counter(finding.level for finding in findings)
     content = {
         "dataset": name,
-        "data": "phantom" if case.phantom else "real",
+        "data": "phantom" if data.phantom else "real",
         "root": str(root),
         "images": len(items),
         "levels": {level: levels[level] for level in LEVELS},
@@ -59,7 +59,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     if as_json:
         print(text, end="")
     else:
-        _show(findings, f"{name} ({'phantom' if case.phantom else 'real'} data, {len(items)} images) at {root}")
+        _show(findings, f"{name} ({'phantom' if data.phantom else 'real'} data, {len(items)} images) at {root}")
         summary = ", ".join(
             f"{levels[level]} {level}{'s' * (level != 'ok' and levels[level] != 1)}" for level in levels
         )

@@ -19,7 +19,6 @@ from adbench.commands.data_check import DATA_KEYS, allow, open_config
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
-from adbench.data.doctor.finding import mask_files
 from adbench.data.indexed import find_root, index_items, open_dataset
 from adbench.data.items import CLASSES, SPLITS, Item
 from adbench.errors import AdbenchError
@@ -65,7 +64,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
         want = dataset.expected.get(split)
         table.add_row(
             split, *(str(len(own)) for own in classes), str(len(patients) or "unknown"),
-            str(sum(bool(mask_files(item)) for item in some)), f"{want[0]} + {want[1]}" if want else "",
+            str(sum(bool(item.mask_files) for item in some)), f"{want[0]} + {want[1]}" if want else "",
         )  # fmt: skip
         for label, own in enumerate(classes):
             # The order of draw 0: one patient after the other.

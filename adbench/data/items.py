@@ -41,6 +41,11 @@ class Item:
     patient: str | None = None
     subgroup: str | None = None
 
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """The mask files: none, one, or several whose union is the mask."""
+        return self.mask or ()
+
 
 @dataclass
 class DatasetConfig:
