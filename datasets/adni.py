@@ -31,6 +31,7 @@ class ADNI(Layout):
     """Middle slices of brain volumes: cognitively normal against Alzheimer's disease."""
 
     expected = "LONI's table (*.csv) and <subject>/<description>/<date>/<image data id>/*.dcm"
+    reads = ("folders", "table", "split_shares", "split_seed")
     phantom_images: ClassVar[dict[str, int]] = {"test": 80}
 
     def looks(self, folder: Path) -> bool:

@@ -29,11 +29,12 @@ class BMAD(Layout):
     expected = (
         "{valid,test}/{good,Ungood}/[img/]<image> and, for masked sets, {valid,test}/Ungood/{anomaly_mask,label}/<mask>"
     )
+    reads = ("folders", "patient_pattern")
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 120}
 
     def looks(self, folder: Path) -> bool:
         """Whether a folder has one of the set's names, and a split of a class."""
-        named = folder.name.lower() in {name.lower() for name in self.config.folders}
+        named = folder.name.lower() in {name.lower() for name in self.folders}
         return named and any((folder / split / name).is_dir() for split in SPLITS for name in CLASS_FOLDERS)
 
     def read(self, folder: Path) -> list[Item]:

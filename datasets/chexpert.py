@@ -33,6 +33,7 @@ class CheXpert(MediCLIP):
     """Chest films of Stanford Hospital."""
 
     expected = "samples/{train,test}.json and images/, as MediCLIP has it, or Stanford's {train,valid}.csv with images"
+    reads = ("folders", "patient_pattern")
     family = "chestxray"
     names: ClassVar[tuple[str, str]] = ("{:05d}", "{:05d}")
 

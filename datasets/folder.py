@@ -23,6 +23,7 @@ from .tables import Row, file_below, read_table
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
 LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1}
+NOT_SPLIT = "they have no splits, and a patient is always dealt to one"
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 
 
@@ -30,6 +31,18 @@ class Folder(Layout):
     """Images in folders or in a table, whose classes, masks and patients the configuration's keys describe."""
 
     expected = "normal/ and abnormal/ (below train/, valid/, test/ where there are splits), or a table images.csv"
+    reads = (
+        "folders",
+        "table",
+        "split_shares",
+        "split_seed",
+        "normal_folders",
+        "abnormal_folders",
+        "mask_folders",
+        "allow_patient_overlap",
+        "allow_absolute_paths",
+        "patient_pattern",
+    )
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 60, "test": 60}
 
     def looks(self, folder: Path) -> bool:
@@ -83,8 +96,12 @@ class Folder(Layout):
                 raise DataError(f"{row.where} has the id {found.id} of row {origin[found.id].number}. Rename the file.")
             seen[found.path] = origin[found.id] = row
             items.append(found)
+        names = ("normal_folders", "abnormal_folders", "mask_folders")
+        self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if not given:
+            self.unused["allow_patient_overlap"] = NOT_SPLIT
             return deal(items, self.config.split_shares, self.config.split_seed)
+        self.unused |= dict.fromkeys(("split_shares", "split_seed"), f"{table.name} gives their splits")
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: origin[item.id].where)
         return items
@@ -109,8 +126,11 @@ class Folder(Layout):
 
     def _read_folders(self, folder: Path) -> list[Item]:
         splits = {p.name.lower(): p for p in folder.iterdir() if p.is_dir() and p.name.lower() in SPLIT_NAMES}
+        self.unused["allow_absolute_paths"] = "there is no table"
         if not splits:
+            self.unused["allow_patient_overlap"] = NOT_SPLIT
             return deal(self._place(folder, "test"), self.config.split_shares, self.config.split_seed)
+        self.unused |= dict.fromkeys(("split_shares", "split_seed"), "their folders give the splits")
         loose = self._classes(folder)
         if loose:
             raise DataError(

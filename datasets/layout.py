@@ -20,11 +20,14 @@ class Layout(ABC):
     """A set in a layout of its own: `looks` tells its folder, `read` lists its items, `write` draws its phantom."""
 
     expected: ClassVar[str]  # the tree, for error messages
+    reads: ClassVar[tuple[str, ...]] = ("folders",)  # the optional keys of the configuration that have an effect
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "test": 120}
 
     def __init__(self, name: str, config: DatasetConfig) -> None:
         self.name = name
         self.config = config
+        self.folders = config.folders or [name]
+        self.unused: dict[str, str] = {}  # filled by `read`: optional keys without effect on these files, and why
 
     @abstractmethod
     def looks(self, folder: Path) -> bool:
@@ -48,7 +51,7 @@ class Layout(ABC):
 
     def folder(self, root: Path) -> Path:
         """Return the folder of the set: `root` itself, or the one below it that has the set's name and layout."""
-        names = self.config.folders
+        names = self.folders
         if not root.is_dir():
             raise DataError(f"data_root={root} is not a folder. Give the one of {self.config.title}: {self.expected}")
         if self.looks(root):
@@ -80,7 +83,7 @@ class Layout(ABC):
 
         counts = self.phantom_images | (counts or {})
         with (
-            whole(root / self.config.folders[0]) as folder,
+            whole(root / self.folders[0]) as folder,
             counting(f"drawing {self.name} phantoms", sum(counts.values())) as count,
         ):
             for done, _ in enumerate(self.write(folder, counts), 1):

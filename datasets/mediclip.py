@@ -48,7 +48,9 @@ class MediCLIP(Layout):
     def read(self, folder: Path) -> list[Item]:
         """Return the items that `samples/*.json` list, or those of the owner's layout."""
         if not (folder / "samples").is_dir():
+            self.unused["patient_pattern"] = "the owner's layout decides their patients"
             return self.read_owners(folder)
+        self.unused |= dict.fromkeys(("split_shares", "split_seed"), "samples/*.json give their splits")
         return [item for file, split in SAMPLES.items() for item in self._read_samples(folder, file, split)]
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
@@ -105,6 +107,7 @@ class KaggleBrainMRI(MediCLIP):
     """Brain MRI Images for Brain Tumor Detection (N. Chakrabarty, Kaggle 2019)."""
 
     expected = "samples/{train,test}.json and images/, as MediCLIP has it, or the owner's no/ and yes/"
+    reads = ("folders", "split_shares", "split_seed", "patient_pattern")
     family = "brainmri"
 
     def owners(self, folder: Path) -> bool:
@@ -123,6 +126,7 @@ class BUSI(MediCLIP):
     """Breast ultrasound images (Al-Dhabyani et al., Data in Brief 28, 2020)."""
 
     expected = "samples/{train,test}.json and images/, as MediCLIP has it, or the owner's {normal,benign,malignant}/"
+    reads = ("folders", "split_shares", "split_seed", "patient_pattern")
     family = "liverct"  # a stand-in: no ultrasound is drawn
     names = ("normal_{}", "benign_{}")
 

@@ -22,6 +22,7 @@ class MVTec(Layout):
     """One category of MVTec AD, or all."""
 
     expected = "<category>/{train/good,test/{good,<defect>},ground_truth/<defect>}"
+    reads = ("folders", "category", "categories")
 
     def looks(self, folder: Path) -> bool:
         """Whether one of the categories is there."""

@@ -30,6 +30,7 @@ class OCTDL(Layout):
     """Retinal OCT slices with the diagnosis of the eye."""
 
     expected = f"{TABLE} and {{{','.join(DISEASES)}}}/"
+    reads = ("folders", "split_shares", "split_seed")
     phantom_images: ClassVar[dict[str, int]] = {"test": 120}
 
     def looks(self, folder: Path) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from adbench.data.fingerprint import digest
-from adbench.data.items import SPLITS, Item
-from adbench.errors import AdbenchError, DataError
+from adbench.data.items import SPLITS, Item, check_shares
+from adbench.errors import DataError
 
 
 def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> list[Item]:
@@ -58,11 +58,7 @@ def _moved(item: Item, split: int) -> Item:
 
 def _limits(shares: Sequence[float] | None) -> tuple[float, float, float]:
     shares = [0.0, 0.0, 1.0] if shares is None else shares
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise AdbenchError(
-            f"dataset.split_shares={list(shares)} is not possible: three shares of train, valid and test are needed "
-            "that add up to 1, as in [0.5,0,0.5]."
-        )
+    check_shares(shares)
     return shares[0], shares[0] + shares[1], 1.0
 
 

@@ -28,6 +28,7 @@ class VisA(Layout):
     """One category of VisA, or all."""
 
     expected = "split_csv/1cls.csv and <category>/Data/{Images,Masks}"
+    reads = ("folders", "category", "categories", "table")
 
     def looks(self, folder: Path) -> bool:
         """Whether the table of splits is there."""

@@ -21,6 +21,9 @@ def lay_out(folder: Path) -> None:
     for path in [*(ROOT / "adbench").iterdir(), *(ROOT / name for name in BESIDE)]:
         if path.name != "__pycache__":
             (tree / path.name).symlink_to(path, target_is_directory=path.is_dir())
+    scripts = folder / "tools"
+    scripts.unlink(missing_ok=True)
+    scripts.symlink_to(ROOT / "tools", target_is_directory=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from adbench.data.decode import open_image, read_mask
-from adbench.data.doctor.finding import mask_files
 from adbench.data.items import Item
 from adbench.records.pictures import outline
 
@@ -45,7 +44,7 @@ def tile(item: Item, threshold: int) -> Image.Image:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     pixels: NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
     mask = np.zeros(pixels.shape[:2], bool)
-    for file in mask_files(item):
+    for file in item.mask_files:
         own = Image.fromarray(read_mask(file, None, threshold))
         mask |= np.asarray(own.resize(image.size, Image.Resampling.NEAREST))
     square = Image.new("RGB", (TILE, TILE), FIELD)

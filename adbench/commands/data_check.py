@@ -15,13 +15,12 @@ from rich.text import Text
 
 from adbench.commands.console import table_console
 from adbench.commands.keys import DATA_KEYS
-from adbench.config import layers
-from adbench.config.schema import RunConfig
+from adbench.config.schema import Overrides, RunConfig
 from adbench.config.words import parse
 from adbench.data.doctor import examine as doctor
-from adbench.data.doctor import facts
-from adbench.data.doctor.finding import LEVELS, Case, Finding, mask_files
-from adbench.data.indexed import dataset_class, find_root
+from adbench.data.doctor.finding import LEVELS, Finding, ScannedDataset
+from adbench.data.doctor.measure import measure_images, measure_masks
+from adbench.data.indexed import dataset_class, dataset_config, find_root, index_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.plugins import registry
@@ -35,21 +34,21 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    findings, items, dataset = _index_anyway(name, dataset, root)
-    masks = sorted({file for item in items for file in mask_files(item)})
-    case = Case(
+    findings, items, dataset = _index_anyway(name, dataset, root, config.words("dataset"))
+    masks = sorted({file for item in items for file in item.mask_files})
+    data = ScannedDataset(
         root,
         items,
         dataset,
-        facts.images([item.path for item in items], config.cache_dir, name),
-        facts.masks(masks, dataset.mask_threshold, config.cache_dir, name),
+        measure_images([item.path for item in items], config.cache_dir, name),
+        measure_masks(masks, dataset.mask_threshold, config.cache_dir, name),
         dataset_class(name)(name, dataset).is_phantom(root),
     )
-    findings += doctor.examine(case)
+    findings += doctor.examine(data)
     levels = Counter(finding.level for finding in findings)
     content = {
         "dataset": name,
-        "data": "phantom" if case.phantom else "real",
+        "data": "phantom" if data.phantom else "real",
         "root": str(root),
         "images": len(items),
         "levels": {level: levels[level] for level in LEVELS},
@@ -62,7 +61,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
         print(text, end="")
     else:
         images = counted(len(items), "image")
-        _show(findings, f"{name} ({'phantom' if case.phantom else 'real'} data, {images}) at {root}")
+        _show(findings, f"{name} ({'phantom' if data.phantom else 'real'} data, {images}) at {root}")
         summary = ", ".join(
             f"{levels[level]} ok" if level == "ok" else counted(levels[level], level) for level in levels
         )
@@ -78,7 +77,7 @@ def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConf
     registry.find("dataset", name)
     allow(words, DATA_KEYS, ("dataset.",))
     (config,) = parse([f"dataset={name}", *words])
-    return config, layers.section(DatasetConfig, "dataset", name, config.words("dataset"))
+    return config, dataset_config(name, config.words("dataset"))
 
 
 def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) -> None:
@@ -89,10 +88,12 @@ def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) ->
             raise AdbenchError(f"unknown key {key!r} here: {did_you_mean(key, [*keys, *(s + '…' for s in prefixes)])}")
 
 
-def _index_anyway(name: str, dataset: DatasetConfig, root: Path) -> tuple[list[Finding], list[Item], DatasetConfig]:
+def _index_anyway(
+    name: str, dataset: DatasetConfig, root: Path, words: Overrides
+) -> tuple[list[Finding], list[Item], DatasetConfig]:
     """Index a dataset; where a run would refuse it, say so and look at the rest without masks."""
     try:
-        return [], dataset_class(name)(name, dataset).index(root), dataset
+        return [], index_items(name, dataset, root, words), dataset
     except DataError as error:
         refused = Finding("refused", "error", "a run refuses this dataset", 1, (), str(error))
         for masks in (dataset.masks, False):

@@ -20,8 +20,7 @@ from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
-from adbench.data.doctor.finding import mask_files
-from adbench.data.indexed import dataset_class, find_root, open_dataset
+from adbench.data.indexed import find_root, index_items, open_dataset
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.errors import AdbenchError
 from adbench.system.files import write_atomically
@@ -36,7 +35,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    items = dataset_class(name)(name, dataset).index(root)
+    items = index_items(name, dataset, root, config.words("dataset"))
     console = table_console()
     lines = {
         "title": dataset.title,
@@ -65,7 +64,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
         want = dataset.expected.get(split)
         table.add_row(
             split, *(str(len(own)) for own in classes), str(len(patients) or "unknown"),
-            str(sum(bool(mask_files(item)) for item in some)), f"{want[0]} + {want[1]}" if want else "",
+            str(sum(bool(item.mask_files) for item in some)), f"{want[0]} + {want[1]}" if want else "",
         )  # fmt: skip
         for label, own in enumerate(classes):
             # The order of draw 0: one patient after the other.

@@ -51,7 +51,7 @@ def masks(
         if not full.any() and config.empty_masks != "allow":
             raise DataError(
                 f"the mask {item.mask[0]} of an abnormal image is empty above the threshold {config.mask_threshold}. "
-                "Mend or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
+                "Fix or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
             )
         return read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""A dataset found on disk: its items and the content hash of each."""
+"""Indexed datasets: the items of a dataset on disk and the content hash of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from adbench.config import layers
 from adbench.config.schema import NO_WORDS, Overrides, RunConfig
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import Dataset, DatasetConfig, Item, decide_masks, of_split
+from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
 from adbench.system.files import alone, unwritable
@@ -47,24 +47,56 @@ class IndexedDataset:
 
 def dataset_class(name: str) -> type[Dataset]:
     """Return the registered class of a dataset."""
-    found: type[Dataset] = registry.find("dataset", name).load()
-    return found
+    loaded: type[Dataset] = registry.find("dataset", name).load()
+    return loaded
+
+
+def dataset_config(name: str, words: Overrides = NO_WORDS) -> DatasetConfig:
+    """Return the configuration of a dataset with its `dataset.X=` words; raises for a word that has no effect on it."""
+    config = layers.section(DatasetConfig, "dataset", name, words)
+    reads: tuple[str, ...] | None = getattr(dataset_class(name), "reads", None)
+    for key in words:
+        if reads is not None and key in OPTIONAL_KEYS and key not in reads:
+            raise AdbenchError(
+                f"dataset.{key} has no effect on {name}; leave it out. Of such keys {name} reads: {', '.join(reads)}."
+            )
+    _check_mask_words(config, words)
+    return config
+
+
+def _check_mask_words(config: DatasetConfig, words: Overrides) -> None:
+    for key in ("mask_threshold", "empty_masks"):
+        if key in words and config.masks is False:
+            why = "with dataset.masks=false" if words.get("masks") is False else "on a dataset without masks"
+            raise AdbenchError(f"dataset.{key} has no effect {why}; leave it out.")
+
+
+def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) -> list[Item]:
+    """List the items of a dataset; raises AdbenchError where a `dataset.X=` word has no effect on these files."""
+    dataset = dataset_class(name)(name, config)
+    items = dataset.index(root)
+    unused: dict[str, str] = getattr(dataset, "unused", {})
+    for key in words:
+        if key in unused:
+            raise AdbenchError(f"dataset.{key} has no effect on the images of {root}: {unused[key]}; leave it out.")
+    return items
 
 
 def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:
-    """Find a dataset on disk; the `dataset.X=` words reach into the one that is tested."""
+    """Find a dataset on disk; the `dataset.X=` words apply to the tested dataset alone."""
     words = config.words("dataset") if name == config.dataset else NO_WORDS
     return session.once(_index, name, words, config.data_root, config.cache_dir, session)
 
 
 def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session) -> IndexedDataset:
-    config = layers.section(DatasetConfig, "dataset", name, words)
+    config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
-    dataset = dataset_class(name)(name, config)
-    items = dataset.index(root)
+    items = index_items(name, config, root, words)
     config = decide_masks(config, items)
+    _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, keep=not session.offline)
-    return IndexedDataset(name, config, root, tuple(items), hashes, dataset.is_phantom(root))
+    phantom = dataset_class(name)(name, config).is_phantom(root)
+    return IndexedDataset(name, config, root, tuple(items), hashes, phantom)
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:

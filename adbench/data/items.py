@@ -1,7 +1,8 @@
-"""What a dataset is: a table of items in fixed splits, and the facts that its configuration states."""
+"""Items, dataset configurations and the dataset interface."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,13 @@ from adbench.errors import AdbenchError, DataError, did_you_mean
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 CLASSES = ("normal", "abnormal")
+SUPPORT_SPLITS = ("train", "valid")
+EMPTY_MASKS = ("error", "allow")
+# Keys of a dataset's configuration that only its class can read; it lists those that it does in `reads`.
+OPTIONAL_KEYS = (
+    "folders", "category", "categories", "table", "split_shares", "split_seed", "normal_folders", "abnormal_folders",
+    "mask_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,14 +41,29 @@ class Item:
     patient: str | None = None
     subgroup: str | None = None
 
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """The mask files: none, one, or several whose union is the mask."""
+        return self.mask or ()
+
 
 @dataclass
 class DatasetConfig:
     """The keys of configs/dataset/*.yaml. Those that change a result enter the cell key: see `facets`.
 
     Keys that choose among the images on disk (`category`, `table`, `split_shares`, `patient_pattern`, ...) change ids,
-    patients or contents, and so the fingerprint, or the support: they need no facet. `masks` none means: where every
-    abnormal image has one; see `decide_masks`. `own_images`: there are no phantoms without asking for them.
+    patients or contents, and so the fingerprint or the support: they need no facet.
+
+    masks: whether abnormal images have lesion masks; None: if every abnormal image has one, see `decide_masks`.
+    mask_threshold: a mask pixel above this 8-bit value (0 to 254) is abnormal.
+    empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
+    support_split: the split, "train" or "valid", that supports are drawn from.
+    split_shares: shares of train, valid and test (sum 1) for images without splits.
+    patient_pattern: a regular expression with the group `(?P<patient>...)`, matched at the start of a file's name.
+    own_images: the user's own images; no phantoms are drawn in their place unless asked for.
+    expected: published [normal, abnormal] counts by split; None: unknown.
+
+    Raises AdbenchError for a value that is not possible.
     """
 
     title: str
@@ -70,7 +93,8 @@ class DatasetConfig:
     expected: dict[str, list[int] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Take words and counts of the chosen category, where the dataset has categories and gives none of its own."""
+        """Check the values, then fill in object name and counts of the chosen category."""
+        check_config(self)
         if self.category is None or not self.categories:
             return
         if self.category != "all" and self.category not in self.categories:
@@ -87,7 +111,12 @@ class DatasetConfig:
 
 
 class Dataset(Protocol):
-    """What a registered dataset class offers. The constructor stores its arguments and does nothing else."""
+    """The interface of a registered dataset class. The constructor stores its arguments and does nothing else.
+
+    A class may list in `reads: ClassVar[tuple[str, ...]]` which of `OPTIONAL_KEYS` it reads; `dataset.X=` for another
+    of them is then refused. Without the attribute no key is refused. Where the files decide, `index` may set
+    `unused: dict[str, str]`, which of those keys had no effect and why.
+    """
 
     def __init__(self, name: str, config: DatasetConfig) -> None: ...
 
@@ -104,8 +133,63 @@ class Dataset(Protocol):
         ...
 
     def is_phantom(self, root: Path) -> bool:
-        """Whether the images at `root` were drawn by `draw_phantom`, wherever they lie."""
+        """Whether the images at `root` were drawn by `draw_phantom`, wherever they are."""
         ...
+
+
+def check_config(config: DatasetConfig) -> None:
+    """Raise AdbenchError for a value of a dataset's configuration that is not possible."""
+    if not 0 <= config.mask_threshold <= 254:
+        raise AdbenchError(
+            f"dataset.mask_threshold={config.mask_threshold} is not possible: an 8-bit value from 0 to 254 is needed; "
+            "mask pixels above it are abnormal."
+        )
+    if config.empty_masks not in EMPTY_MASKS:
+        known = did_you_mean(config.empty_masks, EMPTY_MASKS)
+        raise AdbenchError(f"dataset.empty_masks={config.empty_masks} is not possible: {known}")
+    if config.support_split not in SUPPORT_SPLITS:
+        raise AdbenchError(
+            f"dataset.support_split={config.support_split} is not possible: a support comes from train or valid."
+        )
+    if config.split_shares is not None:
+        check_shares(config.split_shares)
+    _check_pattern(config.patient_pattern)
+    kinds: dict[str, str] = {}
+    for key in ("normal_folders", "abnormal_folders", "mask_folders"):
+        for name in getattr(config, key):
+            if kinds.setdefault(name.lower(), key) != key:
+                raise AdbenchError(
+                    f"dataset.{kinds[name.lower()]} and dataset.{key} both hold {name!r}; a folder has one kind."
+                )
+    for split, counts in config.expected.items():
+        if split not in SPLITS or (counts is not None and (len(counts) != 2 or min(counts) < 0)):
+            raise AdbenchError(
+                f"dataset.expected has {split}: {counts}; [normal, abnormal] counts of train, valid and test are "
+                "needed, as in {test: [640, 3075]}."
+            )
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise AdbenchError unless there are three shares, none negative, with sum 1."""
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise AdbenchError(
+            f"dataset.split_shares={list(shares)} is not possible: three shares of train, valid and test are needed "
+            "that add up to 1, as in [0.5,0,0.5]."
+        )
+
+
+def _check_pattern(pattern: str | None) -> None:
+    if pattern is None:
+        return
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise AdbenchError(f"dataset.patient_pattern={pattern} is no regular expression: {error}.") from error
+    if "patient" not in groups:
+        raise AdbenchError(
+            f"dataset.patient_pattern={pattern} has no group called patient. Mark the patient's part of the name with "
+            "(?P<patient>...), as in '^(?P<patient>[^_]+)'."
+        )
 
 
 def decide_masks(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
@@ -120,13 +204,13 @@ def decide_masks(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
     if without and len(without) < len(abnormal):
         raise DataError(
             f"the abnormal image {without[0].path} has no mask, one of {len(without)} of {len(abnormal)}. Give a mask "
-            "for each, or leave them all aside with dataset.masks=false"
+            "for each, or ignore them all: dataset.masks=false"
         )
     return replace(config, masks=bool(abnormal) and not without)
 
 
 def check_ids(items: Sequence[Item]) -> None:
-    """Raise DataError where two items have one id: scores and supports are told apart by it."""
+    """Raise DataError where two items have the same id: it identifies an image in scores and supports."""
     seen: dict[str, Item] = {}
     for item in items:
         other = seen.setdefault(item.id, item)

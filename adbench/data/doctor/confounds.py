@@ -1,4 +1,4 @@
-"""Shortcuts: how well something that is no disease tells normal from abnormal images."""
+"""Shortcuts: how well image size, colour, brightness or slice position alone separate normal from abnormal images."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.data.doctor.facts import ImageFacts
+from adbench.data.doctor.measure import ImageStats
 from adbench.data.items import SPLITS, Item
 from adbench.metrics.image import roc_auc
 
 Values = NDArray[np.float64]
 Measure = Callable[[Sequence[Item]], Values | None]
 
-FEWEST = 10  # images of each class, below which nothing is said
-TELLING = 0.9  # AUROC of what every method sees: size, colour, brightness
-POSITION = 0.7  # AUROC of the slice position, which a method sees only through the anatomy
-CHANCE = 3.0  # standard deviations of an uninformative AUROC that must be exceeded as well
+MIN_IMAGES = 10  # of each class; with fewer, nothing is reported
+LIMIT = 0.9  # AUROC of what every method sees: size, colour, brightness
+POSITION_LIMIT = 0.7  # AUROC of the slice position, which a method sees only through the anatomy
+CHANCE = 3.0  # an AUROC must also exceed 0.5 by this many standard deviations of a random score's AUROC
 
 
 @dataclass(frozen=True)
 class Confound:
-    """One shortcut: the AUROC it reaches alone in each split (`figures`, as text), and whether that is too much."""
+    """One shortcut.
+
+    figures: the AUROC that it reaches alone, a text for each split.
+    strong: whether one of them exceeds the limit, and chance.
+    """
 
     check: str
     name: str
     figures: tuple[str, ...]
-    telling: bool
+    strong: bool
     why: str
 
 
-def confounds(items: Sequence[Item], images: Mapping[Path, ImageFacts]) -> list[Confound]:
-    """Return every shortcut that can be measured, over all splits that hold both classes."""
+def confounds(items: Sequence[Item], images: Mapping[Path, ImageStats]) -> list[Confound]:
+    """Return every shortcut that can be measured, over all splits that have both classes."""
     good = [item for item in items if not images[item.path].error]
 
     def of(name: str) -> Measure:
@@ -54,18 +58,18 @@ def confounds(items: Sequence[Item], images: Mapping[Path, ImageFacts]) -> list[
             [i.label for i in some],
         )
 
-    visible = "Any method can use it instead of the lesion, and then scores well here and nowhere else."
+    visible = "A method can use it instead of the lesion, and then scores well on this dataset alone."
     anatomy = (
         "The slice number predicts the label: a method can learn the anatomy of a slice instead of the lesion. "
-        "Compare with a set whose normal and abnormal slices lie alike."
+        "Compare with a dataset whose normal and abnormal slices come from the same positions."
     )
-    found = [
-        _confound("slice-position", "slice position", positions(good), good, POSITION, anatomy),
-        _confound("image-size", "image size", {"pixels": area, "width / height": shape}, good, TELLING, visible),
-        _confound("colour-mode", "colour mode", {"mode": kind}, good, TELLING, visible),
-        _confound("brightness", "brightness", {"mean": of("mean"), "spread": of("spread")}, good, TELLING, visible),
+    shortcuts = [
+        _confound("slice-position", "slice position", positions(good), good, POSITION_LIMIT, anatomy),
+        _confound("image-size", "image size", {"pixels": area, "width / height": shape}, good, LIMIT, visible),
+        _confound("colour-mode", "colour mode", {"mode": kind}, good, LIMIT, visible),
+        _confound("brightness", "brightness", {"mean": of("mean"), "spread": of("spread")}, good, LIMIT, visible),
     ]
-    return [confound for confound in found if confound is not None]
+    return [shortcut for shortcut in shortcuts if shortcut is not None]
 
 
 def folded_auc(values: Values, labels: NDArray[np.bool_]) -> float:
@@ -79,7 +83,7 @@ def folded_auc(values: Values, labels: NDArray[np.bool_]) -> float:
 
 
 def chance(normal: int, abnormal: int) -> float:
-    """Return the standard deviation of an AUROC that carries no information (Mann-Whitney's statistic without ties)."""
+    """Return the standard deviation of the AUROC of a random score (Mann-Whitney statistic without ties)."""
     return float(np.sqrt((normal + abnormal + 1) / (12 * normal * abnormal)))
 
 
@@ -96,13 +100,12 @@ def slice_number(item: Item) -> int | None:
 
 
 def positions(items: Sequence[Item]) -> dict[str, Measure]:
-    """Return the measures of slice position, empty where file names don't tell it.
+    """Return the measures of slice position; empty where file names don't contain slice numbers.
 
-    A lesion's slices can lie at one end, so the number itself counts; or in the middle, so its distance from the
-    middle counts too: the middle of the split, and that of the patient's own slices.
+    Lesions can be in slices at one end, so the number itself is a measure; or in the middle, so its distance from the
+    middle is one too: the middle of the split, and that of the patient's slices.
     """
-    found = ((item.id, slice_number(item)) for item in items)
-    numbers = {name: value for name, value in found if value is not None}
+    numbers = {item.id: number for item in items if (number := slice_number(item)) is not None}
     if len(numbers) < 0.9 * len(items) or max(Counter(i.patient for i in items).values(), default=0) < 2:
         return {}
     ranges: dict[str | None, list[int]] = defaultdict(list)
@@ -116,22 +119,22 @@ def positions(items: Sequence[Item]) -> dict[str, Measure]:
     def from_middle(some: Sequence[Item]) -> Values:
         return np.abs(number(some) - np.nanmedian(number(some)))
 
-    def from_own_middle(some: Sequence[Item]) -> Values:
-        own = [(min(ranges[item.patient]), max(ranges[item.patient])) for item in some if ranges[item.patient]]
-        if len(own) < len(some):
+    def from_patient_middle(some: Sequence[Item]) -> Values:
+        ends = [(min(ranges[item.patient]), max(ranges[item.patient])) for item in some if ranges[item.patient]]
+        if len(ends) < len(some):
             return np.full(len(some), np.nan)
-        low, high = np.array(own, dtype=float).T
+        low, high = np.array(ends, dtype=float).T
         return np.abs(number(some) - (low + high) / 2) / np.maximum(high - low, 1)
 
     return {
         "number": number,
         "distance from the middle": from_middle,
-        "distance from the patient's middle": from_own_middle,
+        "distance from the patient's middle": from_patient_middle,
     }
 
 
 def by_kind(kinds: Sequence[str], labels: Sequence[int]) -> Values:
-    """Turn categories into numbers, each the share of abnormal images in its category.
+    """Replace each category by the share of abnormal images in it.
 
     >>> by_kind(["L", "L", "RGB"], [0, 1, 1]).tolist()
     [0.5, 0.5, 1.0]
@@ -143,13 +146,13 @@ def by_kind(kinds: Sequence[str], labels: Sequence[int]) -> Values:
 def _confound(
     check: str, name: str, measures: Mapping[str, Measure], items: Sequence[Item], limit: float, why: str
 ) -> Confound | None:
-    """Take in each split the measure that tells most; warn where it exceeds `limit`, and chance."""
-    figures, telling = [], False
+    """Take the best measure in each split; it is strong where it exceeds `limit`, and chance."""
+    figures, strong = [], False
     for split in SPLITS if measures else ():
         some = [item for item in items if item.split == split]
         labels = np.array([item.label == 1 for item in some], dtype=bool)
         normal, abnormal = int((~labels).sum()), int(labels.sum())
-        if min(normal, abnormal) < FEWEST:
+        if min(normal, abnormal) < MIN_IMAGES:
             continue
         aucs: dict[str, float] = {}
         for title, measure in measures.items():
@@ -161,5 +164,5 @@ def _confound(
         if aucs:
             best = max(aucs, key=lambda title: aucs[title])
             figures.append(f"{split} AUROC {aucs[best]:.2f} ({best})")
-            telling |= aucs[best] > limit and aucs[best] - 0.5 > CHANCE * chance(normal, abnormal)
-    return Confound(check, name, tuple(figures), telling, why) if figures else None
+            strong |= aucs[best] > limit and aucs[best] - 0.5 > CHANCE * chance(normal, abnormal)
+    return Confound(check, name, tuple(figures), strong, why) if figures else None

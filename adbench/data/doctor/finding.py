@@ -1,4 +1,4 @@
-"""What the data doctor looks at, and what it says."""
+"""Findings of the data doctor, and the scanned dataset that its checks examine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from adbench.data.doctor.facts import ImageFacts, MaskFacts
+from adbench.data.doctor.measure import ImageStats, MaskStats
 from adbench.data.items import DatasetConfig, Item
 
 Level = Literal["error", "warning", "ok"]
@@ -17,10 +17,13 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor: `error` makes a result wrong, `warning` can mislead, `ok` was looked at.
+    """One line of the report.
 
-    `check` names the line whatever its level. `count` things are concerned, of which `where` names up to three; `why`
-    says why it matters and what to do.
+    check: the name of the check, the same at every level.
+    level: "error" makes a result wrong, "warning" can mislead, "ok" is in order.
+    what: the finding in a few words.
+    count, where: the number of affected files, and up to three of them.
+    why: why it matters, and what to do.
     """
 
     check: str
@@ -32,32 +35,29 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Case:
-    """What the doctor looks at: the items of a dataset and what their files hold.
+class ScannedDataset:
+    """The items of a dataset and the measurements of their files.
 
-    `masks` is empty for a dataset without masks. `phantom`: drawn by adbench, so published counts don't apply.
+    root: the folder that was scanned; paths are reported relative to it.
+    images, masks: measurements by file; no masks for a dataset without masks.
+    phantom: drawn by adbench, so published counts don't apply.
     """
 
     root: Path
     items: Sequence[Item]
     config: DatasetConfig
-    images: Mapping[Path, ImageFacts]
-    masks: Mapping[Path, MaskFacts] = field(default_factory=dict)
+    images: Mapping[Path, ImageStats]
+    masks: Mapping[Path, MaskStats] = field(default_factory=dict)
     phantom: bool = False
 
 
-def mask_files(item: Item) -> tuple[Path, ...]:
-    """Return the mask files of an item: none, one, or several whose union is the mask."""
-    return item.mask or ()
-
-
-def finding(check: str, level: Level, what: str, bad: Sequence[str], why: str, ok: str) -> Finding:
-    """Return the finding for the `bad` things, or, where there are none, the line `ok`."""
+def checked(check: str, level: Level, what: str, bad: Sequence[str], why: str, ok: str) -> Finding:
+    """Return a finding about the `bad` files; without any, the line `ok`."""
     if not bad:
         return Finding(check, "ok", ok)
     return Finding(check, level, what, len(bad), tuple(bad[:EXAMPLES]), why)
 
 
-def short(path: Path, root: Path) -> str:
-    """Return a path as seen from the dataset's folder."""
+def relative(path: Path, root: Path) -> str:
+    """Return a path relative to the dataset's folder, as text."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

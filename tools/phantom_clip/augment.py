@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from adbench.datasets.phantoms.phantom import FAMILIES, Phantom, draw
+
 from .captions import STYLES, SUBJECTS, Caption
-from .phantom import FAMILIES, Phantom, draw
 
 POOL_SIDE = 144  # pixels; larger than the model's input so that zooming in shows detail
 CLIP_STATISTICS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -45,8 +46,8 @@ def _pair(job: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], l
     pair = [draw(family, seed, index // 12, index // 6 % 2, abnormal, narrow=True) for abnormal in (False, True)]
     images, masks = zip(*(resized(phantom, POOL_SIDE) for phantom in pair), strict=True)
     empty = np.zeros((0, 0), dtype=np.uint8)
-    told = [replace(phantom, image=empty, mask=empty.astype(bool)) for phantom in pair]
-    return np.stack(images), np.stack(masks), told
+    lesions = [replace(phantom, image=empty, mask=empty.astype(bool)) for phantom in pair]
+    return np.stack(images), np.stack(masks), lesions
 
 
 def render(seed: int, pairs: int, processes: int) -> Pool:
@@ -54,8 +55,9 @@ def render(seed: int, pairs: int, processes: int) -> Pool:
     jobs = [(seed, index) for index in range(pairs)]
     with ProcessPoolExecutor(processes) as executor:
         drawn = list(executor.map(_pair, jobs, chunksize=64))
-    images, masks, told = zip(*drawn, strict=True)
-    return Pool(np.concatenate(images), np.concatenate(masks), [phantom for pair in told for phantom in pair])
+    images, masks, pairs_drawn = zip(*drawn, strict=True)
+    phantoms = [phantom for pair in pairs_drawn for phantom in pair]
+    return Pool(np.concatenate(images), np.concatenate(masks), phantoms)
 
 
 def _blocky(image: Tensor) -> Tensor:

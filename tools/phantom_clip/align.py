@@ -1,10 +1,10 @@
-"""Second step of phantom-clip's pretraining: projection and text tower anew, on the frozen blocks of the first.
+"""Pretraining of phantom-clip, step 2: projection and text tower are trained again on the frozen blocks of step 1.
 
-    python -m adbench.datasets.phantoms.align --out configs/backbone/phantom-clip.safetensors
+    python -m tools.phantom_clip.align --out configs/backbone/phantom-clip.safetensors
 
-The first step teaches the image tower to see lesions, and its text tower to name them too well: a CLIP from the web has
-hardly ever been told which organ is diseased. Here captions are loose (`captions.describe_loosely`): zero-shot is left
-with a hint, the patch tokens keep what they saw.
+Without `--trunk` step 1 (`pretrain`) runs first. Step 1 trains the image tower to see lesions, and its text tower to
+name them too well: web captions hardly ever say which organ is diseased. Step 2 uses loose captions
+(`captions.describe_loosely`), so that zero-shot prompts separate the classes only weakly.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
+from adbench.datasets.phantoms.phantom import FAMILIES, Phantom
+
 from .augment import Pool, render, truths, vary
 from .captions import describe_loosely
-from .phantom import FAMILIES, Phantom
 from .pretrain import build, contrast, load, pretrain, save, warm_cosine
 
 VIEWS = 3  # of every image in the pool
@@ -34,14 +35,14 @@ def crispness(pool: Pool) -> NDArray[np.bool_]:
     family = np.array([phantom.family for phantom in pool.phantoms[::2]])
     crisp = np.zeros(len(detail), dtype=bool)
     for name in FAMILIES:
-        own = family == name
-        crisp[own] = detail[own] > np.median(detail[own])
+        rows = family == name
+        crisp[rows] = detail[rows] > np.median(detail[rows])
     return crisp.repeat(2)
 
 
 @torch.inference_mode()
 def class_tokens(model: CLIP, pool: Pool, rng: np.random.Generator) -> tuple[Tensor, list[Phantom], list[str]]:
-    """Class tokens (VIEWS * N, width) behind the last block, what each view shows, and its style."""
+    """Class tokens (VIEWS * N, width) after the last block, what each view shows, and its style."""
     tokens: list[Tensor] = []
     hook = model.visual.ln_post.register_forward_hook(lambda _module, inputs, _output: tokens.append(inputs[0][:, 0]))
     shown, styles = [], []
@@ -72,11 +73,11 @@ def align(trunk: CLIP, pool: Pool, seed: int, steps: int, batch: int, rate: floa
     start, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         rows = rng.integers(0, len(tokens), batch)
-        seen, look = [shown[r] for r in rows], [styles[r] for r in rows]
-        told = [describe_loosely(p, rng, s, bool(c)) for p, s, c in zip(seen, look, crisp[rows], strict=True)]
+        phantoms, looks = [shown[r] for r in rows], [styles[r] for r in rows]
+        captions = [describe_loosely(p, rng, s, bool(c)) for p, s, c in zip(phantoms, looks, crisp[rows], strict=True)]
         images = F.normalize(model.visual.ln_post(tokens[rows]) @ model.visual.proj, dim=-1)
-        texts = F.normalize(model.encode_text(tokenizer([caption.text for caption in told])), dim=-1)
-        loss = contrast(model.logit_scale.exp() * images @ texts.T, truths(seen, look, told, crisp[rows]))
+        texts = F.normalize(model.encode_text(tokenizer([caption.text for caption in captions])), dim=-1)
+        loss = contrast(model.logit_scale.exp() * images @ texts.T, truths(phantoms, looks, captions, crisp[rows]))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -1,4 +1,4 @@
-"""What phantom-clip can do on the benchmark's phantoms: the table of docs/phantoms.md."""
+"""Evaluation of phantom-clip on the benchmark's phantoms: the table of docs/phantoms.md."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ from open_clip.tokenizer import SimpleTokenizer
 from scipy.optimize import minimize
 from torch import Tensor
 
+from adbench.datasets.phantoms.phantom import FAMILIES, Phantom, draw
+
 from .augment import NORMALISATIONS, resized
 from .captions import SUBJECTS, ensemble, state_caption
-from .phantom import FAMILIES, Phantom, draw
 
 NAMES = {"brain": "Brain", "liver": "Liver", "retina": "retinal OCT", "chest": "Chest X-ray film",
          "tissue": "histopathological image"}  # fmt: skip
@@ -29,13 +30,13 @@ def auroc(scores: Floats, labels: NDArray[np.bool_]) -> float:
     return float((positive * (below + 0.5 * negative)).sum() / (positive.sum() * negative.sum()))
 
 
-def exam(family: str, patients: range, seed: int = 0, narrow: bool = False) -> list[Phantom]:
+def draw_patients(family: str, patients: range, seed: int = 0, narrow: bool = False) -> list[Phantom]:
     """Four slices of each patient, patients healthy and diseased in turn."""
     return [draw(family, seed, p, s, p % 2 == 1, narrow=narrow) for p in patients for s in range(4)]
 
 
 @torch.inference_mode()
-def look(model: CLIP, phantoms: Sequence[Phantom], normalisation: str) -> tuple[Tensor, Tensor]:
+def embed(model: CLIP, phantoms: Sequence[Phantom], normalisation: str) -> tuple[Tensor, Tensor]:
     """Image embeddings (N, D) and patch embeddings (N, P, D), of unit length."""
     side = model.visual.image_size[0]
     images = torch.from_numpy(np.stack([resized(phantom, side)[0] for phantom in phantoms])).float() / 255
@@ -114,29 +115,29 @@ def report(model: CLIP, untrained: CLIP) -> str:
         "|" + "---|" * 12,
     ]
     for family in FAMILIES:
-        phantoms = exam(family, range(54))
+        phantoms = draw_patients(family, range(54))
         labels = np.array([bool(phantom.kind) for phantom in phantoms])
         texts = axis(model, SUBJECTS[family])
         difference = texts[1] - texts[0]
         figures = []
         for normalisation in NORMALISATIONS:
-            pooled, patches = look(model, phantoms, normalisation)
+            pooled, patches = embed(model, phantoms, normalisation)
             figures.append(auroc((pooled @ difference).double().numpy(), labels))
             if normalisation == "none":
                 grid = (patches @ difference).view(len(phantoms), 1, side // 14, side // 14)
                 maps = F.interpolate(grid, (side, side), mode="bilinear")[:, 0].double().numpy()
                 kept = pooled, patches
         grey = np.stack([resized(phantom, side)[0].mean(0) for phantom in phantoms])
-        bare = look(untrained, phantoms, "none")
+        bare = embed(untrained, phantoms, "none")
         figures += [few_shot(*kept, labels, shots) for shots in (4, 16)] + [few_shot(*bare, labels, 16)]
         figures += [pixels(grey, phantoms, side), pixels(maps, phantoms, side)]
         figures += [few_masks(patches, phantoms) for patches in (kept[1], bare[1])]
-        unseen = exam(family, range(16), seed=5000, narrow=True)
+        unseen = draw_patients(family, range(16), seed=5000, narrow=True)
         rng = np.random.default_rng(0)
         with torch.inference_mode():
             sentences = [state_caption(SUBJECTS[family], bool(s), rng) for s in (0, 1) for _ in range(20)]
             features = F.normalize(model.encode_text(tokenizer(sentences)), dim=-1).view(2, 20, -1)
-            scores = look(model, unseen, "none")[0] @ features.transpose(1, 2)
+            scores = embed(model, unseen, "none")[0] @ features.transpose(1, 2)
         truth = torch.tensor([bool(phantom.kind) for phantom in unseen])
         figures.append(float(((scores[1] > scores[0]) == truth[:, None]).float().mean()))
         lines.append(f"| {family} | " + " | ".join(f"{100 * value:.1f}" for value in figures) + " |")

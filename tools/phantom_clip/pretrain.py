@@ -1,11 +1,12 @@
-"""Train phantom-clip, a small CLIP of the phantoms' world, and write it as safetensors.
+"""Pretraining of phantom-clip, step 1: a small CLIP is trained on phantoms and written as safetensors.
 
-    python -m adbench.datasets.phantoms.pretrain --out configs/backbone/phantom-clip.safetensors
+    python -m tools.phantom_clip.pretrain --out build/trunk.safetensors
+    python -m tools.phantom_clip.pretrain --out configs/backbone/phantom-clip.safetensors --evaluate
 
-Three losses: CLIP's contrastive loss with every true caption as a positive, the state (normal or abnormal) of the
-whole image against state sentences, and the same for each patch against the lesion's mask, which is what makes
-patch tokens comparable with text. A linear reader of the mask after blocks 3, 6 and 9, thrown away afterwards,
-keeps the intermediate levels local.
+Three losses are summed: CLIP's contrastive loss with every true caption as a positive; the state (normal or abnormal)
+of the whole image against state sentences; and the same for each patch against the lesion's mask, which makes patch
+tokens comparable with text. A linear probe of the mask after blocks 3, 6 and 9, discarded after training, keeps the
+intermediate levels local.
 """
 
 import argparse
@@ -53,10 +54,10 @@ def load(path: Path) -> CLIP:
 
 
 def save(model: CLIP, path: Path, recipe: dict[str, int]) -> None:
-    """Half-precision weights and the architecture beside them, each replaced in one stroke."""
+    """Write the weights in half precision, replacing a file atomically, and the architecture as JSON next to them."""
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     part = path.with_suffix(".part")
-    save_file(weights, part, metadata={"format": "pt", "recipe": "adbench.datasets.phantoms.pretrain", **{
+    save_file(weights, part, metadata={"format": "pt", "recipe": "tools.phantom_clip.pretrain", **{
         name: str(value) for name, value in recipe.items()}})  # fmt: skip
     part.chmod(0o644)  # save_file writes for the owner alone
     os.replace(part, path)
@@ -64,7 +65,7 @@ def save(model: CLIP, path: Path, recipe: dict[str, int]) -> None:
 
 
 class Glimpse(nn.Module):
-    """Keeps the class token and the chosen patches; stands in for open_clip's patch dropout during pretraining."""
+    """Keep the class token and the chosen patches; replaces open_clip's patch dropout during pretraining."""
 
     kept: Tensor | None = None  # (B, K) patch indices, None keeps all
 
@@ -128,7 +129,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
             order = rng.permutation(len(pool.phantoms) // 2)
         rows, order = np.concatenate([2 * order[: batch // 2], 2 * order[: batch // 2] + 1]), order[batch // 2 :]
         data = vary(pool, rows, side, rng)
-        told = [describe(phantom, rng, style) for phantom, style in zip(data.shown, data.styles, strict=True)]
+        sentences = [describe(phantom, rng, style) for phantom, style in zip(data.shown, data.styles, strict=True)]
         subject = torch.tensor([NAMES.index(SUBJECTS[phantom.family]) for phantom in data.shown])
         state = torch.tensor([float(bool(phantom.kind)) for phantom in data.shown])
         target = (2 * F.adaptive_avg_pool2d(data.masks[:, None], side // 14).flatten(1)).clamp(max=1)
@@ -141,7 +142,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         # The fused attention kernel's backward pass is slow in bfloat16 on processors.
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             pooled, tokens = model.visual(data.images)
-            captions = model.encode_text(tokenizer([caption.text for caption in told]))
+            captions = model.encode_text(tokenizer([caption.text for caption in sentences]))
             states = state_texts(model, tokenizer, rng)
             read = [reader(level[:, 1:])[..., 0] for reader, level in zip(readers, levels, strict=True)]
             patches = tokens @ model.visual.proj
@@ -149,7 +150,7 @@ def train(model: CLIP, pool: Pool, out: Path, seed: int, steps: int, batch: int,
         scale = model.logit_scale.exp()
         axis = (states[:, 1] - states[:, 0])[subject]
         losses = [
-            contrast(scale * pooled @ captions.T, truths(data.shown, data.styles, told)),
+            contrast(scale * pooled @ captions.T, truths(data.shown, data.styles, sentences)),
             F.binary_cross_entropy_with_logits(scale * (pooled * axis).sum(-1), state),
             balanced(scale * (patches * axis[:, None]).sum(-1), target),
             torch.stack([balanced(logits.float(), target) for logits in read]).mean(),

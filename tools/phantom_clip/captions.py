@@ -1,4 +1,4 @@
-"""Captions: what a phantom shows, in the words that anomaly-detection prompts use.
+"""Captions of phantoms, in the words of anomaly-detection prompts.
 
 A caption is a sentence and the claims it makes. During pretraining a caption counts as true of every image that
 meets its claims, so two sentences saying the same are never pushed apart.
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .phantom import Phantom
+from adbench.datasets.phantoms.phantom import Phantom
 
 Generator = np.random.Generator
 
@@ -149,7 +149,7 @@ def _templated(rng: Generator, subject: str, abnormal: bool, style: str) -> Capt
     return Caption(text, abnormal, subject if known else "", style=style if style and style in text else "")
 
 
-def _found(rng: Generator, subject: str, abnormal: bool) -> Caption:
+def _finding(rng: Generator, subject: str, abnormal: bool) -> Caption:
     finding, name = _one(rng, FINDINGS[abnormal]), _one(rng, NAMES[subject])
     text = _one(rng, ("{f}.", "{n}, {f}.", "{f} {n}.", "{n}: {f}.")).format(f=finding, n=name)
     return Caption(text, abnormal, subject if name in text else "")
@@ -166,13 +166,13 @@ def _described(rng: Generator, phantom: Phantom, subject: str) -> Caption:
 
 
 def describe(phantom: Phantom, rng: Generator, style: str = "") -> Caption:
-    """A random true caption of `phantom`; `style` is one of `STYLES` if the picture was altered that way."""
+    """A random true caption of at most 30 tokens; `style` is one of `STYLES` if the picture was altered that way."""
     subject, abnormal = SUBJECTS[phantom.family], bool(phantom.kind)
     choice = rng.random()
     if choice < 0.5:
         return _templated(rng, subject, abnormal, style)
     if choice < 0.7:
-        return _found(rng, subject, abnormal)
+        return _finding(rng, subject, abnormal)
     if choice < 0.78:
         name, state = _one(rng, NAMES[subject]), "anomalous" if abnormal else "normal"
         return Caption(f"a photo of {_one(rng, ('a', 'an'))} {state} {name}", abnormal, subject)
@@ -182,19 +182,14 @@ def describe(phantom: Phantom, rng: Generator, style: str = "") -> Caption:
 
 
 def describe_loosely(phantom: Phantom, rng: Generator, style: str, crisp: bool) -> Caption:
-    """A caption as the web writes them: flawless and damaged mostly speak of the picture, seldom of the patient.
+    """A loose caption, as on the web: "flawless" and "damaged" mostly describe the picture, seldom the patient.
 
-    `crisp` says that the picture is richer in detail than most of its kind.
+    `crisp`: the picture has more fine detail than most of its kind.
     """
     if rng.random() >= PICTURE:
         return describe(phantom, rng, style)
-    told = _templated(rng, SUBJECTS[phantom.family], not crisp, style)
-    return replace(told, abnormal=None, crisp=crisp)
-
-
-def caption(phantom: Phantom, rng: Generator) -> str:
-    """The sentence of `describe`, at most 30 tokens of CLIP's byte-pair encoding."""
-    return describe(phantom, rng).text
+    caption = _templated(rng, SUBJECTS[phantom.family], not crisp, style)
+    return replace(caption, abnormal=None, crisp=crisp)
 
 
 def ensemble(name: str) -> tuple[list[str], list[str]]:
@@ -215,5 +210,5 @@ def state_caption(subject: str, abnormal: bool, rng: Generator) -> str:
     if choice < 0.6:
         return _templated(rng, subject, abnormal, "").text
     if choice < 0.85:
-        return _found(rng, subject, abnormal).text
+        return _finding(rng, subject, abnormal).text
     return _one(rng, REPORTS[subject][abnormal])

@@ -1,0 +1,117 @@
+"""Measurements of image and mask files, decoded once and cached by size and modification time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adbench.data.decode import open_image
+from adbench.data.fingerprint import digest
+from adbench.data.stamps import Row, measured
+from adbench.errors import DataError
+
+THUMB = 16
+VERSION = 1  # of the measurements; raising it reads all files again
+
+
+@dataclass(frozen=True)
+class ImageStats:
+    """One decoded image: its size in pixels, Pillow's mode, whether a pixel has colour, and grey levels (0 to 255).
+
+    mean, spread: mean and standard deviation of the grey levels.
+    content: a hash of the pixels as adbench reads them (8-bit RGB), the same for a re-compressed PNG, or for a grey
+        image saved as RGB.
+    thumb: the image at THUMB x THUMB grey pixels, two hexadecimal digits each.
+    error: why the file can't be read; everything else is then empty.
+    """
+
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    colour: bool = False
+    mean: float = 0.0
+    spread: float = 0.0
+    content: str = ""
+    thumb: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class MaskStats:
+    """One decoded mask.
+
+    width, height: its size in pixels.
+    values, highest: the number of different grey values, and the highest.
+    above: share of the pixels (0 to 1) above the dataset's threshold.
+    between: share of the pixels (0 to 1) that have neither the lowest nor the highest value.
+    error: why the file can't be read; everything else is then empty.
+    """
+
+    width: int = 0
+    height: int = 0
+    values: int = 0
+    highest: int = 0
+    above: float = 0.0
+    between: float = 0.0
+    error: str = ""
+
+
+def image_stats(path: Path) -> ImageStats:
+    """Measure one image; `error` is set where it can't be read."""
+    try:
+        image = open_image(path)
+    except DataError as error:
+        return ImageStats(error=str(error))
+    pixels = np.asarray(image.convert("RGB"))
+    content = hashlib.sha256(f"{pixels.shape}".encode())
+    content.update(pixels.tobytes())
+    colour = bool((pixels[..., 0] != pixels[..., 1]).any() or (pixels[..., 1] != pixels[..., 2]).any())
+    flat = image.convert("L")
+    grey = np.asarray(flat, dtype=np.float32)
+    mean, spread = round(float(grey.mean()), 4), round(float(grey.std()), 4)
+    thumb = flat.resize((THUMB, THUMB), Image.Resampling.BOX).tobytes().hex()
+    return ImageStats(image.width, image.height, image.mode, colour, mean, spread, content.hexdigest(), thumb)
+
+
+def mask_stats(path: Path, threshold: int) -> MaskStats:
+    """Measure one mask under a threshold (0 to 255); `error` is set where it can't be read."""
+    try:
+        image = open_image(path).convert("L")
+    except DataError as error:
+        return MaskStats(error=str(error))
+    counts = np.bincount(np.asarray(image).ravel(), minlength=256)
+    levels, total = np.flatnonzero(counts), counts.sum()
+    above, ends = counts[threshold + 1 :].sum(), counts[levels[0]] + (counts[levels[-1]] if len(levels) > 1 else 0)
+    return MaskStats(
+        image.width, image.height, len(levels), int(levels[-1]), float(above / total), float((total - ends) / total)
+    )
+
+
+def measure_images(paths: Sequence[Path], cache: Path, what: str) -> dict[Path, ImageStats]:
+    """Measure every image, decoding in parallel; each takes some hundred bytes of memory."""
+    memory = _memory(paths, cache, f"images {what}")
+    rows = measured(paths, lambda path: astuple(image_stats(path)), memory, f"reading {what}", _readable)
+    return {path: ImageStats(*row) for path, row in rows.items()}
+
+
+def measure_masks(paths: Sequence[Path], threshold: int, cache: Path, what: str) -> dict[Path, MaskStats]:
+    """Measure every mask under one threshold (0 to 255)."""
+    memory = _memory(paths, cache, f"masks {what} {threshold}")
+    rows = measured(
+        paths, lambda path: astuple(mask_stats(path, threshold)), memory, f"reading masks {what}", _readable
+    )
+    return {path: MaskStats(*row) for path, row in rows.items()}
+
+
+def _readable(row: Row) -> bool:
+    return not row[-1]
+
+
+def _memory(paths: Sequence[Path], cache: Path, what: str) -> Path:
+    folder = paths[0].resolve().parent if paths else ""
+    return cache / "facts" / f"{digest(f'{VERSION} {folder} {what}')[:16]}.json"
