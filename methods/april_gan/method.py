@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.bank import cosine_distance
 from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.memory_bank import cosine_distance
+from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -69,7 +70,7 @@ class AprilGAN(Method[Params]):
         self.layers = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         self.register_buffer("bank", torch.empty(0, 0, 0))  # (levels, rows, width)
         self.register_buffer("has_masks", torch.tensor(False))
-        self.texts = StateTexts(self.backbone, self.params.prompts)
+        self.texts = TextEmbeddings(self.backbone, self.params.prompts)
 
     def prepare(self, support: Support) -> None:
         """Encode the support once: nothing in it changes."""
@@ -123,7 +124,7 @@ class AprilGAN(Method[Params]):
             raise AdbenchError(
                 "april_gan has no normal support image to fill its memory bank with. Give it one, or method.bank=false."
             )
-        rows = [unit(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
+        rows = [l2_normalize(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
         self.bank = torch.stack(rows).to(self.device)
 
     def score(self, batch: Batch) -> Scores:
@@ -140,7 +141,7 @@ class AprilGAN(Method[Params]):
             parts.append(torch.stack(self._map_logits(levels, text)).sigmoid().mean(0))
         if self.params.bank:
             pairs = zip(levels, self.bank, strict=True)
-            far = [cosine_distance(unit(tokens), rows) for tokens, rows in pairs]
+            far = [cosine_distance(l2_normalize(tokens), rows) for tokens, rows in pairs]
             parts.append(self._pixels(torch.stack(far).mean(0)))
         image = self._logits(pooled[:, None], text)[:, 0].sigmoid()
         maps, share = torch.stack(parts).sum(0), self.params.map_share
@@ -157,7 +158,7 @@ class AprilGAN(Method[Params]):
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the last level behind its linear layer, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
-        return unit(in_fp32(self.layers[-1], tokens)).mean(1)
+        return l2_normalize(in_fp32(self.layers[-1], tokens)).mean(1)
 
     @property
     def adapted_block(self) -> int:
@@ -170,7 +171,7 @@ class AprilGAN(Method[Params]):
         return [self._pixels(self._logits(in_fp32(layer, tokens), text)) for layer, tokens in pairs]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
-        return abnormal_logit(unit(vectors), text, self.params.scale)
+        return abnormal_logit(l2_normalize(vectors), text, self.params.scale)
 
     def _pixels(self, patches: Tensor) -> Tensor:
-        return pixels(patches, self.backbone.input_size)
+        return patch_map(patches, self.backbone.input_size)

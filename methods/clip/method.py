@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from adbench.backbone.clip import Architecture
+from adbench.blocks.maps import patch_map
 from adbench.blocks.prompts import TEMPLATES, Prompts
-from adbench.blocks.states import StateTexts, pixels, state_logits
+from adbench.blocks.similarity import TextEmbeddings, state_logits
 from adbench.blocks.validate import positive
 from adbench.method import Batch, Capability, Method, Scores
 
@@ -50,7 +51,7 @@ class CLIPZeroShot(Method[Params]):
 
     def build(self) -> None:
         """Start without text vectors: they are made once for each object name."""
-        self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
+        self.texts = TextEmbeddings(self.backbone, self.params.prompts, self.params.templates)
 
     def score(self, batch: Batch) -> Scores:
         """Return the softmax probability of the abnormal state, for the image and for every patch."""
@@ -59,7 +60,7 @@ class CLIPZeroShot(Method[Params]):
         assert pooled is not None
         patches = self.backbone.project(batch.features.blocks[self.backbone.architecture.depth][:, 1:])
         image = self._probability(pooled[:, None], text)[:, 0]
-        maps = pixels(self._probability(patches, text), self.backbone.input_size)
+        maps = patch_map(self._probability(patches, text), self.backbone.input_size)
         return Scores(image, maps)
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite
-from adbench.blocks.precise import unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import need_both, pixels, state_logits
+from adbench.blocks.similarity import require_both_classes, state_logits
 from adbench.blocks.validate import positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -77,7 +78,7 @@ class CLIPFineTuned(Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first trained block."""
-        need_both(support.labels, "clip_finetune")
+        require_both_classes(support.labels, "clip_finetune")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
@@ -106,7 +107,7 @@ class CLIPFineTuned(Method[Params]):
         text = torch.stack([self._kept_text(name) for name in batch.object_names])
         vectors = self._embed(batch.features.blocks[self.block], patches=True)
         abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
-        return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
+        return Scores(abnormal[:, 0], patch_map(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the class token behind the trained blocks."""
@@ -138,9 +139,9 @@ class CLIPFineTuned(Method[Params]):
         mask = self.backbone.causal_mask(stream.shape[1])
         for block in self.words:
             stream = block(stream, attn_mask=mask)
-        found = unit(self.backbone.read_text(stream, end))
+        found = l2_normalize(self.backbone.read_text(stream, end))
         states = found.split([len(normal), len(abnormal)])
-        return torch.stack([unit(state.mean(0)) for state in states])
+        return torch.stack([l2_normalize(state.mean(0)) for state in states])
 
 
 def _copied(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.memory import coreset, nearest
-from adbench.blocks.smooth import gaussian
-from adbench.blocks.states import pixels
+from adbench.blocks.maps import gaussian_blur, patch_map
+from adbench.blocks.memory_bank import coreset, nearest
 from adbench.blocks.validate import at_least, odd
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -66,7 +65,7 @@ class PatchCore(Method[Params]):
         patches = self._patches(batch.features.blocks)
         b, n, _ = patches.shape
         distance, index = (flat.view(b, n) for flat in nearest(patches.flatten(0, 1), self.bank))
-        maps = gaussian(pixels(distance, self.backbone.input_size), self.params.sigma)
+        maps = gaussian_blur(patch_map(distance, self.backbone.input_size), self.params.sigma)
         top, worst = distance.max(1)
         query = patches[torch.arange(b, device=worst.device), worst]
         weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.bank import cosine_distance
-from adbench.blocks.precise import unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.memory_bank import cosine_distance
+from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import NORMAL, Prompts
-from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import positive
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -83,7 +84,7 @@ class WinCLIP(Method[Params]):
         self.banks = [f"bank_{side}" for side in self.windows] + ["bank_patches"] if self.params.reference else []
         for name in self.banks:
             self.register_buffer(name, torch.empty(0, 0))
-        self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
+        self.texts = TextEmbeddings(self.backbone, self.params.prompts, self.params.templates)
 
     @torch.no_grad()
     def build_memory(self, support: Support) -> None:
@@ -112,7 +113,7 @@ class WinCLIP(Method[Params]):
             maps.append(cosine_distance(self._patches(batch.features.blocks), self.get_buffer("bank_patches")) / 2)
             distance = torch.stack(maps).mean(0)
             image, patches = (image + distance.amax(1)) / 2, (patches + distance) / 2
-        return Scores(image, pixels(patches, self.backbone.input_size))
+        return Scores(image, patch_map(patches, self.backbone.input_size))
 
     def _seen(self, entering: Tensor) -> list[Tensor]:
         """Return per window size (B, windows, embed_dim) unit embeddings of a stream as it enters the first block."""
@@ -123,19 +124,19 @@ class WinCLIP(Method[Params]):
             whole = torch.zeros(count, 1, dtype=places.dtype)  # the class token looks through every window
             tokens = entering[:, torch.cat([whole, places + 1], dim=1).to(entering.device)].flatten(0, 1)
             last = self.backbone.run_blocks(tokens, 1, self.backbone.architecture.depth)[:, 0]
-            found.append(unit(self.backbone.project(last)).unflatten(0, (b, count)))
+            found.append(l2_normalize(self.backbone.project(last)).unflatten(0, (b, count)))
         return found
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:
         """Return (B, N): the softmax probability of the abnormal state."""
-        return abnormal_logit(unit(vectors), text, 1 / self.params.temperature).sigmoid()
+        return abnormal_logit(l2_normalize(vectors), text, 1 / self.params.temperature).sigmoid()
 
     def _spread(self, scores: Tensor, side: int) -> Tensor:
         return spread(scores, self.windows[side].to(scores.device), self.backbone.grid**2)
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
         block = self.params.patch_block or self.backbone.architecture.depth - 1
-        return unit(blocks[block][:, 1:])
+        return l2_normalize(blocks[block][:, 1:])
 
 
 def windows(grid: int, side: int) -> Tensor:
