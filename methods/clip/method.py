@@ -1,8 +1,8 @@
-"""CLIP, zero-shot: how much closer is the image to sentences about the abnormal than to sentences about the normal?
+"""Zero-shot CLIP (Radford et al., ICML 2021): images compared with text about the normal and the abnormal state.
 
-The image score compares the pooled embedding with both states' prompt ensembles (Radford et al., ICML 2021; ensembles
-as in WinCLIP, Jeong et al., CVPR 2023), the map compares every patch token of the last block (MaskCLIP, Zhou et al.,
-ECCV 2022).
+Nothing is trained and no image is learned from. The text embedding of a state is the mean over an ensemble of prompts
+(WinCLIP, Jeong et al., CVPR 2023). Image score: the softmax probability of the abnormal state for the image embedding.
+Map: the same probability for each patch token of the last block (MaskCLIP, Zhou et al., ECCV 2022).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adbench.method import Batch, Capability, Method, Scores
 
 @dataclass
 class Params:
-    """Facets; `temperature` 0.01 is what CLIP was trained towards."""
+    """Hyper-parameters. CLIP's own training ends at `temperature` 0.01."""
 
     prompts: Prompts = field(default_factory=Prompts)
     templates: list[str] = field(default_factory=lambda: list(TEMPLATES))
@@ -37,7 +37,7 @@ class CLIPZeroShot(Method[Params]):
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Look at the last block's patches and the pooled embedding; decide at probability 0.5."""
+        """Read the patches of the last block and the image embedding; decide at probability 0.5."""
         positive(params, "temperature")
         return Capability(
             support="none",
@@ -50,7 +50,7 @@ class CLIPZeroShot(Method[Params]):
         )
 
     def build(self) -> None:
-        """Start without text vectors: they are made once for each object name."""
+        """Create the text embeddings, computed once for each object name."""
         self.texts = TextEmbeddings(self.backbone, self.params.prompts, self.params.templates)
 
     def score(self, batch: Batch) -> Scores:
