@@ -1,1 +1,18 @@
-"""Building blocks that several methods share: prompts, losses, fixed augmentations, memory banks, maps."""
+"""Building blocks of methods: plain functions and small modules, each with tests, that any method may import.
+
+augment         fixed views of images and masks (MVFA, MadCLIP)
+denoiser        UniAD's transformer that reconstructs patch features
+fusion          a text branch and a memory-bank branch, rescaled and averaged
+jitter          noise on patch features
+losses          focal, dice and SigLIP loss; `finite`, their sum, which names a term that is not finite
+maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
+memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset
+poisson         seamless cloning of one image into another
+precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
+prompts         prompt ensembles and learnable contexts (CoOp)
+shapes          random shapes for synthetic anomalies
+similarity      text embeddings of both states, and logits of image vectors against them
+ssim            structural similarity of feature grids
+synthesis       synthetic anomalies on normal images (MediCLIP)
+validate        checks of a method's parameters, with error messages
+"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -53,27 +52,6 @@ def siglip(
     z = 2.0 * F.one_hot(labels.long(), 2).to(scores.dtype) - 1.0
     each = F.logsigmoid(z[:, None, :] * (scale * scores + bias))
     return -(pool(each) if pool else each.mean(1)).sum(1).mean()
-
-
-def upsample(patches: Tensor, size: int) -> Tensor:
-    """Interpolate (B, patches, C) on a square grid to (B, C, size, size), fp32: bilinear, corners aligned.
-
-    Two products with the interpolation's matrix: the backward pass of torch's own operator takes ten times longer on a
-    CPU.
-    """
-    grid = round(patches.shape[1] ** 0.5)
-    weights = _interpolation(grid, size, patches.device)
-    with torch.autocast(patches.device.type, enabled=False):
-        square = patches.float().transpose(1, 2).reshape(len(patches), -1, grid, grid)
-        return weights @ square @ weights.T
-
-
-@functools.cache
-@torch.inference_mode(False)
-def _interpolation(grid: int, size: int, device: torch.device) -> Tensor:
-    """Return the (size, grid) matrix of linear interpolation with aligned corners, the same bits on every device."""
-    found = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=True)[0].T.contiguous()
-    return found.to(device)
 
 
 def finite(**terms: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone.clip import Backbone
-from adbench.blocks.precise import unit
+from adbench.blocks.precision import l2_normalize
 from adbench.errors import AdbenchError
 
 Words = tuple[tuple[str, ...], tuple[str, ...]]  # the phrases of normal and abnormal, the object's name put in
@@ -64,7 +64,7 @@ def ensemble(backbone: Backbone, prompts: Prompts, object_name: str, templates: 
     for phrases in prompts.phrases(object_name):
         sentences = [template.replace("{}", phrase) for phrase in phrases for template in templates]
         parts = [backbone.encode_text(sentences[i : i + 64]) for i in range(0, len(sentences), 64)]
-        states.append(unit(unit(torch.cat(parts)).mean(0)))
+        states.append(l2_normalize(l2_normalize(torch.cat(parts)).mean(0)))
     return torch.stack(states)
 
 
@@ -117,7 +117,7 @@ class PromptLearner(nn.Module):
             embedded = frame.words + frame.places @ contexts
         text = backbone.encode_embedded(embedded, frame.end, causal=False)
         n = self.normal.shape[0] * self.normal.shape[1]
-        return torch.stack([unit(state.mean(0)) for state in (text[:n], text[n:])])
+        return torch.stack([l2_normalize(state.mean(0)) for state in (text[:n], text[n:])])
 
     def _frame(self, backbone: Backbone, object_name: str) -> _Frame:
         """Return all that is fixed of the prompts about one object; made once for the same words."""

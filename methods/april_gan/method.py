@@ -1,9 +1,9 @@
 """APRIL-GAN: zero-/few-shot anomaly classification and segmentation (Chen et al., VAND 2023, arXiv 2305.17382).
 
-A linear layer at each of four levels of a frozen CLIP takes the patch tokens into the joint space, where they are
-compared with fixed text for the normal and the abnormal state; focal and dice train these layers. A memory bank of the
-plain tokens of normal images adds a distance. The image score starts from CLIP's own zero-shot answer. Nothing is
-adversarial in it: the name is the team's.
+Trained: a linear layer for each of four levels of CLIP, which projects patch tokens into the joint space, with focal and
+dice losses on masks. Frozen: CLIP and the text embeddings of both states. Map: per pixel the probability of the abnormal
+text plus the distance to a memory bank of normal patches, each a mean over the levels. Image score: CLIP's zero-shot
+probability and the map's maximum, weighted. Nothing in it is adversarial: the name is the team's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.bank import cosine_distance
 from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.memory_bank import cosine_distance
+from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -29,7 +30,7 @@ from adbench.method import Batch, Capability, Method, Scores, Support
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code, but for the batch and the support (README.md)."""
+    """Hyper-parameters. The defaults are the authors' code except for batch size and support (README.md)."""
 
     epochs: int = 15  # the authors' on VisA; 3 on MVTec AD
     batch_size: int = 16  # code: 8, at first 64, on thousands of images
@@ -40,11 +41,13 @@ class Params:
     prompts: Prompts = field(default_factory=Prompts)
     scale: float = 100.0  # of the cosines, before the softmax over both states
     bank: bool = True  # false: the zero-shot track, no distance to the normal images
-    map_share: float = 0.5  # of the map's maximum in the image score, beside CLIP's probability; 0: zero-shot track
+    map_share: float = (
+        0.5  # weight of the map's maximum in the image score, CLIP's probability has the rest; 0: zero-shot track
+    )
 
 
 class AprilGAN(Method[Params]):
-    """APRIL-GAN as a LightningModule; the whole image tower is frozen, an epoch touches four linear layers only."""
+    """Linear layers over cached features of a frozen CLIP, and a memory bank."""
 
     version = "2"
     editable = ("prompts", "map_share")
@@ -52,13 +55,13 @@ class AprilGAN(Method[Params]):
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Learn from both classes; ask for all levels and the pooled embedding."""
+        """Learn from both classes; read all levels and the image embedding."""
         shares(params, "map_share")
         return Capability(
             support="both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)),
             pooled=True,
-            epochs=params.epochs,  # without masks, which the layers learn from, they pass without a step
+            epochs=params.epochs,  # without masks there is no loss: the epochs pass without a step
             normalisation=params.normalisation,
             activation=params.activation,
         )
@@ -69,10 +72,10 @@ class AprilGAN(Method[Params]):
         self.layers = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         self.register_buffer("bank", torch.empty(0, 0, 0))  # (levels, rows, width)
         self.register_buffer("has_masks", torch.tensor(False))
-        self.texts = StateTexts(self.backbone, self.params.prompts)
+        self.texts = TextEmbeddings(self.backbone, self.params.prompts)
 
     def prepare(self, support: Support) -> None:
-        """Encode the support once: nothing in it changes."""
+        """Encode the support once."""
         self.has_masks.fill_(bool(support.has_mask.any()))
         if not self.has_masks and not self.params.bank:
             raise AdbenchError(
@@ -82,23 +85,23 @@ class AprilGAN(Method[Params]):
         streams = self.encode(support.images, "encoding the support").blocks
         self.tokens = [streams[level][:, 1:] for level in self.blocks]
         self.names, objects = support.objects()
-        seen = support.has_mask if self.has_masks else torch.arange(len(support)) < 1  # an epoch needs a batch
-        self.data = TensorDataset(objects[seen], support.masks[seen], *(tokens[seen] for tokens in self.tokens))
+        rows = support.has_mask if self.has_masks else torch.arange(len(support)) < 1  # an epoch needs a batch
+        self.data = TensorDataset(objects[rows], support.masks[rows], *(tokens[rows] for tokens in self.tokens))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Shuffle the images that have masks anew each epoch."""
+        """Shuffle the images that have masks, each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def on_train_start(self) -> None:
-        """Say so if there is nothing to learn from, and take no step then."""
-        # Here and not earlier: a Trainer that is told to cut gradients refuses to begin without a loss.
+        """Take no steps, and print so, if no support image has a mask."""
+        # Not earlier: a Trainer that clips gradients refuses to start under manual optimisation.
         self.automatic_optimization = bool(self.has_masks)
         if not self.has_masks and self.trainer.is_global_zero:
-            found = "adbench: april_gan learns from masks and found none: the map is the distance to the bank."
-            print(found, file=sys.stderr)
+            message = "adbench: april_gan learns from masks and found none: the map is the distance to the bank."
+            print(message, file=sys.stderr)
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor | None:
-        """Sum focal and dice over the levels."""
+        """Sum focal and dice loss over the levels."""
         if not self.has_masks:
             return None
         objects, masks, *levels = batch
@@ -115,7 +118,7 @@ class AprilGAN(Method[Params]):
 
     @torch.no_grad()
     def build_memory(self, support: Support) -> None:
-        """Fill the bank with the plain, normalised patch tokens of the normal images."""
+        """Fill the bank with the normalised patch tokens of the normal images, not projected."""
         if not self.params.bank:
             return
         normal = support.labels == 0
@@ -123,41 +126,41 @@ class AprilGAN(Method[Params]):
             raise AdbenchError(
                 "april_gan has no normal support image to fill its memory bank with. Give it one, or method.bank=false."
             )
-        rows = [unit(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
+        rows = [l2_normalize(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
         self.bank = torch.stack(rows).to(self.device)
 
     def score(self, batch: Batch) -> Scores:
-        """Add the distance to the bank to what the text says of each pixel, means over the levels.
+        """Add the text probability and the distance to the bank per pixel, each a mean over the levels.
 
-        The image score is CLIP's probability of the abnormal state and the map's maximum, `map_share` of it.
+        The image score is CLIP's probability of the abnormal state and, weighted with `map_share`, the map's maximum.
         """
         pooled = batch.features.pooled
         assert pooled is not None
         text = self.texts(batch.object_names)
         levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
         parts = []
-        if self.has_masks:  # layers that learned nothing have nothing to say
+        if self.has_masks:  # otherwise the layers are untrained
             parts.append(torch.stack(self._map_logits(levels, text)).sigmoid().mean(0))
         if self.params.bank:
             pairs = zip(levels, self.bank, strict=True)
-            far = [cosine_distance(unit(tokens), rows) for tokens, rows in pairs]
-            parts.append(self._pixels(torch.stack(far).mean(0)))
+            distances = [cosine_distance(l2_normalize(tokens), rows) for tokens, rows in pairs]
+            parts.append(self._upsample(torch.stack(distances).mean(0)))
         image = self._logits(pooled[:, None], text)[:, 0].sigmoid()
         maps, share = torch.stack(parts).sum(0), self.params.map_share
         return Scores((1 - share) * image + share * maps.flatten(1).amax(1), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return what the text says of every pixel at each level, where the layers have learnt it."""
+        """Return the text probability per pixel at each level; nothing where the layers are untrained."""
         if not self.has_masks:
             return {}
         levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
-        found = self._map_logits(levels, self.texts(batch.object_names))
-        return {level: logit.sigmoid() for level, logit in zip(self.blocks, found, strict=True)}
+        logits = self._map_logits(levels, self.texts(batch.object_names))
+        return {level: logit.sigmoid() for level, logit in zip(self.blocks, logits, strict=True)}
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the last level behind its linear layer, the mean over the patches."""
+        """Return the mean over the patches of the last level's projected tokens."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
-        return unit(in_fp32(self.layers[-1], tokens)).mean(1)
+        return l2_normalize(in_fp32(self.layers[-1], tokens)).mean(1)
 
     @property
     def adapted_block(self) -> int:
@@ -165,12 +168,12 @@ class AprilGAN(Method[Params]):
         return self.blocks[-1]
 
     def _map_logits(self, levels: Sequence[Tensor], text: Tensor) -> list[Tensor]:
-        """Return per level the logit (B, H, W) of the abnormal state: upsampled before any softmax."""
+        """Return per level the logits (B, H, W) of the abnormal state, upsampled before the sigmoid."""
         pairs = zip(self.layers, levels, strict=True)
-        return [self._pixels(self._logits(in_fp32(layer, tokens), text)) for layer, tokens in pairs]
+        return [self._upsample(self._logits(in_fp32(layer, tokens), text)) for layer, tokens in pairs]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
-        return abnormal_logit(unit(vectors), text, self.params.scale)
+        return abnormal_logit(l2_normalize(vectors), text, self.params.scale)
 
-    def _pixels(self, patches: Tensor) -> Tensor:
-        return pixels(patches, self.backbone.input_size)
+    def _upsample(self, patches: Tensor) -> Tensor:
+        return patch_map(patches, self.backbone.input_size)

@@ -1,8 +1,8 @@
-"""CLIP, zero-shot: how much closer is the image to sentences about the abnormal than to sentences about the normal?
+"""Zero-shot CLIP (Radford et al., ICML 2021): images compared with text about the normal and the abnormal state.
 
-The image score compares the pooled embedding with both states' prompt ensembles (Radford et al., ICML 2021; ensembles
-as in WinCLIP, Jeong et al., CVPR 2023), the map compares every patch token of the last block (MaskCLIP, Zhou et al.,
-ECCV 2022).
+Nothing is trained and no image is learned from. The text embedding of a state is the mean over an ensemble of prompts
+(WinCLIP, Jeong et al., CVPR 2023). Image score: the softmax probability of the abnormal state for the image embedding.
+Map: the same probability for each patch token of the last block (MaskCLIP, Zhou et al., ECCV 2022).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from adbench.backbone.clip import Architecture
+from adbench.blocks.maps import patch_map
 from adbench.blocks.prompts import TEMPLATES, Prompts
-from adbench.blocks.states import StateTexts, pixels, state_logits
+from adbench.blocks.similarity import TextEmbeddings, state_logits
 from adbench.blocks.validate import positive
 from adbench.method import Batch, Capability, Method, Scores
 
 
 @dataclass
 class Params:
-    """Facets; `temperature` 0.01 is what CLIP was trained towards."""
+    """Hyper-parameters. CLIP's own training ends at `temperature` 0.01."""
 
     prompts: Prompts = field(default_factory=Prompts)
     templates: list[str] = field(default_factory=lambda: list(TEMPLATES))
@@ -36,7 +37,7 @@ class CLIPZeroShot(Method[Params]):
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Look at the last block's patches and the pooled embedding; decide at probability 0.5."""
+        """Read the patches of the last block and the image embedding; decide at probability 0.5."""
         positive(params, "temperature")
         return Capability(
             support="none",
@@ -49,8 +50,8 @@ class CLIPZeroShot(Method[Params]):
         )
 
     def build(self) -> None:
-        """Start without text vectors: they are made once for each object name."""
-        self.texts = StateTexts(self.backbone, self.params.prompts, self.params.templates)
+        """Create the text embeddings, computed once for each object name."""
+        self.texts = TextEmbeddings(self.backbone, self.params.prompts, self.params.templates)
 
     def score(self, batch: Batch) -> Scores:
         """Return the softmax probability of the abnormal state, for the image and for every patch."""
@@ -59,7 +60,7 @@ class CLIPZeroShot(Method[Params]):
         assert pooled is not None
         patches = self.backbone.project(batch.features.blocks[self.backbone.architecture.depth][:, 1:])
         image = self._probability(pooled[:, None], text)[:, 0]
-        maps = pixels(self._probability(patches, text), self.backbone.input_size)
+        maps = patch_map(self._probability(patches, text), self.backbone.input_size)
         return Scores(image, maps)
 
     def _probability(self, vectors: Tensor, text: Tensor) -> Tensor:

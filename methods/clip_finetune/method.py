@@ -1,8 +1,8 @@
-"""CLIP with its last two blocks fine-tuned: a course paper's baseline (UMass, "fine-tuned CLIP").
+"""Fine-tuned CLIP: the last two blocks trained as a classifier (baseline of a course paper, UMass).
 
-Everything in front of these blocks is frozen and computed once. The blocks themselves are copied into the method and
-trained with a cross-entropy over the cosines to one sentence for each state, at CLIP's own temperature. The backbone
-stays as it is.
+Trained: copies of the last blocks of the image tower, the text tower, or both, with the cross-entropy of the cosines to
+one sentence for each state. Frozen: everything before these blocks, computed once. Image score: the softmax probability
+of the abnormal sentence for the class token. Map: the same probability for each patch token.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite
-from adbench.blocks.precise import unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import need_both, pixels, state_logits
+from adbench.blocks.similarity import require_both_classes, state_logits
 from adbench.blocks.validate import positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -31,7 +32,7 @@ ABNORMAL = ["a photo of a anomalous {}"]
 
 @dataclass
 class Params:
-    """Facets. The defaults are the paper's where it speaks; README.md has the rest."""
+    """Hyper-parameters. The defaults are the paper's where it gives them; README.md has the rest."""
 
     epochs: int = 10
     batch_size: int = 8
@@ -45,13 +46,13 @@ class Params:
 
 
 class CLIPFineTuned(Method[Params]):
-    """The last blocks as a LightningModule; what enters them comes from the cache."""
+    """Trained copies of CLIP's last blocks over cached features."""
 
     editable = ("prompts",)
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Learn from both classes: a classifier shown one class learns to say it always."""
+        """Learn from both classes: a classifier trained on one class always predicts it."""
         _check(params, architecture)
         trained = params.last_blocks if "vision" in params.towers else 0
         return Capability(
@@ -69,28 +70,28 @@ class CLIPFineTuned(Method[Params]):
         (self.block,) = self.blocks
         self.vision, self.words = nn.ModuleList(), nn.ModuleList()
         if "vision" in p.towers:
-            self.vision = _copied(self.backbone.model.visual.transformer.resblocks, p.last_blocks)
+            self.vision = _trainable_copies(self.backbone.model.visual.transformer.resblocks, p.last_blocks)
         if "text" in p.towers:
-            self.words = _copied(self.backbone.model.transformer.resblocks, p.last_blocks)
+            self.words = _trainable_copies(self.backbone.model.transformer.resblocks, p.last_blocks)
         self.prefixes: dict[str, tuple[Tensor, Tensor]] = {}
         self.text: dict[str, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
-        """Keep each image's stream as it enters the first trained block."""
-        need_both(support.labels, "clip_finetune")
+        """Keep the tokens that enter the first trained block."""
+        require_both_classes(support.labels, "clip_finetune")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[self.block], objects, support.labels)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Shuffle the images anew each epoch."""
+        """Shuffle the images each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Cross-entropy of the class token's cosines with both states' sentences, over the temperature."""
-        stream, objects, labels = batch
-        text = torch.stack([self._text_of(name) for name in self.names])[objects]
-        logits = state_logits(self._embed(stream, patches=False), text, self.params.temperature)[:, 0]
+        tokens, objects, labels = batch
+        text = torch.stack([self._embed_text(name) for name in self.names])[objects]
+        logits = state_logits(self._embed(tokens, patches=False), text, self.params.temperature)[:, 0]
         return finite(classification=F.cross_entropy(logits, labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -98,38 +99,38 @@ class CLIPFineTuned(Method[Params]):
         return torch.optim.Adam(self.parameters(), self.params.learning_rate)
 
     def build_memory(self, support: Support) -> None:
-        """Forget text vectors of earlier weights."""
+        """Drop text embeddings that were computed with earlier weights."""
         self.text = {}
 
     def score(self, batch: Batch) -> Scores:
         """Return the softmax probability of the abnormal state, for the class token and for every patch."""
-        text = torch.stack([self._kept_text(name) for name in batch.object_names])
+        text = torch.stack([self._cached_text(name) for name in batch.object_names])
         vectors = self._embed(batch.features.blocks[self.block], patches=True)
         abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
-        return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
+        return Scores(abnormal[:, 0], patch_map(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the class token behind the trained blocks."""
+        """Return the embedding of the class token after the trained blocks."""
         return self._embed(batch.features.blocks[self.block], patches=False)[:, 0]
 
     @property
     def adapted_block(self) -> None:
-        """CLIP's image embedding, which the untrained blocks give."""
+        """Compare with CLIP's image embedding, which is the same before training."""
 
-    def _embed(self, stream: Tensor, patches: bool) -> Tensor:
-        """Run (B, 1 + N, width) through the trained blocks into the joint space: class token, and patches if asked."""
-        tokens = stream.float()
+    def _embed(self, tokens: Tensor, patches: bool) -> Tensor:
+        """Map tokens (B, 1 + N, width) to embeddings (B, 1 + N, embed_dim), or (B, 1, embed_dim) without `patches`."""
+        tokens = tokens.float()
         for block in self.vision:
             tokens = block(tokens)
         return self.backbone.project(tokens if patches else tokens[:, :1])
 
-    def _kept_text(self, name: str) -> Tensor:
+    def _cached_text(self, name: str) -> Tensor:
         if name not in self.text:
-            self.text[name] = self._text_of(name)
+            self.text[name] = self._embed_text(name)
         return self.text[name]
 
-    def _text_of(self, name: str) -> Tensor:
-        """Return (2, D) unit text vectors of an object: per state the normalised mean of its unit sentences."""
+    def _embed_text(self, name: str) -> Tensor:
+        """Return unit text vectors (2, embed_dim): per state the normalised mean of its normalised sentences."""
         normal, abnormal = self.params.prompts.phrases(name)
         if name not in self.prefixes:
             last = self.backbone.architecture.text_depth - len(self.words)
@@ -138,19 +139,19 @@ class CLIPFineTuned(Method[Params]):
         mask = self.backbone.causal_mask(stream.shape[1])
         for block in self.words:
             stream = block(stream, attn_mask=mask)
-        found = unit(self.backbone.read_text(stream, end))
-        states = found.split([len(normal), len(abnormal)])
-        return torch.stack([unit(state.mean(0)) for state in states])
+        sentences = l2_normalize(self.backbone.read_text(stream, end))
+        states = sentences.split([len(normal), len(abnormal)])
+        return torch.stack([l2_normalize(state.mean(0)) for state in states])
 
 
-def _copied(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:
+def _trainable_copies(blocks: Sequence[nn.Module], count: int) -> nn.ModuleList:
     return nn.ModuleList(copy.deepcopy(block).requires_grad_(True).train() for block in list(blocks)[-count:])
 
 
 def _check(p: Params, shape: Architecture) -> None:
     some_of(p, towers=("vision", "text"))
     positive(p, "temperature")
-    # One frozen block at least, whose stream the cache holds; the text tower may be trained as a whole.
+    # At least one image block stays frozen: the cache holds its output. The text tower may be trained as a whole.
     depths = {"vision": shape.depth - 1, "text": shape.text_depth}
     most = min(depths[tower] for tower in p.towers)
     if not 1 <= p.last_blocks <= most:

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite
-from adbench.blocks.precise import unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import need_both, pixels, state_logits
+from adbench.blocks.similarity import require_both_classes, state_logits
 from adbench.blocks.validate import at_least, choices, positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -135,7 +136,7 @@ class CrossModal(Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep each image's stream as it enters the first block."""
-        need_both(support.labels, "crossmodal")
+        require_both_classes(support.labels, "crossmodal")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[0], objects, support.labels)
@@ -160,7 +161,7 @@ class CrossModal(Method[Params]):
         """Return the probability of the abnormal sentence, for the class token and for every patch."""
         vectors, text = self._associate(batch.features.blocks[0], batch.object_names)
         abnormal = state_logits(vectors, text, self.params.temperature).softmax(-1)[..., 1]
-        return Scores(abnormal[:, 0], pixels(abnormal[:, 1:], self.backbone.input_size))
+        return Scores(abnormal[:, 0], patch_map(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the prompted class token."""
@@ -219,7 +220,7 @@ class CrossModal(Method[Params]):
                 stream = torch.cat([stream[:, :1], own, stream[:, 1 + self.words :]], 1)
             stream = self.backbone.run_text_blocks(stream, block, block)
             said.append(stream.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2))
-        text = unit(self.backbone.read_text(stream, end)).unflatten(0, (-1, 2))
+        text = l2_normalize(self.backbone.read_text(stream, end)).unflatten(0, (-1, 2))
         return said, there.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2), text
 
     def _beside(self, block: int) -> int:

@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.losses import dice, finite, focal, siglip
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts, Words
-from adbench.blocks.states import StateTexts, pixels
+from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -72,7 +73,7 @@ class Adapter(nn.Module):
         """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
         shared = in_fp32(self.shared, tokens)
         heads = (in_fp32(head, shared) for head in (self.detection, self.segmentation))
-        detection, segmentation = (unit(head) for head in heads)
+        detection, segmentation = (l2_normalize(head) for head in heads)
         return detection, segmentation
 
 
@@ -110,7 +111,7 @@ class MadCLIP(Method[Params]):
         if p.learn_prompts != "none":
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
             self.learner.normal.requires_grad_(p.learn_prompts == "both")
-        self.fixed = StateTexts(self.backbone, p.prompts)
+        self.fixed = TextEmbeddings(self.backbone, p.prompts)
         self.register_buffer("has_masks", torch.tensor(False))
         self.text: dict[Words, Tensor] = {}
 
@@ -220,7 +221,7 @@ class MadCLIP(Method[Params]):
     def _pixel_logit(self, scores: Tensor) -> Tensor:
         """Upsample (B, patches, 2) scores; the sigmoid of the result (B, H, W) is the softmax's abnormal column."""
         # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
-        return pixels(scores[..., 1] - scores[..., 0], self.backbone.input_size)
+        return patch_map(scores[..., 1] - scores[..., 0], self.backbone.input_size)
 
     def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""

@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks import synthesis
-from adbench.blocks.losses import dice, finite, focal, upsample
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.maps import patch_map, upsample
+from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import PromptLearner, Prompts, Words
-from adbench.blocks.states import StateTexts, pixels
+from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices, positive, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -88,7 +89,7 @@ class MediCLIP(Method[Params]):
             self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         if p.learn_tokens:
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
-        self.fixed = StateTexts(self.backbone, p.prompts, ["{}."])
+        self.fixed = TextEmbeddings(self.backbone, p.prompts, ["{}."])
         self.text: dict[Words, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
@@ -132,7 +133,7 @@ class MediCLIP(Method[Params]):
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the abnormal probability that each level by itself would give."""
         logits = self._logits(batch.features.blocks, self._texts(batch.object_names, self.text))
-        maps = [pixels(level, self.backbone.input_size).sigmoid() for level in logits]
+        maps = [patch_map(level, self.backbone.input_size).sigmoid() for level in logits]
         return dict(zip(self.blocks, maps, strict=True))
 
     def adapted_features(self, batch: Batch) -> Tensor:
@@ -157,8 +158,8 @@ class MediCLIP(Method[Params]):
     def _project(self, level: int, tokens: Tensor) -> Tensor:
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
         if not self.params.adapters:
-            return unit(self.backbone.project(tokens))
-        return unit(in_fp32(self.adapters[level], tokens))
+            return l2_normalize(self.backbone.project(tokens))
+        return l2_normalize(in_fp32(self.adapters[level], tokens))
 
     @torch.no_grad()
     def _streams(self, images: Tensor, untouched: Tensor) -> dict[int, Tensor]:
@@ -176,7 +177,7 @@ class MediCLIP(Method[Params]):
         """Return (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""
         logits, size = self._logits(blocks, text), self.backbone.input_size
         if self.params.average == "logits":
-            return pixels(logits.mean(0), size)
+            return patch_map(logits.mean(0), size)
         both = torch.stack([-logits, logits], dim=-1).float().sigmoid().mean(0)
         normal, abnormal = upsample(both, size).log().unbind(1)
         return abnormal - normal

@@ -19,12 +19,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
-from adbench.blocks.bank import cosine_distance
 from adbench.blocks.fusion import Branches, bounds, fuse, widest
 from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.memory_bank import cosine_distance
+from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
-from adbench.blocks.states import StateTexts, abnormal_logit, pixels
+from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import choices, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -111,7 +112,7 @@ class MVFA(Method[Params]):
         for name in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
             self.register_buffer(name, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.register_buffer("has_masks", torch.tensor(False))
-        self.texts = StateTexts(self.backbone, p.prompts)
+        self.texts = TextEmbeddings(self.backbone, p.prompts)
 
     def prepare(self, support: Support) -> None:
         """Augment the support once and take every view as far as the tower is frozen."""
@@ -225,7 +226,7 @@ class MVFA(Method[Params]):
                 x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
             middle = {kind: in_fp32(self._adapter(kind, i).down, x) for kind in KINDS}
             for kind in KINDS:
-                found[kind].append(unit(middle[kind]))
+                found[kind].append(l2_normalize(middle[kind]))
             if not p.projectors and level != self.levels[-1]:
                 share = (1 - p.keep) / 2
                 x = (1 - share * len(writers)) * x
@@ -322,7 +323,7 @@ class MVFA(Method[Params]):
             kept.copy_(own)
 
     def _pixels(self, patches: Tensor) -> Tensor:
-        return pixels(patches, self.backbone.input_size)
+        return patch_map(patches, self.backbone.input_size)
 
     def _pool(self, patches: Tensor) -> Tensor:
         return patches.amax(1) if self.params.pooling == "max" else patches.mean(1)

@@ -1,7 +1,8 @@
 """PatchCore: towards total recall in industrial anomaly detection (Roth et al., CVPR 2022, arXiv 2106.08265).
 
-A bank holds patch features of the normal support; a patch is as abnormal as it is far from its nearest neighbour there.
-Here the features come from two blocks of a frozen CLIP instead of two stages of a WideResNet.
+Nothing is trained. A memory bank holds patch features of the normal support, thinned by a coreset. The features come
+from two blocks of a frozen CLIP instead of two stages of a WideResNet. Map: each patch's distance to its nearest
+neighbour in the bank, upsampled and smoothed. Image score: the largest of these distances, re-weighted (Eq. 7).
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.memory import coreset, nearest
-from adbench.blocks.smooth import gaussian
-from adbench.blocks.states import pixels
+from adbench.blocks.maps import gaussian_blur, patch_map
+from adbench.blocks.memory_bank import coreset, nearest
 from adbench.blocks.validate import at_least, odd
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
 @dataclass
 class Params:
-    """Facets, as in the paper where a ViT has a counterpart."""
+    """Hyper-parameters. The defaults are the paper's where a ViT has a counterpart."""
 
     blocks: list[int] = field(default_factory=list)  # empty: at 2/4 and 3/4 of the depth
     neighbourhood: int = 3  # patches averaged around each patch; 1: none
@@ -34,7 +34,7 @@ class Params:
 
 
 class PatchCore(Method[Params]):
-    """A memory bank and nothing to train."""
+    """Nearest neighbours in a memory bank of normal patches."""
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -62,27 +62,31 @@ class PatchCore(Method[Params]):
         self.bank = patches[kept].to(self.device)
 
     def score(self, batch: Batch) -> Scores:
-        """Return the distance of every patch to the bank; the image score is the largest one, re-weighted (Eq. 7)."""
+        """Return each patch's distance to the bank as the map; the image score is the largest, re-weighted (Eq. 7)."""
         patches = self._patches(batch.features.blocks)
         b, n, _ = patches.shape
         distance, index = (flat.view(b, n) for flat in nearest(patches.flatten(0, 1), self.bank))
-        maps = gaussian(pixels(distance, self.backbone.input_size), self.params.sigma)
+        maps = gaussian_blur(patch_map(distance, self.backbone.input_size), self.params.sigma)
         top, worst = distance.max(1)
         query = patches[torch.arange(b, device=worst.device), worst]
         weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)
         return Scores(weight * top, maps)
 
     def _weight(self, query: Tensor, index: Tensor, distance: Tensor) -> Tensor:
-        """Return 1 - exp(d*) / sum of exp(d to the b neighbours of the bank row): rare bank rows count more (Eq. 7)."""
+        """Return the weights (B,) of Eq. 7, larger where the nearest bank row is itself rare.
+
+        1 - exp(d) / sum of exp(d_i): d is the distance (B,) of the query (B, C) to bank row `index` (B,), and d_i are
+        its distances to the b bank rows nearest to that row.
+        """
         count = min(self.params.neighbours, len(self.bank))
         if count == 1:
             return torch.ones_like(distance)
-        around = torch.cdist(self.bank[index], self.bank).topk(count, largest=False).indices
-        others = (query[:, None] - self.bank[around]).norm(dim=-1)
-        return 1 - torch.exp(distance - torch.logsumexp(others, dim=1))
+        neighbours = torch.cdist(self.bank[index], self.bank).topk(count, largest=False).indices
+        distances = (query[:, None] - self.bank[neighbours]).norm(dim=-1)
+        return 1 - torch.exp(distance - torch.logsumexp(distances, dim=1))
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
-        """Return (B, patches, channels): each block's tokens averaged over the neighbourhood, side by side."""
+        """Return (B, patches, channels): the tokens averaged over the neighbourhood, the blocks concatenated."""
         grid, k = self.backbone.grid, self.params.neighbourhood
         levels = []
         for tokens in blocks.values():

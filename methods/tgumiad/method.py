@@ -20,10 +20,10 @@ from adbench.backbone.clip import Architecture
 from adbench.blocks import jitter
 from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
 from adbench.blocks.losses import finite
-from adbench.blocks.precise import unit
+from adbench.blocks.maps import patch_map
+from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
-from adbench.blocks.states import pixels
 from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -185,7 +185,7 @@ class TGUMIAD(Method[Params]):
         goal, rebuilt = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
         patches = self._difference(goal, rebuilt)
         image = pooled(patches, self.params.image_weights)
-        return Scores(image, pixels(patches, self.backbone.input_size))
+        return Scores(image, patch_map(patches, self.backbone.input_size))
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the map of each level's own channels; none where the fused features are rebuilt, which mix them."""
@@ -193,7 +193,7 @@ class TGUMIAD(Method[Params]):
             return {}
         pair = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
         levels = zip(self.blocks, *(tokens.chunk(len(self.blocks), dim=-1) for tokens in pair), strict=True)
-        return {block: pixels(self._difference(*own), self.backbone.input_size) for block, *own in levels}
+        return {block: patch_map(self._difference(*own), self.backbone.input_size) for block, *own in levels}
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the fused features, which text has had its say in, the mean over the patches."""
@@ -239,7 +239,7 @@ class TGUMIAD(Method[Params]):
         """Return (T, embed_dim): one unit vector for each sentence about an object; encoded once."""
         if name not in self.text:
             found = sentences(self.params.prompts, name, self.params.states)
-            self.text[name] = unit(self.backbone.encode_text(found))
+            self.text[name] = l2_normalize(self.backbone.encode_text(found))
         return self.text[name]
 
 

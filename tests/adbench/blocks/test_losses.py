@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adbench.blocks.losses import dice, finite, focal, siglip, upsample
+from adbench.blocks.losses import dice, finite, focal, siglip
 from adbench.errors import LossError
 
 
@@ -66,13 +66,6 @@ def test_siglip_by_hand() -> None:
         normal = (log_sigmoid(n * 0.3) + log_sigmoid(n * 0.1)) / 2
         abnormal = (log_sigmoid(a * -0.2) + log_sigmoid(a * 0.4)) / 2
         assert float(siglip(scores, torch.tensor([label]))) == pytest.approx(-(normal + abnormal), rel=1e-5)
-
-
-def test_upsampling_keeps_the_corners() -> None:
-    patches = torch.arange(9.0).view(1, 9, 1)
-    up = upsample(patches, 7)
-    assert up.shape == (1, 1, 7, 7)
-    assert [float(up[0, 0, y, x]) for y in (0, 3, 6) for x in (0, 3, 6)] == pytest.approx(list(range(9)))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from adbench.backbone.clip import Backbone
+from adbench.blocks.maps import patch_map
 from adbench.blocks.prompts import Prompts, ensemble
-from adbench.blocks.states import StateTexts, abnormal_logit, need_both, pixels, state_logits
+from adbench.blocks.similarity import TextEmbeddings, abnormal_logit, require_both_classes, state_logits
 from adbench.errors import AdbenchError
 
 
@@ -16,7 +17,7 @@ def test_the_logit_is_the_softmax_of_both_cosines_interpolated_or_not() -> None:
     columns = 100 * torch.stack([vectors[i] @ text[i].T for i in range(2)])
     torch.testing.assert_close(abnormal_logit(vectors, text).sigmoid(), columns.softmax(-1)[..., 1])
     up = F.interpolate(columns.transpose(1, 2).unflatten(2, (3, 3)), (7, 7), mode="bilinear", align_corners=True)
-    torch.testing.assert_close(pixels(abnormal_logit(vectors, text), 7).sigmoid(), up.softmax(1)[:, 1])
+    torch.testing.assert_close(patch_map(abnormal_logit(vectors, text), 7).sigmoid(), up.softmax(1)[:, 1])
 
 
 def test_texts_are_made_once_and_in_full_precision(random_clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +25,7 @@ def test_texts_are_made_once_and_in_full_precision(random_clip: Backbone, monkey
     calls: list[int] = []
     encode = random_clip.encode_text
     monkeypatch.setattr(random_clip, "encode_text", lambda texts: calls.append(len(texts)) or encode(texts))
-    texts = StateTexts(random_clip, prompts)
+    texts = TextEmbeddings(random_clip, prompts)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = texts(("Brain", "Liver", "Brain"))
     made = len(calls)
@@ -54,5 +55,5 @@ def test_cosines_keep_their_digits_in_half_precision(dtype: torch.dtype) -> None
 )
 def test_one_class_alone_is_refused(labels: list[int], said: str) -> None:
     with pytest.raises(AdbenchError, match=f"clip_x learns .*{said}.*protocol=few_shot"):
-        need_both(torch.tensor(labels), "clip_x")
-    need_both(torch.tensor([*labels, 0, 1]), "clip_x")
+        require_both_classes(torch.tensor(labels), "clip_x")
+    require_both_classes(torch.tensor([*labels, 0, 1]), "clip_x")

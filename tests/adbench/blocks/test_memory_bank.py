@@ -2,11 +2,42 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from torch.nn import functional as F
 
-from adbench.blocks.memory import coreset, nearest
-from adbench.blocks.smooth import gaussian
+from adbench.blocks.memory_bank import coreset, cosine_distance, nearest
 from adbench.errors import AdbenchError
+
+
+def unit_vectors(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.mark.parametrize("max_similarities", [1, 13 * 4, 10**6])
+def test_the_running_maximum_equals_the_whole_matrix(max_similarities: int) -> None:
+    queries, bank = unit_vectors(2, 3, 8), unit_vectors(31, 8, seed=1)
+    wanted = 1 - torch.einsum("bqc,mc->bqm", queries, bank).amax(-1)
+    torch.testing.assert_close(cosine_distance(queries, bank, max_similarities), wanted)
+
+
+def test_known_distances() -> None:
+    bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    queries = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8], [-0.6, -0.8]])
+    torch.testing.assert_close(cosine_distance(queries, bank), torch.tensor([0.0, 1.0, 0.2, 1.6]))
+    assert float(cosine_distance(queries[1:2], bank[:1])) == 2.0
+
+
+@pytest.mark.parametrize(("dtype", "step"), [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
+def test_distances_are_fp32_unless_the_runs_precision_is_asked_for(dtype: torch.dtype, step: float) -> None:
+    bank, g = unit_vectors(40, 256), torch.Generator().manual_seed(2)
+    queries = F.normalize(bank + 0.01 * torch.randn(40, 256, generator=g), dim=-1)  # cosines from 0.98 to 1
+    wanted = cosine_distance(queries, bank)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(cosine_distance(queries, bank), wanted)
+        rounded = cosine_distance(queries, bank, run_precision=True)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded / step, (rounded / step).round())
+    assert len(rounded.unique()) < 40 == len(wanted.unique())
+    assert torch.equal(cosine_distance(queries, bank, run_precision=True), wanted), "in an fp32 run both are fp32"
 
 
 def test_nearest_equals_brute_force_in_any_chunks() -> None:
@@ -56,14 +87,3 @@ def test_the_coreset_keeps_its_share_and_its_seed() -> None:
     assert len(coreset(points, 1.0, torch.Generator())) == 200
     with pytest.raises(AdbenchError, match="coreset=0"):
         coreset(points, 0, torch.Generator())
-
-
-def test_smoothing_equals_scipys() -> None:
-    maps = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0))
-    wanted = [gaussian_filter(m.numpy(), 2.0, mode="mirror", truncate=4.0) for m in maps]
-    torch.testing.assert_close(
-        gaussian(maps, 2.0), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
-    )
-    assert torch.equal(gaussian(maps, 0), maps)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(gaussian(maps, 2.0), gaussian(maps.double(), 2.0).float())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from adbench.blocks.precise import in_fp32, unit
+from adbench.blocks.precision import in_fp32, l2_normalize
 
 
 def test_a_product_above_65504_survives_fp16() -> None:
@@ -23,7 +23,7 @@ def test_a_product_above_65504_survives_fp16() -> None:
 def test_silent_and_loud_fp16_vectors_have_a_direction_or_none(autocast: bool) -> None:
     quiet, loud = torch.zeros(768, dtype=torch.float16), torch.full((768,), -6e4, dtype=torch.float16)
     with torch.autocast("cpu", torch.float16, enabled=autocast):
-        found = unit(torch.stack([quiet, loud]))
+        found = l2_normalize(torch.stack([quiet, loud]))
     assert found.dtype == torch.float32
     assert torch.equal(found[0], torch.zeros(768))
     torch.testing.assert_close(found[1], torch.full((768,), -(768**-0.5)))

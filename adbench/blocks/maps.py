@@ -1,0 +1,69 @@
+"""Anomaly maps: from a grid of patches to pixels, smoothing, and the image score from the map."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IMAGE_SCORES = ("auto", "map_max", "detection")
+
+
+def patch_map(scores: Tensor, size: int) -> Tensor:
+    """Interpolate patch scores (B, patches) on a square grid to (B, size, size), fp32: bilinear, corners aligned.
+
+    >>> patch_map(torch.tensor([[0.0, 2.0, 4.0, 6.0]]), 3).tolist()
+    [[[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]]
+    """
+    return upsample(scores[..., None], size)[:, 0]
+
+
+def upsample(patches: Tensor, size: int) -> Tensor:
+    """Interpolate (B, patches, C) on a square grid to (B, C, size, size), fp32: bilinear, corners aligned.
+
+    Two products with the interpolation matrix: on a CPU the backward pass of torch's own operator is ten times slower.
+    """
+    grid = round(patches.shape[1] ** 0.5)
+    weights = _interpolation(grid, size, patches.device)
+    with torch.autocast(patches.device.type, enabled=False):
+        square = patches.float().transpose(1, 2).reshape(len(patches), -1, grid, grid)
+        return weights @ square @ weights.T
+
+
+@functools.cache
+@torch.inference_mode(False)
+def _interpolation(grid: int, size: int, device: torch.device) -> Tensor:
+    """Return the (size, grid) matrix of linear interpolation with aligned corners, the same bits on every device."""
+    matrix = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=True)[0].T.contiguous()
+    return matrix.to(device)
+
+
+def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
+    """Blur (B, H, W) maps with a Gaussian of `sigma` pixels, cut at 4 sigma, edges reflected; 0 changes nothing.
+
+    Computed in fp32, also under autocast, which would round every pixel.
+    """
+    if sigma == 0:
+        return maps
+    maps = maps.float()
+    radius = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)
+    x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")
+    with torch.autocast(maps.device.type, enabled=False):
+        rows = F.conv2d(padded, kernel.view(1, 1, 1, -1))
+        return F.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+
+
+def scored_by_map(image_score: str, has_masks: bool) -> bool:
+    """Return whether the image score is the maximum of the map, for `image_score` of IMAGE_SCORES.
+
+    `map_max` always, `detection` never, `auto` where the support has masks: without them no map is trained.
+
+    >>> scored_by_map("auto", has_masks=True), scored_by_map("detection", has_masks=True)
+    (True, False)
+    """
+    return image_score == "map_max" or (image_score == "auto" and has_masks)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from adbench.blocks.maps import gaussian_blur, patch_map, scored_by_map, upsample
+
+
+def test_upsampling_keeps_the_corners() -> None:
+    patches = torch.arange(9.0).view(1, 9, 1)
+    up = upsample(patches, 7)
+    assert up.shape == (1, 1, 7, 7)
+    assert [float(up[0, 0, y, x]) for y in (0, 3, 6) for x in (0, 3, 6)] == pytest.approx(list(range(9)))
+
+
+def test_smoothing_equals_scipys() -> None:
+    maps = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0))
+    wanted = [gaussian_filter(m.numpy(), 2.0, mode="mirror", truncate=4.0) for m in maps]
+    torch.testing.assert_close(
+        gaussian_blur(maps, 2.0), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
+    )
+    assert torch.equal(gaussian_blur(maps, 0), maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(gaussian_blur(maps, 2.0), gaussian_blur(maps.double(), 2.0).float())
+
+
+@pytest.mark.parametrize(
+    ("image_score", "has_masks", "by_map"),
+    [
+        ("auto", True, True),
+        ("auto", False, False),
+        ("map_max", True, True),
+        ("map_max", False, True),
+        ("detection", True, False),
+        ("detection", False, False),
+    ],
+)
+def test_the_maximum_of_the_map_is_the_image_score_by_rule(image_score: str, has_masks: bool, by_map: bool) -> None:
+    assert scored_by_map(image_score, has_masks) is by_map
+
+
+def test_a_patch_map_is_one_channel_of_upsampling() -> None:
+    scores = torch.rand(2, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(patch_map(scores, 7), upsample(scores[..., None], 7)[:, 0])
