@@ -150,7 +150,9 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
                     show_test_images(m, pixels, *how)
                 found = np.concatenate([batch.image.numpy() for _, batch in score_images(m, pixels, *how)])
                 if not np.isfinite(found).all():
-                    raise NumericalError(f"{config.method_name} gives an image of its support a score that is not finite.")
+                    raise NumericalError(
+                        f"{config.method_name} gives an image of its support a score that is not finite."
+                    )
                 scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = found
             return 0.0
 
