@@ -15,6 +15,7 @@ from adbench.config import layers
 from adbench.config.schema import Overrides, RunConfig
 from adbench.config.trackers import check_logger
 from adbench.config.trainer import check_trainer, trainer_facts
+from adbench.config.words import defaults
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
@@ -63,16 +64,25 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     capability = method.capability
     if config.gallery_levels and method.method_class.level_maps is Method.level_maps:
         raise AdbenchError(
-            f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. Methods that "
-            f"have: {', '.join(defining('level_maps'))}."
+            f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. "
+            f"Methods that have: {', '.join(defining('level_maps'))}."
         )
     protocol = protocol_of(config, capability)
     session.once(check_trainer, config.words("trainer"))
     session.once(check_logger, config.logger, config.words("wandb"))
     config, notes = _settle(config, capability, protocol)
+    asked = config.schedule != "short" and config.preset == "none"  # a preset names a schedule for every method
+    if asked and session.once(_is_short, config.method, config.schedule):
+        notes.append(f"{config.method_name} has one schedule: schedule={config.schedule} has no effect.")
     if capability.support != "none" and config.shots == 0:
         raise AdbenchError(f"shots=0: {config.method_name} learns from support images; give shots=1 or more.")
     return CheckedConfig(config, method, backbone, shape, protocol, tuple(notes))
+
+
+def _is_short(method: str, schedule: str) -> bool:
+    """Whether a schedule of a method sets the same parameters as `short`."""
+    schedules = layers.method_config(method).get("schedules") or {}
+    return (schedules.get(schedule) or {}) == (schedules.get("short") or {})
 
 
 def open_cell(checked: CheckedConfig, session: Session) -> Cell:
@@ -91,6 +101,8 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     if is_diagonal(config, protocol):
         notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
     manifest = manifest_of(sets)
+    if config.support and config.shots not in (defaults()["shots"], manifest.shots):
+        notes.append(f"support={config.support} names its images: shots={config.shots} has no effect.")
     holdouts = holdouts_of(sets, protocol) if config.selection == "valid" else ()
     facts = _facts(checked, target, sets, holdouts, manifest, session)
     return Cell(
@@ -194,9 +206,14 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
             f"selection=support_cv is not possible for {config.method_name}: it learns from "
             f"{LEARNS_FROM[capability.support]}. Use selection=last or fixed:N."
         )
-    if epochs == 0 and (unused := sorted(trainer_facts(config.words("trainer")).keys() - {"devices"})):
-        keys = ", ".join(f"trainer.{key}" for key in unused)
-        notes.append(f"{config.method_name} has no epochs: {keys} has no effect.")
+    if not capability.maps and config.eval_size != defaults()["eval_size"]:
+        note = f"{config.method_name} draws no maps here: eval_size is set to {defaults()['eval_size']}."
+        settle(note, eval_size=defaults()["eval_size"])
+    unused = [f"trainer.{key}" for key in sorted(config.words("trainer").keys() - {"devices", "strategy"})]
+    unused += ["loader_workers"] if config.loader_workers else []
+    if epochs == 0 and unused:
+        have = "has" if len(unused) == 1 else "have"
+        notes.append(f"{config.method_name} has no epochs: {', '.join(unused)} {have} no effect.")
     return config, notes
 
 

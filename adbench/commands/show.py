@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.text import Text
 from adbench.cells.cell import TrainingSet
 from adbench.cells.protocols import training_set, training_sets
 from adbench.commands import contact
-from adbench.commands.console import table_console
+from adbench.commands.console import plain_console, table_console
 from adbench.commands.data_check import allow, open_config
 from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
@@ -96,11 +95,15 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     config = cells[0]
     if config.shots == 0:
         raise AdbenchError("shots=0 has no support to show; give shots=1 or more, or shots=full.")
-    if config.shots == "full" and not config.support:
-        config = dataclasses.replace(config, draw=0)  # as in a run: all images are one choice
-    named = any(word.startswith("method=") for word in words)
-    if not named and any(word.startswith(("protocol=", "train_on=")) for word in words):
-        raise AdbenchError("protocol= and train_on= say what a method learns from: name it with method=")
+    keys = [word.partition("=")[0] for word in words]
+    if config.support and (unused := [key for key in ("shots", "draw") if key in keys]):
+        raise AdbenchError(f"support={config.support} names its images: leave out {' and '.join(unused)}.")
+    if config.shots == "full" and config.draw and not config.support:
+        raise AdbenchError(f"shots=full takes every image, which is draw 0: leave out draw={config.draw}.")
+    named = "method" in keys
+    for key in keys:
+        if not named and (key in ("protocol", "train_on") or key.startswith(("method.", "backbone"))):
+            raise AdbenchError(f"{key}= is about what a method learns from: name the method with method=NAME.")
     taken = _of_method(config) if named else [_of_dataset(config)]
     console = table_console()
     who = f"for {config.method_name}" if named else "normal and abnormal"
@@ -148,6 +151,8 @@ def _of_method(config: RunConfig) -> Sequence[TrainingSet]:
     capability, config = checked.method.capability, checked.config
     if capability.support == "none":
         raise AdbenchError(f"{config.method_name} learns from no image, so it has no support.")
+    for note in checked.notes:
+        plain_console().print(f"note: {note}")
     target = open_dataset(config.dataset, config, session)
     return training_sets(config, capability, checked.protocol, target, session)
 

@@ -123,6 +123,8 @@ def validate(config: RunConfig) -> None:
     if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9]\d*", config.selection):
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
         raise AdbenchError(f"selection={config.selection} is not possible: {did_you_mean(config.selection, rules)}")
+    if config.gallery_levels and config.gallery == 0:
+        raise AdbenchError("gallery.levels=true adds maps to the pictures, and gallery=0 makes none. Leave one out.")
     if config.input_size is not None and config.input_size < 1:
         raise AdbenchError(f"input_size={config.input_size} is not possible: give a number of pixels, as in 240.")
     if config.eval_size != "method" and not (config.eval_size.isdigit() and int(config.eval_size) > 0):
