@@ -29,8 +29,8 @@ PLAIN = {"best": "%s", "second": "%s", "": "%s"}
 MARKDOWN = {"best": "**%s**", "second": "*%s*", "": "%s"}
 LEGEND = (
     "Mean ± standard deviation (number of runs, each with another draw or seed). Bold: best of its column; italics: "
-    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading says "
-    "how large the computation error is at most."
+    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading gives "
+    "the largest computation error."
 )
 
 
@@ -70,7 +70,7 @@ class Section(NamedTuple):
         texts = ["per cent"] * (False in costs) + ["costs in the unit of their name"] * (True in costs)
         halves = [column["half_width"].max() for column in self.columns.values()]
         if (widest := pd.Series(halves, dtype=float).max()) > VISIBLE:
-            texts.append(f"≈: computation error up to ± {math.ceil(100 * widest) / 100:.2f}")
+            texts.append(f"≈: computation error at most {math.ceil(100 * widest) / 100:.2f}")
         return ", ".join(texts)
 
     @property

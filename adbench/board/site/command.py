@@ -44,7 +44,8 @@ def again(content: Mapping[str, Any], session: Session) -> Again:
     more, why = ({}, "") if ":" in resolved["method"] else _against_today(resolved, content["facts"], session)
     code = content["code"]
     made = f"commit {code['commit'][:12]}" if code["commit"] else f"adbench {code['version']}, of an unknown commit"
-    caveat = f"Made by {made}{', modified' if code['dirty'] else ''}; this version of adbench would make a different record: {why}."
+    made += ", modified" if code["dirty"] else ""
+    caveat = f"Made by {made}; this version of adbench would make a different record: {why}."
     return Again(shlex.join(["adbench", "run", *words(resolved, more)]), caveat if why else "")
 
 

@@ -80,7 +80,7 @@ def test_what_is_known_within_a_half_width_is_marked_and_the_caption_says_so() -
     ]
     text = to_latex(pd.DataFrame(rows))
     assert [cells[1] for cells in body(text)] == [r"$\approx$90.00", "89.50"]
-    assert r"$\approx$: computation error up to $\pm$ 1.00" in text
+    assert r"$\approx$: computation error at most 1.00" in text
 
 
 def test_phantom_real_and_leaks_have_tables_of_their_own() -> None:

@@ -9,9 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pytest
 from hypothesis import example, given, strategies
 
 from adbench.board.site import cellpage
+from adbench.errors import RecordError
 from adbench.records.record import read
 
 
@@ -54,3 +57,19 @@ def test_what_was_typed_can_be_typed_again(make_record, build_site, read_page, t
     said = re.search(r"Original command: (.*)", page.text)
     assert said is not None
     assert shlex.split(said[1]) == ["adbench", "run", *content["given"]]
+
+
+@pytest.mark.parametrize(("label", "counts"), [(0, "0 abnormal and 12 normal"), (1, "12 abnormal and 0 normal")])
+def test_predictions_of_one_class_are_a_damaged_record(make_record, build_site, tmp_path: Path, label: int, counts) -> None:
+    file = make_record(tmp_path / "runs", "a") / "predictions.parquet"
+    pd.read_parquet(file).assign(label=label).to_parquet(file, index=False)
+    with pytest.raises(RecordError, match=rf"runs/a: predictions\.parquet holds {counts} images.*run its cell again"):
+        build_site(tmp_path / "runs", tmp_path / "site")
+
+
+def test_a_support_is_written_as_source_and_number_of_shots(make_record, build_site, read_page, tmp_path: Path) -> None:
+    make_record(tmp_path / "runs", "a", shots=1, pictures=0)
+    make_record(tmp_path / "runs", "b", shots=4, draw=2, pictures=0)
+    built = build_site(tmp_path / "runs", tmp_path / "site").parent
+    assert "Draw 0, 1 shot. Manifest hash: h" in read_page(built / "cells" / "a.html").text
+    assert "Draw 2, 4 shots. Manifest hash: h" in read_page(built / "cells" / "b.html").text
