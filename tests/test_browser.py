@@ -232,7 +232,7 @@ def test_rows_and_columns_are_filtered_and_the_address_remembers(browser, site: 
     assert len(texts(browser, "#phantom-clean-cells tbody tr")) == few
     choose(browser, "text", "no such thing")
     assert texts(browser, ".part") == []
-    assert "No row fits" in find(browser, ".nothing").text
+    assert "No row matches" in find(browser, ".nothing").text
     find(browser, ".nothing button").click()
     time.sleep(0.1)
     assert len(texts(browser, "#phantom-clean-cells tbody tr")) == every

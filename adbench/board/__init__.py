@@ -1,1 +1,1 @@
-"""Leaderboards: records and published figures become rows, rows become tables."""
+"""Leaderboards: tables of records and of published figures, as text, Markdown, LaTeX, CSV, JSON and a site."""

@@ -1,4 +1,4 @@
-"""A leaderboard as LaTeX: one booktabs table for each of `render.sections`."""
+"""LaTeX tables (booktabs) of a leaderboard: one for each of `render.sections`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.board.render import HEADLINE, TITLES, Section, sections, shown, standouts
+from adbench.board.render import HEADLINE, TITLES, Section, best_two, runs, sections, shown
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -22,10 +22,10 @@ ESCAPES = {
     "±": r"$\pm$",
     "≈": r"$\approx$",
     "–": r"\textendash{}",
-    "[": "{[}",  # after the \\ of the line above, this and the star would be read as its arguments
+    "[": "{[}",  # after the \\ of the previous line, LaTeX would read this and the star as its arguments
     "*": "{*}",
 } | {character: f"\\{character}" for character in "{}$&#%_"}  # fmt: skip
-MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
+RANKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
 
 
 def escape(text: str) -> str:
@@ -43,9 +43,9 @@ def escape(text: str) -> str:
 def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
     """Return one `table` environment per section; needs the packages booktabs, and for accents UTF-8 input.
 
-    Best figures of a column are bold, second ones underlined, as printed with two decimals; costs and leaks are not
-    ranked. The number of draws and seeds stands in the caption where it is the same everywhere, else behind figures;
-    `(1)` where others of its row have more.
+    The best figure of a column is bold, the second underlined, compared as printed with two decimals; costs and leaks
+    are not ranked. The number of runs is in the caption where it is the same everywhere, else in brackets after each
+    mean, also `(1)` where other figures of the row have more.
     """
     tables = (_table(section, number) for number, section in enumerate(sections(long, figures), 1))
     return "% \\usepackage{booktabs}\n\n" + "\n".join(tables)
@@ -54,11 +54,13 @@ def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
 def _table(section: Section, number: int) -> str:
     keys = [str(key) for key in section.rows.columns]
     counts = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
-    told = len(counts) > 1
+    with_counts = len(counts) > 1
     caption = section.title
-    if counts and not told and max(counts) > 1:
-        caption += f"; mean ± standard deviation over {max(counts)} draws and seeds"
-    texts = [list(_column(metric, column, told, section.uneven)) for (_, metric), column in section.columns.items()]
+    if counts and not with_counts and max(counts) > 1:
+        caption += f"; mean ± standard deviation over {runs(section)}"
+    texts = [
+        list(_column(metric, column, with_counts, section.uneven)) for (_, metric), column in section.columns.items()
+    ]
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -75,26 +77,26 @@ def _table(section: Section, number: int) -> str:
 
 
 def _header(section: Section, keys: Sequence[str]) -> Iterator[str]:
-    """Yield a line of metrics over the columns of each, the rules beneath, and a line of keys and datasets."""
-    over, rules, at = [""] * len(keys), [], len(keys) + 1
+    """Yield the lines of the head: metrics, each over its columns, the rules below them, keys and datasets."""
+    over, rules, first = [""] * len(keys), [], len(keys) + 1
     for metric, group in groupby(section.columns, key=lambda column: column[1]):
         width = len(list(group))
         over.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(TITLES.get(metric, metric.replace('_', ' ')))}}}")
-        rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}")
-        at += width
+        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
     yield " & ".join(over) + r" \\"
     yield " ".join(rules)
     names = [key.replace("_", " ") for key in keys] + [dataset for dataset, _ in section.columns]
     yield " & ".join(map(escape, names)) + r" \\"
 
 
-def _column(metric: str, column: pd.DataFrame, told: bool, uneven: Sequence[bool]) -> Iterator[str]:
-    marks = standouts(metric, column["mean"].tolist(), column["half_width"].tolist())
+def _column(metric: str, column: pd.DataFrame, with_counts: bool, uneven: Sequence[bool]) -> Iterator[str]:
+    marks = best_two(metric, column["mean"].tolist(), column["half_width"].tolist())
     for row, mark, odd in zip(column.to_dict("records"), marks, uneven, strict=True):
-        text = MARKS[mark] % escape(shown(row))
+        text = RANKS[mark] % escape(shown(row))
         if not pd.isna(row["std"]):
             text += rf" $\pm$ {row['std']:.2f}"
-        if told and (row["n"] > 1 or (odd and row["n"] == 1)):
+        if with_counts and (row["n"] > 1 or (odd and row["n"] == 1)):
             text += f" ({int(row['n'])})"
         if not pd.isna(row.get("difference", float("nan"))):
             text += f" {{[}}{row['difference']:+.2f}]"

@@ -1,4 +1,4 @@
-"""A leaderboard is a view over records: it never runs a model. How it is written: render.py."""
+"""Rows of a leaderboard: records are read, grouped by their settings, and averaged over draws and seeds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_m
 from adbench.records.record import Record, places, read, uncollected
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
-# What sets records apart from honest ones.
-MARKS = {
+# Why records are not compared with clean ones, by the values of the column `standing`.
+CAVEATS = {
     "oracle": "epoch chosen on the test split (a leak)",
     "overlap": "test images or patients among the training data (a leak)",
-    "transductive": "scores that depend on the other test images",
-    "as published": "epoch chosen as published, mostly on the test split",
+    "transductive": "scores depend on the other test images",
+    "as published": "epoch chosen as in the papers, mostly on the test split",
 }
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 UNITS = {
@@ -31,11 +31,11 @@ UNITS = {
     "trainable_parameters": "parameters",
 }  # fmt: skip
 COSTS = tuple(UNITS)
-AGREE = 0.01  # points of a per cent, the last decimal that is printed: two machines differ in the last bits
+TOLERANCE = 0.01  # percentage points, the last printed decimal: machines differ in the last bits
 
 
 class Collected(NamedTuple):
-    """The records of some folders, one per cell, and a sentence on each record or cell that is left out."""
+    """The records of some folders, one per cell, and a sentence for each record or cell that is left out."""
 
     records: list[Record]
     left_out: list[str]
@@ -45,24 +45,26 @@ class Collected(NamedTuple):
 def collect(folders: Sequence[Path]) -> Collected:
     """Read the records of several folders; failed cells are passed over.
 
-    What can't be read is left out. Of a cell found twice the first folder's record stands where all figures are less
-    than `AGREE` apart; otherwise the cell is left out. Raises RecordError where there is no folder or no record.
+    Records that can't be read are left out. Of two records of one cell the first folder's is kept where all figures
+    differ by less than `TOLERANCE`; otherwise both are left out. Raises RecordError where there is no folder or no
+    record.
     """
-    found: dict[str, Record] = {}
-    wrong: dict[str, str] = {}
+    records: dict[str, Record] = {}
+    conflicts: dict[str, str] = {}
     damaged: list[str] = []
     for record in _readable([path for folder in folders for path in places(folder)], damaged):
-        other = found.setdefault(record.key, record)
+        other = records.setdefault(record.key, record)
         if other is not record and (differ := _differ(figures(other), figures(record))):
-            said = f"{other.path} and {record.path} are records of one cell with different figures: {differ}. Keep one."
-            wrong.setdefault(record.key, said)
-    if not found and not damaged:
+            message = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
+            conflicts.setdefault(record.key, f"{message} Keep one.")
+    if not records and not damaged:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
-    return Collected([one for key, one in found.items() if key not in wrong], [*damaged, *wrong.values()])
+    kept = [record for key, record in records.items() if key not in conflicts]
+    return Collected(kept, [*damaged, *conflicts.values()])
 
 
 def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
-    """Yield the records that can be read, and add to `damaged` what is wrong with the others."""
+    """Yield the readable records, and append to `damaged` a sentence for each of the others."""
     for path in paths:
         try:
             record = read(path)
@@ -72,65 +74,65 @@ def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
         except RecordError as error:
             damaged.append(str(error))
         except (KeyError, TypeError, AttributeError) as error:
-            what = f"{type(error).__name__}: {error}"
-            damaged.append(f"{path / 'record.json'} is damaged ({what}). Remove {path} and run its cell again.")
+            reason = f"{type(error).__name__}: {error}"
+            damaged.append(f"{path / 'record.json'} is damaged ({reason}). Remove {path} and run its cell again.")
         else:
             yield record
 
 
-def _differ(one: dict[str, float], other: dict[str, float]) -> str:
-    """Say in which figures two records differ as printed, or nothing."""
-    told = []
-    for name in dict.fromkeys([*one, *other]):
-        a, b = one.get(name), other.get(name)
-        if a is None or b is None or abs(a - b) >= AGREE:
-            told.append(f"{name} {' and '.join('missing' if v is None else f'{v:.2f}' for v in (a, b))}")
-    return ", ".join(told)
+def _differ(first: dict[str, float], second: dict[str, float]) -> str:
+    """Return the figures in which two records differ, as text; empty where they agree."""
+    differences = []
+    for name in dict.fromkeys([*first, *second]):
+        a, b = first.get(name), second.get(name)
+        if a is None or b is None or abs(a - b) >= TOLERANCE:
+            differences.append(f"{name} {' and '.join('missing' if v is None else f'{v:.2f}' for v in (a, b))}")
+    return ", ".join(differences)
 
 
 def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
-    """Return which of some names are meant by names, groups and wildcards with commas between.
+    """Return those of some names that a comma-separated list of names, groups and wildcards selects.
 
-    Raises AdbenchError where one of the words means none of them.
+    Raises AdbenchError where a word of the list selects none.
 
     >>> sorted(matching("dataset", "bmad_masked,mvtec/*", ["busi", "mvtec/cable", "resc"]))
     ['mvtec/cable', 'resc']
     """
-    known, meant = set(names), set()
+    known, selected = set(names), set()
     for word in text.split(","):
-        own = groups.groups().get(word, {}).get(kind, [word])
-        found = {name for name in known if any(fnmatch.fnmatchcase(name, one) for one in own)}
-        if not found:
-            raise AdbenchError(f"--{kind} {word} fits no record: {did_you_mean(word, known)}")
-        meant |= found
-    return meant
+        patterns = groups.groups().get(word, {}).get(kind, [word])
+        matches = {name for name in known if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+        if not matches:
+            raise AdbenchError(f"--{kind} {word} matches no record: {did_you_mean(word, known)}")
+        selected |= matches
+    return selected
 
 
 def choose(records: Sequence[Record], method: str | None = None, dataset: str | None = None) -> list[Record]:
-    """Keep the records of some methods and of some datasets, as `matching` reads them; `mvtec/bottle` is a category."""
+    """Keep the records of some methods and datasets, written as for `matching`; `mvtec/bottle` is a category."""
     kept = list(records)
     for kind, text, name in (("method", method, _method), ("dataset", dataset, _dataset)):
         if text is not None:
-            meant = matching(kind, text, map(name, kept))
-            kept = [record for record in kept if name(record) in meant]
+            selected = matching(kind, text, map(name, kept))
+            kept = [record for record in kept if name(record) in selected]
     return kept
 
 
 def figures(record: Record) -> dict[str, float]:
     """Return a record's figures in per cent.
 
-    Where the epoch was chosen on the test split also those of the last epoch, `image_auroc_last`, and what was gained
-    by the choice, `image_auroc_leak`.
+    Where the epoch was chosen on the test split, the figures of the last epoch are added as `image_auroc_last`, and the
+    gain of the choice as `image_auroc_leak`.
     """
-    found = {name: 100 * value for name in FIGURES if (value := record.metrics.get(name)) is not None}
+    values = {name: 100 * value for name in FIGURES if (value := record.metrics.get(name)) is not None}
     last = (record.content.get("selection") or {}).get("last") or {}
-    for name in [name for name in found if last.get(name) is not None]:
-        found |= {f"{name}_last": 100 * last[name], f"{name}_leak": found[name] - 100 * last[name]}
-    return found
+    for name in [name for name in values if last.get(name) is not None]:
+        values |= {f"{name}_last": 100 * last[name], f"{name}_leak": values[name] - 100 * last[name]}
+    return values
 
 
 def with_leaks(names: Sequence[str]) -> list[str]:
-    """Return metrics, each followed by the two that oracle records have of it.
+    """Return metrics, each followed by its last-epoch and leak variants, which only oracle records have.
 
     >>> with_leaks(["image_auroc"])
     ['image_auroc', 'image_auroc_last', 'image_auroc_leak']
@@ -148,25 +150,27 @@ def unit(metric: str) -> str:
 
 
 def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
-    """Aggregate draws and seeds: one line per (row keys, dataset, metric) with mean, std and n.
+    """Average over draws and seeds: one row per (`ROW` keys, dataset, metric) with mean, std and n.
 
-    Metrics are in per cent; costs, which depend on the machine, only where asked for, in the unit of their name.
-    Records are averaged only where nothing but the draw and the seed differs. What else was set, and a support list,
-    stand in `variant`; two contents of one dataset stand apart as `name@hash`. Behind them stand `unit`, `half_width`,
-    the largest of the averaged figures (0: exact; NaN for costs, and for the last epoch of an oracle, of which records
-    don't hold it), and `draws`, draw and seed of each record: `0/0 1/0`.
+    Records are averaged only where nothing but the draw and the seed differs. Other settings, and a support list, are
+    in the column `variant`; two contents of one dataset are two datasets, `name@hash`. Metrics are in per cent. Costs,
+    which depend on the machine, are added where asked for, each in the unit of the column `unit`.
+
+    Further columns: `half_width`, the largest computation error of the averaged figures (0: exact; NaN for costs, and
+    for the last epoch of an oracle, for which records don't hold it), and `draws`, draw and seed of each record:
+    `0/0 1/0`.
     """
-    whole = lines(records)
+    heads = lines(records)
     draws: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for record, line in zip(records, whole, strict=True):
+    for record, line in zip(records, heads, strict=True):
         draws.setdefault(tuple(line.values()), []).append(_draw(record))
-    texts = {key: " ".join(f"{'-' if d < 0 else d}/{s}" for d, s in sorted(own)) for key, own in draws.items()}
+    texts = {key: " ".join(f"{'-' if d < 0 else d}/{s}" for d, s in sorted(pairs)) for key, pairs in draws.items()}
     rows = []
-    for record, line in zip(records, whole, strict=True):
-        told = figures(record) | (_costs(record) if costs else {})
+    for record, line in zip(records, heads, strict=True):
+        values = figures(record) | (_costs(record) if costs else {})
         halves = dict.fromkeys(FIGURES, 0.0) | (record.content.get("half_widths") or {})
         line = line | {"draws": texts[tuple(line.values())]}
-        for metric, value in told.items():
+        for metric, value in values.items():
             half = 100 * halves.get(metric, float("nan"))
             rows.append(line | {"metric": metric, "value": value, "half_width": half})
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)
@@ -177,29 +181,29 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
 
 
 def _draw(record: Record) -> tuple[int, int]:
-    """Return draw, -1 without one, and seed."""
+    """Return the draw (-1: none) and the seed."""
     kind, _, number = str(record.content["support"]["source"]).partition(":")
     return int(number) if kind == "draw" else -1, int(record.content["facts"]["seed"])
 
 
 def lines(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return for each record the keys of its row, as in `ROW`, and its column's `dataset`."""
+    """Return for each record its row, by the keys of `ROW`, and its column, `dataset`."""
     heads = [_head(record) for record in records]
     hashes = [_content(record) for record in records]
     contents: dict[tuple[str, str], set[str]] = {}
     for record, content in zip(records, hashes, strict=True):  # phantom and real data share no table
         contents.setdefault((record.content["data"], _dataset(record)), set()).add(content)
-    told = variants(records, heads, _lists(records, heads, hashes))
-    found = []
-    for record, head, content, (schedule, variant) in zip(records, heads, hashes, told, strict=True):
+    settings = variants(records, heads, _lists(records, heads, hashes))
+    rows = []
+    for record, head, content, (schedule, variant) in zip(records, heads, hashes, settings, strict=True):
         name = _dataset(record)
         dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
-        found.append(head | {"schedule": schedule, "variant": variant, "dataset": dataset})
-    return found
+        rows.append(head | {"schedule": schedule, "variant": variant, "dataset": dataset})
+    return rows
 
 
 def plain(dataset: str) -> str:
-    """Return a column's dataset without the hash that tells two contents apart.
+    """Return the name of a dataset without the hash that distinguishes two contents.
 
     >>> plain("brainmri@0f3a9c"), plain("brainmri")
     ('brainmri', 'brainmri')
@@ -208,23 +212,23 @@ def plain(dataset: str) -> str:
 
 
 def _standing(record: Record) -> str:
-    """Return why a record may not be compared with honest ones: keys of `MARKS` joined by " and ", or "clean"."""
+    """Return "clean", or why a record is not compared with clean ones: keys of `CAVEATS` joined by " and "."""
     content = record.content
-    marks = {
+    reasons = {
         "oracle": content["resolved"]["selection"] == "oracle",
         "overlap": content["overlap"] > 0,
         "transductive": content.get("capability", {}).get("transductive", False),
     }
-    return " and ".join(name for name, marked in marks.items() if marked) or "clean"
+    return " and ".join(name for name, holds in reasons.items() if holds) or "clean"
 
 
-def meaning(standing: str) -> str:
-    """Say in words what a standing other than "clean" means, and nothing for that.
+def caveat(standing: str) -> str:
+    """Return what a value of the column `standing` means; empty for "clean".
 
-    >>> meaning("oracle and transductive")
-    'epoch chosen on the test split (a leak); scores that depend on the other test images'
+    >>> caveat("oracle and transductive")
+    'epoch chosen on the test split (a leak); scores depend on the other test images'
     """
-    return "; ".join(MARKS[name] for name in standing.split(" and ") if name != "clean")
+    return "; ".join(CAVEATS[name] for name in standing.split(" and ") if name != "clean")
 
 
 def _head(record: Record) -> dict[str, str]:
@@ -252,7 +256,7 @@ def _method(record: Record) -> str:
 
 
 def _dataset(record: Record) -> str:
-    """Return the tested dataset, and of one with categories the category: `mvtec/bottle`."""
+    """Return the tested dataset, with its category where it has several: `mvtec/bottle`."""
     category = record.content.get("dataset", {}).get("category")
     name = str(record.content["facts"]["dataset"])
     return f"{name}/{category}" if category and category != "all" else name
@@ -264,9 +268,9 @@ def _content(record: Record) -> str:
 
 
 def _lists(records: Sequence[Record], heads: Sequence[dict[str, str]], hashes: Sequence[str]) -> list[str]:
-    """Return for each record the name of its support list, with a hash where two of one row and dataset share it.
+    """Return for each record the name of its support list; empty where the support is a draw.
 
-    Nothing where the support is a draw.
+    Where two lists of one row and dataset have the same name, a hash is added.
     """
     sources = [str(record.content["support"]["source"]).partition(":") for record in records]
     names = [name if kind == "list" else "" for kind, _, name in sources]

@@ -99,14 +99,14 @@ def _read(yaml: Traversable, csv: Traversable) -> tuple[pd.DataFrame, pd.DataFra
 
 def _figures(raw: pd.DataFrame, sources: Mapping[str, str]) -> pd.DataFrame:
     # A cross-dataset matrix names its training set on the diagonal too.
-    own = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")
+    itself = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")
     return pd.DataFrame({
         "data": "published",
         "method": raw["method"],
         "variant": raw["source"].map(lambda name: sources.get(name, name)) + " Table " + raw["table"],
         "protocol": raw["protocol"],
         "shots": raw["shots"],
-        "train_on": raw["train_dataset"].where(raw["train_dataset"].notna() & ~own, ""),
+        "train_on": raw["train_dataset"].where(raw["train_dataset"].notna() & ~itself, ""),
         "dataset": raw["test_dataset"],
         "metric": raw["metric"],
         "mean": raw["value"],

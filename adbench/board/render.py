@@ -1,4 +1,4 @@
-"""How a leaderboard is written: for the terminal, as Markdown, CSV and JSON."""
+"""Tables of a leaderboard as text: for the terminal, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adbench.board.averages import MEAN, averages, completed
-from adbench.board.leaderboard import COSTS, FIGURES, ROW, meaning, unit, with_leaks
+from adbench.board.leaderboard import COSTS, FIGURES, ROW, caveat, unit, with_leaks
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 TITLES = {
@@ -24,21 +24,22 @@ TITLES = {
 TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()
 }
-SHOWN = 0.005  # points: what a half-width must exceed to be seen in two decimals
+VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
 PLAIN = {"best": "%s", "second": "%s", "": "%s"}
-MARKS = {"best": "**%s**", "second": "*%s*", "": "%s"}
+MARKDOWN = {"best": "**%s**", "second": "*%s*", "": "%s"}
 LEGEND = (
-    "Mean ± standard deviation (number of draws and seeds); best bold, second in italics. missing: a cell that never "
-    "ran, or an average without one; –: there is no such figure; ≈: known within a half-width only."
+    "Mean ± standard deviation (number of runs, each with another draw or seed). Bold: best of its column; italics: "
+    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading gives "
+    "the largest computation error."
 )
 
 
 class Section(NamedTuple):
-    """One table of a leaderboard, best average of the first metric on top.
+    """One table of a leaderboard with R rows, the best average of the first metric first.
 
-    `shared` holds the row keys in which all R rows agree, `rows` the others, one line per row. `columns` maps
-    (dataset, metric) to R lines of mean, std, n, half_width and, beside published figures, difference. The mean is NaN
-    where a cell is missing, n 0, and where there is no such figure, n NaN. `averages` names the dataset of an average.
+    `shared` holds the row keys that are the same in all rows, `rows` the others, one line per row. `columns` maps
+    (dataset, metric) to R lines of mean, std, n, half_width, draws and, with published figures, difference. The mean is
+    NaN, with n 0, where a cell is missing, and, with n NaN, where the metric doesn't apply.
     """
 
     data: str
@@ -48,45 +49,45 @@ class Section(NamedTuple):
     columns: dict[tuple[str, str], pd.DataFrame]
 
     @property
-    def mark(self) -> str:
-        """What sets these rows apart from honest ones, with a comma before it, or nothing."""
-        return f", {meaning(self.standing)}" if self.standing != "clean" else ""
+    def caveat(self) -> str:
+        """Why these rows are not compared with clean ones, after a comma; empty for clean rows."""
+        return f", {caveat(self.standing)}" if self.standing != "clean" else ""
 
     @property
     def name(self) -> str:
-        """Data and marks."""
-        return f"{self.data.capitalize()} {'figures' if self.data == 'published' else 'data'}{self.mark}"
+        """Kind of data and caveat."""
+        return f"{self.data.capitalize()} {'figures' if self.data == 'published' else 'data'}{self.caveat}"
 
     @property
     def common(self) -> str:
-        """What all rows share, as `key value` with commas between."""
+        """What all rows share, as `key value, key value`."""
         return ", ".join(f"{key} {text}" for key, text in self.shared.items() if text)
 
     @property
     def units(self) -> str:
-        """The units of the figures, and what `≈` means where one has it."""
+        """The units of the figures, and the largest computation error where `≈` is printed."""
         costs = {metric in COSTS for _, metric in self.columns}
-        told = ["per cent"] * (False in costs) + ["costs in the unit of their name"] * (True in costs)
+        texts = ["per cent"] * (False in costs) + ["costs in the unit of their name"] * (True in costs)
         halves = [column["half_width"].max() for column in self.columns.values()]
-        if (widest := pd.Series(halves, dtype=float).max()) > SHOWN:
-            told.append(f"≈: known within a half-width of up to {math.ceil(100 * widest) / 100:.2f}")
-        return ", ".join(told)
+        if (widest := pd.Series(halves, dtype=float).max()) > VISIBLE:
+            texts.append(f"≈: computation error at most {math.ceil(100 * widest) / 100:.2f}")
+        return ", ".join(texts)
 
     @property
     def title(self) -> str:
-        """Data, marks, units, and what all rows share."""
+        """Kind of data, caveat, units, and what all rows share."""
         return "; ".join([self.name, self.units, *([self.common] if self.common else [])])
 
     @property
     def uneven(self) -> list[bool]:
-        """Of each row, whether its figures are over different numbers of draws and seeds."""
+        """For each row, whether its figures are means of different numbers of runs."""
         counts = pd.DataFrame({name: column["n"] for name, column in self.columns.items()})
         counts = counts.where(counts > 0)
         return (counts.max(axis=1) > counts.min(axis=1)).tolist()
 
 
 class Part(NamedTuple):
-    """The table of one metric, of an oracle with those of its last epoch and leak: text as it is printed."""
+    """The table of one metric as printed text, for oracle rows with columns for the last epoch and the leak."""
 
     section: Section
     heading: str
@@ -95,22 +96,22 @@ class Part(NamedTuple):
 
 
 def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Section]:
-    """Yield the tables: phantom, real and published figures never share one, nor clean and marked rows.
+    """Yield the tables: one per kind of data (phantom, real, published) and standing, published ones last.
 
-    Published ones come last. Behind each figure of oracle rows stand those of the last epoch, and the leak. Rows stand
-    in the order of their first average of the first metric; those that don't have it come last, by name.
+    Each column of oracle rows is followed by the last epoch's and the leak. Rows are sorted by their first average of
+    the first metric; those without it come last, by name.
     """
     names = with_leaks(figures)
-    whole = completed(long)
-    chosen = whole[whole["metric"].isin(names)]
+    rows = completed(long)
+    chosen = rows[rows["metric"].isin(names)]
     groups = {(str(data), str(standing)): part for (data, standing), part in chosen.groupby(["data", "standing"])}
     for data, standing in sorted(groups, key=lambda which: (which[0] == "published", which)):
         part = groups[data, standing]
-        own = [key for key in ROW if key not in ("data", "standing")]
-        keys = [key for key in own if part[key].nunique() > 1 or key == "method"]
-        shared = {key: str(part[key].iloc[0]) for key in own if key not in keys}
-        rows = _ranked(part, keys, names[0])
-        yield Section(data, standing, shared, rows, _columns(part, rows, names))
+        settings = [key for key in ROW if key not in ("data", "standing")]
+        keys = [key for key in settings if part[key].nunique() > 1 or key == "method"]
+        shared = {key: str(part[key].iloc[0]) for key in settings if key not in keys}
+        ranked = _ranked(part, keys, names[0])
+        yield Section(data, standing, shared, ranked, _columns(part, ranked, names))
 
 
 def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFrame:
@@ -125,26 +126,26 @@ def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFram
 
 
 def _columns(part: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> dict[tuple[str, str], pd.DataFrame]:
-    """Return the figures of the rows for each dataset and average of each metric."""
-    found = {}
+    """Return the figures of the rows for each metric, dataset and average."""
+    columns = {}
     for metric in names:
-        own = part[part["metric"] == metric]
-        for dataset in _datasets(own):
-            found[dataset, metric] = rows.merge(own[own["dataset"] == dataset], on=list(rows), how="left")
-    return found
+        figures = part[part["metric"] == metric]
+        for dataset in _datasets(figures):
+            columns[dataset, metric] = rows.merge(figures[figures["dataset"] == dataset], on=list(rows), how="left")
+    return columns
 
 
 def _datasets(part: pd.DataFrame) -> list[str]:
-    """Return the datasets in the order of their names, and behind them their averages."""
-    found = set(part["dataset"])
-    own = sorted(name for name in found if not name.startswith(MEAN))
-    return own + [name for name in averages(own) if name in found]
+    """Return the datasets by name, then their averages."""
+    names = set(part["dataset"])
+    datasets = sorted(name for name in names if not name.startswith(MEAN))
+    return datasets + [name for name in averages(datasets) if name in names]
 
 
 def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES, marks: Mapping[str, str] = PLAIN) -> Iterator[Part]:
-    """Yield the tables of the `sections`, one per metric, as text; figures read `mean ± std (n)`.
+    """Yield one table per section and metric as text; figures read `mean ± std (n)`.
 
-    `marks` says how the best and the second mean of a column are written. Rows without any figure are left out.
+    `marks` are the formats of the best, the second and the other means of a column. Rows without a figure are left out.
     """
     for section in sections(long, figures):
         for base in figures:
@@ -154,41 +155,41 @@ def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES, marks: Mapping[s
                 continue
             datasets = list(dict.fromkeys(dataset for dataset, _ in columns))
             order = sorted(columns, key=lambda which: (datasets.index(which[0]), list(titles).index(which[1])))
-            own = section._replace(columns={which: columns[which] for which in order})
-            units = own.units if base not in COSTS else unit(base)
-            texts = [_texts(metric, column, section.uneven, marks) for (_, metric), column in own.columns.items()]
+            single = section._replace(columns={which: columns[which] for which in order})
+            units = single.units if base not in COSTS else unit(base)
+            texts = [_texts(metric, column, section.uneven, marks) for (_, metric), column in single.columns.items()]
             lines = [
                 [*map(str, keys), *cells]
-                for keys, *cells in zip(own.rows.to_numpy(), *texts, strict=True)
+                for keys, *cells in zip(single.rows.to_numpy(), *texts, strict=True)
                 if any(cell != "–" for cell in cells)
             ]
-            header = [*own.rows.columns, *(f"{dataset}{titles[metric]}" for dataset, metric in own.columns)]
-            yield Part(own, f"{TITLES.get(base, base.replace('_', ' '))}, {units}", header, lines)
+            header = [*single.rows.columns, *(f"{dataset}{titles[metric]}" for dataset, metric in single.columns)]
+            yield Part(single, f"{TITLES.get(base, base.replace('_', ' '))}, {units}", header, lines)
 
 
 def _texts(metric: str, column: pd.DataFrame, uneven: Sequence[bool], marks: Mapping[str, str]) -> list[str]:
-    ranks = standouts(metric, column["mean"].tolist(), column["half_width"].tolist())
+    ranks = best_two(metric, column["mean"].tolist(), column["half_width"].tolist())
     rows = zip(column.to_dict("records"), ranks, uneven, strict=True)
-    return [figure(row, marks[rank], told) for row, rank, told in rows]
+    return [figure(row, marks[rank], odd) for row, rank, odd in rows]
 
 
-def standouts(metric: str, means: Sequence[float], half_widths: Sequence[float] = ()) -> list[str]:
-    """Mark the `best` and the `second` of a column, as printed with two decimals.
+def best_two(metric: str, means: Sequence[float], half_widths: Sequence[float] = ()) -> list[str]:
+    """Return "best", "second" or "" for each mean of a column, compared as printed with two decimals.
 
-    Nothing where none can be compared, and no rank that rests on a difference within the half-widths of its figures,
-    those above `SHOWN`. Costs and leaks are not ranked.
+    Ties share a rank. There is none where fewer than two means can be compared, and none that rests on a difference
+    within the half-widths of its figures (those above `VISIBLE`). Costs and leaks are not ranked.
 
-    >>> standouts("image_auroc", [90.001, 80.0, float("nan"), 90.0, 85.5])
+    >>> best_two("image_auroc", [90.001, 80.0, float("nan"), 90.0, 85.5])
     ['best', '', '', 'best', 'second']
-    >>> standouts("image_auroc", [90.0, float("nan")])
+    >>> best_two("image_auroc", [90.0, float("nan")])
     ['', '']
-    >>> standouts("pixel_ap", [90.0, 80.0, 79.0], [0.0, 0.0, 2.0])
+    >>> best_two("pixel_ap", [90.0, 80.0, 79.0], [0.0, 0.0, 2.0])
     ['best', '', '']
     """
     marks = [""] * len(means)
     if metric in COSTS or metric.endswith("_leak") or sum(mean == mean for mean in means) < 2:
         return marks
-    wide = [half if half > SHOWN else 0.0 for half in half_widths or [0.0] * len(means)]
+    wide = [half if half > VISIBLE else 0.0 for half in half_widths or [0.0] * len(means)]
     shown = {i: round(mean, 2) for i, mean in enumerate(means) if mean == mean}
     for name, value in zip(("best", "second"), sorted(set(shown.values()), reverse=True), strict=False):
         level = [i for i in shown if shown[i] == value]
@@ -200,20 +201,46 @@ def standouts(metric: str, means: Sequence[float], half_widths: Sequence[float] 
     return marks
 
 
+def runs(section: Section) -> str:
+    """Say over how many draws and seeds the figures of a section are averaged, where it is the same number everywhere.
+
+    The number of runs alone where draws or seeds differ between figures, or where not every draw has every seed.
+    """
+    figures = pd.concat([column[column["n"] > 0] for column in section.columns.values()])
+    n, texts = int(figures["n"].max()), sorted(set(figures["draws"]))
+    return repeats(texts[0], n) if len(texts) == 1 else f"{n} runs"
+
+
+def repeats(draws: str, n: int) -> str:
+    """Count the draws and seeds of n runs, listed as `draw/seed`.
+
+    >>> repeats("0/0 1/0 2/0", 3), repeats("-/0 -/1", 2), repeats("0/0 1/1", 2)
+    ('3 draws, 1 seed', '2 seeds', '2 runs')
+    """
+    pairs = [text.split("/") for text in draws.split()]
+    counts = [(len({draw for draw, _ in pairs} - {"-"}), "draw"), (len({seed for _, seed in pairs}), "seed")]
+    if math.prod(max(count, 1) for count, _ in counts) != n:
+        return f"{n} runs"
+    return ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
+
+
 def decimals(value: float) -> str:
     """Write a number with two decimals."""
     return f"{value:.2f}"
 
 
 def shown(row: Mapping[Any, Any]) -> str:
-    """Write the mean of a figure: `90.00`, `≈90.00`, or what is there instead, `missing` or `–`."""
+    """Write the mean of a figure: `90.00`, `≈90.00` (approximate), `missing` (never run) or `–` (does not apply)."""
     if pd.isna(row["mean"]):
         return "missing" if row["n"] == 0 else "–"
-    return f"{'≈' * (row['half_width'] > SHOWN)}{decimals(row['mean'])}"
+    return f"{'≈' * (row['half_width'] > VISIBLE)}{decimals(row['mean'])}"
 
 
 def figure(row: Mapping[Any, Any], mark: str = "%s", uneven: bool = False) -> str:
-    """Write one figure: `90.00 ± 1.20 (3) [+0.50]`, with what there is of it; (1) in a row that is `uneven`."""
+    """Write one figure: mean ± std (n) [difference to the published one], `90.00 ± 1.20 (3) [+0.50]`.
+
+    Parts without a value are left out, and so is an n of 1 except in a row that is `uneven`.
+    """
     text = mark % shown(row)
     if not pd.isna(row["std"]):
         text += f" ± {row['std']:.2f}"
@@ -230,7 +257,7 @@ def to_csv(long: pd.DataFrame) -> str:
 
 
 def to_json(long: pd.DataFrame) -> str:
-    """Return the same as a JSON list with one object per line, two decimals, null where there is nothing."""
+    """Return figures, averages and missing cells as a JSON list, one object each, two decimals, null for no value."""
     whole = completed(long).astype({"n": "Int64"})
     rounded = whole.round({n: 2 for n in ("mean", "std", "half_width", "published", "difference") if n in whole})
     rows = rounded.astype(object).where(rounded.notna(), None).to_dict("records")
@@ -238,9 +265,9 @@ def to_json(long: pd.DataFrame) -> str:
 
 
 def to_markdown(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> str:
-    """Return a Markdown table for each of `parts`, best bold; `[+1.20]` is the difference to the published figure."""
+    """Return a Markdown table for each of `parts`: best bold, second in italics."""
     blocks, name = [LEGEND + "\n"], ""
-    for part in parts(long, figures, MARKS):
+    for part in parts(long, figures, MARKDOWN):
         if part.section.name != name:
             name, common = part.section.name, part.section.common
             blocks.append(f"### {name}\n" + (f"\n{common}\n" if common else ""))

@@ -1,4 +1,4 @@
-"""What tells rows of one method apart: the settings of a record other than the defaults, as they are typed."""
+"""Variants: the settings of a record that differ from the defaults, as `key=value` words."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from adbench.config.words import defaults
 from adbench.data.fingerprint import digest
 from adbench.records.record import Record
 
-# Facts that tell draws, seeds and datasets apart, not methods.
-APART = ("support", "held", "seed", "dataset", "data", "dataset_facets", "sources")
-# Keys of a run that are neither columns of a leaderboard nor places or settings of a machine.
-TOLD = ("precision", "input_size", "eval_size", "batch_size", "threads")
-LONGEST = 40  # characters of a value; longer ones stand as a hash
+# Facts about the draw, the seed and the dataset, which are no settings of a method.
+NOT_SETTINGS = ("support", "held", "seed", "dataset", "data", "dataset_facets", "sources")
+# Keys of a run that change results and have no column of their own.
+RUN_KEYS = ("precision", "input_size", "eval_size", "batch_size", "threads")
+LONGEST = 40  # characters of a value; a longer one is replaced by its hash
 
 
 def variants(
     records: Sequence[Record], heads: Sequence[Mapping[str, str]], lists: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Return schedule and variant of each record: `key=value` words for what was set other than the defaults.
+    """Return the schedule and the variant of each record; a variant lists the settings other than the defaults.
 
-    A variant depends on its own record only, except: the same settings typed in two ways (a default written out, or a
-    schedule that a method has only one of) have the fewest words; and where records of one row still differ, whatever
-    its shots (those of two versions of adbench, say), what differs is added, `-` where a record doesn't have it.
+    A variant depends on its own record only, with two exceptions. The same settings typed in two ways (a default
+    written out, or a schedule that equals the default one) get the shorter text. And where records of one row still
+    differ, whatever its shots (records of two versions of adbench, for example), the settings in which they differ are
+    added, `-` where a record doesn't have one.
     """
     settings = [setting(record) for record in records]
     typed = [_words(record, name) for record, name in zip(records, lists, strict=True)]
     rows = [tuple(text for key, text in head.items() if key not in ("shots", "schedule")) for head in heads]
-    same = [(row, name, frozenset(own.items())) for row, name, own in zip(rows, lists, settings, strict=True)]
+    same = [(row, name, frozenset(facts.items())) for row, name, facts in zip(rows, lists, settings, strict=True)]
     schedules, usual = [head["schedule"] for head in heads], defaults()["schedule"]
     ways = [
         (len(words), name != usual, name, _text(words), words) for words, name in zip(typed, schedules, strict=True)
@@ -56,12 +57,12 @@ def variants(
 
 
 def setting(record: Record) -> dict[str, str]:
-    """Return what a record's cell is made of, flat, without support, seed and dataset."""
-    return dict(flat({k: v for k, v in record.content["facts"].items() if k not in APART}))
+    """Return the facts of a record's cell as flat `key: text`, without support, seed and dataset."""
+    return dict(flat({k: v for k, v in record.content["facts"].items() if k not in NOT_SETTINGS}))
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, text) of nested mappings; the text is what one types.
+    """Yield (dotted key, text) of nested mappings; the text is as one types it.
 
     >>> list(flat({"a": {"b": True}, "c": {}, "d": [1, "e"], "f": "g h"}))
     [('a.b', 'true'), ('c', '{}'), ('d', '[1,"e"]'), ('f', 'g h')]
@@ -78,21 +79,21 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def _words(record: Record, support: str) -> dict[str, str]:
-    """Return what a record says was set other than the defaults of configs/run.yaml and of its method."""
+    """Return the settings of a record that differ from the defaults of configs/run.yaml and of its method."""
     resolved, facts, usual = record.content["resolved"], record.content["facts"], defaults()
     given = resolved.get("overrides") or {}
-    own = {key: resolved[key] for key in TOLD if key in resolved and resolved[key] != usual[key]}
-    own |= {f"params.{key}": value for key, value in given.get("method", {}).items()}
-    own |= {f"backbone.{key}": value for key, value in given.get("backbone", {}).items()}
-    own |= {f"trainer.{key}": value for key, value in (facts.get("trainer") or {}).items()}
-    for key in ("weights", "model"):  # a file's content, not the path where a machine keeps it
-        if own.pop(f"backbone.{key}", None) is not None or str(facts.get(key)).startswith("random-"):
-            own[key] = facts[key]
-    return {_name(key): _short(text) for key, text in flat(own)} | ({"support": support} if support else {})
+    changed = {key: resolved[key] for key in RUN_KEYS if key in resolved and resolved[key] != usual[key]}
+    changed |= {f"params.{key}": value for key, value in given.get("method", {}).items()}
+    changed |= {f"backbone.{key}": value for key, value in given.get("backbone", {}).items()}
+    changed |= {f"trainer.{key}": value for key, value in (facts.get("trainer") or {}).items()}
+    for key in ("weights", "model"):  # the hash of the content, not the path on one machine
+        if changed.pop(f"backbone.{key}", None) is not None or str(facts.get(key)).startswith("random-"):
+            changed[key] = facts[key]
+    return {_name(key): _short(text) for key, text in flat(changed)} | ({"support": support} if support else {})
 
 
 def _name(key: str) -> str:
-    """Write a parameter of the method without `params.`, but for those that share their name with a key of a run."""
+    """Write a parameter of the method without `params.`, or as `method.X` where a key of a run is called X too."""
     section, _, name = key.partition(".")
     if section != "params":
         return key

@@ -1,4 +1,4 @@
-"""`adbench leaderboard`: read records, aggregate, print and write."""
+"""The command `adbench leaderboard`: read records, average them, print and write tables."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def show_leaderboard(
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
-    Raises RecordError behind all that where records can't be read, or disagree with others of their cell.
+    Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree.
     """
     if markdown and latex:
-        raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
+        raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
     from adbench.system.files import write_atomically
@@ -43,11 +43,11 @@ def show_leaderboard(
         from adbench.board.site.build import check
 
         check(html)
-    found, left_out = leaderboard.collect(runs)
+    collected, left_out = leaderboard.collect(runs)
     incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-    if not found:
+    if not collected:
         raise incomplete
-    records = leaderboard.choose(found, method, dataset)
+    records = leaderboard.choose(collected, method, dataset)
     long = leaderboard.table(records, costs)
     if published:
         long = papers.added(long)
@@ -89,7 +89,7 @@ def _print_tables(parts: Iterable[Part]) -> None:
             table.add_column(name, overflow="fold")
         for row in part.rows:
             table.add_row(*row)
-        # Nobody folds what a file or another program reads.
+        # A file or another program gets whole lines, never folded ones.
         width = None if sys.stdout.isatty() else 10_000
         console = Console(highlight=False, markup=False, emoji=False, width=width)
         console.print(title, style="bold", soft_wrap=True)  # no title of the table: that is folded to the table's width

@@ -1,1 +1,1 @@
-"""Records as a static site that opens from disk: a leaderboard, a page per dataset, a page per cell."""
+"""The site: a leaderboard, a page per dataset and a page per record, as static files that open from disk."""

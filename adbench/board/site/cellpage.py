@@ -1,4 +1,4 @@
-"""The page of one cell: figures, curves, pictures, how it came about, and the command that makes it again."""
+"""The page of one record: figures, curves, gallery, provenance, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -9,36 +9,50 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import figures, meaning
+from adbench.board.leaderboard import caveat, figures
 from adbench.board.render import TITLES
 from adbench.board.site import charts, curves
 from adbench.board.site.command import again
-from adbench.board.site.entries import KINDS, Entry, Picture, dataset_name, gallery, histogram, predictions
+from adbench.board.site.records import (
+    GALLERY_TITLES,
+    Picture,
+    SiteRecord,
+    dataset_page,
+    gallery,
+    histogram,
+    predictions,
+    shots_text,
+)
 from adbench.board.variants import flat
+from adbench.errors import RecordError
 from adbench.system.session import Session
 
 NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
-# What the page shows in places of its own; anything else that a record holds stands under "Also recorded".
-TOLD = {
+# Fields of record.json that have a place on the page; all others are listed under "Other fields".
+SHOWN_ELSEWHERE = {
     "schema", "key", "status", "data", "overlap", "given", "resolved", "facts", "dataset", "support", "seen",
     "protocol", "backbone", "capability", "notes", "metrics", "half_widths", "histogram", "test_images", "parameters",
     "selection", "gflops_per_image", "images_per_second", "seconds", "peak_memory", "code", "packages",
     "device", "finished",
 }  # fmt: skip
-CUT = 0.001  # of the pixels of a class may lie beyond the edges of their histogram
+CUT = 0.001  # share of the pixels of a class that may lie beyond the ends of the score axis
 
 
-def page(entry: Entry, others: Sequence[Entry], session: Session) -> tuple[dict[str, Any], list[Picture]]:
-    """Return what the template needs, and the pictures that the page shows; `others` are averaged with this cell."""
+def page(entry: SiteRecord, others: Sequence[SiteRecord], session: Session) -> tuple[dict[str, Any], list[Picture]]:
+    """Return the template's variables and the pictures of the page.
+
+    `others` are the records that are averaged with this one, itself included.
+    """
     content, line = entry.content, entry.line
     table = predictions(entry.record)
+    _require_both_classes(entry, table)
     shown = gallery(entry.record, table)
-    told = {
+    variables = {
         "title": f"{content['facts']['method']} on {line['dataset']}",
         "data": content["data"],
-        "marked": meaning(line["standing"]),
+        "caveat": caveat(line["standing"]),
         "summary": list(_summary(entry)),
-        "dataset": (line["dataset"], f"../datasets/{dataset_name(line)}.html"),
+        "dataset": (line["dataset"], f"../datasets/{dataset_page(line)}.html"),
         "key": entry.record.key,
         "figures": list(_figures(entry)),
         "counts": {"abnormal": int((table["label"] == 1).sum()), "normal": int((table["label"] == 0).sum())},
@@ -47,14 +61,34 @@ def page(entry: Entry, others: Sequence[Entry], session: Session) -> tuple[dict[
         "again": again(content, session),
         "given": shlex.join(["adbench", "run", *content["given"]]),
         "notes": content["notes"],
-        "others": [(one.which, f"{one.name}.html") for one in others if one is not entry],
-        "support": content["support"],
+        "others": [(other.which, f"{other.name}.html") for other in others if other is not entry],
+        "support": content["support"] | {"title": _support(content["support"])},
         "provenance": list(_provenance(content)),
     }
-    return told, shown
+    return variables, shown
 
 
-def _summary(entry: Entry) -> Iterator[tuple[str, str]]:
+def _require_both_classes(entry: SiteRecord, table: pd.DataFrame) -> None:
+    abnormal = int((table["label"] == 1).sum())
+    if abnormal in (0, len(table)):
+        path = entry.record.path
+        raise RecordError(
+            f"{path}: predictions.parquet holds {abnormal} abnormal and {len(table) - abnormal} normal images; a test "
+            f"split has both. Remove {path} and run its cell again."
+        )
+
+
+def _support(support: dict[str, Any]) -> str:
+    """Write where a support comes from and how many shots it has.
+
+    >>> _support({"source": "draw:0", "shots": 1}), _support({"source": "list:16-shot.txt", "shots": 16})
+    ('Draw 0, 1 shot', 'List 16-shot.txt, 16 shots')
+    """
+    text = f"{str(support['source']).replace(':', ' ', 1)}, {shots_text(support['shots'])}"
+    return text[:1].upper() + text[1:]
+
+
+def _summary(entry: SiteRecord) -> Iterator[tuple[str, str]]:
     line = entry.line
     yield "data", line["data"]
     yield "protocol", line["protocol"]
@@ -71,17 +105,17 @@ def _summary(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "variant", line["variant"]
 
 
-def _figures(entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, per cent, half-width) of the figures that apply, and of an oracle's last epoch and leak."""
+def _figures(entry: SiteRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, per cent, computation error) of the figures that apply, and of an oracle's last epoch and leak."""
     metrics = {name: 100 * value for name, value in entry.record.metrics.items() if value is not None}
     for name, value in (metrics | figures(entry.record)).items():
         half = entry.content["half_widths"].get(name)
-        width = "" if name not in metrics else half_width(half) if half else "exact"
+        width = "" if name not in metrics else half_width(half) if half else "none"
         yield NAMES.get(name, name.replace("_", " ")), f"{value:.2f}", width
 
 
 def half_width(half: float) -> str:
-    """Write a half-width, a fraction of 1, in per cent: rounded up, for it is guaranteed.
+    """Write a half-width, a fraction of 1, in per cent. It is a guaranteed bound, so it is rounded up.
 
     >>> half_width(0.11976), half_width(0.0055), half_width(1e-7)
     ('± 11.98', '± 0.55', '< 0.01')
@@ -92,7 +126,7 @@ def half_width(half: float) -> str:
     return f"± {per_cent.quantize(Decimal('0.01'), ROUND_CEILING)}"
 
 
-def _charts(entry: Entry, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _charts(entry: SiteRecord, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     metrics = entry.record.metrics
     yield _chart_set("image", "images", curves.of_images(table["score"], table["label"]), metrics, 0.0)
     arrays = histogram(entry.record)
@@ -103,7 +137,7 @@ def _charts(entry: Entry, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _chart_set(
     name: str, unit: str, counts: curves.Counts, metrics: dict[str, float | None], cut: float
 ) -> dict[str, Any]:
-    """Draw ROC, precision-recall and score distribution."""
+    """Draw the ROC curve, the precision-recall curve and the score distribution."""
     positives, negatives = float(counts.positive.sum()), float(counts.negative.sum())
     x, y = curves.roc(counts)
     hits = ", ".join(f"{100 * curves.at(x, y, at):.0f} % at {at:g}" for at in (0.05, 0.1, 0.2))
@@ -114,25 +148,25 @@ def _chart_set(
     )  # fmt: skip
     base = positives / (positives + negatives)
     recall, precision = curves.precision_recall(counts)
-    told = f"Average precision {ap}; a guess reaches {100 * base:.3g} %, the dotted line."
+    description = f"Average precision {ap}; chance level {100 * base:.3g} %, the dotted line."
     pr = charts.curve(
-        f"{name}-pr", f"Precision-recall curve of {unit}", told, *curves.thin(recall, precision),
+        f"{name}-pr", f"Precision-recall curve of {unit}", description, *curves.thin(recall, precision),
         ("recall", "precision"), repr(base), steps=True,
     )  # fmt: skip
     edges, normal, abnormal = curves.distribution(counts, cut=cut)
     middle = [curves.quantile(counts, column, 0.5) for column in (counts.negative, counts.positive)]
     low, high = charts.apart(middle)
-    told = f"Median score {low} of the normal {unit}, {high} of the abnormal ones."
+    description = f"Median score {low} of the normal {unit}, {high} of the abnormal ones."
     spread = charts.distribution(
-        f"{name}-scores", f"Scores of normal and abnormal {unit}", told, edges, normal, abnormal, unit
+        f"{name}-scores", f"Scores of normal and abnormal {unit}", description, edges, normal, abnormal, unit
     )
-    beyond = f" Up to {100 * cut:g} % of a class lie beyond an edge, in the outermost bins." if cut else ""
+    beyond = f" Each outermost bin includes up to {100 * cut:g} % of a class from beyond the axis." if cut else ""
     return {
         "title": unit.capitalize(),
         "about": f"{positives:,.0f} abnormal, {negatives:,.0f} normal",
         "charts": [
             ("ROC", f"AUROC {auroc}", roc, False),
-            ("Precision-recall", f"AP {ap}; chance {100 * base:.3g} %", pr, False),
+            ("Precision-recall", f"AP {ap}; chance level {100 * base:.3g} %", pr, False),
             ("Scores", f"median {low} normal, {high} abnormal.{beyond}", spread, True),
         ],
     }
@@ -142,25 +176,25 @@ def _per_cent(value: float | None) -> str:
     return "missing" if value is None else f"{100 * value:.2f} %"
 
 
-def _gallery(entry: Entry, table: pd.DataFrame, shown: Sequence[Picture]) -> list[dict[str, Any]]:
+def _gallery(entry: SiteRecord, table: pd.DataFrame, shown: Sequence[Picture]) -> list[dict[str, Any]]:
     ranks = table["score"].rank(ascending=False, method="min").astype(int)
     groups: dict[str, dict[str, Any]] = {}
     for picture in shown:
         row = table.iloc[picture.row]
         image = str(row["image"])
-        start = {"title": KINDS[picture.kind], "panels": len(picture.panels), "pictures": []}
+        start = {"title": GALLERY_TITLES[picture.kind], "panels": len(picture.panels), "pictures": []}
         group = groups.setdefault(picture.kind, start)
         group["pictures"].append({
             "src": f"../pictures/{entry.name}/{picture.file.name}",
             "alt": f"{', '.join(picture.panels)} of {image}",
             "image": image,
-            "told": f"score {row['score']:.4g}, rank {ranks.iloc[picture.row]} of {len(table)}",
+            "caption": f"score {row['score']:.4g}, rank {ranks.iloc[picture.row]} of {len(table)}",
         })  # fmt: skip
     return list(groups.values())
 
 
 def _provenance(content: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield (heading, lines of key and text): everything in record.json that stands nowhere else on the page."""
+    """Yield (heading, lines of key and text): all fields of record.json that have no other place on the page."""
     code = content["code"]
     state = {True: "modified", False: "clean", None: "unknown"}[code["dirty"]]
     made: dict[str, Any] = {"finished": content["finished"], "adbench": code["version"], "commit": code["commit"]}
@@ -174,15 +208,15 @@ def _provenance(content: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, 
         "GFLOP per image": _rounded(content["gflops_per_image"]),
     }
     yield "Machine, time and memory", list(flat(machine))
-    yield "What makes the cell (facts)", list(flat(content["facts"]))
+    yield "Key (facts that determine the result)", list(flat(content["facts"]))
     yield "Resolved configuration", list(flat(content["resolved"]))
     yield "Backbone as built", list(flat(content["backbone"] | {"parameters": content["parameters"]}))
     yield "Dataset", list(flat(content["dataset"] | {"test_images": content["test_images"]}))
     chosen = {"selection": content.get("selection") or {}, "seen": content.get("seen") or []}
     yield "Training and selection", list(flat(chosen | {"overlap": content["overlap"]}))
-    yield "What the method declares", list(flat(content["capability"]))
-    if rest := {key: value for key, value in content.items() if key not in TOLD and value}:
-        yield "Also recorded", list(flat(rest))
+    yield "Capability of the method", list(flat(content["capability"]))
+    if rest := {key: value for key, value in content.items() if key not in SHOWN_ELSEWHERE and value}:
+        yield "Other fields", list(flat(rest))
 
 
 def _rounded(value: float | None) -> str:

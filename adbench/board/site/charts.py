@@ -1,4 +1,4 @@
-"""Charts as inline SVG: coloured by the style sheet, told apart by shape and dash as well, and described in words."""
+"""Charts as inline SVG. Lines differ in colour, shape and dash; each chart has a description in words."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Axis(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line of a chart: points (place, mean, deviation or NaN), and published figures (place, mean) beside them.
+    """One line of a chart: points (place, mean, standard deviation or NaN) and published figures (place, mean).
 
-    The one point of a `level` goes right across: it is the same for every number of shots.
+    The single point of a `level`, a zero-shot method, is drawn as a line across all numbers of shots.
     """
 
     name: str
@@ -52,7 +52,7 @@ SHARE = [(place, f"{place:g}") for place in (0, 0.25, 0.5, 0.75, 1)]
 
 
 def ticks(low: float, high: float, least: int = 3) -> list[tuple[float, str]]:
-    """Return round numbers between two bounds, with labels: as few as there can be, but `least`.
+    """Return round numbers between two bounds, with labels: as few as possible, at least `least`.
 
     >>> [label for _, label in ticks(0.13, 0.92)]
     ['0.2', '0.4', '0.6', '0.8']
@@ -67,28 +67,28 @@ def ticks(low: float, high: float, least: int = 3) -> list[tuple[float, str]]:
     digits = max(0, -math.floor(math.log10(step)))
     if digits < 5:
         return [(place, f"{place:.{digits}f}") for place in places]
-    largest = max(map(abs, places))  # beside it a step is only told by its own digits
+    largest = max(map(abs, places))  # labels need enough digits to show one step at this size
     digits = math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 1
     return [(place, f"{place:.{digits}g}") for place in places]
 
 
 def apart(values: Sequence[float]) -> list[str]:
-    """Write numbers with three digits, and with as many more as it takes to tell different ones apart.
+    """Write numbers with three significant digits, or more where different numbers would look the same.
 
     >>> apart([0.5, 0.25]), apart([0.50001, 0.50002])
     (['0.5', '0.25'], ['0.50001', '0.50002'])
     """
-    told = ([f"{value:.{digits}g}" for value in values] for digits in range(3, 18))
-    return next(texts for texts in told if len(set(texts)) == len(set(values)))
+    candidates = ([f"{value:.{digits}g}" for value in values] for digits in range(3, 18))
+    return next(texts for texts in candidates if len(set(texts)) == len(set(values)))
 
 
 def curve(
-    name: str, title: str, told: str, x: NDArray[Any], y: NDArray[Any], titles: tuple[str, str], base: str,
+    name: str, title: str, description: str, x: NDArray[Any], y: NDArray[Any], titles: tuple[str, str], base: str,
     steps: bool = False,
 ) -> Markup:  # fmt: skip
     """Draw a curve in the unit square above a dotted `base`: `diagonal`, or the height of a level line as a number."""
     across, up = Axis(0, 1, SHARE, titles[0]), Axis(0, 1, SHARE, titles[1])
-    if steps:  # precision holds back to the recall before it
+    if steps:  # a precision applies from the previous recall to its own
         x, y = np.repeat(x, 2), np.repeat(y, 2)
         x = np.append(0, x[:-1])
     ends = [(0.0, 0.0), (1.0, 1.0)] if base == "diagonal" else [(0.0, float(base)), (1.0, float(base))]
@@ -96,44 +96,47 @@ def curve(
         _path([(_x(a, across), _y(b, up)) for a, b in ends]),
         _path([(_x(a, across), _y(b, up)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]),
     )
-    return _svg(name, title, told, Markup("").join([_axes(across, up), inside]))
+    return _svg(name, title, description, Markup("").join([_axes(across, up), inside]))
 
 
 def distribution(
-    name: str, title: str, told: str, edges: NDArray[Any], normal: NDArray[Any], abnormal: NDArray[Any], unit: str
-) -> Markup:
-    """Draw two histograms over one another, (bins + 1,) edges and (bins,) shares each, as outlines."""
+    name: str,
+    title: str,
+    description: str,
+    edges: NDArray[Any],
+    normal: NDArray[Any],
+    abnormal: NDArray[Any],
+    unit: str,
+) -> Markup:  # fmt: skip
+    """Draw two histograms on the same axes as outlines: (bins + 1,) edges, (bins,) shares of each class."""
     top = float(max(normal.max(), abnormal.max()))
     across = Axis(float(edges[0]), float(edges[-1]), ticks(float(edges[0]), float(edges[-1])), "score")
-    up = Axis(0, top * 1.02, [(at, f"{100 * at:g}") for at, _ in ticks(0, top)], f"% of the {unit} of a class")
+    up = Axis(0, top * 1.02, [(at, f"{100 * at:g}") for at, _ in ticks(0, top)], f"% of the {unit} of each class")
     drawn = []
     for kind, shares in (("normal", normal), ("abnormal", abnormal)):
         heights = [_y(0, up), *(height for share in shares.tolist() for height in [_y(share, up)] * 2), _y(0, up)]
         places = [place for edge in edges.tolist() for place in [_x(edge, across)] * 2]
         outline = _path(list(zip(places, heights, strict=True)))
         drawn.append(Markup('<path class="{}" d="{}"/>').format(kind, outline))
-    return _svg(name, title, told, Markup("").join([_axes(across, up), *drawn]))
+    return _svg(name, title, description, Markup("").join([_axes(across, up), *drawn]))
 
 
 def shots(
-    name: str, title: str, told: str, series: Sequence[Series], places: Sequence[str], height: float = HEIGHT
+    name: str, title: str, description: str, series: Sequence[Series], places: Sequence[str], height: float = HEIGHT
 ) -> Markup:
-    """Draw means over `places` on the x axis, with a bar of one deviation up and down.
-
-    Published figures are hollow.
-    """
+    """Draw means over `places` on the x axis, with bars of ± one standard deviation; published figures are hollow."""
     spread = [
-        value for one in series for _, mean, std in one.points for value in (mean - _zero(std), mean + _zero(std))
+        value for line in series for _, mean, std in line.points for value in (mean - _zero(std), mean + _zero(std))
     ]
-    spread += [mean for one in series for _, mean in one.published]
+    spread += [mean for line in series for _, mean in line.published]
     low, high = _round(min(spread), max(spread))
     across = Axis(-0.4, len(places) - 0.6, list(enumerate(places)), "shots per class")
     up = Axis(low, high, ticks(low, high), "per cent")
     drawn = [_axes(across, up, height)]
-    for number, one in enumerate(series):
-        aside = 0.0 if len(series) == 1 else (number / (len(series) - 1) - 0.5) * min(0.3, 0.08 * len(series))
-        drawn.append(_line(one, across, up, aside, height))
-    return _svg(name, title, told, Markup("").join(drawn), height)
+    for number, line in enumerate(series):
+        shift = 0.0 if len(series) == 1 else (number / (len(series) - 1) - 0.5) * min(0.3, 0.08 * len(series))
+        drawn.append(_line(line, across, up, shift, height))
+    return _svg(name, title, description, Markup("").join(drawn), height)
 
 
 def swatch(look: int) -> Markup:
@@ -144,28 +147,28 @@ def swatch(look: int) -> Markup:
     ).format(look % LOOKS, _dash(look), _shape(look))
 
 
-def _line(one: Series, across: Axis, up: Axis, aside: float, height: float) -> Markup:
+def _line(line: Series, across: Axis, up: Axis, shift: float, height: float) -> Markup:
     parts = []
-    spots = [(_x(at + aside, across), _y(mean, up, height)) for at, mean, _ in one.points]
+    spots = [(_x(at + shift, across), _y(mean, up, height)) for at, mean, _ in line.points]
     if len(spots) > 1:
-        parts.append(Markup('<path class="line" stroke-dasharray="{}" d="{}"/>').format(_dash(one.look), _path(spots)))
-    elif one.level:
+        parts.append(Markup('<path class="line" stroke-dasharray="{}" d="{}"/>').format(_dash(line.look), _path(spots)))
+    elif line.level:
         level = _path([(LEFT, spots[0][1]), (WIDTH - RIGHT, spots[0][1])])
         parts.append(Markup('<path class="line level" stroke-dasharray="1.5 3" d="{}"/>').format(level))
-    for (x, y), (_, mean, std) in zip(spots, one.points, strict=True):
+    for (x, y), (_, mean, std) in zip(spots, line.points, strict=True):
         if _zero(std):
             ends = (_y(min(mean + std, up.high), up, height), _y(max(mean - std, up.low), up, height))
             parts.append(Markup('<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>').format(x, *ends))
         parts.append(
-            Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(x, y, _shape(one.look))
+            Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(x, y, _shape(line.look))
         )
-    for at, mean in one.published:
+    for at, mean in line.published:
         parts.append(
             Markup('<path class="mark hollow" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
-                _x(at + aside, across), _y(mean, up, height), _shape(one.look)
+                _x(at + shift, across), _y(mean, up, height), _shape(line.look)
             )
         )
-    return Markup('<g class="s{}">{}</g>').format(one.look % LOOKS, Markup("").join(parts))
+    return Markup('<g class="s{}">{}</g>').format(line.look % LOOKS, Markup("").join(parts))
 
 
 def _axes(across: Axis, up: Axis, height: float = HEIGHT) -> Markup:
@@ -193,11 +196,11 @@ def _axes(across: Axis, up: Axis, height: float = HEIGHT) -> Markup:
     return Markup("").join(parts)
 
 
-def _svg(name: str, title: str, told: str, inside: Markup, height: float = HEIGHT) -> Markup:
+def _svg(name: str, title: str, description: str, inside: Markup, height: float = HEIGHT) -> Markup:
     return Markup(
         '<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-labelledby="{name}-t {name}-d">'
         '<title id="{name}-t">{}</title><desc id="{name}-d">{}</desc>{}</svg>'
-    ).format(WIDTH, height, title, told, inside, name=name)
+    ).format(WIDTH, height, title, description, inside, name=name)
 
 
 def _x(value: float, axis: Axis) -> float:
@@ -217,7 +220,7 @@ def _shape(look: int) -> str:
 
 
 def _dash(look: int) -> str:
-    return DASHES[(look + 2 * (look // LOOKS)) % LOOKS]  # shifted further, so that no two looks share both
+    return DASHES[(look + 2 * (look // LOOKS)) % LOOKS]  # a larger shift, so that no two looks share shape and dash
 
 
 def _zero(std: float) -> float:

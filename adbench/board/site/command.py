@@ -1,4 +1,4 @@
-"""The command that makes a record again, from its resolved configuration."""
+"""The command that reproduces a record, from its resolved configuration."""
 
 from __future__ import annotations
 
@@ -22,53 +22,54 @@ if TYPE_CHECKING:
 
 ALWAYS = ("method", "dataset", "shots", "draw", "seed")
 SECTIONS = ("method", "dataset", "backbone", "trainer")
-# What names a place or a machine, not a cell; a preset is written out by the keys that it sets.
+# Keys that describe a machine, not a cell; and a preset, whose keys are written out.
 LEFT_OUT = {"preset", *NOT_AXES} - {"data_root", "support"}
 
 
 class Again(NamedTuple):
-    """A command for a shell, and why it makes another cell here than the record's: a sentence, or nothing."""
+    """A shell command, and a caveat where the installed adbench would make a different record with it."""
 
     command: str
     caveat: str
 
 
 def again(content: Mapping[str, Any], session: Session) -> Again:
-    """Return the command that makes a record again, from the content of its record.json.
+    """Return the command that reproduces a record, from the content of its record.json.
 
-    The parameters of the method are what decides the cell, whatever the defaults are today: those that the words would
-    set otherwise are written out. To know them the method's class is imported, and torch with it. A method that is
-    named by where it is isn't: the hash of its source decides, and its file may be anybody's.
+    Parameters of the method are written out where today's defaults differ from the record's. To compare them, the
+    method's class is imported, and torch with it. A method that is named by its file is not imported: the hash of its
+    source is part of the key, and the file may have any author.
     """
     resolved = content["resolved"]
     more, why = ({}, "") if ":" in resolved["method"] else _against_today(resolved, content["facts"], session)
     code = content["code"]
     made = f"commit {code['commit'][:12]}" if code["commit"] else f"adbench {code['version']}, of an unknown commit"
-    caveat = f"Made by {made}{', modified' if code['dirty'] else ''}; this adbench makes another cell: {why}."
+    made += ", modified" if code["dirty"] else ""
+    caveat = f"Made by {made}; this version of adbench would make a different record: {why}."
     return Again(shlex.join(["adbench", "run", *words(resolved, more)]), caveat if why else "")
 
 
 def words(resolved: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
     """Return the `key=value` words of a resolved configuration: those that differ from the defaults, and `ALWAYS`.
 
-    `more` holds parameters of the method beside those that were typed.
+    `more` holds parameters of the method, in addition to those that were typed.
 
     >>> words(defaults() | {"method": "clip", "shots": 0, "seed": 3, "schedule": "paper"})
     ['method=clip', 'dataset=brainmri', 'schedule=paper', 'shots=0', 'draw=0', 'seed=3']
     """
     usual = defaults()
-    told = {
+    given = {
         key: value
         for key, value in resolved.items()
         if key in KEYS and key not in LEFT_OUT and (key in ALWAYS or value != usual.get(key))
     }
-    if told.get("support"):
-        told.pop("draw", None)  # the file says which images
-    order = [key for key in told if key not in ALWAYS]
+    if given.get("support"):
+        given.pop("draw", None)  # the file lists the images
+    order = [key for key in given if key not in ALWAYS]
     order = [*ALWAYS[:2], *order, *ALWAYS[2:]]
     overrides = resolved.get("overrides") or {}
     overrides = overrides | {"method": overrides.get("method", {}) | dict(more or {})}
-    return [f"{key}={write_value(told[key])}" for key in order if key in told] + [
+    return [f"{key}={write_value(given[key])}" for key in order if key in given] + [
         f"{section}.{key}={write_value(value, typed=True)}"
         for section in SECTIONS
         for key, value in overrides.get(section, {}).items()
@@ -78,7 +79,7 @@ def words(resolved: Mapping[str, Any], more: Mapping[str, Any] | None = None) ->
 def _against_today(
     resolved: Mapping[str, Any], facts: Mapping[str, Any], session: Session
 ) -> tuple[dict[str, Any], str]:
-    """Return the parameters of the method to write out, and why the cell is another one nevertheless, or nothing."""
+    """Return the parameters of the method to write out, and why the record would differ nevertheless (or empty)."""
     name, recorded = resolved["method"], facts["params"]
     entry = registry.entries("method").get(name)
     if entry is None:
@@ -89,7 +90,7 @@ def _against_today(
         loaded = _loaded(name)
         made = session.once(_params, name, resolved["schedule"], json.dumps(typed))
         more = dict(_differing(recorded, made))
-        with contextlib.suppress(AdbenchError):  # what is no parameter any more differs below
+        with contextlib.suppress(AdbenchError):  # a parameter that no longer exists is reported below
             made = session.once(_params, name, resolved["schedule"], json.dumps(typed | more))
     except AdbenchError as error:
         return more, str(error).rstrip(".")
@@ -97,8 +98,12 @@ def _against_today(
         return more, f"its {name} differs in {', '.join(differ)}"
     here, there = (loaded.version, entry.source(loaded)), (facts.get("method_version"), facts.get("source"))
     if here != there:
-        return more, f"its {name} is {' of '.join(filter(None, here))}, the record's {' of '.join(filter(None, there))}"
+        return more, f"its {name} has version {_source(*here)}, the record's has {_source(*there)}"
     return more, ""
+
+
+def _source(version: str | None, source: str | None) -> str:
+    return f"{version} of {source}" if source else str(version)
 
 
 def _loaded(name: str) -> type[Method[Any]]:
@@ -124,5 +129,5 @@ def _differing(recorded: Mapping[str, Any], made: Mapping[str, Any], prefix: str
 
 
 def _json(values: Mapping[str, Any], key: str) -> str | None:
-    """Write a value as a key of cells is made of it: 1, 1.0 and true differ."""
+    """Write a value as it enters the key of a cell: 1, 1.0 and true differ."""
     return json.dumps(values[key], sort_keys=True) if key in values else None

@@ -1,4 +1,4 @@
-"""The curves behind a record's figures, from counts of normal and abnormal images or pixels per score."""
+"""ROC curves, precision-recall curves and score distributions, from counts of normal and abnormal items per score."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def of_images(scores: Any, labels: Any) -> Counts:
     truth = np.asarray(labels) == 1
     positive = np.bincount(at[truth], minlength=distinct.size)
     negative = np.bincount(at[~truth], minlength=distinct.size)
-    require_both_classes("the curves of images", int(positive.sum()), int(negative.sum()), "images")
+    require_both_classes("curves of images", int(positive.sum()), int(negative.sum()), "images")
     return Counts(distinct[::-1], positive[::-1].astype(np.float64), negative[::-1].astype(np.float64))
 
 
 def of_pixels(arrays: Mapping[str, NDArray[Any]], most: int = 4096) -> Counts:
     """Count pixels: `keys`, `positive` and `negative` of a record's histogram, lowest first.
 
-    Neighbouring bins are taken together until at most `most` are left, each with at most 2 / (`most` - 1) of a class
-    unless it was one bin before. A bin stands at its left edge, and curves are drawn straight through it.
+    Neighbouring bins are merged until at most `most` are left. A merged bin holds at most 2 / (`most` - 1) of a class.
+    The score of a bin is its left edge, and curves are straight within a bin.
     """
     positive, negative = np.cumsum(arrays["positive"][::-1]), np.cumsum(arrays["negative"][::-1])
-    require_both_classes("the curves of pixels", int(positive[-1]), int(negative[-1]), "pixels")
+    require_both_classes("curves of pixels", int(positive[-1]), int(negative[-1]), "pixels")
     last = np.arange(positive.size)
     if positive.size > most:
         along = positive / positive[-1] + negative / negative[-1]
@@ -75,8 +75,8 @@ def precision_recall(counts: Counts) -> tuple[Column, Column]:
     >>> x.tolist(), y.round(2).tolist()
     ([0.5, 0.5, 1.0, 1.0], [1.0, 0.5, 0.67, 0.5])
     """
-    found = np.cumsum(counts.positive)
-    return found / found[-1], found / np.cumsum(counts.positive + counts.negative)
+    detected = np.cumsum(counts.positive)
+    return detected / detected[-1], detected / np.cumsum(counts.positive + counts.negative)
 
 
 def at(x: Column, y: Column, where: float) -> float:
@@ -89,7 +89,7 @@ def at(x: Column, y: Column, where: float) -> float:
 
 
 def thin(x: Column, y: Column, most: int = 240) -> tuple[Column, Column]:
-    """Keep at most `most` points of a curve in the unit square, evenly along it, both ends among them.
+    """Keep at most `most` points of a curve in the unit square, evenly along it, both ends included.
 
     Steps between kept points are at most (length of the curve) / (`most` - 1), finer than a line's width.
 

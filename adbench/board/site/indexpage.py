@@ -1,4 +1,4 @@
-"""The first page: averages, what shots bring and all cells, for each kind of data apart."""
+"""The first page: averages, effect of the number of shots, and all records, separately for each kind of data."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import meaning, with_leaks
+from adbench.board.leaderboard import caveat, with_leaks
 from adbench.board.render import sections
-from adbench.board.site.entries import Entry, dataset_name
-from adbench.board.site.shots import Key, Look, chart, legend
+from adbench.board.site.records import SiteRecord, dataset_page
+from adbench.board.site.shots import Key, LineStyle, chart, legend
 from adbench.board.site.tables import FILTERS, listing, matrix, metric_title, owners
 
 NOTES = {
-    "phantom": "Phantoms are drawn by adbench. They show how code behaves and say nothing about patients.",
-    "published": "Figures of the papers, reached on other code.",
+    "phantom": "Phantoms are synthetic images. They show how code behaves and say nothing about patients.",
+    "published": "Figures printed in the papers, obtained with other code.",
 }
 
 
 def page(
-    entries: Sequence[Entry], long: pd.DataFrame, look: Mapping[str, dict[Key, Look]], figures: Sequence[str]
+    entries: Sequence[SiteRecord],
+    long: pd.DataFrame,
+    styles: Mapping[str, dict[Key, LineStyle]],
+    figures: Sequence[str],
 ) -> dict[str, Any]:
-    """Return what the template needs; `look` holds the lines of each kind of data."""
-    own = owners(entries)
+    """Return the template's variables; `styles` holds the line styles of each kind of data."""
+    members = owners(entries)
     parts = []
     for section in sections(long, figures):
         here = [e for e in entries if (e.line["data"], e.line["standing"]) == (section.data, section.standing)]
@@ -31,20 +34,20 @@ def page(
         drawn = []
         if section.standing == "clean" and here:
             names = sorted({entry.line["dataset"] for entry in here})
-            drawn = [chart(clean, name, figures[0], look[section.data], 190) for name in names]
-        plots = [one for one in drawn if one is not None]
-        named = {entry.line["dataset"]: f"datasets/{dataset_name(entry.line)}.html" for entry in here}
+            drawn = [chart(clean, name, figures[0], styles[section.data], 190) for name in names]
+        plots = [plot for plot in drawn if plot is not None]
+        named = {entry.line["dataset"]: f"datasets/{dataset_page(entry.line)}.html" for entry in here}
         parts.append({
             "name": f"{section.data}-{section.standing}".replace(" ", "-"),
             "title": section.name,
-            "marked": meaning(section.standing),
+            "caveat": caveat(section.standing),
             "note": NOTES.get(section.data) if section.standing in ("clean", "as published") else None,
             "datasets": sorted(named.items()),
-            "table": matrix(section, own, ""),
+            "table": matrix(section, members, ""),
             "plots": plots,
             "legend": legend(plots),
-            "papers": any(one["papers"] for one in plots),
-            "cells": listing(here, "") if here else None,
+            "papers": any(plot["papers"] for plot in plots),
+            "records": listing(here, "") if here else None,
         })  # fmt: skip
     kinds = sorted({entry.content["data"] for entry in entries})
     return {
@@ -57,16 +60,16 @@ def page(
     }
 
 
-def _counts(entries: Sequence[Entry]) -> list[tuple[int, str]]:
+def _counts(entries: Sequence[SiteRecord]) -> list[tuple[int, str]]:
     methods, datasets = ({entry.line[key] for entry in entries} for key in ("method", "dataset"))
     kinds = ((len(entries), "record"), (len(methods), "method"), (len(datasets), "dataset"))
     return [(count, word if count == 1 else f"{word}s") for count, word in kinds]
 
 
-def _filters(entries: Sequence[Entry], long: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def _filters(entries: Sequence[SiteRecord], long: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Return (key, values) of each filter."""
-    found = {key: {entry.line[key] for entry in entries} | set(long[key].astype(str)) for key in FILTERS}
-    return [(key, sorted(values - {""}, key=_numbers_first)) for key, values in found.items()]
+    values = {key: {entry.line[key] for entry in entries} | set(long[key].astype(str)) for key in FILTERS}
+    return [(key, sorted(texts - {""}, key=_numbers_first)) for key, texts in values.items()]
 
 
 def _numbers_first(text: str) -> tuple[int, int, str]:

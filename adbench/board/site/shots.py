@@ -1,4 +1,4 @@
-"""What more shots bring: figures by the number of support images, a line per method, with the spread over draws."""
+"""Charts of figures by number of shots: a line per method, with the spread over draws."""
 
 from __future__ import annotations
 
@@ -11,72 +11,77 @@ from adbench.board.leaderboard import ROW
 from adbench.board.site import charts
 from adbench.board.site.tables import metric_title
 
-KEYS = [key for key in ROW if key not in ("data", "standing", "shots")]
+LINE_KEYS = [key for key in ROW if key not in ("data", "standing", "shots")]
 Key = tuple[str, ...]
 
 
-class Look(NamedTuple):
-    """The name of a line and the number of its colour, shape and dash."""
+class LineStyle(NamedTuple):
+    """The name of a line in a chart, and the number of its colour, shape and dash."""
 
     name: str
     number: int
 
 
-def looks(long: pd.DataFrame) -> dict[Key, Look]:
-    """Name every line of the rows of one kind of data, the same on all pages: the method, and what tells it apart.
+def line_styles(long: pd.DataFrame) -> dict[Key, LineStyle]:
+    """Return a style for every line of one kind of data, the same on all pages.
 
-    >>> told = [("a", "k=1"), ("a", "k=2"), ("b", "")]
-    >>> rows = [dict.fromkeys(ROW, "x") | {"method": method, "variant": variant} for method, variant in told]
-    >>> [look.name for look in looks(pd.DataFrame(rows)).values()]
+    A line is named after its method, with the settings that distinguish it from others.
+
+
+    >>> lines = [("a", "k=1"), ("a", "k=2"), ("b", "")]
+    >>> rows = [dict.fromkeys(ROW, "x") | {"method": method, "variant": variant} for method, variant in lines]
+    >>> [style.name for style in line_styles(pd.DataFrame(rows)).values()]
     ['a, k=1', 'a, k=2', 'b']
     """
-    found = long[KEYS].astype(str).drop_duplicates().sort_values(KEYS).to_dict("records")
-    names = [row["method"] for row in found]
-    for key in KEYS:  # a word only where it tells rows apart that had the same name so far
+    rows = long[LINE_KEYS].astype(str).drop_duplicates().sort_values(LINE_KEYS).to_dict("records")
+    names = [row["method"] for row in rows]
+    for key in LINE_KEYS:  # a word is added only where it distinguishes rows of one name
         values: dict[str, set[str]] = {}
-        for name, row in zip(names, found, strict=True):
+        for name, row in zip(names, rows, strict=True):
             values.setdefault(name, set()).add(row[key])
         names = [
             f"{name}, {row[key]}" if row[key] and len(values[name]) > 1 else name
-            for name, row in zip(names, found, strict=True)
+            for name, row in zip(names, rows, strict=True)
         ]
     return {
-        tuple(row[key] for key in KEYS): Look(name, i) for i, (row, name) in enumerate(zip(found, names, strict=True))
+        tuple(row[key] for key in LINE_KEYS): LineStyle(name, i)
+        for i, (row, name) in enumerate(zip(rows, names, strict=True))
     }
 
 
 def chart(
-    long: pd.DataFrame, dataset: str, metric: str, look: dict[Key, Look], height: float = charts.HEIGHT
+    long: pd.DataFrame, dataset: str, metric: str, styles: dict[Key, LineStyle], height: float = charts.HEIGHT
 ) -> dict[str, Any] | None:
-    """Draw one metric on one dataset, or nothing where all rows have the same number of shots.
+    """Draw one metric on one dataset; None where all rows have the same number of shots.
 
-    `long` holds clean rows of one kind of data; where they have `published` figures, those are drawn hollow. Returns
-    title, svg and the looks used.
+    `long` holds clean rows of one kind of data; `published` figures are drawn hollow. Returns title, metric, svg, the
+    styles used, and whether a published figure is drawn.
     """
     part = long[(long["dataset"] == dataset) & (long["metric"] == metric)]
     places = sorted(set(part["shots"].astype(str)), key=lambda text: (not text.isdecimal(), text.zfill(9)))
     if len(places) < 2:
         return None
-    series, told = [], []
-    for key, rows in sorted(part.groupby(KEYS), key=lambda item: look[tuple(map(str, item[0]))].number):
-        own = look[tuple(map(str, key))]
+    series, descriptions = [], []
+    for key, rows in sorted(part.groupby(LINE_KEYS), key=lambda item: styles[tuple(map(str, item[0]))].number):
+        style = styles[tuple(map(str, key))]
         rows = rows.assign(place=[places.index(str(shots)) for shots in rows["shots"]]).sort_values("place")
         points = list(zip(rows["place"], rows["mean"], rows["std"], strict=True))
         papers = rows[["place", "published"]].dropna() if "published" in rows else rows.iloc[:0]
-        beside = [(place, mean) for place, mean, *_ in papers.to_numpy().tolist()] if len(papers) else []
+        references = [(place, mean) for place, mean, *_ in papers.to_numpy().tolist()] if len(papers) else []
         level = set(rows["shots"].astype(str)) == {"0"}
-        series.append(charts.Series(own.name, own.number, points, beside, level))
-        told.append(f"{own.name}: " + ", ".join(f"{mean:.1f} at {places[at]}" for at, mean, _ in points))
+        series.append(charts.Series(style.name, style.number, points, references, level))
+        descriptions.append(f"{style.name}: " + ", ".join(f"{mean:.1f} at {places[at]}" for at, mean, _ in points))
     name = metric_title(metric)
     svg = charts.shots(
         f"shots-{dataset}-{metric}".replace(" ", "-"), f"{name} on {dataset} by number of shots, in per cent",
-        "; ".join(told) + ".", series, places, height,
+        "; ".join(descriptions) + ".", series, places, height,
     )  # fmt: skip
-    used = [Look(one.name, one.look) for one in series]
-    return {"title": dataset, "metric": name, "svg": svg, "looks": used, "papers": any(one.published for one in series)}
+    used = [LineStyle(line.name, line.look) for line in series]
+    papers_drawn = any(line.published for line in series)
+    return {"title": dataset, "metric": name, "svg": svg, "styles": used, "papers": papers_drawn}
 
 
 def legend(drawn: Sequence[dict[str, Any]]) -> list[tuple[Any, str]]:
     """Return (sample, name) of every line in some charts."""
-    used = sorted({look for one in drawn for look in one["looks"]}, key=lambda look: look.number)
-    return [(charts.swatch(look.number), look.name) for look in used]
+    used = sorted({style for plot in drawn for style in plot["styles"]}, key=lambda style: style.number)
+    return [(charts.swatch(style.number), style.name) for style in used]

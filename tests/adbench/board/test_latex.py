@@ -19,7 +19,7 @@ def row(method: str, mean: float, **changes: object) -> dict[str, object]:
     head: dict[str, object] = dict.fromkeys(ROW, "")
     head |= {"data": "real", "standing": "clean", "method": method, "backbone": "ViT", "shots": "16"}
     head |= {"dataset": "brainmri", "metric": "image_auroc", "mean": mean, "std": float("nan"), "n": 1}
-    head |= {"half_width": 0.0, "draws": "0/0"}
+    head |= {"half_width": 0.0, "draws": " ".join(f"{draw}/0" for draw in range(int(str(changes.get("n", 1)))))}
     return head | changes
 
 
@@ -61,10 +61,14 @@ def test_columns_are_grouped_by_metric_under_their_rules() -> None:
 
 def test_one_number_of_draws_stands_in_the_caption_and_several_in_the_cells() -> None:
     same = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0, std=0.5, n=3)]))
-    assert r"mean $\pm$ standard deviation over 3 draws and seeds" in same
+    assert r"mean $\pm$ standard deviation over 3 draws, 1 seed" in same
     assert body(same)[0] == ["a", r"\textbf{90.00} $\pm$ 1.25"]
+    seeds = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=2, draws="-/0 -/1")]))
+    assert r"mean $\pm$ standard deviation over 2 seeds" in seeds
+    others = to_latex(pd.DataFrame([row("a", 90.0, n=2), row("b", 80.0, n=2, draws="0/1 0/2")]))
+    assert r"mean $\pm$ standard deviation over 2 runs" in others
     mixed = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0)]))
-    assert "draws and seeds" not in mixed
+    assert " over " not in mixed
     assert [cells[1] for cells in body(mixed)] == [r"\textbf{90.00} $\pm$ 1.25 (3)", r"\underline{80.00}"]
     within = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("a", 95.0, dataset="resc")]))
     assert body(within) == [["a", r"90.00 $\pm$ 1.25 (3)", "95.00 (1)", "missing"]]
@@ -76,7 +80,7 @@ def test_what_is_known_within_a_half_width_is_marked_and_the_caption_says_so() -
     ]
     text = to_latex(pd.DataFrame(rows))
     assert [cells[1] for cells in body(text)] == [r"$\approx$90.00", "89.50"]
-    assert r"$\approx$: known within a half-width of up to 1.00" in text
+    assert r"$\approx$: computation error at most 1.00" in text
 
 
 def test_phantom_real_and_leaks_have_tables_of_their_own() -> None:

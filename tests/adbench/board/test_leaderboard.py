@@ -37,7 +37,7 @@ def test_methods_and_datasets_can_be_chosen(write_record, adbench, tmp_path: Pat
     assert set(long["dataset"]) == {"busi"}
     wrong = adbench("leaderboard", tmp_path / "runs", "--dataset", "busi,liverct")
     assert wrong.code == 2
-    assert re.search(r"--dataset liverct fits no record.*brainmri, busi, resc", wrong.err)
+    assert re.search(r"--dataset liverct matches no record.*brainmri, busi, resc", wrong.err)
 
 
 def test_draws_are_averaged_and_other_settings_are_not(write_record, board, image_auroc, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_command_writes_what_it_prints(write_record, adbench, tmp_path: Path
     answer = adbench("leaderboard", tmp_path / "runs", "--markdown", "--published", "--costs", "--json", file)
     assert answer.code == 0, answer.err
     assert "90.00 [-5.90]" in answer.out
-    assert answer.out.index("### Real data") < answer.out.index("### Published figures, epoch chosen as published")
+    assert answer.out.index("### Real data") < answer.out.index("### Published figures, epoch chosen as in the papers")
     assert "fit seconds" in answer.out
     rows = json.loads(file.read_text())
     (own,) = (row for row in rows if row["data"] == "real" and row["metric"] == "image_auroc")

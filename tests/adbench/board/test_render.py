@@ -42,7 +42,7 @@ def test_the_largest_half_width_stands_in_the_row_and_its_figure_is_marked(
     answer = adbench("leaderboard", tmp_path / "runs", "--markdown", "--csv", tmp_path / "b.csv")
     assert answer.code == 0, answer.err
     assert re.findall("#### (.*)", answer.out) == [
-        "image AUROC, per cent", "pixel AUROC, per cent, ≈: known within a half-width of up to 5.15",
+        "image AUROC, per cent", "pixel AUROC, per cent, ≈: computation error at most 5.15",
     ]  # fmt: skip
     pixel = markdown_rows(answer.out, "pixel AUROC")
     assert pixel["madclip"] == ["≈80.00 ± 0.00 (2)"]
@@ -70,4 +70,4 @@ def test_the_largest_half_width_stands_in_the_row_and_its_figure_is_marked(
 def test_no_rank_rests_on_a_difference_within_half_widths(
     means: list[float], halves: list[float], marks: list[str]
 ) -> None:
-    assert render.standouts("pixel_ap", means, halves) == marks
+    assert render.best_two("pixel_ap", means, halves) == marks

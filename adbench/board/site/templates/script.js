@@ -1,10 +1,10 @@
 "use strict";
-// Sorting, filtering and copying. A classic script: pages opened from disk may not load modules.
+// Sorting, filtering and copying. A classic script, because pages opened from disk can't load modules.
 (() => {
   const collator = new Intl.Collator("en", { numeric: true });
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-  // --- sorting: a button in each head; figures begin with the highest, what is missing stays last
+  // --- sorting: a button in each column head; figures start with the highest, missing ones stay last
 
   const worth = (row, column, number) => {
     const cell = row.cells[column];
@@ -39,7 +39,7 @@
     }
   }
 
-  // --- filters: what is chosen stands in the address, so that a view can be kept
+  // --- filters: they are kept in the address, so that a view can be saved and shared
 
   const form = document.querySelector("form.filters");
   if (form) {
@@ -101,26 +101,26 @@
       for (const some of all(".by-dataset")) some.hidden = all("figure", some).every((plot) => plot.hidden);
       for (const [part, count] of parts) part.hidden = count === 0;
       nothing.hidden = [...parts.values()].some((count) => count > 0);
-      form.querySelector("output").value = `${shown} of ${total} cells`;
+      form.querySelector("output").value = `${shown} of ${total} records`;
     };
 
-    // An address without "=" is a place on this page, such as the skip link's.
+    // A fragment without "=" is a place on this page, such as the target of the skip link.
     const kept = () => location.hash.includes("=");
 
     const remember = () => {
-      const told = new URLSearchParams();
+      const choice = new URLSearchParams();
       for (const [name, value] of new FormData(form)) {
-        if (value && !(name === "figures" && value === "auroc")) told.set(name, value);
+        if (value && !(name === "figures" && value === "auroc")) choice.set(name, value);
       }
-      if (form.elements.figures.value === "") told.set("figures", "all");
-      if (String(told) || kept()) history.replaceState(null, "", `#${told}`);
+      if (form.elements.figures.value === "") choice.set("figures", "all");
+      if (String(choice) || kept()) history.replaceState(null, "", `#${choice}`);
     };
 
     const recall = () => {
       if (!kept()) return;
-      const told = new URLSearchParams(location.hash.slice(1));
+      const choice = new URLSearchParams(location.hash.slice(1));
       for (const field of form.querySelectorAll("[name]")) {
-        const value = told.get(field.name) ?? (field.name === "figures" ? "auroc" : "");
+        const value = choice.get(field.name) ?? (field.name === "figures" ? "auroc" : "");
         field.value = field.name === "figures" && value === "all" ? "" : value;
       }
     };

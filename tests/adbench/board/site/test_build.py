@@ -82,9 +82,9 @@ def folder_with(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("prepare", "told"),
     [
-        (Path.touch, "is no folder"),
+        (Path.touch, "is not a folder"),
         (folder_with("thesis.docx"), "is not a site of adbench: it holds thesis.docx"),
-        (lambda path: path.symlink_to(path.parent), "is no folder"),
+        (lambda path: path.symlink_to(path.parent), "is not a folder"),
     ],
 )
 def test_what_is_no_site_is_not_replaced(

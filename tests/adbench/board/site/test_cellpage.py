@@ -9,9 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pytest
 from hypothesis import example, given, strategies
 
 from adbench.board.site import cellpage
+from adbench.errors import RecordError
 from adbench.records.record import read
 
 
@@ -20,7 +23,8 @@ def test_figures_of_a_cell_are_the_records_with_their_half_widths(pages: dict[st
     text = pages["cells/a0.html"].text
     for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
         assert f"{100 * (metrics[name] or 0):.2f}" in text, name
-    assert "exact" in text
+    assert "computation error" in text
+    assert re.search(r"image AUROC\s*[\d.]+\s*none", text)
     assert "Pixels" in text
     assert "Pixels" not in pages["cells/c0.html"].text
 
@@ -50,6 +54,22 @@ def test_what_was_typed_can_be_typed_again(make_record, build_site, read_page, t
     content["given"] = ["method=clip", "data_root=/my data", "method.prompts.normal=['healthy {}']"]
     (folder / "record.json").write_text(json.dumps(content))
     page = read_page(build_site(tmp_path / "runs", tmp_path / "site").parent / "cells" / "a.html")
-    said = re.search(r"Typed at first: (.*)", page.text)
+    said = re.search(r"Original command: (.*)", page.text)
     assert said is not None
     assert shlex.split(said[1]) == ["adbench", "run", *content["given"]]
+
+
+@pytest.mark.parametrize(("label", "counts"), [(0, "0 abnormal and 12 normal"), (1, "12 abnormal and 0 normal")])
+def test_predictions_of_one_class_are_a_damaged_record(make_record, build_site, tmp_path: Path, label: int, counts) -> None:
+    file = make_record(tmp_path / "runs", "a") / "predictions.parquet"
+    pd.read_parquet(file).assign(label=label).to_parquet(file, index=False)
+    with pytest.raises(RecordError, match=rf"runs/a: predictions\.parquet holds {counts} images.*run its cell again"):
+        build_site(tmp_path / "runs", tmp_path / "site")
+
+
+def test_a_support_is_written_as_source_and_number_of_shots(make_record, build_site, read_page, tmp_path: Path) -> None:
+    make_record(tmp_path / "runs", "a", shots=1, pictures=0)
+    make_record(tmp_path / "runs", "b", shots=4, draw=2, pictures=0)
+    built = build_site(tmp_path / "runs", tmp_path / "site").parent
+    assert "Draw 0, 1 shot. Manifest hash: h" in read_page(built / "cells" / "a.html").text
+    assert "Draw 2, 4 shots. Manifest hash: h" in read_page(built / "cells" / "b.html").text

@@ -96,8 +96,8 @@ def test_nested_parameters_are_written_alone() -> None:
         ({}, {}, {"whitening": True}, "its patchcore differs in whitening"),
         ({}, {}, {"neighbours": "all", "whitening": True}, "differs in neighbours, whitening"),
         ({"method": "gone"}, {}, {}, "it has no method gone"),
-        ({}, {"method_version": "0"}, {}, "its patchcore is 1, the record's 0"),
-        ({}, {"source": "package:theirs"}, {}, "its patchcore is 1, the record's 1 of package:theirs"),
+        ({}, {"method_version": "0"}, {}, "its patchcore has version 1, the record's has 0"),
+        ({}, {"source": "package:theirs"}, {}, "its patchcore has version 1, the record's has 1 of package:theirs"),
         ({"overrides": {"method": {"whitening": True}}}, {}, {}, "unknown key 'whitening' for method 'patchcore'"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_page_says_where_this_adbench_makes_another_cell(resolved, facts, chan
     content["resolved"] |= resolved
     content["facts"] |= facts
     caveat = again(content, Session()).caveat
-    assert caveat.startswith("Made by commit c0ffeec0ffee; this adbench makes another cell: ")
+    assert caveat.startswith("Made by commit c0ffeec0ffee; this version of adbench would make a different record: ")
     assert told in caveat
     assert "commit" not in again(made_by_patchcore(), Session()).caveat
 
@@ -146,7 +146,7 @@ def test_the_command_of_a_page_makes_the_same_cell(read_page, adbench, tiny: Pat
     commands = set()
     for path in (tmp_path / "site" / "cells").iterdir():
         page = read_page(path)
-        assert "another cell" not in page.text
+        assert "a different record" not in page.text
         said = re.search(r"adbench run [^\n]*data_root[^\n]*", page.text)
         assert said is not None
         typed = shlex.split(said[0].removesuffix("copy"))[2:]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from adbench.board import leaderboard
 from adbench.board.site import datasetpage
-from adbench.board.site.entries import entries
+from adbench.board.site.records import site_records
 
 
 def test_papers_stand_beside_every_content_of_a_dataset(make_record, build_site, read_page, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_papers_stand_beside_real_figures_alone(pages: dict[str, Any]) -> None:
 
 
 def test_one_cell_per_method_is_compared_and_test_figures_have_no_say(runs: Path) -> None:
-    here = [one for one in entries(leaderboard.collect([runs]).records) if one.line["dataset"] == "brainmri"]
+    here = [one for one in site_records(leaderboard.collect([runs]).records) if one.line["dataset"] == "brainmri"]
     chosen = datasetpage.representatives([one for one in here if one.line["data"] == "phantom"])
     assert sorted(one.record.key for one in chosen) == ["a2", "b0"]  # 4 shots, draw 0; the leak never
 
@@ -52,7 +52,7 @@ def test_what_differs_most_comes_first_and_the_rest_is_counted(make_record, buil
     spreads = [float(value) for value in re.findall(r'data-value="([\d.]+)">\d+</td></tr>', text)]
     assert len(spreads) == 200
     assert spreads == sorted(spreads, reverse=True)
-    assert "7 more stand in the CSV file" in text
+    assert "7 more are in the CSV file" in text
 
 
 def test_a_support_list_is_named_as_such(make_record, build_site, read_page, tmp_path: Path) -> None:

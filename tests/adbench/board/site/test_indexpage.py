@@ -15,10 +15,10 @@ def test_phantom_real_leaks_and_papers_stand_apart(sections_of, pages: dict[str,
         "Phantom data, epoch chosen on the test split (a leak)",
         "Real data",
         "Real data, test images or patients among the training data (a leak)",
-        "Published figures, epoch chosen as published, mostly on the test split",
+        "Published figures, epoch chosen as in the papers, mostly on the test split",
     ]
     assert "mvfa" not in found["Phantom data"]
-    assert all("reached on other code" in part for name, part in found.items() if name.startswith("Published"))
+    assert all("obtained with other code" in part for name, part in found.items() if name.startswith("Published"))
     assert "Not comparable" in found["Phantom data, epoch chosen on the test split (a leak)"]
     assert "Not comparable" in pages["cells/d0.html"].text
     assert "Not comparable" in pages["cells/e1.html"].text

@@ -19,7 +19,7 @@ def lines(**columns: list[Any]) -> pd.DataFrame:
 
 def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
     rows = lines(method=["a"] * 3, shots=["16", "full", "2"], mean=[80.0, 90.0, 70.0], std=[1.0, 2.0, float("nan")])
-    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    found = shots.chart(rows, "x", "x", shots.line_styles(rows))
     assert found is not None
     svg = str(found["svg"])
     assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
@@ -30,7 +30,7 @@ def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
 
 def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
     rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, None, None])
-    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    found = shots.chart(rows, "x", "x", shots.line_styles(rows))
     assert found is not None
     assert str(found["svg"]).count("line level") == 1
     assert str(found["svg"]).count("mark hollow") == 1
@@ -39,11 +39,11 @@ def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
 
 def test_a_method_with_shots_is_no_level() -> None:
     rows = lines(method=["a", "a", "z"], shots=["2", "4", "2"], mean=[80.0, 90.0, 70.0])
-    found = shots.chart(rows, "x", "x", shots.looks(rows))
+    found = shots.chart(rows, "x", "x", shots.line_styles(rows))
     assert found is not None
     assert "level" not in str(found["svg"])
 
 
 def test_one_number_of_shots_makes_no_chart() -> None:
     rows = lines(method=["a", "b"], shots=["2", "2"], mean=[80.0, 90.0])
-    assert shots.chart(rows, "x", "x", shots.looks(rows)) is None
+    assert shots.chart(rows, "x", "x", shots.line_styles(rows)) is None

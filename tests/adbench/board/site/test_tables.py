@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from adbench.board import leaderboard
-from adbench.board.site.entries import entries
+from adbench.board.site.records import site_records
 from adbench.board.site.tables import owners
 
 
 def test_a_table_says_what_its_marks_mean_in_words(sections_of, pages: dict[str, Any], site: Path) -> None:
     index = pages["index.html"].text
-    assert "Bold is the best of a column, underlined the second." in index
+    assert "Bold: best of a column; solid underline: second." in index
     assert re.search(r"\d\d\.\d\d best", index)
     assert re.search(r"\d\d\.\d\d second", index)
     told = pages["datasets/phantom-brainmri.html"].text
@@ -34,5 +34,5 @@ def test_an_average_leads_to_its_row_and_a_single_cell_to_its_page(site: Path) -
 def test_owners_are_in_the_order_of_draws(make_record, tmp_path: Path) -> None:
     for key, draw in (("a", 10), ("b", 2), ("c", 0)):
         make_record(tmp_path, key, draw=draw, pictures=0)
-    (found,) = owners(entries(leaderboard.collect([tmp_path]).records)).values()
+    (found,) = owners(site_records(leaderboard.collect([tmp_path]).records)).values()
     assert [entry.draw for entry in found] == ["0", "2", "10"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adbench.board.site.entries import gallery, predictions, slug
+from adbench.board.site.records import gallery, predictions, slug
 from adbench.records.record import read
 
 

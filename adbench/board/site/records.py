@@ -1,4 +1,4 @@
-"""What the pages say of a record in common: its row, its name, its files."""
+"""Records as the site shows them: row, page name, predictions, histogram, gallery."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from adbench.errors import RecordError
 from adbench.records import pictures
 from adbench.records.record import Record
 
-KINDS = {"miss": "Worst misses", "false_alarm": "Worst false alarms", "hit": "Best hits"}
+GALLERY_TITLES = {
+    "miss": "Worst misses: abnormal images with the lowest scores",
+    "false_alarm": "Worst false alarms: normal images with the highest scores",
+    "hit": "Best hits: abnormal images with the highest scores",
+}
 
 
-class Entry(NamedTuple):
+class SiteRecord(NamedTuple):
     """A record with its row on the leaderboard (`ROW` and `dataset`) and the name of its page."""
 
     record: Record
@@ -31,7 +35,7 @@ class Entry(NamedTuple):
 
     @property
     def group(self) -> tuple[str, ...]:
-        """What records that are averaged share, their dataset aside."""
+        """The values of `ROW`: the same for all records that are averaged."""
         return tuple(str(self.line[key]) for key in ROW)
 
     @property
@@ -41,7 +45,7 @@ class Entry(NamedTuple):
 
     @property
     def draw(self) -> str:
-        """The draw's number, the name of the support list, or nothing where no image is learned from."""
+        """The number of the draw or the name of the support list; empty for zero-shot."""
         if self.content["support"]["shots"] == 0:
             return ""
         return str(self.content["support"]["source"]).partition(":")[2]
@@ -53,18 +57,18 @@ class Entry(NamedTuple):
 
     @property
     def which(self) -> str:
-        """Draw and seed, which tell it from the others that it is averaged with."""
+        """Draw and seed, in which averaged records differ."""
         kind = "draw" if self.draw.isdecimal() else "support"
         return f"{kind} {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """A key to sort by: draws in the order of their numbers, then seeds."""
+        """A sort key: draws by number, then seeds."""
         return (not self.draw.isdecimal(), self.draw.zfill(9), self.seed.zfill(9), self.name)
 
 
 class Picture(NamedTuple):
-    """One strip of a gallery: which test image, by its row in the predictions, and how many panels there are."""
+    """One picture of a gallery: `row` of its test image in the predictions, and the names of its panels."""
 
     kind: str
     number: int
@@ -73,10 +77,10 @@ class Picture(NamedTuple):
     panels: tuple[str, ...]
 
 
-def entries(records: Sequence[Record]) -> list[Entry]:
-    """Return one entry per record, in the order of their keys."""
+def site_records(records: Sequence[Record]) -> list[SiteRecord]:
+    """Return records with their rows and page names, sorted by key."""
     ordered = sorted(records, key=lambda record: record.key)
-    return [Entry(one, line, slug(one.key)) for one, line in zip(ordered, lines(ordered), strict=True)]
+    return [SiteRecord(record, line, slug(record.key)) for record, line in zip(ordered, lines(ordered), strict=True)]
 
 
 def slug(text: str) -> str:
@@ -89,9 +93,18 @@ def slug(text: str) -> str:
     return plain if plain and plain == text == text.lower() else f"{plain or 'name'}-{digest(text)[:6]}"
 
 
-def dataset_name(line: dict[str, str]) -> str:
-    """Return the name of a dataset's page: phantom and real ones have pages of their own."""
+def dataset_page(line: dict[str, str]) -> str:
+    """Return the name of a dataset's page; phantom and real data have separate pages."""
     return slug(f"{line['data']}-{line['dataset']}")
+
+
+def shots_text(shots: Any) -> str:
+    """Write a number of shots, or `full`.
+
+    >>> shots_text(1), shots_text("16"), shots_text("full")
+    ('1 shot', '16 shots', 'full')
+    """
+    return f"{shots} shot{'s' * (str(shots) != '1')}" if str(shots).isdecimal() else str(shots)
 
 
 def anchor(group: Sequence[str]) -> str:
@@ -100,7 +113,7 @@ def anchor(group: Sequence[str]) -> str:
 
 
 def predictions(record: Record) -> pd.DataFrame:
-    """Return the predictions with `share` in [0, 1], the part of the normal test images that score lower.
+    """Return the predictions with `share`, the fraction of normal test images that score lower, in [0, 1].
 
     Ties count half. Raises RecordError where they can't be read.
     """
@@ -114,7 +127,10 @@ def predictions(record: Record) -> pd.DataFrame:
 
 
 def histogram(record: Record) -> dict[str, Any] | None:
-    """Return the columns of the pixel histogram that curves need, or none; RecordError where it can't be read."""
+    """Return the columns of the pixel histogram that curves need; None without masks.
+
+    Raises RecordError where it can't be read.
+    """
     if record.content["histogram"] is None:
         return None
     try:
@@ -125,30 +141,30 @@ def histogram(record: Record) -> dict[str, Any] | None:
 
 
 def _columns(path: Path, names: list[str]) -> pyarrow.Table:
-    # A thousand small files: opened one by one, without the layer that looks for partitioned data sets.
+    # Faster for a thousand small files than read_table, which looks for partitioned data sets.
     with parquet.ParquetFile(path) as file:
         return file.read(columns=names, use_threads=False).select(names)
 
 
 def gallery(record: Record, table: pd.DataFrame) -> list[Picture]:
-    """Return the pictures of a record, kind by kind, worst first; none where it was run with gallery=0."""
+    """Return the pictures of a record by kind, worst first; empty where it was run with gallery=0."""
     folder = record.path / "gallery"
-    found = {path.name: path for path in folder.glob("*.png")} if folder.is_dir() else {}
-    panels = _panels(record, found)
-    rows = pictures.choose(table, len(table)) if found else {}
+    files = {path.name: path for path in folder.glob("*.png")} if folder.is_dir() else {}
+    panels = _panels(record, files)
+    rows = pictures.choose(table, len(table)) if files else {}
     chosen = []
-    for kind in KINDS:
+    for kind in GALLERY_TITLES:
         for number, row in enumerate(rows.get(kind, []), 1):
-            file = found.get(f"{kind}_{number:02d}.png")
+            file = files.get(f"{kind}_{number:02d}.png")
             if file is None:
                 break
             chosen.append(Picture(kind, number, file, row, panels))
     return chosen
 
 
-def _panels(record: Record, found: dict[str, Path]) -> tuple[str, ...]:
-    """Name the panels of a gallery's strips; all of one gallery are alike."""
-    first = next((path for name, path in sorted(found.items()) if name != "overview.png"), None)
+def _panels(record: Record, files: dict[str, Path]) -> tuple[str, ...]:
+    """Return the names of the panels, the same for all pictures of a gallery."""
+    first = next((path for name, path in sorted(files.items()) if name != "overview.png"), None)
     if first is None:
         return ()
     content = record.content
