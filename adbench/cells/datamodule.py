@@ -1,10 +1,11 @@
-"""The images of a cell, opened once: the support, the held-out images and the test split.
+"""The data module: the support, the held-out images and the test split of a dataset, each opened once.
 
 `open_test_images` is the only place that opens a test split to be scored.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any, Self
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from adbench.cells.cell import Cell, Holdout, TrainingSet
@@ -24,7 +24,7 @@ from adbench.data import arrays
 from adbench.data.decode import ImageFormat
 from adbench.data.image_set import ImageSet, open_images, to_tensor
 from adbench.data.indexed import IndexedDataset, open_dataset
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, did_you_mean
 from adbench.method import Support
 from adbench.system.session import Session
 
@@ -32,16 +32,29 @@ from adbench.system.session import Session
 class DataModule(pl.LightningDataModule):
     """A registered dataset with a numbered few-shot support, for any Lightning or torch code.
 
-    `train_dataloader` gives the support in batches, `val_dataloader` the rest of its split, without its patients, and
-    `test_dataloader` the test split. Each batch is a dictionary: `image` uint8 (B, 3, S, S), `label` int64 (B,), `mask`
-    uint8 (B, 1, M, M) where the dataset has masks, and the lists `id`, `dataset`, `object_name`. After `setup()` the
-    same sets are there as arrays: `support`, `holdouts` and `test`.
+    `train_dataloader` gives the support in shuffled batches, `val_dataloader` the other images of the support's split
+    whose patients are not in the support, and `test_dataloader` the test split. Each batch is a dictionary:
 
-    dataset: a name of `adbench list datasets`.
+    image: uint8 (B, 3, S, S), S being `input_size`.
+    label: int64 (B,), 0 normal, 1 abnormal.
+    mask: uint8 (B, 1, M, M) in {0, 1}, only where the dataset has masks; M is `input_size` in training batches and
+        `eval_size` in the others.
+    id, dataset, object_name: lists of B texts.
+
+    After `setup()` the same images are in `support`, `holdouts` and `test` as arrays.
+
+    dataset: a name from `adbench list datasets`.
     data_root: its folder, or "phantom".
-    shots, draw, classes: the support: images per class, number of the draw, and "both" classes, "normal" or "none".
-    support: a file that lists its images instead.
-    keys: `cache="DIR"`, and `overrides={"dataset.category": "bottle"}` for `dataset.X=`.
+    shots, draw, classes: the support: images per class ("full": all), number of the draw, and "both" classes, "normal"
+        or "none".
+    support: a file that lists the support images; replaces shots and draw.
+    batch_size, seed: images per batch, and the seed of the shuffling.
+    input_size, eval_size: side in pixels of images, and of masks in evaluation.
+    resize, grey: "bicubic" or "bilinear"; whether the colour is dropped.
+    cache: folder of decoded images and phantoms; None: $ADBENCH_CACHE or ~/.cache/adbench.
+    overrides: keys of the dataset, as in `{"dataset.category": "bottle"}`.
+
+    Raises AdbenchError for a value that is not possible, and in `setup()` for images that can't be found or read.
 
     >>> data = DataModule("brainmri", shots=2, draw=1, input_size=112)
     >>> data.setup()
@@ -64,16 +77,30 @@ class DataModule(pl.LightningDataModule):
         resize: str = "bicubic",
         grey: bool = False,
         seed: int = 0,
-        **keys: Any,
+        cache: str | Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        for name in unknown:
+            names = [key for key in inspect.signature(DataModule).parameters if key not in ("dataset", "unknown")]
+            raise AdbenchError(f"unknown keyword {name!r} for DataModule: {did_you_mean(name, names)}")
+        for key in overrides or {}:
+            if not key.startswith("dataset."):
+                raise AdbenchError(
+                    f"overrides: {key} has no effect on a DataModule; dataset.X is possible, as in dataset.category."
+                )
         if classes not in SUPPORT_LABELS:
             raise AdbenchError(f"classes={classes!r} is not possible: choose from {', '.join(SUPPORT_LABELS)}.")
         if resize not in ("bicubic", "bilinear"):
             raise AdbenchError(f"resize={resize!r} is not possible: choose from bicubic, bilinear.")
         self.config = config_of(
-            {"dataset": dataset, "data_root": data_root, "shots": shots, "draw": draw, "support": support} | keys
-        )
+            {
+                "dataset": dataset, "data_root": data_root, "shots": shots, "draw": draw, "support": support,
+                "batch_size": batch_size, "input_size": input_size, "eval_size": eval_size, "seed": seed,
+                "cache": cache, "overrides": overrides or {},
+            }
+        )  # fmt: skip
         self.classes = classes
         self.batch_size, self.seed = batch_size, seed
         self.format = ImageFormat(input_size, "bilinear" if resize == "bilinear" else "bicubic", grey, eval_size)
@@ -100,37 +127,37 @@ class DataModule(pl.LightningDataModule):
             session = Session()
             self.target = target = open_dataset(self.config.dataset, self.config, session)
             labels = SUPPORT_LABELS[self.classes]
-            if labels and self.config.shots:
+            if labels and (self.config.support or self.config.shots):
                 drawn = training_set(target, target.config.support_split, self.config, labels, session)
                 self.training_sets = (drawn,)
                 self.holdout_items = (Holdout(target, drawn.split, left_over(drawn, drawn.split)),)
-        assert self.test is not None
-        assert self.support is not None
-        assert self.holdouts is not None
+        _ = self.test, self.support, self.holdouts  # decodes all images
 
     @cached_property
     def test(self) -> ImageSet:
         """The test split."""
-        return open_test_images(self._target, self.format, self.cache)
+        return open_test_images(self._check_set_up(), self.format, self.cache)
 
     @cached_property
     def support(self) -> Support:
         """What a method learns from, at network resolution; ids of several datasets read `dataset:id`."""
+        self._check_set_up()
         return load_support(self.training_sets, self.format, self.cache)
 
     @cached_property
     def holdouts(self) -> tuple[ImageSet, ...]:
         """Labelled images that choose an epoch, by training set."""
+        self._check_set_up()
         return tuple(
-            open_images(one.dataset, one.items, self.format, self.cache, f"{one.dataset.name} {one.split}")
-            for one in self.holdout_items
-            if one.items
+            open_images(held.dataset, held.items, self.format, self.cache, f"{held.dataset.name} {held.split}")
+            for held in self.holdout_items
+            if held.items
         )
 
     def learned_images(self) -> list[ImageSet]:
         """Return the images of the training sets and of the holdouts, without masks."""
-        sets = [(one.dataset, one.support, "support") for one in self.training_sets]
-        sets += [(one.dataset, one.items, one.split) for one in self.holdout_items if one.items]
+        sets = [(training.dataset, training.support, "support") for training in self.training_sets]
+        sets += [(held.dataset, held.items, held.split) for held in self.holdout_items if held.items]
         return [
             open_images(dataset, items, self.format, self.cache, f"{dataset.name} {role}", masks=False)
             for dataset, items, role in sets
@@ -145,14 +172,13 @@ class DataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
         """Return the held-out images in batches, a loader for each training set."""
-        return [DataLoader(_Rows(one), self.batch_size) for one in self.holdouts]
+        return [DataLoader(_Rows(images), self.batch_size) for images in self.holdouts]
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the test split in batches."""
         return DataLoader(_Rows(self.test), self.batch_size)
 
-    @property
-    def _target(self) -> IndexedDataset:
+    def _check_set_up(self) -> IndexedDataset:
         if self.target is None:
             raise AdbenchError("DataModule: call setup() first; Lightning's Trainer does so by itself.")
         return self.target
@@ -165,20 +191,20 @@ def open_test_images(target: IndexedDataset, how: ImageFormat, cache: Path) -> I
 
 def load_support(sets: Sequence[TrainingSet], how: ImageFormat, cache: Path) -> Support:
     """Decode what a method learns from, images and masks at network resolution."""
-    rows = [(one.dataset, item) for one in sets for item in one.support]
+    rows = [(training.dataset, item) for training in sets for item in training.support]
     n, size = len(rows), how.input_size
     images = torch.empty(n, 3, size, size, dtype=torch.uint8)
     masks = torch.zeros(1, 1, 1, dtype=torch.bool).expand(n, size, size)  # no memory where no dataset has masks
-    if any(one.dataset.config.masks for one in sets):
+    if any(training.dataset.config.masks for training in sets):
         masks = torch.zeros(n, size, size, dtype=torch.bool)
     start = 0
-    for one in sets:
-        part, name = slice(start, start + len(one.support)), f"the support of {one.dataset.name}"
-        hashes, config = one.dataset.hashes, one.dataset.config
-        decoded = arrays.images(one.support, hashes, cache, size, how.resize, how.grey, name)
+    for training in sets:
+        part, title = slice(start, start + len(training.support)), f"the support of {training.dataset.name}"
+        hashes, config = training.dataset.hashes, training.dataset.config
+        decoded = arrays.images(training.support, hashes, cache, size, how.resize, how.grey, title)
         images.numpy()[part] = np.moveaxis(decoded, 3, 1)
         if config.masks:
-            masks.numpy()[part] = arrays.masks(one.support, hashes, cache, size, config, name)
+            masks.numpy()[part] = arrays.masks(training.support, hashes, cache, size, config, title)
         start = part.stop
     return Support(
         images=images,
@@ -201,11 +227,11 @@ class _Rows(Dataset[dict[str, Any]]):
         return len(self.images)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        one, item = self.images, self.images.items[row]
-        content: dict[str, Any] = {"image": to_tensor(one.images[row : row + 1])[0], "label": item.label}
-        if one.masks is not None:
-            content["mask"] = torch.from_numpy(np.array(one.masks[row]))[None]
-        return content | {"id": item.id, "dataset": one.dataset, "object_name": one.object_name}
+        images, item = self.images, self.images.items[row]
+        content: dict[str, Any] = {"image": to_tensor(images.images[row : row + 1])[0], "label": item.label}
+        if images.masks is not None:
+            content["mask"] = torch.from_numpy(np.array(images.masks[row]))[None]
+        return content | {"id": item.id, "dataset": images.dataset, "object_name": images.object_name}
 
 
 class _SupportRows(Dataset[dict[str, Any]]):
@@ -217,9 +243,10 @@ class _SupportRows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.support)
 
-    def __getitem__(self, row: int) -> Mapping[str, Any]:  # type: ignore[override]
-        one = self.support
-        content: dict[str, Tensor | str] = {"image": one.images[row], "label": one.labels[row]}
-        if bool(one.has_mask.all()):
-            content["mask"] = one.masks[row].to(torch.uint8)[None]
-        return content | {"id": one.ids[row], "dataset": one.datasets[row], "object_name": one.object_names[row]}
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        support = self.support
+        content: dict[str, Any] = {"image": support.images[row], "label": support.labels[row]}
+        if bool(support.has_mask.all()):
+            content["mask"] = support.masks[row].to(torch.uint8)[None]
+        names = {"dataset": support.datasets[row], "object_name": support.object_names[row]}
+        return content | {"id": support.ids[row]} | names

@@ -1,4 +1,4 @@
-"""The labelled images a method may learn from: numbered draws, nested in k, one patient after the other, or all."""
+"""Few-shot supports: numbered draws that are nested in k and spread over patients, and support lists."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, Item
 from adbench.errors import AdbenchError
 
-KEYS = ("n-0", "a-0")  # of a support list
+LIST_KEYS = ("n-0", "a-0")  # of the lines of a support list, by label
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which images a support holds. `source` is `draw:N` or the path of a list; `hash` covers ids and contents.
+    """The images of a support.
 
-    `shots` is a number of images per class, or `full`.
+    source: "draw:N", or "list:FILE".
+    shots: images per class, or "full".
+    normal, abnormal: their ids.
+    hash: over ids and contents.
     """
 
     source: str
@@ -32,9 +35,9 @@ class Manifest:
 
 
 def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
-    """Return the items of one class in the order in which draw number `draw` takes them.
+    """Return the items of one class in the order of draw number `draw`.
 
-    Patients are shuffled and deal one image each, round-robin. The order depends on ids, patients and `draw` alone,
+    Patients are shuffled and give one image each, in turns. The order depends on ids, patients and `draw` alone,
     and the first k of it are the k shots, so 2 shots are among the 4 shots of the same draw.
 
     >>> row = lambda name, patient: Item(name, "valid", 0, Path(name), patient=patient)
@@ -59,9 +62,11 @@ def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
 class FewShotSampler:
     """The few-shot sampler: `shots` images of each class in `classes` (0 normal, 1 abnormal), draw number `draw`.
 
-    Draws are numbered, so that a paper can name one; nested in k (2 shots are among the 4 of the same draw); and one
-    patient gives a second image only after every patient has given one. `shots="full"` takes every image, in the order
-    of the draw. The normal images of a draw are the same whichever classes are asked for.
+    Draws are numbered, so that a paper can name one, and nested: the images of 2 shots are among those of 4 shots of
+    the same draw. A patient gives a second image only after every other patient has given one. `shots="full"` takes
+    every image. The normal images of a draw do not depend on `classes`.
+
+    Raises AdbenchError for a value that is not possible.
 
     >>> items = [Item(f"valid/{i}", "valid", i % 2, Path(f"{i}.png")) for i in range(10)]
     >>> few, more = FewShotSampler(shots=1)(items), FewShotSampler(shots=2)(items)
@@ -72,6 +77,17 @@ class FewShotSampler:
     shots: int | str = 16
     draw: int = 0
     classes: tuple[int, ...] = (0, 1)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.shots != "full" and (not isinstance(self.shots, int) or self.shots < 0):
+            raise AdbenchError(
+                f"shots={self.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
+            )
+        if not isinstance(self.draw, int) or self.draw < 0:
+            raise AdbenchError(f"draw={self.draw} is not possible: give a number from 0.")
+        if tuple(self.classes) not in ((0, 1), (0,), (1,), ()):
+            raise AdbenchError(f"classes={self.classes} is not possible: (0, 1), (0,) and (1,) are, 0 being normal.")
 
     def __call__(self, items: Sequence[Item], where: str = "the pool") -> list[Item]:
         """Choose from `items`, normal images first; AdbenchError, naming `where`, for more shots than images."""
@@ -104,10 +120,10 @@ def from_list(
     where: str,
     everything: Sequence[Item] = (),
 ) -> tuple[list[Item], Manifest]:
-    """Read a support list in the published repositories' format: lines `n-0: a.png b.png` and `a-0: c.png d.png`.
+    """Read a support list in the format of the published repositories: `n-0: a.png b.png` and `a-0: c.png d.png`.
 
-    A name is that of a file, or as much of its path as tells it from others: `bottle/train/good/000.png`; one with
-    blanks stands in quotes. `everything` are the images of all splits, for errors that say where a name is.
+    A name is a file name, or the end of its path where names repeat, as in `bottle/train/good/000.png`; names with
+    spaces are quoted. `everything`: the images of all splits, for error messages that say where a name is.
     """
     named = _read_list(file)
     by_name: dict[str, list[Item]] = defaultdict(list)
@@ -115,7 +131,7 @@ def from_list(
         by_name[item.path.name].append(item)
     chosen: list[Item] = []
     for label in classes:
-        key, kind = KEYS[label], CLASSES[label]
+        key, kind = LIST_KEYS[label], CLASSES[label]
         if key not in named:
             raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {kind} images.")
         number, names = named[key]
@@ -153,7 +169,7 @@ def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
         key, _, rest = (part.strip() for part in line.partition(":"))
         if not line.strip():
             continue
-        if key not in KEYS:
+        if key not in LIST_KEYS:
             raise AdbenchError(
                 f"support={file}, line {number}, begins with {key[:20]!r}. A line of normal images is "
                 "`n-0: name name ...`, one of abnormal images `a-0: name name ...`."
@@ -185,7 +201,7 @@ def nothing() -> Manifest:
 
 def _manifest(chosen: Sequence[Item], hashes: dict[str, str], shots: int | str, source: str) -> Manifest:
     normal, abnormal = (tuple(item.id for item in chosen if item.label == label) for label in (0, 1))
-    # `full` is a cell of its own even where a number of shots happens to take every image.
+    # `full` and a number of shots that takes every image are different cells.
     rows = [shots] if isinstance(shots, str) else []
     rows += [f"{item.label}\t{item.id}\t{hashes[item.id]}" for item in chosen]
     return Manifest(source, shots, normal, abnormal, digest("\n".join(rows)))

@@ -95,7 +95,7 @@ def stray(data: ScannedDataset) -> list[Finding]:
             else:
                 odd.append(relative(path, data.root))
     why = "They are not read: a file of another type, or a mask without an image."
-    findings = [checked("stray", "warning", "files that no image uses", odd, why, "every file is used")]
+    findings = [checked("stray", "warning", "files that no image uses", odd, why, "no stray files")]
     return findings + ([Finding("left-out", "ok", "images that the dataset leaves out", left)] if left else [])
 
 

@@ -240,3 +240,32 @@ def test_a_list_that_would_not_be_used_is_refused(adbench, tiny: Path, tmp_path:
 def test_a_missing_list_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(AdbenchError, match="cannot be read"):
         support.from_list(tmp_path / "none.txt", POOL, HASHES, (0,), "x")
+
+
+def test_the_sampler_is_public_and_needs_no_dataset() -> None:
+    import adbench
+
+    items = adbench.FewShotSampler(shots=2, draw=1)(POOL)
+    assert [item.label for item in items] == [0, 0, 1, 1]
+    assert items == support.FewShotSampler(2, 1)(list(reversed(POOL))), "the order of the pool does not matter"
+    assert adbench.FewShotSampler(shots=2, draw=1, classes=(0,))(POOL) == items[:2]
+    assert adbench.FewShotSampler(shots=2, draw=1, classes=(1,))(POOL) == items[2:]
+    assert adbench.FewShotSampler(shots=0)(POOL) == []
+    assert {item.id for item in adbench.FewShotSampler(shots="full")(POOL)} == {item.id for item in POOL}
+    assert adbench.FewShotSampler(shots=3) == adbench.FewShotSampler(shots=3), "a value"
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"shots": -1}, "shots=-1 is not possible"),
+        ({"shots": "some"}, "shots=some is not possible: give a number"),
+        ({"shots": 2.5}, "shots=2.5 is not possible"),
+        ({"draw": -1}, "draw=-1 is not possible: give a number from 0"),
+        ({"classes": (2,)}, r"classes=\(2,\) is not possible"),
+        ({"classes": "normal"}, "classes=normal is not possible"),
+    ],
+)
+def test_a_sampler_of_impossible_values_is_refused(keys: dict[str, object], says: str) -> None:
+    with pytest.raises(AdbenchError, match=says):
+        support.FewShotSampler(**keys)  # type: ignore[arg-type]
