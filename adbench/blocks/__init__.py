@@ -4,7 +4,7 @@ augment         fixed views of images and masks (MVFA, MadCLIP)
 denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
-losses          focal, dice and SigLIP loss; `finite`, their sum, which names a term that is not finite
+losses          focal, dice and SigLIP loss; `finite_sum`, which names a term that is not finite
 maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
 memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset
 poisson         seamless cloning of one image into another

@@ -1,4 +1,4 @@
-"""Fixed augmentations of MVFA (11 views) and MadCLIP (16 views): computed once, before training."""
+"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ZOOMS = (1.1, 1.15, 1.2, 1.3)
 
 
 def fixed_views(images: Tensor, masks: Tensor, zooms: bool, jitter: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return the views of all images, view by view: (V * N, 3, H, W) in [0, 1] and bool masks (V * N, H, W).
+    """Return the V views of N images, ordered by view: (V * N, 3, H, W) in [0, 1] and bool masks (V * N, H, W).
 
     The original, 4 rotations, 4 shifts and 2 flips (11 views, MVFA Sec. 4.1); `zooms` adds 4 central zooms, a
-    generator for `jitter` one colour jitter (16 views, MadCLIP's code). Bilinear with reflection, masks
-    too, which are then cut at 0.5.
+    generator for `jitter` one colour jitter (16 views, MadCLIP's code). Images and masks are resampled bilinearly with
+    reflection; masks are then thresholded at 0.5.
     """
     both = torch.cat([images, masks[:, None].to(images.dtype)], dim=1)
     views = [both]
@@ -52,7 +52,7 @@ def _affine(images: Tensor, matrix: Tensor) -> Tensor:
 def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 0.2) -> Tensor:
     """Scale brightness, then contrast, by one factor each in [1 - strength, 1 + strength] for the whole stack.
 
-    Contrast is taken about the mean over channels and rows, so per image column, as MadCLIP's code does.
+    The mean in the contrast is over channels and rows, one for each column of pixels, as in MadCLIP's code.
     """
     brightness, contrast = (1 + strength * (2 * torch.rand(2, generator=generator) - 1)).tolist()
     images = images * brightness

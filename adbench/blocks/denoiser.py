@@ -1,7 +1,7 @@
-"""A transformer that puts patch features back where the normal data have them (UniAD, You et al., NeurIPS 2022).
+"""Denoising transformer: reconstructs patch features of normal images (UniAD, You et al., NeurIPS 2022).
 
-Its decoder asks with learned queries and its attentions can be kept from each patch's own neighbourhood, so that the
-shortest way to a small loss, copying the input, is closed: what it has never seen comes out changed.
+Learned queries in the decoder, and attention masked in each patch's neighbourhood, keep it from copying its input, so
+that abnormal features, on which it was not trained, are reconstructed badly.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from torch import Tensor, nn
 
 from adbench.errors import AdbenchError
 
-SENSES = ("blocked", "allowed", "none")
+MASKS = ("blocked", "allowed", "none")
 
 
-def neighbour_mask(grid: int, size: int, sense: str = "blocked") -> Tensor | None:
-    """Return (grid², grid²) bool, true where row may not attend to column, or none for the sense `none`.
+def neighbour_mask(grid: int, size: int, kind: str = "blocked") -> Tensor | None:
+    """Return (grid², grid²) bool, true where row may not attend to column, or none for `none`.
 
-    `blocked`: a patch may not see the `size` x `size` patches around it, itself included, as in UniAD. `allowed`: it
-    sees nothing else. A window that leaves some patch nothing to see, and an even one, are errors.
+    `blocked`: a patch may not attend to the `size` x `size` window around it, itself included, as in UniAD. `allowed`:
+    it attends to this window alone. An even `size`, and one that masks every patch for some patch, are errors.
 
     >>> neighbour_mask(3, 1, "blocked")[0].tolist()
     [True, False, False, False, False, False, False, False, False]
     """
-    if sense == "none":
+    if kind == "none":
         return None
     if size < 1 or size % 2 == 0:
         raise AdbenchError(
             f"method.neighbours={size} is not possible: an odd number is needed, or 0 for half the grid."
         )
     reach = size // 2
-    if sense == "blocked" and reach >= grid // 2:
+    if kind == "blocked" and reach >= grid // 2:
         raise AdbenchError(
             f"method.neighbours={size} is not possible on {grid} x {grid} patches: the one in the middle would see "
             f"none. Give at most {max(0, grid // 2 * 2 - 1)}, or method.mask=none."
         )
     row, column = torch.arange(grid).repeat_interleave(grid), torch.arange(grid).repeat(grid)
-    apart = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())
-    return apart <= reach if sense == "blocked" else apart > reach
+    distance = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())
+    return distance <= reach if kind == "blocked" else distance > reach
 
 
 def half_grid(grid: int) -> int:
@@ -51,7 +51,7 @@ def half_grid(grid: int) -> int:
 
 
 class GridPosition(nn.Module):
-    """Learned positions: half of the channels tell the column, half the row."""
+    """Learned positional embedding: half of the channels for the column, half for the row."""
 
     def __init__(self, grid: int, width: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class GridPosition(nn.Module):
         return torch.cat([self.column.repeat(grid, 1), self.row.repeat_interleave(grid, 0)], dim=1)
 
 
-class Attend(nn.Module):
+class Attention(nn.Module):
     """One post-norm step: attention, dropout, residual, layer norm."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -74,9 +74,9 @@ class Attend(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, values: Tensor, mask: Tensor | None = None, position: Tensor | float = 0.0) -> Tensor:
-        """Let (B, N, W) look at (B, M, W); `position` joins queries and keys, not values."""
-        seen = self.attention(x + position, values + position, values, attn_mask=mask, need_weights=False)[0]
-        return self.norm(x + self.dropout(seen))
+        """Attend from (B, N, W) to (B, M, W); `position` is added to queries and keys, not to values."""
+        out = self.attention(x + position, values + position, values, attn_mask=mask, need_weights=False)[0]
+        return self.norm(x + self.dropout(out))
 
 
 class FeedForward(nn.Module):
@@ -94,18 +94,18 @@ class FeedForward(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Learned queries look at the encoder's output, then at the previous layer's."""
+    """Attention from learned queries to the encoder's output, then to the previous layer's; feed-forward."""
 
     def __init__(self, patches: int, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(patches, width))
-        self.memory = Attend(width, heads, dropout)
-        self.previous = Attend(width, heads, dropout)
+        self.memory = Attention(width, heads, dropout)
+        self.previous = Attention(width, heads, dropout)
         self.feed_forward = FeedForward(width, hidden, dropout)
 
     def forward(self, out: Tensor, memory: Tensor, mask: Tensor | None, position: Tensor) -> Tensor:
         """Map (B, N, W) and (B, N, W) to (B, N, W)."""
-        # A copy: a view of a parameter breaks torch's counting of operations without gradient.
+        # A copy: a view of a parameter breaks the operation counter of torch without gradients.
         x = self.memory(self.queries.repeat(len(memory), 1, 1), memory, mask, position)
         return self.feed_forward(self.previous(x, out, mask, position))
 
@@ -115,7 +115,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.attend = Attend(width, heads, dropout)
+        self.attend = Attention(width, heads, dropout)
         self.feed_forward = FeedForward(width, hidden, dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, position: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class EncoderLayer(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """UniAD's encoder and decoder on a square grid of patches; `mask` (N, N) holds in all three attentions."""
+    """UniAD's encoder and decoder on a square grid of patches; `mask` (N, N) applies to all three attentions."""
 
     mask: Tensor | None
 

@@ -1,4 +1,4 @@
-"""Two branches that judge the same images, as text and memory bank do, brought to one scale and summed."""
+"""Branch fusion: scores of a text branch and of a memory-bank branch, rescaled and averaged."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from torch import Tensor
 
 
 class Branches(NamedTuple):
-    """What text and bank say, both of one shape: (B, H, W) of pixels or (B,) of images. Without a bank, text alone."""
+    """Scores of both branches, of one shape: pixels (B, H, W) or images (B,). `bank` is None for text alone."""
 
     text: Tensor
     bank: Tensor | None
 
 
-def bounds(said: Branches) -> Tensor:
+def bounds(scores: Branches) -> Tensor:
     """Return (branches, 2): the smallest and the largest value of each branch."""
-    return torch.stack([torch.stack([own.min(), own.max()]) for own in said if own is not None])
+    return torch.stack([torch.stack([branch.min(), branch.max()]) for branch in scores if branch is not None])
 
 
-def widest(seen: Sequence[Tensor]) -> Tensor:
-    """Return the bounds (branches, 2) of all images, from those of several batches."""
-    low, high = torch.stack(list(seen)).unbind(-1)
+def widest(batches: Sequence[Tensor]) -> Tensor:
+    """Return the bounds (branches, 2) over all images from those of several batches."""
+    low, high = torch.stack(list(batches)).unbind(-1)
     return torch.stack([low.amin(0), high.amax(0)], dim=-1)
 
 
-def rescale(values: Tensor, own: Tensor) -> Tensor:
-    """Map the bounds `own` (2,) to 0 and 1, linearly; values outside land outside, so that their order is kept.
+def rescale(values: Tensor, limits: Tensor) -> Tensor:
+    """Map `limits` (2,) to 0 and 1, linearly. Values outside are not clipped, so that their order is kept.
 
     >>> rescale(torch.tensor([2.0, 3.0, 5.0]), torch.tensor([2.0, 4.0])).tolist()
     [0.0, 0.5, 1.5]
     """
-    return (values - own[0]) / (own[1] - own[0])
+    return (values - limits[0]) / (limits[1] - limits[0])
 
 
-def fuse(said: Branches, scale: Tensor, text_share: float) -> Tensor:
-    """Return the weighted sum of both branches, each rescaled by its bounds in `scale` (2, 2); text alone as it is."""
-    if said.bank is None:
-        return said.text
-    return text_share * rescale(said.text, scale[0]) + (1 - text_share) * rescale(said.bank, scale[1])
+def fuse(scores: Branches, scale: Tensor, text_share: float) -> Tensor:
+    """Return the weighted sum of both branches, rescaled by their bounds `scale` (2, 2); text alone is not rescaled."""
+    if scores.bank is None:
+        return scores.text
+    return text_share * rescale(scores.text, scale[0]) + (1 - text_share) * rescale(scores.bank, scale[1])

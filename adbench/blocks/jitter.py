@@ -1,4 +1,4 @@
-"""Noise on patch features: what a denoiser learns to take away again."""
+"""Feature jitter: Gaussian noise on patch features, which a denoiser learns to remove (UniAD)."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from torch import Tensor
 
 
 def spatial(tokens: Tensor, scale: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise to (B, N, C): its standard deviation is scale x the patch's norm / C (UniAD, Sec. 3.3)."""
+    """Add Gaussian noise to (B, N, C) of standard deviation scale x the patch's norm / C (UniAD, Sec. 3.3)."""
     noise = torch.randn(tokens.shape, generator=generator).to(tokens)
     return tokens + noise * (scale / tokens.shape[-1]) * tokens.norm(dim=-1, keepdim=True)
 
 
 def high_frequencies(grid: int, share: float) -> Tensor:
-    """Return (grid, grid) bool: the `share` of a two-dimensional spectrum's coefficients farthest from frequency zero.
+    """Return (grid, grid) bool, true for the `share` of a spectrum's coefficients farthest from frequency zero.
 
-    Coefficients at equal distance stay together, so that the set is symmetric and noise on it is real: of the possible
-    sets it is the one whose size is nearest to the share.
+    Coefficients at equal distance stay together, so that the set is symmetric and noise on it is real. Its size is the
+    possible one nearest to the share.
 
     >>> high_frequencies(4, 0.3).int().tolist()
     [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 1, 1], [0, 0, 1, 0]]
     """
     f = torch.fft.fftfreq(grid) * grid
-    far = (f[:, None] ** 2 + f**2).round()
-    cuts = [*far.unique().tolist(), math.inf]
-    return far >= min(cuts, key=lambda cut: abs(float((far >= cut).float().mean()) - share))
+    distance = (f[:, None] ** 2 + f**2).round()
+    cuts = [*distance.unique().tolist(), math.inf]
+    return distance >= min(cuts, key=lambda cut: abs(float((distance >= cut).float().mean()) - share))
 
 
 def frequency(tokens: Tensor, scale: float, share: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise to the `share` highest spatial frequencies of (B, N, C) on a square grid, per channel.
 
-    The noise is that of `spatial`, of which only these frequencies are kept: its energy is the share's part.
+    The noise is that of `spatial`, filtered to these frequencies, so that the share of its energy is left.
     """
     grid = round(tokens.shape[1] ** 0.5)
     noise = (spatial(tokens, scale, generator) - tokens).float()

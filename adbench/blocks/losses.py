@@ -1,4 +1,4 @@
-"""Losses of the CLIP-adapter family (APRIL-GAN, MVFA, MediCLIP, MadCLIP), as the authors' code computes them."""
+"""Losses of CLIP-adapter methods (APRIL-GAN, MVFA, MediCLIP, MadCLIP), as in the authors' code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def focal(logit: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
     of a softmax; the one-hot target is clamped to [1e-5, 1 - 1e-5] and 1e-5 added to p_t (Lin et al., ICCV 2017;
     smoothing as in the authors' code).
     """
-    # The right state's own sigmoid: 1 - p has no digits left where p is nearly 1, which is where the loss is large.
-    right = ((2 * target.to(logit.dtype) - 1) * logit).sigmoid()
-    p_t = (1 - 2e-5) * right + 2e-5  # (1 - 1e-5) right + 1e-5 (1 - right) + 1e-5
+    # The sigmoid of the target state's own logit: 1 - p loses its digits where p is nearly 1 and the loss is large.
+    correct = ((2 * target.to(logit.dtype) - 1) * logit).sigmoid()
+    p_t = (1 - 2e-5) * correct + 2e-5  # (1 - 1e-5) correct + 1e-5 (1 - correct) + 1e-5
     return -((1 - p_t) ** gamma * p_t.log()).mean()
 
 
@@ -45,7 +45,7 @@ def siglip(
 ) -> Tensor:
     """Return the sigmoid loss of MadCLIP over (B, patches, 2) scores and labels (B,) in {0, 1}.
 
-    Minus the mean over images of the sum over both columns of the mean over patches (or of what `pool` makes of them)
+    Minus the mean over images of the sum over both columns of the mean over patches (or their `pool`)
     of log sigmoid(z (scale s + bias)), z = +1 in the label's column and -1 in the other (MadCLIP Sec. 2.3; after
     SigLIP, Zhai et al., ICCV 2023).
     """
@@ -54,10 +54,10 @@ def siglip(
     return -(pool(each) if pool else each.mean(1)).sum(1).mean()
 
 
-def finite(**terms: Tensor) -> Tensor:
-    """Return the fp32 sum of named loss terms; LossError where a term, which is named, or the sum is not finite.
+def finite_sum(**terms: Tensor) -> Tensor:
+    """Return the fp32 sum of named loss terms. Raises LossError, which names the term, where one is not finite.
 
-    >>> float(finite(focal=torch.tensor(1.0), dice=torch.tensor(2.0)))
+    >>> float(finite_sum(focal=torch.tensor(1.0), dice=torch.tensor(2.0)))
     3.0
     """
     total = torch.stack([term.float() for term in terms.values()]).sum()

@@ -1,4 +1,4 @@
-"""Text sides: fixed prompt ensembles and learnable contexts in the manner of CoOp (Zhou et al., IJCV 2022)."""
+"""Prompts: fixed prompt ensembles, and learnable contexts as in CoOp (Zhou et al., IJCV 2022)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adbench.backbone.clip import Backbone
 from adbench.blocks.precision import l2_normalize
 from adbench.errors import AdbenchError
 
-Words = tuple[tuple[str, ...], tuple[str, ...]]  # the phrases of normal and abnormal, the object's name put in
+Phrases = tuple[tuple[str, ...], tuple[str, ...]]  # of the normal and the abnormal state, about one object
 
 # The state phrases and templates of MVFA (Huang et al., CVPR 2024), after WinCLIP's; `{}` is the object.
 NORMAL = [
@@ -40,17 +40,17 @@ class Prompts:
     normal: list[str] = field(default_factory=lambda: list(NORMAL))
     abnormal: list[str] = field(default_factory=lambda: list(ABNORMAL))
 
-    def phrases(self, object_name: str) -> Words:
-        """Return the phrases of (normal, abnormal) with the object's name put in.
+    def phrases(self, object_name: str) -> Phrases:
+        """Return the phrases (normal, abnormal) with the object's name in place of `{}`.
 
         >>> Prompts(["healthy {}"], ["{} with a lesion"]).phrases("liver")
         (('healthy liver',), ('liver with a lesion',))
         """
-        for state, words in (("normal", self.normal), ("abnormal", self.abnormal)):
-            if not words:
+        for state, phrases in (("normal", self.normal), ("abnormal", self.abnormal)):
+            if not phrases:
                 raise AdbenchError(f"method.prompts.{state}=[] is not possible: give at least one phrase.")
         normal, abnormal = (
-            tuple(phrase.replace("{}", object_name) for phrase in words) for words in (self.normal, self.abnormal)
+            tuple(phrase.replace("{}", object_name) for phrase in state) for state in (self.normal, self.abnormal)
         )
         return normal, abnormal
 
@@ -58,7 +58,7 @@ class Prompts:
 def ensemble(backbone: Backbone, prompts: Prompts, object_name: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
     """Return (2, embed_dim) unit text vectors, normal then abnormal.
 
-    Each sentence (phrase in template) is embedded and normalised, the mean of a state is normalised again.
+    Each sentence (a phrase in a template) is embedded and normalised; the mean over a state is normalised again.
     """
     states = []
     for phrases in prompts.phrases(object_name):
@@ -102,7 +102,7 @@ class PromptLearner(nn.Module):
         self.prompts = prompts
         self.length = length
         self.positions = tuple(positions)
-        self._frames: dict[Words, _Frame] = {}
+        self._frames: dict[Phrases, _Frame] = {}
         width = backbone.architecture.text_width
         for state, phrases in (("normal", prompts.normal), ("abnormal", prompts.abnormal)):
             context = torch.empty(len(positions), len(phrases), length, width)
@@ -112,7 +112,7 @@ class PromptLearner(nn.Module):
         """Return (2, embed_dim) unit text vectors, normal then abnormal: per state the normalised plain mean."""
         frame = self._frame(backbone, object_name)
         contexts = torch.cat([self.normal.flatten(0, 1), self.abnormal.flatten(0, 1)])
-        # A product with zeros and ones puts each vector in its place, unchanged: in fp32.
+        # A product with zeros and ones copies each vector to its place; in fp32 it is unchanged.
         with torch.autocast(contexts.device.type, enabled=False):
             embedded = frame.words + frame.places @ contexts
         text = backbone.encode_embedded(embedded, frame.end, causal=False)
@@ -120,19 +120,19 @@ class PromptLearner(nn.Module):
         return torch.stack([l2_normalize(state.mean(0)) for state in (text[:n], text[n:])])
 
     def _frame(self, backbone: Backbone, object_name: str) -> _Frame:
-        """Return all that is fixed of the prompts about one object; made once for the same words."""
-        words = self.prompts.phrases(object_name)
-        if words not in self._frames:
+        """Return the fixed part of the prompts about one object, computed once for the same phrases."""
+        key = self.prompts.phrases(object_name)
+        if key not in self._frames:
             rows = []
-            for context, phrases in zip((self.normal, self.abnormal), words, strict=True):
+            for context, phrases in zip((self.normal, self.abnormal), key, strict=True):
                 if (trained := context.shape[1]) != len(phrases):
                     raise AdbenchError(
                         f"{trained} learned contexts do not fit {len(phrases)} phrases: each was trained with its "
                         f"phrase. Give exactly {trained}."
                     )
                 rows += [self._place(backbone, position, phrase) for position in self.positions for phrase in phrases]
-            self._frames[words] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
-        return self._frames[words]
+            self._frames[key] = _Frame(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        return self._frames[key]
 
     def _place(self, backbone: Backbone, position: str, phrase: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return a prompt's word vectors with zeros for the context, the context's places, and its end."""

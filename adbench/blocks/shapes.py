@@ -1,4 +1,4 @@
-"""Random shapes of synthetic anomalies: thresholded gradient noise, and sheared and turned ellipses and rectangles.
+"""Random shapes of synthetic anomalies: thresholded gradient noise, sheared and rotated ellipses and rectangles.
 
 Sizes and bounds are in pixels, points (y, x). Source: the code of MediCLIP and of Baugh et al. (MICCAI 2023).
 """
@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 def any_noise(g: Generator, size: tuple[int, ...], sides: tuple[float, float], threshold: float = 0.3) -> Mask:
-    """Return gradient noise above `threshold` in a box with random sides; drawn again until a fifth of it is on.
+    """Return gradient noise above `threshold` in a box with random sides; drawn again until it fills a fifth.
 
     `sides` are the least and the largest side as shares of `size`.
     """
@@ -29,9 +29,9 @@ def any_noise(g: Generator, size: tuple[int, ...], sides: tuple[float, float], t
 
 
 def gradient_noise(angles: Floats, turn: float, shape: tuple[int, int]) -> Floats:
-    """Return Perlin's noise over one cell, in about [-1, 1], turned by `turn` radians about its centre.
+    """Return Perlin's noise over one cell, in about [-1, 1], rotated by `turn` radians about its centre.
 
-    `angles` (2, 2) are the directions of the gradients at the cell's corners. Outside the turned cell it is 0.
+    `angles` (2, 2) are the directions of the gradients at the cell's corners. Outside the rotated cell it is 0.
     """
     centre = (np.array(shape).reshape(2, 1, 1) - 1) / 2
     y, x = np.indices(shape) - centre
@@ -69,7 +69,7 @@ class Convex:
         return inside.reshape(2 * y + 1, 2 * x + 1)
 
     def reach(self, origin: Floats, direction: Floats) -> Floats:
-        """Return how many times (N,) `direction` (2, N) leads from `origin` (2,) inside to the outline."""
+        """Return the factors (N,) by which `direction` (2, N) reaches the outline from `origin` (2,) inside."""
         inverse = np.linalg.inv(self.matrix)
         q = (inverse @ origin / self.half)[:, None]
         d = inverse @ direction / self.half[:, None]
@@ -81,14 +81,15 @@ class Convex:
             return np.where(d == 0, np.inf, (1 - np.sign(d) * q) / np.abs(d)).min(0)
 
     def pushed(self, centre: NDArray[np.int_], exponent: float) -> Floats:
-        """Return (2, h, w): where in the box each pixel takes its value from when the middle is blown up.
+        """Return (2, h, w), the point in the box from which each pixel takes its value when the middle is enlarged.
 
-        A pixel at the share r of the way from `centre` (2,), a pixel inside, to the outline looks at r^exponent of it.
+        A pixel at the share r of the way from `centre` (2,), a pixel inside, to the outline reads the point at
+        r^exponent.
         """
         mask = self.mask()
         points: Floats = np.indices(mask.shape).astype(float)
         start = centre.astype(float)
-        mask[tuple(centre)] = False  # it stays, and has no direction
+        mask[tuple(centre)] = False  # it has no direction, and is unchanged
         offset = points[:, mask] - start[:, None]
         steps = self.reach(start - self.extent, offset)  # 1 / r
         points[:, mask] = start[:, None] + offset * np.maximum(steps, 1) ** (1 - exponent)
@@ -96,7 +97,7 @@ class Convex:
 
 
 def any_convex(g: Generator, size: tuple[int, ...], sides: tuple[float, float]) -> Convex:
-    """Return an ellipse or rectangle: sides 0.03 + Gamma(2, 0.1) of `size`, cut to `sides`; sheared, turned, fitted."""
+    """Return a sheared and rotated ellipse or rectangle: sides 0.03 + Gamma(2, 0.1) of `size`, clipped to `sides`."""
     whole = np.array(size)
     low, high = (np.rint(side * whole).astype(int) for side in sides)
     lengths = ((0.03 + g.gamma(2, 0.1, 2)) * whole).clip(low, high).astype(int)

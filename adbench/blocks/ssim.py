@@ -9,10 +9,10 @@ K1, K2 = 0.01, 0.03
 
 
 def ssim_space(x: Tensor, y: Tensor, window: int, value_range: float = 1.0) -> Tensor:
-    """Return SSIM (B, N) of (B, N, C) features on a square grid, in [-1, 1]: over space, then averaged over channels.
+    """Return SSIM (B, N) of (B, N, C) features on a square grid, in [-1, 1]: over space, averaged over channels.
 
     Means, variances and the covariance are taken per channel over the `window` x `window` patches (odd) around each
-    patch, equally weighted; at the border, over those that exist.
+    patch, with equal weights; at the border, over those that exist.
     """
     grid = round(x.shape[1] ** 0.5)
 
@@ -21,16 +21,16 @@ def ssim_space(x: Tensor, y: Tensor, window: int, value_range: float = 1.0) -> T
         return F.avg_pool2d(square, window, 1, window // 2, count_include_pad=False)
 
     mean_x, mean_y = around(x), around(y)
-    # Of the difference to the grid's own mean: a large common offset would cost the variances their digits.
+    # Variances of the difference to the grid's mean: a large common offset would cost them their digits.
     cx, cy = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    small_x, small_y = around(cx), around(cy)
-    var_x, var_y = around(cx * cx) - small_x**2, around(cy * cy) - small_y**2
-    covariance = around(cx * cy) - small_x * small_y
+    local_x, local_y = around(cx), around(cy)
+    var_x, var_y = around(cx * cx) - local_x**2, around(cy * cy) - local_y**2
+    covariance = around(cx * cy) - local_x * local_y
     return _ssim(mean_x, mean_y, var_x, var_y, covariance, value_range).mean(1).flatten(1)
 
 
 def ssim_channels(x: Tensor, y: Tensor, value_range: float = 1.0) -> Tensor:
-    """Return SSIM (B, N) of (B, N, C) features, in [-1, 1]: each patch by itself, over its channels.
+    """Return SSIM (B, N) of (B, N, C) features, in [-1, 1]: within each patch, over its channels.
 
     >>> import torch
     >>> a = torch.tensor([[[0.0, 1.0]]])

@@ -1,8 +1,8 @@
 """Synthetic anomalies on normal images: the tasks of MediCLIP (Zhang et al., MICCAI 2024, Sec. 2), which took them from
 Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022).
 
-A task is a pure function: image, uint8 (C, H, W), and generator in; the changed image and its mask, bool (H, W), out.
-Points are (y, x) in pixels. Numbers are those of MediCLIP's code where its paper gives none.
+A task is a pure function: from an image, uint8 (C, H, W), and a generator to the changed image and its mask, bool
+(H, W). Points are (y, x) in pixels. Where the paper gives no number, it is from MediCLIP's code.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ NAMES = ("cutpaste", "gauss", "source", "identity")
 
 
 def tasks(names: Sequence[str], sources: Sequence[Image], blend: str = "hard") -> list[Task]:
-    """Return the tasks called `names` (of NAMES); `cutpaste` cuts from `sources` and joins as `blend` (of BLENDS)."""
-    known = {"cutpaste": cutpaste(sources, blend), "gauss": gauss, "source": source, "identity": identity}
-    return [known[name] for name in names]
+    """Return the tasks called `names` (of NAMES); `cutpaste` cuts from `sources` and pastes by `blend` (of BLENDS)."""
+    by_name = {"cutpaste": cutpaste(sources, blend), "gauss": gauss, "source": source, "identity": identity}
+    return [by_name[name] for name in names]
 
 
 def identity(image: Image, _: Generator) -> tuple[Image, Mask]:
-    """Return the image as it is: a normal image among the anomalies."""
+    """Return the image unchanged: a normal image among the anomalies."""
     return image, np.zeros(image.shape[1:], dtype=bool)
 
 
 def cutpaste(sources: Sequence[Image], blend: str = "hard") -> Task:
-    """Return the task that pastes a turned and scaled piece of one of `sources`, in the shape of thresholded noise.
+    """Return the task that pastes a rotated and scaled piece of one of `sources`, in the shape of thresholded noise.
 
-    `blend`: `hard` replaces the pixels, `poisson` their gradients (Pérez et al., SIGGRAPH 2003). The mask is what
-    then differs by a grey level, closed and with its holes filled.
+    `blend`: `hard` replaces the pixels, `poisson` their gradients (Pérez et al., SIGGRAPH 2003). The mask is
+    where the image then differs, closed and with its holes filled.
     """
-    # Parts of functions, not closures: a loader's workers may be sent them.
+    # Not closures: a loader's workers receive them by pickle.
     return partial(_cutpaste, partial(_cutpaste_once, sources, BLENDS[blend]))
 
 
@@ -86,7 +86,7 @@ def add_texture(image: Image, texture: Floats, where: Mask, weight: Floats) -> I
 
 
 def source(image: Image, g: Generator) -> tuple[Image, Mask]:
-    """Blow up the middle of an ellipse or rectangle at the cost of its rim; the mask is the whole shape."""
+    """Enlarge the middle of an ellipse or rectangle and compress its rim; the mask is the whole shape."""
     return once_or_twice(_source_once, image, g)
 
 
@@ -124,7 +124,7 @@ BLENDS: Mapping[str, Callable[..., Image]] = {"hard": paste, "poisson": seamless
 
 
 def any_piece(image: Image, shape: tuple[int, ...], g: Generator) -> Floats:
-    """Cut a random piece of size `shape` out of (C, H, W), turned up to 45 degrees, scaled by 1 + Exp(0.1) or 1/that.
+    """Cut a random piece of size `shape` out of (C, H, W), rotated up to 45 degrees, scaled by 1 + Exp(0.1) or 1/that.
 
     The part that is cut out stays within 0.8 of the image.
     """
@@ -161,7 +161,7 @@ def changed(before: Image, after: Image, within: Mask) -> Mask:
 
 
 def _placed(shape: Mask, image: Image, g: Generator) -> tuple[Mask, NDArray[np.int_]]:
-    """Choose where in the image the shape lies: the corner of its box."""
+    """Draw the corner of the shape's box in the image."""
     return shape, g.integers(0, np.array(image.shape[1:]) - shape.shape, endpoint=True)
 
 

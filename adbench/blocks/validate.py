@@ -1,6 +1,6 @@
-"""What a method's parameters may be: one of a few words, some of them, or a number within bounds.
+"""Validation of a method's parameters: choices, subsets, and numbers within bounds.
 
-Each function raises AdbenchError for the first parameter that is something else.
+Each function raises AdbenchError for the first parameter that is not allowed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from adbench.errors import AdbenchError
 
 
 def choices(params: Any, **allowed: tuple[Any, ...]) -> None:
-    """Demand of each parameter one of the values `allowed` for its name.
+    """Require each parameter to be one of the values `allowed` for its name.
 
     >>> from types import SimpleNamespace
     >>> choices(SimpleNamespace(pool="max"), pool=("mean", "attention"))
@@ -25,7 +25,7 @@ def choices(params: Any, **allowed: tuple[Any, ...]) -> None:
 
 
 def some_of(params: Any, **allowed: Sequence[str]) -> None:
-    """Demand of each parameter, a list, at least one of the words `allowed` for its name, and no other.
+    """Require each parameter, a list, to hold at least one of the words `allowed` for its name, and no other.
 
     >>> from types import SimpleNamespace
     >>> some_of(SimpleNamespace(towers=[]), towers=("vision", "text"))
@@ -39,28 +39,28 @@ def some_of(params: Any, **allowed: Sequence[str]) -> None:
 
 
 def shares(params: Any, *keys: str) -> None:
-    """Demand a number in [0, 1]."""
+    """Require numbers in [0, 1]."""
     for key in keys:
         if not 0 <= getattr(params, key) <= 1:
             _refuse(params, key, "a share from 0 to 1 is needed.")
 
 
 def positive(params: Any, *keys: str) -> None:
-    """Demand a number above 0."""
+    """Require numbers above 0."""
     for key in keys:
         if not getattr(params, key) > 0:
             _refuse(params, key, "a number above 0 is needed.")
 
 
 def at_least(params: Any, least: int, *keys: str) -> None:
-    """Demand `least` or more."""
+    """Require numbers of at least `least`."""
     for key in keys:
         if not getattr(params, key) >= least:
             _refuse(params, key, f"at least {least} is needed.")
 
 
 def odd(params: Any, *keys: str) -> None:
-    """Demand an odd whole number above 0, such as the side of a window with a middle."""
+    """Require odd whole numbers above 0, such as the side of a window with a middle."""
     for key in keys:
         if getattr(params, key) < 1 or getattr(params, key) % 2 == 0:
             _refuse(params, key, "an odd number is needed.")
@@ -68,5 +68,5 @@ def odd(params: Any, *keys: str) -> None:
 
 def _refuse(params: Any, key: str, needed: str) -> NoReturn:
     value = getattr(params, key)
-    said = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
-    raise AdbenchError(f"method.{key}={said} is not possible: {needed}")
+    text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
+    raise AdbenchError(f"method.{key}={text} is not possible: {needed}")

@@ -1,9 +1,9 @@
 """APRIL-GAN: zero-/few-shot anomaly classification and segmentation (Chen et al., VAND 2023, arXiv 2305.17382).
 
-Trained: a linear layer for each of four levels of CLIP, which projects patch tokens into the joint space, with focal and
-dice losses on masks. Frozen: CLIP and the text embeddings of both states. Map: per pixel the probability of the abnormal
-text plus the distance to a memory bank of normal patches, each a mean over the levels. Image score: CLIP's zero-shot
-probability and the map's maximum, weighted. Nothing in it is adversarial: the name is the team's.
+Trained: one linear layer for each of four levels of CLIP, which projects the patch tokens into the joint space; focal
+and dice losses on masks. Frozen: CLIP and the text embeddings of both states. Map: per pixel the probability of the
+abnormal state plus the distance to a memory bank of normal patches, each a mean over the levels. Image score: CLIP's
+zero-shot probability and the map's maximum, weighted. Nothing in it is adversarial: the name is the team's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.losses import dice, finite_sum, focal
 from adbench.blocks.maps import patch_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
@@ -41,9 +41,7 @@ class Params:
     prompts: Prompts = field(default_factory=Prompts)
     scale: float = 100.0  # of the cosines, before the softmax over both states
     bank: bool = True  # false: the zero-shot track, no distance to the normal images
-    map_share: float = (
-        0.5  # weight of the map's maximum in the image score, CLIP's probability has the rest; 0: zero-shot track
-    )
+    map_share: float = 0.5  # of the map's maximum in the image score, the rest CLIP's probability; 0: zero-shot track
 
 
 class AprilGAN(Method[Params]):
@@ -110,7 +108,7 @@ class AprilGAN(Method[Params]):
         for block, logit in zip(self.blocks, self._map_logits(levels, text), strict=True):
             terms[f"focal at block {block}"] = focal(logit, masks.float())
             terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks.float())
-        return finite(**terms)
+        return finite_sum(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over the linear layers."""

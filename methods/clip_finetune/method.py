@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.losses import finite
+from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
@@ -92,7 +92,7 @@ class CLIPFineTuned(Method[Params]):
         tokens, objects, labels = batch
         text = torch.stack([self._embed_text(name) for name in self.names])[objects]
         logits = state_logits(self._embed(tokens, patches=False), text, self.params.temperature)[:, 0]
-        return finite(classification=F.cross_entropy(logits, labels))
+        return finite_sum(classification=F.cross_entropy(logits, labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over the copied blocks."""

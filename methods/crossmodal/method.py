@@ -1,9 +1,11 @@
 """Bi-directional prompt association: both towers of a frozen CLIP prompt each other (a course paper, UMass).
 
-The structure is SpLIP's (Singha et al., ECCV 2024): the image's patches become words of the text (`patches_to_text`),
-the text's words become tokens of the image (`text_to_patches`), and what each text block says becomes tokens of the
-image block beside it (`levels`). Cross-entropy over the cosines to one sentence for each state trains the three maps.
-The paper reports no figures for it; what it leaves open is a switch each (README.md).
+The structure is SpLIP's (Singha et al., ECCV 2024). Trained: three maps, from image patches to words of the text
+(`patches_to_text`), from words to tokens of the image (`text_to_patches`), and from the output of each text block to
+tokens of the corresponding image block (`levels`); cross-entropy over the cosines to one sentence for each state.
+Frozen: both towers. Image score: the softmax probability of the abnormal sentence for the class token. Map: the same
+probability for each patch token. The paper reports no figures; for each point that it leaves open there is a
+hyper-parameter (README.md).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks.losses import finite
+from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
@@ -34,25 +36,25 @@ SPEAKERS = {"both": [0, 1], "normal": [0], "abnormal": [1]}
 
 @dataclass
 class Params:
-    """Facets. What the paper or SpLIP's figure says is theirs, the rest ours; README.md tells which."""
+    """Hyper-parameters. The defaults are the paper's or SpLIP's where they give them; README.md lists the others."""
 
     epochs: int = 10
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    frame: str = "a photo of a"  # the words where the image comes in, and that become tokens of the image
-    text_tokens: int = 0  # m: the first m tokens of the frame are the image's; 0: all
-    prompts: Prompts = field(default_factory=lambda: Prompts(["normal {}"], ["anomalous {}"]))  # behind the frame
+    frame: str = "a photo of a"  # words that take in the image and that become tokens of the image
+    text_tokens: int = 0  # m: the image enters the first m tokens of the frame; 0: all
+    prompts: Prompts = field(default_factory=lambda: Prompts(["normal {}"], ["anomalous {}"]))  # follow the frame
     directions: list[str] = field(default_factory=lambda: list(DIRECTIONS))
-    level_tokens: int = 2  # n: tokens that each image block gets from the text block beside it
-    beside: str = "proportional"  # the text block of image block l: ceil(l T / L); first: block l, or the last one
-    pool: str = "attention"  # how many tokens become few: learned queries; mean: their plain mean
+    level_tokens: int = 2  # n: tokens for each image block from its text block
+    beside: str = "proportional"  # text block of image block l: ceil(l T / L); first: block l, or the last one
+    pool: str = "attention"  # of many tokens into few: learned queries; mean: their plain mean
     width: int = 64  # of the attention
-    speakers: str = "both"  # whose text blocks speak to the image: both sentences, the normal or the abnormal one
+    speakers: str = "both"  # sentences whose text blocks give tokens to the image: both, normal or abnormal
     shared: bool = True  # one map of text blocks to image tokens; false: one for each image block
-    shared_frame: bool = True  # the frame's image tokens are the same before every block; false: a map for each
-    insert: str = "add"  # the image is added to what its words have become; paper: replace, in front of every block
-    start: str = "words"  # at first the image changes none of its words; random: its map starts as torch's layers do
+    shared_frame: bool = True  # the same tokens of the frame enter every image block; false: a map for each
+    insert: str = "add"  # the image is added to its words before every text block; paper: it replaces them
+    start: str = "words"  # at first the image changes no word; random: its map starts as torch's layers do
     temperature: float = 0.01
     activation: str = "native"
     normalisation: str = "native"
@@ -70,35 +72,35 @@ class Pool(nn.Module):
         self.query = nn.Parameter(torch.randn(count, width))
         self.leave = nn.Linear(width, outward)
 
-    def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
-        """Attend with one head to the tokens that are `there` (B, N), or all; `mean`: all alike, plus the query."""
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend with one head to the tokens where `mask` (B, N) is true; `mean`: equal weights, the query is added."""
         tokens = self.norm(tokens)
-        if there is None:
-            there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         key = torch.zeros_like(tokens[..., :1]) if self.rule == "mean" else self.key(tokens)
         query = torch.zeros_like(self.query[:, :1]) if self.rule == "mean" else self.query
-        seen = F.scaled_dot_product_attention(
-            query.expand(len(tokens), -1, -1), key, self.value(tokens), attn_mask=there[:, None]
+        pooled = F.scaled_dot_product_attention(
+            query.expand(len(tokens), -1, -1), key, self.value(tokens), attn_mask=mask[:, None]
         )
-        found: Tensor = self.leave(seen + self.query if self.rule == "mean" else seen)
-        return found
+        out: Tensor = self.leave(pooled + self.query if self.rule == "mean" else pooled)
+        return out
 
 
 class Sentences(NamedTuple):
-    """Both sentences about an object: what enters text block 1 (2, L, text width), and their end tokens (2,)."""
+    """Both sentences about an object: the tokens that enter text block 1 (2, L, text width), and their ends (2,)."""
 
     stream: Tensor
     end: Tensor
 
 
 class CrossModal(Method[Params]):
-    """Three maps as a LightningModule; gradients pass through both frozen towers."""
+    """Trained maps between the towers; gradients pass through both frozen towers."""
 
     editable = ("prompts", "temperature")
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Learn from both classes; nothing behind the patch embedding is the same in two steps."""
+        """Learn from both classes; only the patch embedding, before block 1, can be cached."""
         _check(params)
         return Capability(
             support="both",
@@ -135,14 +137,14 @@ class CrossModal(Method[Params]):
         self.sentences: dict[str, Sentences] = {}
 
     def prepare(self, support: Support) -> None:
-        """Keep each image's stream as it enters the first block."""
+        """Keep the tokens that enter the first block."""
         require_both_classes(support.labels, "crossmodal")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(features.blocks[0], objects, support.labels)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Shuffle the images anew each epoch."""
+        """Shuffle the images each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
@@ -150,7 +152,7 @@ class CrossModal(Method[Params]):
         entering, objects, labels = batch
         vectors, text = self._associate(entering, [self.names[i] for i in objects.tolist()])
         logits = state_logits(vectors[:, :1], text, self.params.temperature)[:, 0]
-        return finite(classification=F.cross_entropy(logits, labels))
+        return finite_sum(classification=F.cross_entropy(logits, labels))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW at a constant rate over the maps."""
@@ -164,27 +166,27 @@ class CrossModal(Method[Params]):
         return Scores(abnormal[:, 0], patch_map(abnormal[:, 1:], self.backbone.input_size))
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the prompted class token."""
+        """Return the embedding of the prompted class token."""
         return self._associate(batch.features.blocks[0], batch.object_names)[0][:, 0]
 
     @property
     def adapted_block(self) -> None:
-        """CLIP's image embedding: the class token that nobody prompted."""
+        """Compare with CLIP's unprompted image embedding."""
 
     @cached_property
     def frame(self) -> Tensor:
-        """The frame's word vectors (1, J - 1, text width), without their positions."""
+        """The frame's word vectors (1, J - 1, text width), without positional embedding."""
         return self.backbone.embed_tokens(self.backbone.tokenise([self.params.frame]))[:, 1 : 1 + self.framed]
 
     def _associate(self, entering: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Run both towers over (B, 1 + patches, width): the text first, then the image beside it.
+        """Run the text tower, then the image tower, over tokens (B, 1 + patches, width) that enter the first block.
 
         Returns embeddings of class token and patches, (B, 1 + patches, embed_dim), and unit text vectors
         (B, 2, embed_dim), normal then abnormal.
         """
         p, depth = self.params, self.backbone.architecture.depth
-        stream = entering.float()  # the sum of all blocks, in which fp16 would lose what they add, or overflow
-        said, there, text = self._tell(stream[:, 1:], names)
+        stream = entering.float()  # a residual stream in fp16 would lose small updates, or overflow
+        text_tokens, mask, text = self._run_text(stream[:, 1:], names)
         for block in range(1, depth + 1):
             tokens = [stream]
             if "text_to_patches" in p.directions:
@@ -192,39 +194,39 @@ class CrossModal(Method[Params]):
                 tokens.append(to_patches(self.frame).expand(len(entering), -1, -1))
             if "levels" in p.directions:
                 level = self.levels[0 if p.shared else block - 1]
-                tokens.append(level(said[self._beside(block) - 1], there))
+                tokens.append(level(text_tokens[self._text_block(block) - 1], mask))
             stream = self.backbone.run_blocks(torch.cat(tokens, 1), block, block)[:, : entering.shape[1]]
         return self.backbone.project(stream), text
 
-    def _tell(self, patches: Tensor, names: Sequence[str]) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Run the text tower, the image's words anew before each block.
+    def _run_text(self, patches: Tensor, names: Sequence[str]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run the text tower, inserting the image's words before each block.
 
-        Returns what each text block says, (B, S L, text width) with the S speaking sentences side by side; which of
-        these tokens are words, not filling, (B, S L); and unit text vectors (B, 2, embed_dim).
+        Returns the output of each text block, (B, S L, text width), where the S sentences of `speakers` are
+        concatenated; a mask (B, S L), false for padding; and unit text vectors (B, 2, embed_dim).
         """
-        told = [self._sentences(name) for name in names]
-        longest = max(one.stream.shape[1] for one in told)
-        stream = torch.cat([F.pad(one.stream, (0, 0, 0, longest - one.stream.shape[1])) for one in told])
-        end = torch.cat([one.end for one in told])
-        there = torch.arange(longest, device=end.device) <= end[:, None]
-        p, mine, speaking = self.params, slice(1, 1 + self.words), SPEAKERS[self.params.speakers]
+        sentences = [self._sentences(name) for name in names]
+        longest = max(pair.stream.shape[1] for pair in sentences)
+        stream = torch.cat([F.pad(pair.stream, (0, 0, 0, longest - pair.stream.shape[1])) for pair in sentences])
+        end = torch.cat([pair.end for pair in sentences])
+        mask = torch.arange(longest, device=end.device) <= end[:, None]
+        p, inserted, speakers = self.params, slice(1, 1 + self.words), SPEAKERS[self.params.speakers]
         words = None
         if "patches_to_text" in p.directions:
             words = self.to_text(patches).repeat_interleave(2, 0)
             if p.insert == "replace" and p.start == "words":
-                words = words + stream[:, mine]
-        said = []
+                words = words + stream[:, inserted]
+        outputs = []
         for block in range(1, self.backbone.architecture.text_depth + 1):
             if words is not None:
-                own = words + stream[:, mine] if p.insert == "add" else words
-                stream = torch.cat([stream[:, :1], own, stream[:, 1 + self.words :]], 1)
+                merged = words + stream[:, inserted] if p.insert == "add" else words
+                stream = torch.cat([stream[:, :1], merged, stream[:, 1 + self.words :]], 1)
             stream = self.backbone.run_text_blocks(stream, block, block)
-            said.append(stream.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2))
+            outputs.append(stream.unflatten(0, (-1, 2))[:, speakers].flatten(1, 2))
         text = l2_normalize(self.backbone.read_text(stream, end)).unflatten(0, (-1, 2))
-        return said, there.unflatten(0, (-1, 2))[:, speaking].flatten(1, 2), text
+        return outputs, mask.unflatten(0, (-1, 2))[:, speakers].flatten(1, 2), text
 
-    def _beside(self, block: int) -> int:
-        """Return the text block, counted from 1, that speaks to an image block."""
+    def _text_block(self, block: int) -> int:
+        """Return the text block, counted from 1, whose output becomes tokens of an image block."""
         shape = self.backbone.architecture
         if self.params.beside == "first":
             return min(block, shape.text_depth)

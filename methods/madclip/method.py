@@ -1,12 +1,16 @@
 """MadCLIP: few-shot medical anomaly detection with CLIP (Shiri et al., MICCAI 2025, arXiv 2506.23810).
 
-Two adapters, one that looks for the normal and one for the abnormal, read four levels of a frozen CLIP and never write
-to it. Learnable prompts give a text vector for each state. A patch is scored by how much closer it is to its adapter's
-own state than to the other one. Equations are the paper's; where its code differs, the code is followed (README.md).
+Trained: two adapters per level, one for the normal and one for the abnormal state, which read four levels of CLIP and
+never write to it, and learnable prompts, which give a text vector for each state; a detection loss on image labels,
+focal and dice losses on masks. Frozen: CLIP. A patch's score in a state's column is the product of that state's adapter
+output with the difference of the two text vectors. Map: the softmax's abnormal column, summed over the levels. Image
+score: the map's maximum, or the mean over the patches of the detection heads. Equations are the paper's; where its code
+differs, the code is followed (README.md).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,20 +22,18 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
-from adbench.blocks.losses import dice, finite, focal, siglip
-from adbench.blocks.maps import patch_map
+from adbench.blocks.losses import dice, finite_sum, focal, siglip
+from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.precision import in_fp32, l2_normalize
-from adbench.blocks.prompts import ABNORMAL, NORMAL, PromptLearner, Prompts, Words
+from adbench.blocks.prompts import ABNORMAL, NORMAL, Phrases, PromptLearner, Prompts
 from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices
 from adbench.method import Batch, Capability, Method, Scores, Support
 
-NOTHING = torch.zeros(())  # where a sum over levels begins
-
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code; the README names the paper's where it differs."""
+    """Hyper-parameters. The defaults are the authors' code; the README names the paper's where it differs."""
 
     epochs: int = 60
     batch_size: int = 16
@@ -45,16 +47,16 @@ class Params:
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), [*ABNORMAL, "disease {}", "abnormal {}"]))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end", "front", "middle"])
-    branches: int = 2  # ablation: 1, one adapter per level speaks for both states
-    learn_prompts: str = "both"  # ablations: abnormal, the normal text is fixed; none: both are, phrases in templates
-    contrast: bool = True  # ablation: false, a patch's score in a column leaves the other state's text out
+    branches: int = 2  # ablation: 1, one adapter per level for both states
+    learn_prompts: str = "both"  # ablations: abnormal, normal text fixed; none, both fixed (phrases in templates)
+    contrast: bool = True  # ablation: false, a column's score uses its own state's text alone
     detection_loss: str = "siglip"  # ablation: softmax
     pooling: str = "mean"  # of patches, in the detection loss and score; ablations: max; both, half of each
     image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
 
 
 class Adapter(nn.Module):
-    """One level's view of one state: a shared layer, then a detection and a segmentation head."""
+    """The adapter of one level and one state: a shared layer, then a detection and a segmentation head."""
 
     def __init__(self, width: int, embed_dim: int, activation: str, norm: bool) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class Adapter(nn.Module):
 
 
 class MadCLIP(Method[Params]):
-    """MadCLIP as a LightningModule; trunk features come from the cache, an epoch touches adapters and prompts only."""
+    """Adapters and learnable prompts over cached features of a frozen CLIP."""
 
     version = "2"
     editable = ("prompts",)
@@ -113,68 +115,67 @@ class MadCLIP(Method[Params]):
             self.learner.normal.requires_grad_(p.learn_prompts == "both")
         self.fixed = TextEmbeddings(self.backbone, p.prompts)
         self.register_buffer("has_masks", torch.tensor(False))
-        self.text: dict[Words, Tensor] = {}
+        self.text_cache: dict[Phrases, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
-        """Augment the support once and keep the trunk's features of every view."""
-        self.object_names, named = support.objects()
+        """Augment the support once and keep CLIP's features of every view."""
+        self.object_names, objects = support.objects()
         self.has_masks.fill_(bool(support.has_mask.any()))
         images, masks, count = support.images.float() / 255, support.masks, self.params.views
         if count > 1:
             jitter = self.generator("colour jitter") if count == 16 else None
             images, masks = fixed_views(images, masks, zooms=count == 16, jitter=jitter)
         features = self.encode(images, "encoding the support")
-        facts = (column.repeat(count) for column in (named, support.labels, support.has_mask))
-        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), *facts, masks)
+        columns = (column.repeat(count) for column in (objects, support.labels, support.has_mask))
+        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), *columns, masks)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Shuffle the views anew each epoch."""
+        """Shuffle the views each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, for images with masks, the segmentation losses over the levels."""
-        *levels, named, labels, masked, masks = batch
-        seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
-        masks = masks[seen].float()
-        text = self._text_of([self.object_names[i] for i in named.tolist()])
+        *levels, objects, labels, has_mask, masks = batch
+        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
+        masks = masks[rows].float()
+        text = self._text([self.object_names[i] for i in objects.tolist()])
         terms: dict[str, Tensor] = {}
         for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
             terms[f"detection at block {block}"] = self._detection_loss(detection, labels)
-            if masked.any():
-                logit = self._pixel_logit(segmentation[seen])
+            if has_mask.any():
+                logit = self._pixel_logit(segmentation[rows])
                 terms[f"focal at block {block}"] = focal(logit, masks)
                 terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks)
-        return finite(**terms)
+        return finite_sum(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over adapters and prompts."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
     def build_memory(self, support: Support) -> None:
-        """Forget text vectors of earlier weights."""
-        self.text = {}
+        """Drop text embeddings that were computed with earlier weights."""
+        self.text_cache = {}
 
     def score(self, batch: Batch) -> Scores:
-        """Sum the abnormal probability over the levels, per pixel; the image score is its maximum, or the patches'."""
+        """Sum the abnormal probability over the levels, per pixel; the image score is the maximum or pooled patches."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
-        detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
-        # An image-level support never trains the segmentation heads: their maps would be noise.
-        mapped = segmentation if self.has_masks else detection
-        pixel = sum((self._pixel_logit(scores).sigmoid() for scores in mapped), NOTHING)
-        rule = self.params.image_score
-        if rule == "map_max" or (rule == "auto" and bool(self.has_masks)):
-            return Scores(pixel.flatten(1).amax(1), pixel)
-        return Scores(sum((self._pool(scores.softmax(-1)[..., 1]) for scores in detection), NOTHING), pixel)
+        detection, segmentation = self._patch_scores(tokens, self._text(batch.object_names))
+        # Without masks the segmentation heads are never trained: their maps would be noise.
+        heads = segmentation if self.has_masks else detection
+        maps = _total([self._pixel_logit(scores).sigmoid() for scores in heads])
+        if scored_by_map(self.params.image_score, bool(self.has_masks)):
+            return Scores(maps.flatten(1).amax(1), maps)
+        return Scores(_total([self._pool(scores.softmax(-1)[..., 1]) for scores in detection]), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return the terms of the map's sum."""
+        """Return the abnormal probability per pixel at each level, whose sum is the map."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
-        detection, segmentation = self._patch_scores(tokens, self._text_of(batch.object_names))
-        mapped = segmentation if self.has_masks else detection
-        return {block: self._pixel_logit(scores).sigmoid() for block, scores in zip(self.blocks, mapped, strict=True)}
+        detection, segmentation = self._patch_scores(tokens, self._text(batch.object_names))
+        heads = segmentation if self.has_masks else detection
+        return {block: self._pixel_logit(scores).sigmoid() for block, scores in zip(self.blocks, heads, strict=True)}
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return what both detection adapters make of the last level, side by side, the mean over the patches."""
+        """Return both detection heads' outputs at the last level, concatenated, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
         return torch.cat([adapters[-1](tokens)[0].mean(1) for adapters in self._branches()], dim=-1)
 
@@ -189,37 +190,37 @@ class MadCLIP(Method[Params]):
     def _detection_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.params.detection_loss == "siglip":
             return siglip(scores, labels, pool=self._pool)
-        # As in MVFA, the authors' loss takes a probability for a logit.
+        # As in MVFA, the authors' loss passes a probability as a logit.
         normal, abnormal = self._pool(scores.float().softmax(-1)).unbind(-1)
         loss = F.binary_cross_entropy_with_logits
         return loss(1 - normal, labels.float()) + loss(abnormal, labels.float())
 
     def _pool(self, patches: Tensor) -> Tensor:
-        """Make (B, ...) of (B, patches, ...)."""
+        """Pool patches (B, patches, ...) to (B, ...)."""
         if self.params.pooling == "mean":
             return patches.mean(1)
-        most = patches.amax(1)
-        return most if self.params.pooling == "max" else (patches.mean(1) + most) / 2
+        largest = patches.amax(1)
+        return largest if self.params.pooling == "max" else (patches.mean(1) + largest) / 2
 
-    def _text_of(self, object_names: Sequence[str]) -> Tensor:
+    def _text(self, object_names: Sequence[str]) -> Tensor:
         """Return text vectors (2, D), normal and abnormal, or (B, 2, D) where the images show different objects."""
         if self.params.learn_prompts == "none":
             return self.fixed(object_names)
-        words = [self.learner.prompts.phrases(name) for name in object_names]
-        kept = {} if self.training else self.text
-        for name, own in zip(object_names, words, strict=True):
-            if own not in kept:
-                kept[own] = self._learned(name)
-        return kept[words[0]] if len(set(words)) == 1 else torch.stack([kept[own] for own in words])
+        phrases = [self.learner.prompts.phrases(name) for name in object_names]
+        cache = {} if self.training else self.text_cache
+        for name, key in zip(object_names, phrases, strict=True):
+            if key not in cache:
+                cache[key] = self._learned_text(name)
+        return cache[phrases[0]] if len(set(phrases)) == 1 else torch.stack([cache[key] for key in phrases])
 
-    def _learned(self, name: str) -> Tensor:
-        # The authors encode the text in the run's precision to learn, and in fp32 to score.
+    def _learned_text(self, name: str) -> Tensor:
+        # As the authors' code: in the run's precision in training, in fp32 in scoring.
         with nullcontext() if self.training else torch.autocast(self.device.type, enabled=False):
             text: Tensor = self.learner(self.backbone, name)
         return text if self.params.learn_prompts == "both" else torch.stack([self.fixed([name])[0, 0], text[1]])
 
     def _pixel_logit(self, scores: Tensor) -> Tensor:
-        """Upsample (B, patches, 2) scores; the sigmoid of the result (B, H, W) is the softmax's abnormal column."""
+        """Upsample (B, patches, 2) scores to (B, H, W), whose sigmoid is the softmax's abnormal column."""
         # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
         return patch_map(scores[..., 1] - scores[..., 0], self.backbone.input_size)
 
@@ -238,11 +239,15 @@ class MadCLIP(Method[Params]):
         return detection, segmentation
 
 
+def _total(levels: list[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, levels)
+
+
 def _check(p: Params) -> None:
     choices(
         p,
         views=(1, 11, 16),
-        image_score=("auto", "map_max", "detection"),
+        image_score=IMAGE_SCORES,
         adapter_activation=("leaky_relu", "relu"),
         branches=(1, 2),
         learn_prompts=("both", "abnormal", "none"),

@@ -1,8 +1,10 @@
 """MediCLIP: adapting CLIP for few-shot medical image anomaly detection (Zhang et al., MICCAI 2024, arXiv 2405.11315).
 
-Learns from normal images alone: each epoch draws new anomalies into them. One linear adapter per level maps patches of
-a frozen CLIP into the joint space, learnable prompts give a vector for each state, and a patch is as abnormal as it is
-closer to the abnormal one. Where paper and code differ, the code is followed, but for `grey` (README.md).
+Trained, on normal images into which each epoch draws new synthetic anomalies: one linear adapter per level, which maps
+patch tokens into the joint space, and learnable prompts, which give a text vector for each state; focal and dice losses
+on the synthetic masks. Frozen: CLIP. Map: the probability of the abnormal state per pixel, from logits averaged over
+the levels. Image score: the map's maximum. Where paper and code differ, the code is followed, except for `grey`
+(README.md).
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks import synthesis
-from adbench.blocks.losses import dice, finite, focal
+from adbench.blocks.losses import dice, finite_sum, focal
 from adbench.blocks.maps import patch_map, upsample
 from adbench.blocks.precision import in_fp32, l2_normalize
-from adbench.blocks.prompts import PromptLearner, Prompts, Words
+from adbench.blocks.prompts import Phrases, PromptLearner, Prompts
 from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices, positive, some_of
 from adbench.errors import AdbenchError
@@ -34,12 +36,12 @@ ABNORMAL = [
     "abnormal", "positive", "symptomatic", "disease", "lesion", "pathological", "impaired", "evidence of disease",
     "abnormal finding", "pathological condition", "pathological abnormality",
 ]  # fmt: skip
-Drawn = tuple[Tensor, Tensor, str, bool]
+Sample = tuple[Tensor, Tensor, str, bool]  # image, mask, object name, whether the image is unchanged
 
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code but for `grey`; the README names the paper's where it differs."""
+    """Hyper-parameters. The defaults are the authors' code except for `grey`; the README names the paper's."""
 
     epochs: int = 200
     batch_size: int = 8
@@ -56,12 +58,12 @@ class Params:
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end"])
-    learn_tokens: bool = True  # ablation (Table 4): false, the words alone
+    learn_tokens: bool = True  # ablation (Table 4): false, fixed prompts of the words alone
     adapters: bool = True  # ablation (Table 4): false, CLIP's own final norm and projection
 
 
 class MediCLIP(Method[Params]):
-    """MediCLIP as a LightningModule. The trunk runs on every changed image anew; none of them enters the cache."""
+    """Adapters and learnable prompts over a frozen CLIP, which encodes changed images in every step, uncached."""
 
     version = "2"
     editable = ("prompts",)
@@ -73,9 +75,7 @@ class MediCLIP(Method[Params]):
         return Capability(
             support="normal" if params.anomalies == "synthetic" else "both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)[1:]),
-            epochs=params.epochs
-            if params.adapters or params.learn_tokens
-            else 0,  # the ablations leave nothing to train
+            epochs=params.epochs if params.adapters or params.learn_tokens else 0,  # both ablations: nothing to train
             normalisation=params.normalisation,
             activation=params.activation,
             resize="bilinear",
@@ -83,61 +83,62 @@ class MediCLIP(Method[Params]):
         )
 
     def build(self) -> None:
-        """Create one linear adapter per level and the prompt learner, as far as the ablations leave them."""
+        """Create one linear adapter per level and the prompt learner, unless an ablation removes them."""
         p, shape = self.params, self.backbone.architecture
         if p.adapters:
             self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         if p.learn_tokens:
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
         self.fixed = TextEmbeddings(self.backbone, p.prompts, ["{}."])
-        self.text: dict[Words, Tensor] = {}
+        self.text_cache: dict[Phrases, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
-        """Keep the normal images, in which every epoch draws other anomalies; or real ones with their masks."""
+        """Keep the normal images, into which each epoch draws other anomalies, or real anomalies with their masks."""
         images = support.images if self.params.grey == "none" else luminance(support.images)
         if self.params.anomalies == "real":
-            self.data: Dataset[Drawn] = RealAnomalies(images, _masks(support), support.object_names)
+            self.data: Dataset[Sample] = RealAnomalies(images, _masks(support), support.object_names)
         else:
-            makers = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
-            self.data = Anomalies(images, support.object_names, makers, self.generator("anomalies").initial_seed())
+            tasks = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
+            seed = self.generator("anomalies").initial_seed()
+            self.data = SyntheticAnomalies(images, support.object_names, tasks, seed)
         self.images = len(images)
 
-    def train_dataloader(self) -> DataLoader[Drawn]:
-        """Go through the support in a new order each epoch; `loader_workers=` processes draw the anomalies."""
-        order, workers = EveryImage(self.images, self.generator("order").initial_seed()), self.loader_workers
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffle the support each epoch; `loader_workers=` processes draw the anomalies."""
+        order, workers = EpochSampler(self.images, self.generator("order").initial_seed()), self.loader_workers
         return DataLoader(
             self.data, self.params.batch_size, sampler=order, num_workers=workers, persistent_workers=workers > 0,
             generator=self.generator("workers"),
         )  # fmt: skip
 
     def training_step(self, batch: tuple[Tensor, Tensor, Sequence[str], Tensor], _: int) -> Tensor:
-        """Focal and dice loss of the map against the synthetic mask."""
-        images, masks, names, untouched = batch
-        logit = self._map_logit(self._streams(images, untouched), self._texts(names, {}))
+        """Sum focal and dice loss of the map against the masks."""
+        images, masks, names, unchanged = batch
+        logit = self._map_logit(self._encode_training(images, unchanged), self._texts(names, {}))
         masks = masks.float()
-        return finite(focal=focal(logit, masks), dice=dice(logit.sigmoid(), masks))
+        return finite_sum(focal=focal(logit, masks), dice=dice(logit.sigmoid(), masks))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over adapters and prompts."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
     def build_memory(self, support: Support) -> None:
-        """Forget text vectors of earlier weights."""
-        self.text = {}
+        """Drop text embeddings that were computed with earlier weights."""
+        self.text_cache = {}
 
     def score(self, batch: Batch) -> Scores:
-        """Return the map of abnormal probability at input size; the image score is its maximum."""
-        maps = self._map_logit(batch.features.blocks, self._texts(batch.object_names, self.text)).sigmoid()
+        """Return the abnormal probability per pixel at input size; the image score is its maximum."""
+        maps = self._map_logit(batch.features.blocks, self._texts(batch.object_names, self.text_cache)).sigmoid()
         return Scores(maps.flatten(1).amax(1), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return the abnormal probability that each level by itself would give."""
-        logits = self._logits(batch.features.blocks, self._texts(batch.object_names, self.text))
+        """Return the abnormal probability per pixel of each level alone."""
+        logits = self._logits(batch.features.blocks, self._texts(batch.object_names, self.text_cache))
         maps = [patch_map(level, self.backbone.input_size).sigmoid() for level in logits]
         return dict(zip(self.blocks, maps, strict=True))
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the last level behind its adapter, the mean over the patches."""
+        """Return the mean over the patches of the last level's adapter output."""
         return self._project(len(self.blocks) - 1, batch.features.blocks[self.blocks[-1]][:, 1:]).mean(1)
 
     @property
@@ -145,15 +146,15 @@ class MediCLIP(Method[Params]):
         """The last level."""
         return self.blocks[-1]
 
-    def _texts(self, names: Sequence[str], kept: dict[Words, Tensor]) -> Tensor:
-        """Return unit vectors (B, 2, embed_dim), normal then abnormal; `kept` holds what need not be encoded again."""
+    def _texts(self, names: Sequence[str], cache: dict[Phrases, Tensor]) -> Tensor:
+        """Return unit vectors (B, 2, embed_dim), normal then abnormal, and add to `cache` those that it lacks."""
         if not self.params.learn_tokens:
             return self.fixed(names)
-        words = [self.learner.prompts.phrases(name) for name in names]
-        for name, own in zip(names, words, strict=True):
-            if own not in kept:
-                kept[own] = self.learner(self.backbone, name)
-        return torch.stack([kept[own] for own in words])
+        phrases = [self.learner.prompts.phrases(name) for name in names]
+        for name, key in zip(names, phrases, strict=True):
+            if key not in cache:
+                cache[key] = self.learner(self.backbone, name)
+        return torch.stack([cache[key] for key in phrases])
 
     def _project(self, level: int, tokens: Tensor) -> Tensor:
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
@@ -162,19 +163,19 @@ class MediCLIP(Method[Params]):
         return l2_normalize(in_fp32(self.adapters[level], tokens))
 
     @torch.no_grad()
-    def _streams(self, images: Tensor, untouched: Tensor) -> dict[int, Tensor]:
-        """Run uint8 images (B, 3, H, W) through the trunk, but for those `untouched` (B,): these the cache knows."""
-        known, new = untouched.nonzero()[:, 0], (~untouched).nonzero()[:, 0]
+    def _encode_training(self, images: Tensor, unchanged: Tensor) -> dict[int, Tensor]:
+        """Return the features of uint8 images (B, 3, H, W), from the cache for those that are `unchanged` (B,)."""
+        cached, new = unchanged.nonzero()[:, 0], (~unchanged).nonzero()[:, 0]
         parts = []
-        if len(known):
-            parts.append(self.encode(images[known].cpu()).to(self.device).blocks)
+        if len(cached):
+            parts.append(self.encode(images[cached].cpu()).to(self.device).blocks)
         if len(new):
             parts.append(self.backbone.features(images[new], self.blocks).blocks)
-        order = torch.cat([known, new]).argsort()
+        order = torch.cat([cached, new]).argsort()
         return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 
     def _map_logit(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
-        """Return (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""
+        """Return logits (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""
         logits, size = self._logits(blocks, text), self.backbone.input_size
         if self.params.average == "logits":
             return patch_map(logits.mean(0), size)
@@ -192,37 +193,37 @@ class MediCLIP(Method[Params]):
         ])  # fmt: skip
 
 
-class Anomalies(Dataset[Drawn]):
-    """Item `epoch * n + i` is image i as that epoch sees it: image (C, H, W) and mask (H, W), uint8, object's name,
-    and whether nothing was changed.
+class SyntheticAnomalies(Dataset[Sample]):
+    """Support images with synthetic anomalies: item `epoch * n + i` is image i of n as that epoch shows it.
 
-    Nothing is kept between items and each has a generator of its own: the number of loader workers changes nothing.
+    An item is the image (C, H, W) and its mask (H, W), uint8, the object's name, and whether the image is unchanged.
+    Each item has its own random generator, so that the number of loader workers changes nothing.
     """
 
-    def __init__(self, images: Tensor, names: Sequence[str], makers: Sequence[synthesis.Task], seed: int) -> None:
-        self.images, self.names, self.makers, self.seed = images, names, makers, seed
+    def __init__(self, images: Tensor, names: Sequence[str], tasks: Sequence[synthesis.Task], seed: int) -> None:
+        self.images, self.names, self.tasks, self.seed = images, names, tasks, seed
 
-    def __getitem__(self, index: int) -> Drawn:
+    def __getitem__(self, index: int) -> Sample:
         epoch, row = divmod(index, len(self.images))
         g = np.random.default_rng([self.seed, epoch, row])
-        plain = self.images[row].numpy()
-        image, mask = self.makers[int(g.integers(len(self.makers)))](plain, g)
-        return torch.from_numpy(image), torch.from_numpy(mask), self.names[row], np.array_equal(image, plain)
+        original = self.images[row].numpy()
+        image, mask = self.tasks[int(g.integers(len(self.tasks)))](original, g)
+        return torch.from_numpy(image), torch.from_numpy(mask), self.names[row], np.array_equal(image, original)
 
 
-class RealAnomalies(Dataset[Drawn]):
-    """Item `epoch * n + i` is image i with its mask, in every epoch the same."""
+class RealAnomalies(Dataset[Sample]):
+    """Support images with their masks: item `epoch * n + i` is image i of n, the same in every epoch."""
 
     def __init__(self, images: Tensor, masks: Tensor, names: Sequence[str]) -> None:
         self.images, self.masks, self.names = images, masks, names
 
-    def __getitem__(self, index: int) -> Drawn:
+    def __getitem__(self, index: int) -> Sample:
         row = index % len(self.images)
         return self.images[row], self.masks[row], self.names[row], True
 
 
-class EveryImage(Sampler[int]):
-    """All images once per epoch, in an order of that epoch; Lightning tells the epoch."""
+class EpochSampler(Sampler[int]):
+    """All images once per epoch, in an order that depends on the epoch, which Lightning sets."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed, self.epoch = count, seed, 0

@@ -1,16 +1,18 @@
 """MVFA: adapting visual-language models for medical anomaly detection (Huang et al., CVPR 2024, arXiv 2403.12570).
 
-After four blocks of a frozen CLIP two adapters, one for segmentation and one for detection, read the token stream and
-write back into it, so that each level sees what the levels before it made of the image. What an adapter has read is
-compared with the text of both states (the zero-shot branch) and with the normal support (the few-shot branch). Where
-paper and code differ, the code is followed, but for the fusion (README.md).
+Trained: after each of four blocks (levels) of CLIP two adapters, one for segmentation and one for detection, which read
+the residual stream and write back into it; a detection loss on image labels, focal and dice losses on masks. Frozen:
+CLIP and the text embeddings of both states. An adapter's bottleneck features are compared with the text (text branch)
+and with a memory bank of the normal support (bank branch); both branches are rescaled and averaged. Map: the fused
+branches of the segmentation adapters per pixel, a mean over the levels. Image score: the map's maximum, or the fused
+branches of the detection adapters. Where paper and code differ, the code is followed, except for the fusion
+(README.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +22,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
 from adbench.blocks.fusion import Branches, bounds, fuse, widest
-from adbench.blocks.losses import dice, finite, focal
-from adbench.blocks.maps import patch_map
+from adbench.blocks.losses import dice, finite_sum, focal
+from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
@@ -33,13 +35,13 @@ from adbench.method import Batch, Capability, Method, Scores, Support
 KINDS = ("segmentation", "detection")
 Streams = Mapping[int, Tensor]  # by block
 Banks = Mapping[str, Tensor]  # by kind, (levels, rows, embed_dim)
-Says = Callable[[list[Tensor], Tensor], list[Tensor]]  # of each level's features, beside the text or a bank
-CHUNK = 32  # views that run through the adapted tower together when the bank is filled
+Compare = Callable[[list[Tensor], Tensor], list[Tensor]]  # each level's features with the text or a bank
+CHUNK = 32  # views that pass the adapted tower together when the banks are filled
 
 
 @dataclass
 class Params:
-    """Facets. The defaults are the authors' code, but for `fusion`."""
+    """Hyper-parameters. The defaults are the authors' code except for `fusion`."""
 
     epochs: int = 50
     batch_size: int = 1  # the code's; paper: 16
@@ -47,15 +49,15 @@ class Params:
     levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
     activation: str = "gelu"  # exact GELU in both towers, whatever the weights were trained with
     normalisation: str = "none"  # images enter as [0, 1]
-    adapter_activation: str = "leaky_relu"  # behind both layers; relu (paper): behind the first alone
+    adapter_activation: str = "leaky_relu"  # after both layers; relu (paper): after the first alone
     keep: float = 0.8  # share of the stream that stays, each adapter gets half of the rest; paper: 0.9
     projectors: bool = False  # feature alignment of the paper's Table 4: adapters read the stream and never write to it
-    inject_untrained: bool = True  # without masks the random segmentation adapters write to the stream all the same
+    inject_untrained: bool = True  # without masks the untrained segmentation adapters still write to the stream
     views: int = 11  # fixed augmentations; 1: none
     prompts: Prompts = field(default_factory=Prompts)
     scale: float = 100.0  # of the cosines, before the softmax over both states
     pooling: str = "mean"  # of patches, in the detection loss and score; paper: max
-    bce: str = "logits"  # the code's loss takes the probability for a logit; probability: plain cross-entropy
+    bce: str = "logits"  # code: the loss takes the probability as a logit; probability: plain cross-entropy
     bank_views: bool = True  # the bank holds every view of the normal images; paper: the images
     bank_cls: bool = True  # code: the class token is a row like the patches
     image_score: str = "auto"  # map_max where the support has masks, else detection; paper: detection
@@ -65,7 +67,7 @@ class Params:
 
 
 class Adapter(nn.Module):
-    """One level's bottleneck: `down` gives the features to compare, `up` what is written back."""
+    """The bottleneck of one level: `down` gives the features to compare, `up` the update of the stream."""
 
     def __init__(self, width: int, embed_dim: int, activation: str, projector: bool) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class Adapter(nn.Module):
 
 
 class MVFA(Method[Params]):
-    """MVFA as a LightningModule; the cache ends at the first level, behind it every step runs the tower onward."""
+    """Adapters in the residual stream of a frozen CLIP; features are cached up to the first level."""
 
     version = "2"
     editable = ("prompts",)
@@ -87,7 +89,7 @@ class MVFA(Method[Params]):
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
-        """Learn from both classes; the tower is frozen up to the first level, where the adapters begin to write."""
+        """Learn from both classes; read the first level, after which the adapters change the stream."""
         _check(params)
         levels = _levels(params, architecture)
         return Capability(
@@ -100,7 +102,7 @@ class MVFA(Method[Params]):
         )
 
     def build(self) -> None:
-        """Create the adapters (segmentation, then detection, per level), the empty banks and the fusion's bounds."""
+        """Create the adapters (by kind, then level), the empty banks and the fusion's bounds."""
         p, shape = self.params, self.backbone.architecture
         self.levels = _levels(p, shape)
         self.adapters = nn.ModuleDict()
@@ -115,7 +117,7 @@ class MVFA(Method[Params]):
         self.texts = TextEmbeddings(self.backbone, p.prompts)
 
     def prepare(self, support: Support) -> None:
-        """Augment the support once and take every view as far as the tower is frozen."""
+        """Augment the support once and encode every view up to the first level."""
         images, masks, count = support.images.float() / 255, support.masks, self.params.views
         if count > 1:
             images, masks = fixed_views(images, masks, zooms=False, jitter=None)
@@ -123,40 +125,40 @@ class MVFA(Method[Params]):
         self.has_masks.fill_(bool(support.has_mask.any()))
         self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
         self.names, objects = support.objects()
-        facts = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
-        self.data = TensorDataset(*facts, masks, *self.streams.values())
+        columns = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
+        self.data = TensorDataset(*columns, masks, *self.streams.values())
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Shuffle the views anew each epoch."""
+        """Shuffle the views each epoch."""
         return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, for images with masks, focal and dice over the levels."""
-        labels, masked, objects, masks, *streams = batch
+        labels, has_mask, objects, masks, *streams = batch
         text = self.texts(self.names)[objects]
-        # Where no image has a mask, the authors step the detection adapters alone, whatever the stream hands back.
-        self.adapters["segmentation"].requires_grad_(bool(masked.any()))
+        # Where no image has a mask, the authors update the detection adapters alone.
+        self.adapters["segmentation"].requires_grad_(bool(has_mask.any()))
         features = self._features(dict(zip(self.streams, streams, strict=True)))
         self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
         terms: dict[str, Tensor] = {}
         for level, probability in zip(self.levels, self._text_scores(features["detection"], text), strict=True):
             terms[f"detection at block {level}"] = _bce(probability, labels.float(), self.params.bce)
-        if masked.any():
-            seen = slice(None) if masked.all() else masked  # picking every row costs a copy, forth and back
-            text, masks = text[seen], masks[seen].float()
-            drawn = self._map_logits([tokens[seen] for tokens in features["segmentation"]], text)
-            for level, logit in zip(self.levels, drawn, strict=True):
+        if has_mask.any():
+            rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
+            text, masks = text[rows], masks[rows].float()
+            logits = self._map_logits([tokens[rows] for tokens in features["segmentation"]], text)
+            for level, logit in zip(self.levels, logits, strict=True):
                 terms[f"focal at block {level}"] = focal(logit, masks)
                 terms[f"dice at block {level}"] = dice(logit.sigmoid(), masks)
-        return finite(**terms)
+        return finite_sum(**terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam at a constant rate: number by number, so that one does what the authors' two instances do."""
+        """Adam at a constant rate; it works per parameter, so that one instance equals the authors' two."""
         return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
 
     @torch.no_grad()
     def build_memory(self, support: Support) -> None:
-        """Fill the banks with the normal images and take the bounds of both branches over the support itself."""
+        """Fill the banks with the normal images and compute the bounds of both branches over the support."""
         if self.params.text_share == 1:
             return
         views = self.params.views if self.params.bank_views else 1
@@ -167,32 +169,32 @@ class MVFA(Method[Params]):
                 "the text branch alone."
             )
         features = self._normal_features((torch.arange(views)[:, None] * len(support) + normal).flatten())
-        for kind, found in features.items():
-            setattr(self, f"{kind}_bank", _rows(found))
+        for kind, tokens in features.items():
+            setattr(self, f"{kind}_bank", _rows(tokens))
         if self.params.fusion == "support":
-            each = self._left_out(support, features, normal.repeat(views).to(self.device))
-            self._take_bounds(each, "the whole support", "Try more shots, a smaller method.learning_rate")
+            images = self._leave_one_out(support, features, normal.repeat(views).to(self.device))
+            self._set_bounds(images, "the whole support", "Try more shots, a smaller method.learning_rate")
 
     def observe_test_images(self, batches: Iterable[Batch]) -> None:
-        """Take the bounds of both branches over all images that will be scored, as the authors do."""
+        """Compute the bounds of both branches over all images that will be scored, as the authors do."""
         banks = self._banks()
-        every = ((batch.features.blocks, batch.object_names, banks) for batch in batches)
-        self._take_bounds(every, "all images to score", "Score more images")
+        images = ((batch.features.blocks, batch.object_names, banks) for batch in batches)
+        self._set_bounds(images, "all images to score", "Score more images")
 
     def score(self, batch: Batch) -> Scores:
-        """Fuse what text and bank say of every pixel; the image score is the maximum, or fused in the same way."""
+        """Fuse the text and bank branches per pixel; the image score is the maximum, or fused in the same way."""
         maps, scores = self._branches(batch.features.blocks, batch.object_names, self._banks())
         share = self.params.text_share
         pixel = fuse(maps, self.map_bounds, share)
         return Scores(fuse(scores, self.score_bounds, share) if scores else pixel.flatten(1).amax(1), pixel)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return what the text says of every pixel at each level (Fig. 4 of the paper)."""
+        """Return the text branch per pixel at each level (Fig. 4 of the paper)."""
         features, text = self._features(batch.features.blocks), self.texts(batch.object_names)
-        return dict(zip(self.levels, self._text_maps(features[self._map_from], text), strict=True))
+        return dict(zip(self.levels, self._text_maps(features[self._map_kind], text), strict=True))
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the last level's detection features, the mean over the patches."""
+        """Return the mean over the patches of the last level's detection features."""
         return self._features(batch.features.blocks)["detection"][-1][:, 1:].mean(1)
 
     @property
@@ -201,40 +203,41 @@ class MVFA(Method[Params]):
         return self.levels[-1]
 
     @property
-    def _map_from(self) -> str:
-        """Without masks the segmentation adapters are never trained: the detection adapters draw the map."""
+    def _map_kind(self) -> str:
+        """Which adapters give the map: without masks the segmentation adapters are never trained."""
         return "segmentation" if self.has_masks else "detection"
 
     @property
     def _score_is_maximum(self) -> bool:
-        rule = self.params.image_score
-        return rule == "map_max" or (rule == "auto" and bool(self.has_masks))
+        return scored_by_map(self.params.image_score, bool(self.has_masks))
 
     def _adapter(self, kind: str, level: int) -> Adapter:
-        return cast(Adapter, cast(nn.ModuleList, self.adapters[kind])[level])
+        adapter = self.adapters.get_submodule(f"{kind}.{level}")
+        assert isinstance(adapter, Adapter)
+        return adapter
 
     def _features(self, streams: Streams) -> dict[str, list[Tensor]]:
-        """Run the adapted tower; return for both kinds the unit features (B, 1 + patches, embed_dim) of each level."""
+        """Run the adapted tower; return by kind, per level, the unit features (B, 1 + patches, embed_dim)."""
         p = self.params
         writers = KINDS if self.has_masks or p.inject_untrained else ("detection",)
-        found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+        features: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
         x = streams[self.levels[0]].float()
         for i, level in enumerate(self.levels):
             if i and p.projectors:
                 x = streams[level].float()
             elif i:
                 x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
-            middle = {kind: in_fp32(self._adapter(kind, i).down, x) for kind in KINDS}
+            bottleneck = {kind: in_fp32(self._adapter(kind, i).down, x) for kind in KINDS}
             for kind in KINDS:
-                found[kind].append(l2_normalize(middle[kind]))
+                features[kind].append(l2_normalize(bottleneck[kind]))
             if not p.projectors and level != self.levels[-1]:
                 share = (1 - p.keep) / 2
                 x = (1 - share * len(writers)) * x
                 for kind in writers:
-                    x = x + share * in_fp32(self._adapter(kind, i).up, middle[kind])
-        return found
+                    x = x + share * in_fp32(self._adapter(kind, i).up, bottleneck[kind])
+        return features
 
-    # The text branch, then the bank branch: of each level what it says of pixels (B, H, W), or of images (B,).
+    # The text branch, then the bank branch: one tensor per level, for pixels (B, H, W) or for images (B,).
 
     def _text_maps(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
         return [logit.sigmoid() for logit in self._map_logits(features, text)]
@@ -243,86 +246,86 @@ class MVFA(Method[Params]):
         return [self._pool(self._logits(tokens, text).sigmoid()) for tokens in features]
 
     def _map_logits(self, features: list[Tensor], text: Tensor) -> list[Tensor]:
-        return [self._pixels(self._logits(tokens, text)) for tokens in features]
+        return [self._upsample(self._logits(tokens, text)) for tokens in features]
 
     def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
         """Return (B, patches) logits of the abnormal state; the class token is left out."""
         return abnormal_logit(tokens[:, 1:], text, self.params.scale)
 
     def _bank_maps(self, features: list[Tensor], bank: Tensor) -> list[Tensor]:
-        return [self._pixels(far) for far in _distances(features, bank)]
+        return [self._upsample(distance) for distance in _distances(features, bank)]
 
     def _bank_scores(self, features: list[Tensor], bank: Tensor) -> list[Tensor]:
         if self.params.pooling == "max":
-            return [self._pool(far) for far in _distances(features, bank)]
-        # The authors average behind the upsampling, where patches at the border weigh less.
-        return [far.flatten(1).mean(1) for far in self._bank_maps(features, bank)]
+            return [self._pool(distance) for distance in _distances(features, bank)]
+        # The authors average after upsampling, where patches at the border weigh less.
+        return [maps.flatten(1).mean(1) for maps in self._bank_maps(features, bank)]
 
     def _banks(self) -> dict[str, Tensor]:
         return {kind: getattr(self, f"{kind}_bank") for kind in KINDS}
 
     def _normal_features(self, views: Tensor) -> dict[str, Tensor]:
-        """Return the features (V, levels, tokens, embed_dim) of some views, of the kinds that scoring compares."""
-        kinds = {self._map_from} if self._score_is_maximum else {self._map_from, "detection"}
+        """Return by kind, of those that scoring compares, the features (V, levels, tokens, embed_dim) of some views."""
+        kinds = {self._map_kind} if self._score_is_maximum else {self._map_kind, "detection"}
         parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
         for rows in views.split(CHUNK):
-            features = self._features({block: kept[rows].to(self.device) for block, kept in self.streams.items()})
-            for kind, own in parts.items():
-                own.append(torch.stack(features[kind], dim=1))
+            features = self._features({block: stream[rows].to(self.device) for block, stream in self.streams.items()})
+            for kind, chunks in parts.items():
+                chunks.append(torch.stack(features[kind], dim=1))
         first = 0 if self.params.bank_cls else 1
-        return {kind: torch.cat(own)[:, :, first:] for kind, own in parts.items()}
+        return {kind: torch.cat(chunks)[:, :, first:] for kind, chunks in parts.items()}
 
     def _branches(self, streams: Streams, names: Sequence[str], banks: Banks) -> tuple[Branches, Branches | None]:
-        """Return what text and bank say of pixels (B, H, W), and of images (B,) unless the map's maximum is the score.
+        """Return both branches for pixels (B, H, W), and for images (B,) unless the map's maximum is the image score.
 
-        Both are means over the levels that score.
+        Each is a mean over the levels of `score_levels`.
         """
         p, features, text = self.params, self._features(streams), self.texts(names)
         keep = [i for i, level in enumerate(self.levels) if level in (p.score_levels or self.levels)]
 
-        def said(kind: str, by_text: Says, by_bank: Says) -> Branches:
-            own = [features[kind][i] for i in keep]
-            bank = _mean(by_bank(own, banks[kind][keep])) if p.text_share < 1 else None
-            return Branches(_mean(by_text(own, text)), bank)
+        def branches(kind: str, with_text: Compare, with_bank: Compare) -> Branches:
+            levels = [features[kind][i] for i in keep]
+            bank = _mean(with_bank(levels, banks[kind][keep])) if p.text_share < 1 else None
+            return Branches(_mean(with_text(levels, text)), bank)
 
-        maps = said(self._map_from, self._text_maps, self._bank_maps)
-        return maps, None if self._score_is_maximum else said("detection", self._text_scores, self._bank_scores)
+        maps = branches(self._map_kind, self._text_maps, self._bank_maps)
+        return maps, None if self._score_is_maximum else branches("detection", self._text_scores, self._bank_scores)
 
-    def _left_out(
+    def _leave_one_out(
         self, support: Support, features: Mapping[str, Tensor], owners: Tensor
     ) -> Iterator[tuple[Streams, Sequence[str], Banks]]:
-        """Yield each support image with the banks less its own views, to which a normal one's distance would be 0.
+        """Yield each support image with the banks without its own views, to which its distance would be 0.
 
-        Row i of the `features` of the normal views is of image `owners[i]`.
+        Row i of `features`, those of the normal views, belongs to image `owners[i]`.
         """
         banks, n = self._banks(), len(support)
-        images = [i for i in range(n) if (owners != i).any()]  # an only normal image has nothing to be measured against
+        images = [i for i in range(n) if (owners != i).any()]  # a single normal image has no other to compare with
         if not images:
             raise AdbenchError(
                 "method.fusion=support is not possible with a single support image: its own views are all there is to "
                 "measure it against. Give it a second one, or method.fusion=none."
             )
-        # One image has one score, and no range: then its views stand in.
+        # The scores of one image have no range: its views are used instead.
         views = images if len(images) > 1 else [i + n * view for i in images for view in range(self.params.views)]
         for row in views:
             others = owners != row % n
-            left = banks if others.all() else {kind: _rows(found[others]) for kind, found in features.items()}
-            streams = {block: kept[row : row + 1].to(self.device) for block, kept in self.streams.items()}
-            yield streams, [support.object_names[row % n]], left
+            other_banks = banks if others.all() else {kind: _rows(rows[others]) for kind, rows in features.items()}
+            streams = {block: stream[row : row + 1].to(self.device) for block, stream in self.streams.items()}
+            yield streams, [support.object_names[row % n]], other_banks
 
-    def _take_bounds(self, images: Iterable[tuple[Streams, Sequence[str], Banks]], where: str, advice: str) -> None:
-        """Keep the smallest and largest value of each branch over all images, of their maps and of their scores."""
-        seen = [[bounds(said) for said in self._branches(*each) if said] for each in images]
-        found = [widest(own) for own in zip(*seen, strict=True)]
-        if not all((own[:, 1] > own[:, 0]).all() for own in found):
+    def _set_bounds(self, images: Iterable[tuple[Streams, Sequence[str], Banks]], where: str, advice: str) -> None:
+        """Set the smallest and largest value of each branch over all images, for maps and for image scores."""
+        per_image = [[bounds(branches) for branches in self._branches(*image) if branches] for image in images]
+        limits = [widest(each) for each in zip(*per_image, strict=True)]
+        if not all((limit[:, 1] > limit[:, 0]).all() for limit in limits):
             raise AdbenchError(
                 f"method.fusion={self.params.fusion} is not possible: over {where} a branch of mvfa gives one and the "
                 f"same value. {advice}, or take method.fusion=none."
             )
-        for kept, own in zip((self.map_bounds, self.score_bounds), found, strict=False):
-            kept.copy_(own)
+        for buffer, limit in zip((self.map_bounds, self.score_bounds), limits, strict=False):
+            buffer.copy_(limit)
 
-    def _pixels(self, patches: Tensor) -> Tensor:
+    def _upsample(self, patches: Tensor) -> Tensor:
         return patch_map(patches, self.backbone.input_size)
 
     def _pool(self, patches: Tensor) -> Tensor:
@@ -335,7 +338,7 @@ def _rows(features: Tensor) -> Tensor:
 
 
 def _distances(levels: list[Tensor], bank: Tensor) -> list[Tensor]:
-    """Return per level how far (B, patches) each patch is from the nearest row."""
+    """Return per level the distance (B, patches) of each patch to its nearest bank row."""
     return [cosine_distance(tokens[:, 1:], rows, run_precision=True) for tokens, rows in zip(levels, bank, strict=True)]
 
 
@@ -346,7 +349,7 @@ def _mean(levels: list[Tensor]) -> Tensor:
 def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
     if rule == "logits":
         return F.binary_cross_entropy_with_logits(probability, labels)
-    with torch.autocast(probability.device.type, enabled=False):  # under which torch refuses
+    with torch.autocast(probability.device.type, enabled=False):  # torch refuses this loss under autocast
         return F.binary_cross_entropy(probability.float(), labels)
 
 
@@ -366,7 +369,7 @@ def _check(p: Params) -> None:
         adapter_activation=("leaky_relu", "relu"),
         pooling=("mean", "max"),
         bce=("logits", "probability"),
-        image_score=("auto", "map_max", "detection"),
+        image_score=IMAGE_SCORES,
         fusion=("support", "transductive", "none"),
     )
     shares(p, "keep", "text_share")

@@ -1,8 +1,10 @@
 """TGUMIAD: one model for several medical datasets, from normal images and text (paper without public code).
 
-Patch features of a frozen CLIP are fused with a sentence about each state of their own dataset's organ, disturbed in
-training, and rebuilt by UniAD's transformer. A patch is as abnormal as its rebuilt features differ from the frozen
-ones, in mean squared error and in structural similarity. What the paper leaves open is a switch each (README.md).
+Trained, on normal images: a fusion module, in which patch features attend to sentences about both states of their
+dataset's organ, and UniAD's transformer, which reconstructs the features from the fused ones, disturbed by noise.
+Frozen: CLIP. Map: per patch the squared error and the structural dissimilarity between reconstructed and frozen
+features. Image score: a weighted sum of the map's maximum, mean and top-5 mean over patches. For each point that the
+paper leaves open there is a hyper-parameter (README.md).
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks import jitter
-from adbench.blocks.denoiser import SENSES, Attend, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
-from adbench.blocks.losses import finite
+from adbench.blocks.denoiser import MASKS, Attention, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
+from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
@@ -28,7 +30,7 @@ from adbench.blocks.validate import at_least, choices, odd, positive, shares, so
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
-# A normal and an abnormal sentence for each object name: the first three are the paper's, the other two ours.
+# A normal and an abnormal sentence for each object name; the first three are the paper's.
 SENTENCES = {
     "Brain": (
         "This is a normal brain MRI scan. No mass, lesion, or abnormal enhancement is seen.",
@@ -55,16 +57,16 @@ SENTENCES = {
 
 @dataclass
 class Params:
-    """Facets. The defaults are the paper's where it speaks, UniAD's where it follows UniAD; README.md has the rest."""
+    """Hyper-parameters. The defaults are the paper's, or UniAD's where it follows UniAD; README.md has the rest."""
 
     epochs: int = 100
-    epoch_images: int = 0  # an epoch goes on until it has shown at least this many images, each with new noise
+    epoch_images: int = 0  # an epoch shows at least this many images, repeated with new noise
     batch_size: int = 8
     learning_rate: float = 2e-4
     weight_decay: float = 1e-4
-    clip_norm: float = 0.1  # 0: not cut
+    clip_norm: float = 0.1  # of the gradient; 0: no clipping
     decay_at: float = 0.8  # after this share of the epochs the rate falls to a tenth
-    levels: list[int] = field(default_factory=list)  # block numbers, side by side; empty: the last block
+    levels: list[int] = field(default_factory=list)  # block numbers, concatenated; empty: the last block
     activation: str = "native"
     normalisation: str = "imagenet"  # as the paper says; what CLIP was trained with: clip
     feature_norm: str = "layer"  # layer: each patch and level to mean 0, variance 1; none: as the blocks leave them
@@ -79,26 +81,26 @@ class Params:
     fusion: bool = True  # false: the paper's ablation without text
     states: list[str] = field(default_factory=lambda: ["normal", "abnormal"])  # whose sentences are fused
     prompts: Prompts = field(default_factory=lambda: Prompts([], []))  # empty: SENTENCES, by object name
-    jitter: list[str] = field(default_factory=lambda: ["spatial", "frequency"])  # one for each batch, equally likely
+    jitter: list[str] = field(default_factory=lambda: ["spatial", "frequency"])  # one per batch, equally likely
     jitter_scale: float = 20.0
     high_share: float = 0.3  # of the spatial frequencies
-    target: str = "frozen"  # what is rebuilt: frozen features; fused: what the fusion makes of them
+    target: str = "frozen"  # what is reconstructed: frozen features; fused: the fusion's output
     loss: str = "mse"  # score: the formula of the score
     score: str = "mix"  # mix: l mse + (1 - l) (1 - ssim), Eq. 7; sum: mse + l (1 - ssim), Eq. 5
     score_weight: float = 0.5  # l
-    ssim: str = "space"  # over a window of patches, per channel; channels: each patch by itself, over its channels
+    ssim: str = "space"  # over a window of patches, per channel; channels: within a patch, over its channels
     ssim_window: int = 3
     image_weights: list[float] = field(default_factory=lambda: [1 / 3, 1 / 3, 1 / 3])  # of maximum, mean, top-5 mean
 
 
 class Fusion(nn.Module):
-    """Patches ask the sentences, then one another: cross-attention, self-attention, MLP, each with a layer norm."""
+    """Cross-attention from patches to sentences, self-attention, MLP, each with a residual and a layer norm."""
 
     def __init__(self, width: int, text_width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.project = nn.Linear(text_width, width)
-        self.cross = Attend(width, heads, dropout)
-        self.own = Attend(width, heads, dropout)
+        self.cross = Attention(width, heads, dropout)
+        self.own = Attention(width, heads, dropout)
         self.feed_forward = FeedForward(width, 4 * width, dropout)
 
     def forward(self, tokens: Tensor, text: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ class Fusion(nn.Module):
 
 
 class TGUMIAD(Method[Params]):
-    """TGUMIAD as a LightningModule; images and sentences pass through CLIP once, an epoch touches the rest only."""
+    """Fusion and denoising transformer over cached features of a frozen CLIP."""
 
     editable = ("prompts",)
 
@@ -138,7 +140,7 @@ class TGUMIAD(Method[Params]):
             neighbour_mask(grid, window, p.mask),
         )  # fmt: skip
         initialise(self)
-        self.text: dict[str, Tensor] = {}
+        self.text_cache: dict[str, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
         """Keep the frozen features of the normal images and the sentences of their objects."""
@@ -150,21 +152,21 @@ class TGUMIAD(Method[Params]):
         self.noise = self.generator("jitter")
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Show every image, and go on in a new order until an epoch has shown enough."""
+        """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
         count = max(self.params.epoch_images, len(self.data))
         order = RandomSampler(self.data, num_samples=count, generator=self.generator("order"))
         return DataLoader(self.data, self.params.batch_size, sampler=order)
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
-        """Rebuild disturbed features; the loss is against the undisturbed ones."""
+        """Reconstruct features from disturbed ones; the target is undisturbed."""
         objects, *streams = batch
-        goal, rebuilt = self._rebuild(streams, [self.names[i] for i in objects.tolist()])
+        target, output = self._reconstruct(streams, [self.names[i] for i in objects.tolist()])
         if self.params.loss == "score":
-            return finite(reconstruction=self._difference(goal, rebuilt).mean())
-        return finite(reconstruction=F.mse_loss(rebuilt, goal))
+            return finite_sum(reconstruction=self._difference(target, output).mean())
+        return finite_sum(reconstruction=F.mse_loss(output, target))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, the rate falling once, to a tenth."""
+        """AdamW; the learning rate drops once, to a tenth."""
         p = self.params
         optimiser = torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
         epoch = max(1, round(p.decay_at * p.epochs))
@@ -176,27 +178,27 @@ class TGUMIAD(Method[Params]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Cut the gradient's norm, unless `trainer.gradient_clip_val=` says otherwise."""
+        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
         limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
         self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
 
     def score(self, batch: Batch) -> Scores:
-        """Return the map of differences; the image score weighs its largest patch, its mean and its five largest."""
-        goal, rebuilt = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
-        patches = self._difference(goal, rebuilt)
+        """Return the differences as the map; the image score weighs its maximum, mean and top-5 mean over patches."""
+        target, output = self._reconstruct([batch.features.blocks[block] for block in self.blocks], batch.object_names)
+        patches = self._difference(target, output)
         image = pooled(patches, self.params.image_weights)
         return Scores(image, patch_map(patches, self.backbone.input_size))
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
-        """Return the map of each level's own channels; none where the fused features are rebuilt, which mix them."""
+        """Return the map of each level's own channels; nothing for target=fused, where levels are mixed."""
         if self.params.target == "fused":
             return {}
-        pair = self._rebuild([batch.features.blocks[block] for block in self.blocks], batch.object_names)
+        pair = self._reconstruct([batch.features.blocks[block] for block in self.blocks], batch.object_names)
         levels = zip(self.blocks, *(tokens.chunk(len(self.blocks), dim=-1) for tokens in pair), strict=True)
-        return {block: patch_map(self._difference(*own), self.backbone.input_size) for block, *own in levels}
+        return {block: patch_map(self._difference(t, o), self.backbone.input_size) for block, t, o in levels}
 
     def adapted_features(self, batch: Batch) -> Tensor:
-        """Return the fused features, which text has had its say in, the mean over the patches."""
+        """Return the mean over the patches of the fused features."""
         return self._fuse([batch.features.blocks[block] for block in self.blocks], batch.object_names)[1].mean(1)
 
     @property
@@ -209,15 +211,15 @@ class TGUMIAD(Method[Params]):
         p = self.params
         frozen = torch.cat([normalised(tokens[:, 1:].float(), p.feature_norm) for tokens in streams], dim=-1)
         tokens = self.enter(frozen)
-        return frozen, self.fusion(tokens, torch.stack([self._text_of(n) for n in names])) if p.fusion else tokens
+        return frozen, self.fusion(tokens, torch.stack([self._text(n) for n in names])) if p.fusion else tokens
 
-    def _rebuild(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return what is to be rebuilt and what was rebuilt, fp32 (B, patches, channels) each."""
+    def _reconstruct(self, streams: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the target and the reconstruction, fp32 (B, patches, channels) each."""
         frozen, fused = self._fuse(streams, names)
-        rebuilt = self.denoiser(self._disturb(fused) if self.training and self.params.jitter else fused)
+        output = self.denoiser(self._disturb(fused) if self.training and self.params.jitter else fused)
         if self.params.target == "fused":
-            return fused.float(), rebuilt.float()
-        return frozen, self.leave(rebuilt).float()
+            return fused.float(), output.float()
+        return frozen, self.leave(output).float()
 
     def _disturb(self, tokens: Tensor) -> Tensor:
         p = self.params
@@ -226,52 +228,54 @@ class TGUMIAD(Method[Params]):
             return jitter.spatial(tokens, p.jitter_scale, self.noise)
         return jitter.frequency(tokens, p.jitter_scale, p.high_share, self.noise)
 
-    def _difference(self, goal: Tensor, rebuilt: Tensor) -> Tensor:
-        """Return (B, patches): the squared error and the dissimilarity, weighed."""
+    def _difference(self, target: Tensor, output: Tensor) -> Tensor:
+        """Return (B, patches): the weighted sum of squared error and 1 - SSIM."""
         p = self.params
-        error = (rebuilt - goal).square().mean(-1)
-        similar = ssim_space(rebuilt, goal, p.ssim_window) if p.ssim == "space" else ssim_channels(rebuilt, goal)
-        own, other = (1.0, p.score_weight) if p.score == "sum" else (p.score_weight, 1 - p.score_weight)
-        return own * error + other * (1 - similar)
+        error = (output - target).square().mean(-1)
+        similarity = ssim_space(output, target, p.ssim_window) if p.ssim == "space" else ssim_channels(output, target)
+        weights = (1.0, p.score_weight) if p.score == "sum" else (p.score_weight, 1 - p.score_weight)
+        return weights[0] * error + weights[1] * (1 - similarity)
 
     @torch.no_grad()
-    def _text_of(self, name: str) -> Tensor:
-        """Return (T, embed_dim): one unit vector for each sentence about an object; encoded once."""
-        if name not in self.text:
-            found = sentences(self.params.prompts, name, self.params.states)
-            self.text[name] = l2_normalize(self.backbone.encode_text(found))
-        return self.text[name]
+    def _text(self, name: str) -> Tensor:
+        """Return unit vectors (T, embed_dim) of the sentences about an object, encoded once."""
+        if name not in self.text_cache:
+            texts = sentences(self.params.prompts, name, self.params.states)
+            self.text_cache[name] = l2_normalize(self.backbone.encode_text(texts))
+        return self.text_cache[name]
 
 
 def sentences(prompts: Prompts, object_name: str, states: Sequence[str]) -> list[str]:
-    """Return the sentences about an object in some states: the prompts' own, else SENTENCES', else a plain one.
+    """Return the sentences about an object in some states: of `prompts`, else of SENTENCES, else a plain one.
 
     >>> sentences(Prompts([], ["{} with a tear"]), "knee MRI", ["normal", "abnormal"])
     ['A normal knee MRI without any finding.', 'knee MRI with a tear']
     """
     plain = (f"A normal {object_name} without any finding.", f"A {object_name} with an abnormal finding.")
-    known = SENTENCES.get(object_name, plain)
-    found = {
-        state: [text.replace("{}", object_name) for text in own] or [ours]
-        for state, own, ours in zip(("normal", "abnormal"), (prompts.normal, prompts.abnormal), known, strict=True)
+    defaults = SENTENCES.get(object_name, plain)
+    by_state = {
+        state: [text.replace("{}", object_name) for text in texts] or [default]
+        for state, texts, default in zip(
+            ("normal", "abnormal"), (prompts.normal, prompts.abnormal), defaults, strict=True
+        )
     }
-    return [sentence for state in states for sentence in found[state]]
+    return [sentence for state in states for sentence in by_state[state]]
 
 
 def normalised(tokens: Tensor, rule: str) -> Tensor:
-    """Return (..., C) tokens, under `layer` each with mean 0 and variance 1."""
+    """Return tokens (..., C), for the rule `layer` each with mean 0 and variance 1."""
     return F.layer_norm(tokens, tokens.shape[-1:]) if rule == "layer" else tokens
 
 
 def pooled(patches: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return (B,) from (B, N): the weighed sum of the maximum, the mean, and the mean of the five largest.
+    """Return (B,) from (B, N): the weighted sum of the maximum, the mean, and the mean of the five largest.
 
     >>> float(pooled(torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]]), [1.0, 10.0, 100.0]))
     441.0
     """
     top = patches.topk(min(5, patches.shape[1]), dim=1).values
     parts = torch.stack([top[:, 0], patches.mean(1), top.mean(1)], dim=1)
-    with torch.autocast(parts.device.type, enabled=False):  # which would round the scores
+    with torch.autocast(parts.device.type, enabled=False):  # autocast would round the scores
         return parts @ torch.tensor(list(weights)).to(parts)
 
 
@@ -279,7 +283,7 @@ def _check(p: Params) -> None:
     choices(
         p,
         feature_norm=("layer", "none"),
-        mask=SENSES,
+        mask=MASKS,
         target=("frozen", "fused"),
         loss=("mse", "score"),
         score=("mix", "sum"),

@@ -95,7 +95,7 @@ class WinCLIP(Method[Params]):
             return
         features = self.encode(support.images, "encoding the support")
         windows = self._window_embeddings(features.blocks[0].to(self.device))
-        for name, rows in {**windows, "patches": self._patches(features.blocks)}.items():
+        for name, rows in [*windows.items(), ("patches", self._patches(features.blocks))]:
             setattr(self, f"bank_{name}", rows.flatten(0, 1).to(self.device))
 
     def score(self, batch: Batch) -> Scores:

@@ -38,9 +38,9 @@ def test_attention_by_hand() -> None:
     key, value = (normed @ layer.weight.T + layer.bias for layer in (pool.key, pool.value))
     weights = (pool.query @ key.T / 4**0.5).softmax(-1)
     torch.testing.assert_close(pool(tokens)[0], weights @ value @ pool.leave.weight.T + pool.leave.bias)
-    # Tokens that aren't there have no say.
-    there = torch.tensor([[True, True, True, False, False]])
-    torch.testing.assert_close(pool(tokens, there), pool(tokens[:, :3]))
+    # Masked tokens have no weight.
+    mask = torch.tensor([[True, True, True, False, False]])
+    torch.testing.assert_close(pool(tokens, mask), pool(tokens[:, :3]))
 
 
 def test_the_plain_mean_as_a_pool() -> None:
@@ -53,14 +53,16 @@ def test_the_plain_mean_as_a_pool() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("insert", ["add", "replace"])
-def test_untrained_the_sentence_says_what_it_always_said(bench, support, insert: str) -> None:
-    """Replaced in front of every block, the frame's words can't take up anything; in front of the first they can."""
+def test_untrained_the_text_embedding_is_clips_own_where_words_are_added(bench, support, insert: str) -> None:
+    """Words replaced before every block lose what the blocks before added; words that are added to keep it."""
     method = bench.fitted("crossmodal", epochs=0, insert=insert)
     entering = bench.batch(method, support().images[:2]).features.blocks[0]
-    text = method._tell(entering[:, 1:], ["Brain", "Brain"])[2]
-    own = F.normalize(bench.backbone.encode_text(["a photo of a normal Brain", "a photo of a anomalous Brain"]), dim=-1)
+    text = method._run_text(entering[:, 1:], ["Brain", "Brain"])[2]
+    clip = F.normalize(
+        bench.backbone.encode_text(["a photo of a normal Brain", "a photo of a anomalous Brain"]), dim=-1
+    )
     assert torch.equal(text[0], text[1])
-    assert torch.allclose(text[0], own, atol=1e-5) is (insert == "add")
+    assert torch.allclose(text[0], clip, atol=1e-5) is (insert == "add")
 
 
 def test_the_image_takes_no_more_words_than_the_frame_has(bench) -> None:
@@ -83,7 +85,7 @@ def test_untrained_with_the_words_alone_it_is_clip_and_two_sentences(bench, supp
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "facets",
+    "params",
     [
         {"insert": "replace", "start": "random"},
         {"insert": "replace", "start": "words", "text_tokens": 2},
@@ -93,15 +95,15 @@ def test_untrained_with_the_words_alone_it_is_clip_and_two_sentences(bench, supp
         {"insert": "replace", "start": "random", "speakers": "abnormal", "text_tokens": 3},
     ],
 )
-def test_both_towers_by_hand(bench, support, facets: dict[str, object]) -> None:
-    method = bench.fitted("crossmodal", epochs=1, **facets).eval()
-    p, m = method.params, facets.get("text_tokens", 4)
+def test_both_towers_by_hand(bench, support, params: dict[str, object]) -> None:
+    method = bench.fitted("crossmodal", epochs=1, **params).eval()
+    p, m = method.params, params.get("text_tokens", 4)
     backbone, model = bench.backbone, bench.backbone.model
     entering = backbone.features(support().images[4:5].float() / 255, (0,)).blocks[0]
     depth, text_depth = backbone.architecture.depth, backbone.architecture.text_depth
     words = method.to_text(entering[:, 1:])[0]
     frame = model.token_embedding(backbone.tokenise(["a photo of a"]))[0, 1:5]
-    sentences, said = [], []
+    sentences, outputs = [], []
     for state in ("normal", "anomalous"):
         tokens = backbone.tokenise([f"a photo of a {state} Brain"])
         length = int(tokens.argmax()) + 1
@@ -115,13 +117,14 @@ def test_both_towers_by_hand(bench, support, facets: dict[str, object]) -> None:
                 x[0, 1 : 1 + m] = words + (before if p.start == "words" else 0)
             x = block(x, attn_mask=model.attn_mask[:length, :length])
             levels.append(x[0])
-        said.append(levels)
+        outputs.append(levels)
         sentences.append(F.normalize(model.ln_final(x)[0, -1] @ model.text_projection, dim=-1))
     stream = entering
     for block in range(depth):
-        beside = -(-(block + 1) * text_depth // depth) - 1
-        heard = [one[beside] for one in {"both": said, "normal": said[:1], "abnormal": said[1:]}[p.speakers]]
-        tokens = method.levels[0 if p.shared else block](torch.cat(heard)[None])
+        level = -(-(block + 1) * text_depth // depth) - 1
+        speakers = {"both": outputs, "normal": outputs[:1], "abnormal": outputs[1:]}[p.speakers]
+        text_tokens = torch.cat([levels[level] for levels in speakers])
+        tokens = method.levels[0 if p.shared else block](text_tokens[None])
         framed = method.to_patches[0 if p.shared_frame else block](frame)[None]
         stream = model.visual.transformer.resblocks[block](torch.cat([stream, framed, tokens], 1))
         stream = stream[:, : entering.shape[1]]
@@ -147,8 +150,8 @@ def test_the_loss_falls_and_every_map_learns(bench, support) -> None:
     before.prepare(support())
     after = bench.fitted("crossmodal", epochs=40)
     assert loss(after) < 0.7 * loss(before)
-    own = dict(before.named_parameters())
-    assert all(not torch.equal(own[name], value) for name, value in after.named_parameters() if "weight" in name)
+    initial = dict(before.named_parameters())
+    assert all(not torch.equal(initial[name], value) for name, value in after.named_parameters() if "weight" in name)
 
 
 @torch.no_grad()
@@ -161,12 +164,12 @@ def test_what_is_fixed_is_tokenised_once(bench, support, monkeypatch: pytest.Mon
     assert torch.equal(first.image, second.image)
 
 
-def test_which_text_block_speaks_to_which_image_block(bench) -> None:
+def test_which_text_block_gives_tokens_to_which_image_block(bench) -> None:
     proportional, first = bench.new("crossmodal"), bench.new("crossmodal", beside="first")
     text_depth = bench.backbone.architecture.text_depth
     assert text_depth == 3
-    assert [proportional._beside(block) for block in range(1, 13)] == [1] * 4 + [2] * 4 + [3] * 4
-    assert [first._beside(block) for block in range(1, 5)] == [1, 2, 3, 3]
+    assert [proportional._text_block(block) for block in range(1, 13)] == [1] * 4 + [2] * 4 + [3] * 4
+    assert [first._text_block(block) for block in range(1, 5)] == [1, 2, 3, 3]
 
 
 def test_other_words_after_training(bench, support) -> None:

@@ -243,8 +243,8 @@ def test_the_segmentation_heads_learn_from_every_mask_there_is(bench, support, m
 def test_text_is_encoded_in_fp32_to_score_and_in_the_runs_precision_to_learn(bench) -> None:
     method = bench.new("madclip", **FEW).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        scoring = method._text_of(["Brain"])
-        learning = method.train()._text_of(["Brain"])
+        scoring = method._text(["Brain"])
+        learning = method.train()._text(["Brain"])
     with torch.no_grad():
         full = method.learner(bench.backbone, "Brain")
     assert torch.equal(scoring, full)

@@ -14,7 +14,7 @@ from adbench.backbone.features import FrozenFeatures
 from adbench.blocks.prompts import Prompts
 from adbench.errors import AdbenchError
 from adbench.method import Batch
-from adbench.methods.mediclip.method import EveryImage, MediCLIP, Params, luminance
+from adbench.methods.mediclip.method import EpochSampler, MediCLIP, Params, luminance
 from adbench.records.record import read_all
 
 
@@ -112,7 +112,7 @@ def test_every_epoch_sees_every_image_once_with_new_anomalies(bench, support) ->
 
 def test_the_trainer_tells_the_sampler_the_epoch(bench, support, monkeypatch) -> None:
     told: list[int] = []
-    monkeypatch.setattr(EveryImage, "set_epoch", lambda self, epoch: told.append(epoch))
+    monkeypatch.setattr(EpochSampler, "set_epoch", lambda self, epoch: told.append(epoch))
     bench.fitted("mediclip", epochs=3)
     assert list(dict.fromkeys(told)) == [0, 1, 2]
 
@@ -189,7 +189,7 @@ def test_untouched_images_come_from_the_cache_and_others_stay_out_of_it(
     assert 0 < int(untouched.sum()) < 6
     assert torch.equal(untouched, ~masks.flatten(1).any(1))
     wanted = torch.cat([bench.backbone.features(one.float() / 255, (6, 9, 12)).blocks[9] for one in images.split(1)])
-    torch.testing.assert_close(method._streams(images, untouched)[9], wanted)
+    torch.testing.assert_close(method._encode_training(images, untouched)[9], wanted)
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(method.blocks) * int(untouched.sum())
     looked: list[int] = []
     features = bench.backbone.features

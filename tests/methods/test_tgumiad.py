@@ -24,7 +24,7 @@ QUICK = {"epochs": 1, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 
 def rebuilt(method: TGUMIAD, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """The goal and what the method makes of a batch."""
     with torch.no_grad():
-        return method._rebuild([batch.features.blocks[b] for b in method.blocks], batch.object_names)
+        return method._reconstruct([batch.features.blocks[b] for b in method.blocks], batch.object_names)
 
 
 def test_parameter_counts_at_full_size(facts) -> None:

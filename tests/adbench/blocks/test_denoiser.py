@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from adbench.blocks.denoiser import (
-    Attend,
+    Attention,
     DecoderLayer,
     Denoiser,
     EncoderLayer,
@@ -133,7 +133,7 @@ def test_the_mask_is_not_saved_and_uniads_size_is_uniads() -> None:
 
 def test_initial_values() -> None:
     torch.manual_seed(0)
-    attend = Attend(64, 8, 0.0)
+    attend = Attention(64, 8, 0.0)
     linear = torch.nn.Linear(64, 32)
     for module in (attend, linear):
         initialise(module)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adbench.blocks.losses import dice, finite, focal, siglip
+from adbench.blocks.losses import dice, finite_sum, focal, siglip
 from adbench.errors import LossError
 
 
@@ -78,9 +78,9 @@ def test_siglip_by_hand() -> None:
 )
 def test_a_term_that_is_not_finite_is_named(focal_: float, dice_: float, message: str) -> None:
     with pytest.raises(LossError, match=message):
-        finite(**{"focal at block 3": torch.tensor(focal_), "dice at block 3": torch.tensor(dice_)})
+        finite_sum(**{"focal at block 3": torch.tensor(focal_), "dice at block 3": torch.tensor(dice_)})
 
 
 def test_terms_in_half_precision_are_summed_in_full() -> None:
     terms = {str(i): torch.tensor(40_000.0, dtype=torch.float16) for i in range(2)}
-    assert float(finite(**terms)) == 80_000
+    assert float(finite_sum(**terms)) == 80_000
