@@ -18,11 +18,11 @@ def redirected_output(file: Path, append: bool = False, python_only: bool = Fals
     holds already, such as the console of a progress display, still reach the terminal, and so does standard error.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as after, file.open("a" if append else "w", encoding="utf-8") as target:
+    with contextlib.ExitStack() as after:
+        target = after.enter_context(file.open("a" if append else "w", encoding="utf-8"))
         if python_only:
             after.enter_context(contextlib.redirect_stdout(target))
         else:
-            after.callback(_flush)
             if _descriptor(sys.stdout) != 1:
                 after.enter_context(contextlib.redirect_stdout(target))
             if _descriptor(sys.stderr) != 2:

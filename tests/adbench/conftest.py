@@ -53,6 +53,8 @@ class Fake(Method):
             file.write(f"{self.seed}\\n")
         own = HERE / f"behaviour_{self.seed}"
         behaviour, _, amount = (own if own.exists() else HERE / "behaviour").read_text().partition(" ")
+        if behaviour == "print":
+            print("the fake method prints")
         if behaviour == "spoil":
             torch.set_default_dtype(torch.float64)
         if behaviour in ("raise", "spoil"):
@@ -94,7 +96,7 @@ class FakeMethod:
         """Set what the cells of some seeds do, or those of all other seeds.
 
         `hold`: wait for `release`; `meet N`: wait until N cells have begun; `sleep SECONDS`; `raise` an error;
-        `spoil`: change a setting of torch and raise; `die` by SIGKILL; `eat MEGABYTES` of memory.
+        `print` a line; `spoil`: change a setting of torch and raise; `die` by SIGKILL; `eat MEGABYTES` of memory.
         """
         for name in [f"behaviour_{seed}" for seed in seeds] or ["behaviour"]:
             (self.folder / name).write_text(behaviour)

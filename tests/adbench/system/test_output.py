@@ -55,11 +55,14 @@ def test_streams_that_are_no_descriptors_are_redirected_too(tmp_path: Path, caps
     from adbench.system.output import redirected_output
 
     file = tmp_path / "log"
-    with pytest.raises(ValueError), redirected_output(file):
+    with pytest.raises(KeyError), redirected_output(file):
         print("captured by pytest otherwise")
         print("and so is this", file=sys.stderr)
         os.write(1, b"below\n")
-        raise ValueError
+        raise KeyError
     assert len(file.read_text().splitlines()) == 3
+    with redirected_output(file, append=True):
+        print("more")
+    assert len(file.read_text().splitlines()) == 4
     print("again")
     assert capsys.readouterr() == ("again\n", "")
