@@ -40,7 +40,7 @@ test-slurm: $(STAMP)  ## as root on Debian: install and start Slurm and munge, r
 	tests/slurm/slurm.sh install
 	@mkdir -p build/slurm
 	tests/slurm/slurm.sh start $(CURDIR)/build/slurm
-	SLURM_CONF=$(CURDIR)/build/slurm/slurm.conf $(BIN)/python -m pytest -v -m 'slow or not slow' tests/adbench/executors/test_slurm.py; \
+	SLURM_CONF=$(CURDIR)/build/slurm/slurm.conf $(BIN)/python -m pytest -v -m 'slow or not slow' tests/adbench/executors/slurm; \
 	code=$$?; tests/slurm/slurm.sh stop $(CURDIR)/build/slurm; exit $$code
 
 lint: $(STAMP)

@@ -86,7 +86,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     config = asked[0]
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(tasks)), config)
     with closing(executor):
-        if executor.elsewhere or config.workers > 1:
+        if executor.remote or config.workers > 1:
             failures = {key: _sentence(f) for key, f in sweep.run(tasks, words, executor, _Silent()).failures.items()}
         else:
             failures = _run_here(tasks, words, several)
@@ -97,7 +97,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
                 raise task.error
     if failures:
         raise SweepError(f"{len(failures)} of {len(tasks)} cells failed. {' '.join(failures.values())}")
-    records = [task.found for task in tasks if task.found is not None]
+    records = [task.record for task in tasks if task.record is not None]
     return records if several else records[0]
 
 
@@ -113,10 +113,10 @@ def _run_here(tasks: Sequence[sweep.Task], words: Sequence[str], several: bool) 
     """Run the missing cells in this process, and return what went wrong by the key of the cell."""
     failures = {}
     for task in tasks:
-        if task.cell is None or task.found is not None:
+        if task.cell is None or task.record is not None:
             continue
         try:
-            task.found = devices.run(task.cell, words)
+            task.record = devices.run(task.cell, words)
         except Exception as error:  # whatever a method raises costs its own cell only
             if not several:
                 raise
@@ -157,8 +157,8 @@ def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
     >>> plan(method="clip,patchcore", shots=4)["method"].tolist()
     ['clip', 'patchcore']
     """
-    tasks = sweep.plan(parse(words_of(keys)), looking=True)
-    known = costs(Path(tasks[0].config.runs), [task.found for task in tasks if task.found])
+    tasks = sweep.plan(parse(words_of(keys)), offline=True)
+    known = costs(Path(tasks[0].config.runs), [task.record for task in tasks if task.record])
     rows = []
     for task in tasks:
         config, cost = task.config, cost_of(task.config, known)

@@ -29,7 +29,7 @@ def run_words(words: Sequence[str]) -> None:
     asked = parse(words)
     config = asked[0]
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
-    warm_up = executor.warm_up if len(asked) > 1 or executor.elsewhere else None
+    warm_up = executor.warm_up if len(asked) > 1 or executor.remote else None
     with closing(executor):
         if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run: `plan` need not say so
             warm_up()
@@ -39,7 +39,7 @@ def run_words(words: Sequence[str]) -> None:
 
         # All of them before the first runs: a bad word costs no time.
         tasks = plan(asked, warm_up=warm_up)
-        if len(tasks) == 1 and not executor.elsewhere:
+        if len(tasks) == 1 and not executor.remote:
             _run_one(tasks[0], words)
         else:
             _run_many(tasks, words, executor)
@@ -55,7 +55,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     for note in cell.notes:
         console.print(f"note: {note}")
     console.print(_title(config, cell.manifest.shots, cell.protocol), style="bold")
-    record = task.found
+    record = task.record
     if record is not None:
         console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
         for note in _other_sources([task]):
@@ -81,7 +81,7 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
         raise tasks[0].error or AssertionError
     todo = [task for task in tasks if task.state == "to run"]
     for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
-        if not executor.elsewhere or one.device == "cpu":
+        if not executor.remote or one.device == "cpu":
             device_of(one)
     _announce(tasks, executor)
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
@@ -106,10 +106,10 @@ def _announce(tasks: Sequence[Task], executor: Executor) -> None:
         style="bold",
     )
     notes = [note for task in tasks if task.cell for note in task.cell.notes]
-    if executor.elsewhere:
-        from adbench.executors.remote import note_of
+    if executor.remote:
+        from adbench.executors.remote import gpu_note
 
-        notes += filter(None, [note_of(config)])
+        notes += filter(None, [gpu_note(config)])
     for note in [*dict.fromkeys(notes), *_other_sources(tasks)]:
         console.print(f"note: {note}")
 
@@ -119,7 +119,7 @@ def _expected(tasks: Sequence[Task]) -> float | None:
     from adbench.sweeps.costs import cost_of, costs
 
     todo = [task for task in tasks if task.state == "to run"]
-    known = costs(Path(tasks[0].config.runs), [task.found for task in tasks if task.found]) if todo else {}
+    known = costs(Path(tasks[0].config.runs), [task.record for task in tasks if task.record]) if todo else {}
     seconds = [cost.seconds for task in todo if (cost := cost_of(task.config, known))]
     return statistics.mean(seconds) if seconds else None
 
@@ -130,7 +130,7 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
 
     console = plain_console()
     console.print(tables.results(tasks, done.failures))
-    tracked = [task.found.content["tracker"] for task in todo if task.found and task.found.content.get("tracker")]
+    tracked = [task.record.content["tracker"] for task in todo if task.record and task.record.content.get("tracker")]
     if tracked:
         from adbench.training.trackers import summary
 
@@ -164,8 +164,8 @@ def plan_words(words: Sequence[str]) -> None:
     from adbench.sweeps.costs import costs
     from adbench.sweeps.sweep import plan
 
-    tasks, config = plan(asked, looking=True), asked[0]
-    found = [task.found for task in tasks if task.found]
+    tasks, config = plan(asked, offline=True), asked[0]
+    found = [task.record for task in tasks if task.record]
     known = costs(Path(config.runs), found) if len(found) < len(tasks) else {}
     console = plain_console()
     console.print(tables.planned(tasks, known))

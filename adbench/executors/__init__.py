@@ -1,4 +1,4 @@
-"""Who runs the cells of a sweep: a class registered under `adbench.executors`, and what it may ask and must tell."""
+"""The executor interface: jobs, failures, and the class that runs jobs, registered under `adbench.executors`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 from adbench.config.schema import RunConfig
 
-QUEUED = "queued"  # the stage of a job that was taken and still waits for a place on the cluster
+QUEUED = "queued"  # the stage of a job that was taken and waits for the cluster to start it
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to run: `key` names its record, `words` are kept as what was asked, `log` takes what it prints.
+    """One cell to run: `key` names its record, `words` are those of the command, `log` takes what it prints.
 
-    `gpu_share` and `memory_gb` are what its method declares.
+    `gpu_share` and `memory_gb` are what the method declares.
     """
 
     key: str
@@ -28,9 +28,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """What stopped a cell: the error's class, its sentence, and the last lines of its traceback.
+    """The error that stopped a cell: its class, its message, and the last lines of its traceback.
 
-    `foreseen`: adbench raised it; otherwise the process that ran the cell may be spoilt for others.
+    `foreseen`: an AdbenchError; after any other error the process is not used again.
     """
 
     kind: str
@@ -40,51 +40,51 @@ class Failure:
 
 
 class Jobs(Protocol):
-    """The side of a sweep that an executor sees. All calls come from the thread that called the executor."""
+    """The jobs of a sweep, as an executor sees them. All calls come from the thread that called `Executor.run`."""
 
     @property
     def stopped(self) -> bool:
-        """Whether Ctrl-C came once: what runs is finished, what only waits is put back."""
+        """Whether Ctrl-C was pressed once: running jobs are finished, waiting ones are put back."""
         ...
 
     def next(self) -> Job | None:
-        """Return the next job, or none: then nothing more is to be started for now."""
+        """Return the next job; None: start no more jobs for now."""
         ...
 
     def stage(self, job: Job, name: str) -> None:
-        """Hear that a job has reached a stage, or that it is `queued`."""
+        """Report that a job has reached a stage, or that it is `queued`."""
         ...
 
     def put_back(self, job: Job) -> None:
-        """Hear that a job was taken and will not be begun."""
+        """Return a job that was taken but will not start."""
         ...
 
     def finished(self, job: Job, failure: Failure | None) -> None:
-        """Hear that a job has ended; its record is written, or `failure` says why not."""
+        """Report that a job has ended; its record is written, or `failure` says why not."""
         ...
 
 
 class Executor(Protocol):
-    """Runs jobs, `workers` at a time, and registers its class under `adbench.executors`.
+    """Runs jobs, `workers` at a time.
 
-    It is built with the configuration of the sweep's first cell; what no axis can change is the same in all of them.
-    An executor with keys of its own ships their defaults as `executor/<name>.yaml` in the folder that its package
-    registers under `adbench.configs`, and has them as a dataclass, its attribute `Keys`.
-    `elsewhere`: cells run on other machines, so that this one's devices say nothing about theirs.
+    `config` is the configuration of the sweep's first cell; keys that cannot be axes have the same value in all cells.
+    An executor with keys of its own has the attribute `Keys`, a dataclass of them; their defaults are the file
+    `executor/<name>.yaml` in the folder that its package registers under `adbench.configs`.
+    `remote`: cells run on other machines, whose devices are not those of this one.
     """
 
-    elsewhere: bool
+    remote: bool
 
     def __init__(self, workers: int, config: RunConfig) -> None: ...
 
     def warm_up(self) -> None:
-        """Make workers ready while the cells are still being looked up; nothing needs to come of it."""
+        """Optionally start workers while the cells are still being resolved."""
         ...
 
     def run(self, jobs: Jobs) -> None:
-        """Take jobs until there is none and none runs. On KeyboardInterrupt the running ones may stay."""
+        """Take jobs until there is none and none runs. On KeyboardInterrupt, running jobs may be left to `close`."""
         ...
 
     def close(self) -> None:
-        """Stop whatever still runs, at once."""
+        """Stop all running jobs at once."""
         ...

@@ -1,9 +1,8 @@
-"""The executor `local`: processes of this machine that live as long as the sweep."""
+"""The executor `local`: worker processes on this machine that live as long as the sweep."""
 
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,26 +11,31 @@ from typing import Any
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
-from adbench.system.processes import CONTEXT, Child, begin_child, redirect_output, warm_up, with_news
+from adbench.system.output import redirected_output
+from adbench.system.processes import CONTEXT, Child, wait_any, warm_up
 
 MOST_FAILED_STARTS = 3  # workers that end one after the other before their first cell
 
 
 class Local:
-    """Runs jobs in `workers` processes and never in this one: what a method dies of costs its own cell."""
+    """Runs jobs in `workers` processes and never in this one: an error or a crash costs its own cell only.
 
-    elsewhere = False
+    `worker` is the class of the processes, built with a worker's number and its environment.
+    """
 
-    def __init__(self, workers: int, config: RunConfig) -> None:
+    remote = False
+
+    def __init__(self, workers: int, config: RunConfig, worker: type[Worker] | None = None) -> None:
         self.workers = workers
         self.config = config
-        self.running: list[_Worker] = []
+        self.worker = worker or Worker
+        self.running: list[Worker] = []
 
     def warm_up(self) -> None:
         """Let another process import torch and Lightning, which takes seconds, while this one does so too."""
         if not warm_up():
             while len(self.running) < self.workers:
-                self._hire()
+                self._start()
 
     def run(self, jobs: Jobs) -> None:
         """Run jobs until there is none."""
@@ -45,22 +49,22 @@ class Local:
             busy = [worker for worker in self.running if worker.job is not None]
             if not busy:
                 return
-            for worker in with_news(busy):
+            for worker in wait_any(busy):
                 job = worker.job
                 if job is None:
                     continue
-                what, answer = worker.receive()
-                if what == "stage":
-                    jobs.stage(job, answer)
+                word, value = worker.receive()
+                if word == "stage":
+                    jobs.stage(job, value)
                     continue
-                failed_starts = failed_starts + 1 if what == "died" and not worker.ready else 0
-                if what == "died" or (answer is not None and not answer.foreseen):
+                failed_starts = failed_starts + 1 if word == "died" and not worker.ready else 0
+                if word == "died" or (value is not None and not value.foreseen):
                     worker.kill()  # an unforeseen error may have left it in a state that changes other cells' results
                     self.running.remove(worker)
-                jobs.finished(job, answer)
+                jobs.finished(job, value)
                 if failed_starts == MOST_FAILED_STARTS:
                     raise AdbenchError(
-                        f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {answer.message}. "
+                        f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {value.message}. "
                         "Run one of the cells alone: it runs in the command's own process."
                     )
 
@@ -70,25 +74,24 @@ class Local:
             worker.kill()
         self.running.clear()
 
-    def _idle(self) -> _Worker:
+    def _idle(self) -> Worker:
         for worker in self.running:
             if worker.job is None:
                 return worker
-        return self._hire()
+        return self._start()
 
-    def _hire(self) -> _Worker:
-        """Start a worker with the lowest free number, and of several GPUs the one that falls to it."""
+    def _start(self) -> Worker:
+        """Start a worker with the lowest free number; several GPUs are assigned by number, in turn."""
         taken = {worker.number for worker in self.running}
         number = next(i for i in range(len(taken) + 1) if i not in taken)
         gpus = visible_gpus(self.config)
-        self.running.append(
-            _Worker(number, {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {})
-        )
+        gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
+        self.running.append(self.worker(number, os.environ | gpu))
         return self.running[-1]
 
 
 def visible_gpus(config: RunConfig) -> list[str]:
-    """Return the GPUs that workers share out by number: none where a cell is to see no GPU, or as many as it likes."""
+    """Return the GPUs that workers share, one each: none with `device=cpu`, and none where each cell uses several."""
     devices = "devices" in config.words("trainer")
     if devices or config.device == "cpu" or CONTEXT.get_start_method() != "forkserver":
         return []
@@ -100,11 +103,11 @@ def visible_gpus(config: RunConfig) -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]  # asks the driver's library, starts no CUDA
 
 
-class _Worker(Child):
+class Worker(Child):
     """A process that runs one job after the other."""
 
     def __init__(self, number: int, environment: dict[str, str]) -> None:
-        super().__init__(_serve, {**os.environ, **environment})
+        super().__init__(_serve, environment=environment)
         self.number = number
         self.job: Job | None = None
         self.ready = False
@@ -127,27 +130,24 @@ class _Worker(Child):
         return word, value
 
 
-def _serve(pipe: Connection[Any, Any], environment: dict[str, str]) -> None:
+def _serve(pipe: Connection[Any, Any]) -> None:
     """Run jobs from the pipe until it closes; this is the worker process."""
-    begin_child(environment)
-    redirect_output(Path(os.devnull))
-    try:
-        from adbench.executors.work import perform
-        from adbench.system.session import Session
-    except Exception as error:
-        text = f"its worker could not start: {type(error).__name__}: {error}"
-        pipe.send(("died", Failure("WorkerDied", text, tuple(traceback.format_exc().splitlines()))))
-        return
-
-    session = Session()
-    pipe.send(("ready", None))
-    while True:
+    with redirected_output(Path(os.devnull)):
         try:
-            job: Job = pipe.recv()
-        except EOFError:
+            from adbench.executors.work import perform
+            from adbench.system.session import Session
+        except Exception as error:
+            text = f"its worker could not start: {type(error).__name__}: {error}"
+            pipe.send(("died", Failure("WorkerDied", text, tuple(traceback.format_exc().splitlines()))))
             return
-        redirect_output(job.log)
-        failure = perform(job, session, lambda name: pipe.send(("stage", name)))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pipe.send(("finished", failure))
+
+        session = Session()
+        pipe.send(("ready", None))
+        while True:
+            try:
+                job: Job = pipe.recv()
+            except EOFError:
+                return
+            with redirected_output(job.log):
+                failure = perform(job, session, lambda name: pipe.send(("stage", name)))
+            pipe.send(("finished", failure))

@@ -1,4 +1,4 @@
-"""What a worker does with a job, wherever it runs."""
+"""The work of one job, on whichever machine it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = 20  # of a traceback that a failed record keeps; the log has them all
 
 
 def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failure | None:
-    """Run one cell and leave its record, or say why there is none; a record found meanwhile is reused."""
+    """Run one cell and leave its record, or say why there is none; a record that is there by now is reused."""
     config = job.config
     try:
         if not config.force and record.find(Path(config.runs), job.key) is not None:
@@ -30,7 +30,7 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
                 f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
                 f"{job.key} has become {cell.key}. Run the command again."
             )
-        devices.run(cell, job.words, notice, session.began)
+        devices.run(cell, job.words, notice, session.began, job.log)
     except Exception as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
-from adbench.system.files import OWN, replacing
+from adbench.system.files import BY_KEYS, replacing
 
 SCHEMA = 1
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
@@ -166,7 +166,7 @@ def writing(runs: Path, key: str, force: bool = False) -> Iterator[Path]:
 
     A finished record that another process has put there meanwhile stays, unless `force`: one cell, one result.
     """
-    with replacing(runs / key, OWN, lambda final: not force and _finished(final)) as folder:
+    with replacing(runs / key, BY_KEYS, lambda final: not force and _finished(final)) as folder:
         yield folder
 
 

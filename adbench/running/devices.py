@@ -1,7 +1,7 @@
 """One cell on several devices of this machine (`trainer.devices=`): one process for each.
 
-All of them run the same code from the same seeds; they share the batches of the training (training/ddp.py) and of the
-scoring (scoring/evaluate.py), and process 0 alone writes. Lightning's own launchers run the whole command again or
+All of them run the same code from the same seeds; they share the batches of training (training/ddp.py) and scoring
+(scoring/evaluate.py), and only process 0 writes files. Lightning's own launchers run the whole command again or
 pickle the method; neither works inside a sweep, so adbench starts the processes and tells Lightning that they exist.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,29 +22,37 @@ from adbench.config.schema import RunConfig
 from adbench.config.trainer import num_devices
 from adbench.errors import AdbenchError, DataError
 from adbench.records import record
-from adbench.system.processes import Child, begin_child, redirect_output, warm_up, with_news
+from adbench.system.output import redirected_output
+from adbench.system.processes import Child, wait_any, warm_up
 
 if TYPE_CHECKING:  # a child sets the environment before torch is imported
     from adbench.cells.cell import Cell
 
-PATIENCE = timedelta(days=7)  # process 0 may wait for hours for a training that another command is at
+TIMEOUT = timedelta(days=7)  # process 0 may wait for hours while another command trains the same method
 Notice = Callable[[str], None]
 
 
-def run(cell: Cell, words: Sequence[str], notice: Notice | None = None, began: float = math.inf) -> record.Record:
+def run(
+    cell: Cell,
+    words: Sequence[str],
+    notice: Notice | None = None,
+    began: float = math.inf,
+    log: Path | None = None,
+) -> record.Record:
     """Run a cell and return its record: in this process, or in one for each of its devices.
 
-    `words` are kept as what was asked, `notice` is called with the name of each stage; `began`: see `run_cell`.
+    `words` are kept as what was asked, `notice` is called with the name of each stage; `began`: see `run_cell`. `log`
+    takes what the processes of several devices print; without one, process 0 prints here and the others nowhere.
     """
     if num_devices(cell.config.words("trainer")) == 1:
         from adbench.running.cell import run_cell
 
         return run_cell(cell, words, notice, began)
-    launch(cell, words, notice, began)
+    launch(cell, words, notice, began, log)
     return record.read(Path(cell.config.runs) / cell.key)
 
 
-def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float) -> None:
+def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float, log: Path | None = None) -> None:
     """Run a cell in a process for each device; its record is written when this returns.
 
     The first process that fails ends the others, and its error is raised here.
@@ -65,14 +72,14 @@ def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float
     # Lightning would set the number of threads otherwise.
     environment = os.environ | {"OMP_NUM_THREADS": str(cell.config.threads)}
     children: list[Child] = []
-    with _no_warnings_of_unused_parameters():
+    with _no_ddp_warnings():
         warm_up()
     with tempfile.TemporaryDirectory() as folder:
         try:
             for number in range(n):
-                place = number, n, Path(folder) / "meeting"
-                job = cell.config, cell.key, tuple(words), _log(), began
-                children.append(Child(_serve, dict(environment), place, *job))
+                rank = number, n, Path(folder) / "rendezvous"
+                args = cell.config, cell.key, tuple(words), began, log
+                children.append(Child(_serve, *rank, *args, environment=environment))
             _listen(children, notice)
             for child in children:
                 child.process.join(60)
@@ -85,8 +92,8 @@ def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float
 
 
 @contextlib.contextmanager
-def _no_warnings_of_unused_parameters() -> Iterator[None]:
-    """Keep torch in the processes to come from printing that a method left no parameter without a gradient."""
+def _no_ddp_warnings() -> Iterator[None]:
+    """Silence DDP's warning, in the processes started next, that every parameter of a method had a gradient."""
     name = "TORCH_CPP_LOG_LEVEL"
     before = os.environ.get(name)
     os.environ[name] = before or "ERROR"
@@ -103,11 +110,11 @@ def _kill(children: Sequence[Child]) -> None:
 
 
 def _listen(children: Sequence[Child], notice: Notice | None) -> None:
-    """Pass stages on until every process has finished; raise what stopped one."""
+    """Pass stages on until every process has finished; raise the error of the first that fails."""
     running = list(children)
     while running:
         failures: list[Exception] = []
-        for child in with_news(running):
+        for child in wait_any(running):
             word, value = child.receive()
             if word == "stage" and notice:
                 notice(value)
@@ -118,50 +125,44 @@ def _listen(children: Sequence[Child], notice: Notice | None) -> None:
             elif word == "died":
                 number = children.index(child)
                 failures.append(AdbenchError(f"the process of device {number} of {len(children)} {value}."))
-        # Where one stops, the others lose the connection and say so: an error that adbench knows is the cause.
+        # When one process stops, the others report a lost connection: an AdbenchError is the cause, so raise it first.
         for error in sorted(failures, key=lambda error: not isinstance(error, AdbenchError)):
             raise error
 
 
-def _log() -> str | None:
-    """Return the file that takes what a cell of a sweep prints, where it is this process's standard error."""
-    name = getattr(sys.stderr, "name", None)
-    return name if isinstance(name, str) and Path(name).is_file() else None
-
-
 def _serve(
-    pipe: Connection[Any, Any], environment: dict[str, str], place: tuple[int, int, Path], config: RunConfig, key: str,
-    words: Sequence[str], log: str | None, began: float,
+    pipe: Connection[Any, Any], number: int, n: int, rendezvous: Path, config: RunConfig, key: str,
+    words: Sequence[str], began: float, log: Path | None,
 ) -> None:  # fmt: skip
-    """Run the share of one process; `place` is its number, how many there are, and where they meet."""
-    begin_child(environment)
-    number, n, meeting = place
-    if log or number:
-        redirect_output(Path(log or os.devnull), append=True)
-    try:
-        import torch.distributed as group
+    """Run process `number` of the `n` of a cell; they find each other by the file `rendezvous`."""
+    silent = number > 0 and log is None
+    with contextlib.ExitStack() as output:
+        if log or silent:
+            output.enter_context(redirected_output(log or Path(os.devnull), append=True))
+        try:
+            import torch.distributed as group
 
-        from adbench.cells.resolve import resolve
-        from adbench.running.cell import run_cell, take_part
+            from adbench.cells.resolve import resolve
+            from adbench.running.cell import run_cell, take_part
 
-        group.init_process_group(_backend(config), f"file://{meeting}", PATIENCE, n, number)
-        cell = resolve(config)
-        if cell.key != key:
-            raise DataError(f"{config.dataset} or its weights changed while the cell {key} began. Run it again.")
-        if number:
-            take_part(cell, began)
-        else:
-            run_cell(cell, words, lambda name: pipe.send(("stage", name)), began)
-        pipe.send(("finished", None))
-        group.destroy_process_group()
-    except AdbenchError as error:
-        pipe.send(("failed", error))
-    except Exception:
-        pipe.send(("failed", RuntimeError(f"process {number} of {n} failed:\n{traceback.format_exc()}")))
+            group.init_process_group(_backend(config), f"file://{rendezvous}", TIMEOUT, n, number)
+            cell = resolve(config)
+            if cell.key != key:
+                raise DataError(f"{config.dataset} or its weights changed while the cell {key} began. Run it again.")
+            if number:
+                take_part(cell, began)
+            else:
+                run_cell(cell, words, lambda name: pipe.send(("stage", name)), began)
+            pipe.send(("finished", None))
+            group.destroy_process_group()
+        except AdbenchError as error:
+            pipe.send(("failed", error))
+        except Exception:
+            pipe.send(("failed", RuntimeError(f"process {number} of {n} failed:\n{traceback.format_exc()}")))
 
 
 def _backend(config: RunConfig) -> str:
-    """Return what carries tensors between devices; what isn't one goes through gloo in any case."""
+    """Return the backend of torch.distributed: NCCL for tensors on GPUs, gloo for everything else."""
     from adbench.training.fit import device_of
 
     return "gloo" if device_of(config).type == "cpu" else "cpu:gloo,cuda:nccl"

@@ -1,1 +1,1 @@
-"""Many cells: planning, running, and what is shown of it."""
+"""Sweeps: many cells in one command, planned, run and shown."""

@@ -1,4 +1,4 @@
-"""What cells will cost, told from the records that are most like them."""
+"""Cost estimates: time, disk and memory of a cell, from the earlier records that are most like it."""
 
 from __future__ import annotations
 
@@ -12,57 +12,61 @@ from typing import Any
 from adbench.config.schema import RunConfig
 from adbench.records import record
 
-# A record speaks for cells with the same values of all of these; where there is none, of all but the last, and so on.
-KEYS = ("method", "backbone", "schedule", "dataset", "shots")
-SAMPLE = 5  # folders measured of records that are alike in all of them
+# An estimate comes from the records with equal values of all these keys; without any, of all but the last, and so on.
+MATCHED = ("method", "backbone", "schedule", "dataset", "shots")
+SAMPLE = 5  # folders whose size is measured, of records with equal values of all of them
 
 
 @dataclass(frozen=True)
 class Cost:
     """What n records cost: median wall seconds and bytes on disk, largest resident memory in bytes.
 
-    `like` is the last of `KEYS` in which they and the cell are alike, `any` for none.
+    `matched` is the last of `MATCHED` in which they equal the cell, "" where not even the method is the same.
     """
 
     seconds: float
     disk: float
     memory: int
     n: int
-    like: str
+    matched: str
 
 
-Known = Mapping[tuple[Any, ...], Cost]
+CostTable = Mapping[tuple[Any, ...], Cost]
 
 
-def costs(runs: Path, read: Iterable[record.Record] = ()) -> Known:
-    """Return the costs by the first of `KEYS`, of any number, from the records in `runs`; `read` are read already."""
-    contents = {one.path.name: one.content for one in read}
-    found: dict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
+def costs(runs: Path, read: Iterable[record.Record] = ()) -> CostTable:
+    """Return the costs of the records in `runs` by the values of the first n of `MATCHED`, for each n.
+
+    `read` are records that have been read already.
+    """
+    contents = {known.path.name: known.content for known in read}
+    samples: dict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
     sizes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for path in record.folders(runs):
         content = contents.get(path.name) or record.peek(path) or {}
         try:
             if content["status"] != "complete":
                 continue
-            key = tuple(content["resolved"][name] for name in KEYS)
-            cost = float(sum(content["seconds"].values())), int(content["peak_memory"]["host_bytes"])
+            values = tuple(content["resolved"][name] for name in MATCHED)
+            sample = float(sum(content["seconds"].values())), int(content["peak_memory"]["host_bytes"])
         except (KeyError, TypeError, AttributeError):
             continue  # an estimate needs no whole record
-        for n in range(len(KEYS) + 1):
-            found[key[:n]].append(cost)
-        if len(sizes[key]) < SAMPLE:
+        for n in range(len(MATCHED) + 1):
+            samples[values[:n]].append(sample)
+        if len(sizes[values]) < SAMPLE:
             size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            for n in range(len(KEYS) + 1):
-                sizes[key[:n]].append(size)
-    known = {}
-    for key, rows in found.items():
+            for n in range(len(MATCHED) + 1):
+                sizes[values[:n]].append(size)
+    table = {}
+    for values, rows in samples.items():
         seconds, memory = zip(*rows, strict=True)
-        like = KEYS[len(key) - 1] if key else "any"
-        known[key] = Cost(statistics.median(seconds), statistics.median(sizes[key]), max(memory), len(rows), like)
-    return known
+        matched = MATCHED[len(values) - 1] if values else ""
+        disk = statistics.median(sizes[values])
+        table[values] = Cost(statistics.median(seconds), disk, max(memory), len(rows), matched)
+    return table
 
 
-def cost_of(config: RunConfig, known: Known) -> Cost | None:
-    """Return what a cell will cost by the records that are most like it, none without any record."""
-    key = tuple(getattr(config, name) for name in KEYS)
-    return next((known[key[:n]] for n in range(len(KEYS), -1, -1) if key[:n] in known), None)
+def cost_of(config: RunConfig, table: CostTable) -> Cost | None:
+    """Return the estimate for a cell from the records that are most like it; None where there are no records."""
+    values = tuple(getattr(config, name) for name in MATCHED)
+    return next((table[values[:n]] for n in range(len(MATCHED), -1, -1) if values[:n] in table), None)

@@ -1,4 +1,4 @@
-"""Many cells: which there are, in which order they run, and what becomes of those that fail."""
+"""Sweeps: planning the cells, handing them to an executor, and keeping their failures."""
 
 from __future__ import annotations
 
@@ -19,48 +19,49 @@ from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, RecordError
 from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
+from adbench.records.record import Record
 from adbench.system.session import NotThereError, Session
 from adbench.system.text import counted
 
 
 @dataclass
 class Task:
-    """A cell of a plan.
+    """A cell of a plan, and its record where there is one.
 
-    `cell` is none where the cell can't run: its data are not there yet (`missing` says what) or they, or its record,
-    can't be used (`error`). `found` is its record.
+    `cell` is None where the cell can't run: its data are not there yet (`missing` says what), or its data or its record
+    can't be used (`error`).
     """
 
     config: RunConfig
     cell: Cell | None = None
     key: str = ""
-    found: record.Record | None = None
+    record: Record | None = None
     missing: str = ""
     error: AdbenchError | None = None
 
     @property
     def state(self) -> str:
         """`recorded`, `to run`, `unknown` or `impossible`."""
-        if self.found is not None:
+        if self.record is not None:
             return "recorded"
         return "to run" if self.cell else "impossible" if self.error else "unknown"
 
     @property
     def seconds(self) -> float:
-        """What its record took; 0 without one."""
-        return float(sum(self.found.content["seconds"].values())) if self.found else 0.0
+        """The seconds that its record took; 0 without one."""
+        return float(sum(self.record.content["seconds"].values())) if self.record else 0.0
 
     @property
     def other_source(self) -> bool:
-        """Whether its record was made by other source of a package's method, whose `version` stayed the same."""
-        if self.cell is None or self.found is None:
+        """Whether its record was made by another source of a package's method under the same `version`."""
+        if self.cell is None or self.record is None:
             return False
-        made = self.found.content.get("code", {}).get("method_source")
-        return made is not None and made != self.cell.source_hash
+        source = self.record.content.get("code", {}).get("method_source")
+        return source is not None and source != self.cell.source_hash
 
     @property
     def name(self) -> str:
-        """What tells the cell from its neighbours, for one line on a screen."""
+        """A short name of the cell for one line on a screen."""
         c = self.config
         number = f"{c.shots} shots" if isinstance(c.shots, str) else counted(c.shots, "shot")
         support = f"support {c.support}" if c.support else f"{number}, draw {c.draw}"
@@ -68,22 +69,22 @@ class Task:
 
 
 @record.uncollected()
-def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[], None] | None = None) -> list[Task]:
+def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[[], None] | None = None) -> list[Task]:
     """Resolve every cell and find its record; cells that come out the same count once.
 
-    A word that can't be used raises before any data set is opened. Data and records that can't be used cost their own
-    cells: the task keeps the error. With `looking`, nothing is drawn, fetched or written, and cells that need it stay
-    unknown. `warm_up` is called once, as soon as a cell is found that is to run.
+    Raises for a word that can't be used before any dataset is opened. Where data or a record can't be used, the error
+    is kept in the task and the other cells run. With `offline`, nothing is drawn, fetched or written, and cells that
+    need it are `unknown`. `warm_up` is called once, as soon as there is a cell to run.
     """
     tasks: dict[str, Task] = {}
-    session = Session(offline=looking)
-    for checked in [check_config(config, session) for config in asked]:
-        task = _opened(checked, session)
+    session = Session(offline=offline)
+    for checked in [check_config(config, session) for config in configs]:
+        task = _open(checked, session)
         if tasks.setdefault(task.key or repr(task.config), task) is not task:
             continue
         if task.cell and not task.config.force:
             try:
-                task.found = record.find(Path(task.config.runs), task.key)
+                task.record = record.find(Path(task.config.runs), task.key)
             except RecordError as error:
                 task.cell, task.error = None, error
         if warm_up and task.state == "to run":
@@ -92,29 +93,29 @@ def plan(asked: Sequence[RunConfig], looking: bool = False, warm_up: Callable[[]
     return list(tasks.values())
 
 
-def _opened(checked: CheckedConfig, session: Session) -> Task:
+def _open(checked: CheckedConfig, session: Session) -> Task:
     try:
         cell = open_cell(checked, session)
-    except NotThereError as stop:
-        return Task(checked.config, missing=str(stop))
+    except NotThereError as error:
+        return Task(checked.config, missing=str(error))
     except AdbenchError as error:
         return Task(checked.config, error=error)
     return Task(cell.config, cell, cell.key)
 
 
 class Report(Protocol):
-    """Who is told how a sweep goes on."""
+    """The progress report of a sweep: these methods are called as it goes on."""
 
     def started(self, task: Task) -> None:
-        """A cell begins."""
+        """A cell starts."""
         ...
 
     def stage(self, task: Task, name: str) -> None:
-        """A running cell reaches a stage."""
+        """A running cell has reached a stage."""
         ...
 
     def put_back(self, task: Task) -> None:
-        """A cell that was to begin waits again."""
+        """A cell that was to start waits again."""
         ...
 
     def finished(self, task: Task, failure: Failure | None) -> None:
@@ -122,13 +123,13 @@ class Report(Protocol):
         ...
 
     def stopping(self, running: int) -> None:
-        """Ctrl-C came once: the running cells are finished. Called from a signal handler."""
+        """Ctrl-C was pressed once, and the running cells are being finished. Called from a signal handler."""
         ...
 
 
 @dataclass
 class Sweep:
-    """Hands tasks to an executor (it is its `Jobs`) and keeps what becomes of them."""
+    """The tasks that wait, run or have failed; it hands them to an executor as its `Jobs`."""
 
     words: tuple[str, ...]
     report: Report
@@ -139,24 +140,24 @@ class Sweep:
     warm: set[Any] = field(default_factory=set)
 
     def add(self, tasks: Sequence[Task]) -> None:
-        """Queue the tasks that have a cell and no record, those that share frozen features side by side."""
+        """Queue the tasks that are to run, grouped by the frozen features and trainings that they share."""
         for task in tasks:
             if task.state == "to run":
-                self.waiting.setdefault(left_in_cache(task), deque()).append(task)
+                self.waiting.setdefault(cache_entries(task), deque()).append(task)
 
     @property
     def left(self) -> int:
-        """How many cells nobody has started."""
+        """The number of cells that have not been started."""
         return sum(map(len, self.waiting.values()))
 
     def next(self) -> Job | None:
-        """Return a cell for which nobody is computing frozen features or a training just now, else any."""
+        """Return a cell whose frozen features and training no running cell computes; any cell where there is none."""
         if self.stopped:
             return None
         groups = [group for group, tasks in self.waiting.items() if tasks]
         if not groups:
             return None
-        busy = {thing for task in self.running.values() for thing in left_in_cache(task)} - self.warm
+        busy = {entry for task in self.running.values() for entry in cache_entries(task)} - self.warm
         group = next((group for group in groups if busy.isdisjoint(group)), groups[0])
         task = self.waiting[group].popleft()
         self.running[task.key] = task
@@ -170,35 +171,35 @@ class Sweep:
         self.report.stage(self.running[job.key], name)
 
     def put_back(self, job: Job) -> None:
-        """Queue a cell again that nobody has begun."""
+        """Queue a cell again that was taken but will not start."""
         task = self.running.pop(job.key)
-        self.waiting.setdefault(left_in_cache(task), deque()).appendleft(task)
+        self.waiting.setdefault(cache_entries(task), deque()).appendleft(task)
         self.report.put_back(task)
 
     def finished(self, job: Job, failure: Failure | None) -> None:
-        """Read the record back, or leave a failed one; an empty log goes."""
+        """Read the record, or write that of a failure; remove an empty log."""
         task = self.running.pop(job.key)
-        self.warm.update(left_in_cache(task))
+        self.warm.update(cache_entries(task))
         if failure is None:
             try:
-                task.found = record.read(Path(job.config.runs) / job.key)
+                task.record = record.read(Path(job.config.runs) / job.key)
             except AdbenchError as error:
                 failure = Failure(type(error).__name__, str(error), (), True)
         if failure is not None:
             self.failures[job.key] = failure
-            _note(task, job, failure)
+            _write_failure(task, job, failure)
         elif job.log.is_file() and job.log.stat().st_size == 0:
             job.log.unlink()
         self.report.finished(task, failure)
 
 
 def log_of(task: Task) -> Path:
-    """Return the file that takes what a cell prints."""
+    """Return the log file of a cell."""
     return Path(task.config.runs) / record.LOGS / f"{task.key}.log"
 
 
-def left_in_cache(task: Task) -> frozenset[Any]:
-    """Return what a cell leaves in the cache for others: frozen features of the test images, and perhaps a training."""
+def cache_entries(task: Task) -> frozenset[Any]:
+    """Return what a cell shares with others through the cache: features of the test images, and perhaps a training."""
     assert task.cell is not None
     facts, can = task.cell.facts, task.cell.capability
     images = facts["data"], can.resize, can.grey, signature(facts, facts["threads"])
@@ -207,7 +208,7 @@ def left_in_cache(task: Task) -> frozenset[Any]:
     return frozenset([*features, training] if training else features)
 
 
-def _note(task: Task, job: Job, failure: Failure) -> None:
+def _write_failure(task: Task, job: Job, failure: Failure) -> None:
     assert task.cell is not None
     content = {
         "error": {"kind": failure.kind, "message": failure.message, "traceback": list(failure.trace)},
@@ -225,7 +226,7 @@ def _note(task: Task, job: Job, failure: Failure) -> None:
 
 
 def run(tasks: Sequence[Task], words: Sequence[str], executor: Executor, report: Report) -> Sweep:
-    """Run what is missing. Ctrl-C once lets the running cells finish, twice stops at once."""
+    """Run the tasks without a record. Ctrl-C once finishes the running cells, twice stops at once."""
     sweep = Sweep(tuple(words), report)
     sweep.add(tasks)
     if sweep.left:
@@ -241,13 +242,13 @@ def _interrupts(sweep: Sweep) -> Iterator[None]:
         yield
         return
 
-    def heard(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: object) -> None:
         if sweep.stopped:
             raise KeyboardInterrupt
         sweep.stopped = True
         sweep.report.stopping(len(sweep.running))
 
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The tables of a sweep, before and after it, as plain text."""
+"""Tables of plans and finished sweeps, as plain text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from adbench.executors import Failure
-from adbench.sweeps.costs import KEYS, Cost, Known, cost_of
+from adbench.sweeps.costs import MATCHED, Cost, CostTable, cost_of
 from adbench.sweeps.sweep import Task, log_of
 from adbench.system.text import counted
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
-ROWS = 60  # of a table of cells; more of them are counted by method and dataset
+ROWS = 60  # cells shown one by one; more are counted by method and dataset
 
 
 def duration(seconds: float) -> str:
-    """Write seconds for people.
+    """Format seconds for people.
 
     >>> [duration(s) for s in (4.21, 75, 7380, 180000)]
     ['4.2 s', '1 min 15 s', '2 h 3 min', '2 d 2 h']
@@ -30,14 +30,14 @@ def duration(seconds: float) -> str:
 
 
 def headline(task: Task) -> str:
-    """Return the figures of a recorded task in one line."""
-    metrics = task.found.metrics if task.found else {}
+    """Return the main figures of a recorded task in one line."""
+    metrics = task.record.metrics if task.record else {}
     texts = [f"{title} {100 * value:.2f} %" for title, name in FIGURES if (value := metrics.get(name)) is not None]
     return ", ".join(texts)
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table as plain lines, which no terminal's width folds.
+    """Lay out a table as plain lines, whatever the width of the terminal.
 
     >>> print(aligned(["a", "b"], [["x", "1"], ["long", "2"]]))
       a     b
@@ -50,7 +50,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def names(tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
-    """Return a header and, for each task, the keys in which the tasks differ; method and dataset always."""
+    """Return the keys in which the tasks differ, as a header, and their values for each task.
+
+    Method and dataset are always among them.
+    """
     keys = ["method", "dataset", "backbone", "schedule", "protocol", "selection", "train_on", "input_size", "eval_size"]
     keys += ["precision", "threads", "batch_size", "shots", "draw", "seed"]
     columns = {key: [str(getattr(task.config, key)) for task in tasks] for key in keys}
@@ -72,13 +75,13 @@ def method_names(methods: Sequence[str]) -> list[str]:
 def results(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
     """Return the table of a sweep's cells with their figures in per cent."""
     if len(tasks) > ROWS:
-        return f"  {sum(task.found is not None for task in tasks)} of {counted(len(tasks), 'cell')} have a record"
+        return f"  {sum(task.record is not None for task in tasks)} of {counted(len(tasks), 'cell')} have a record"
     header, rows = names(tasks)
     for task, row in zip(tasks, rows, strict=True):
-        metrics = task.found.metrics if task.found else {}
+        metrics = task.record.metrics if task.record else {}
         row += [f"{100 * v:.2f}" if (v := metrics.get(name)) is not None else "" for _, name in FIGURES]
-        row += [duration(task.seconds) if task.found else ""]
-        row += [task.found.path.name if task.found else "failed" if task.key in failures or task.error else "not run"]
+        row += [duration(task.seconds) if task.record else ""]
+        row += [task.record.path.name if task.record else "failed" if task.key in failures or task.error else "not run"]
     return aligned([*header, *(title for title, _ in FIGURES), "time", "record"], rows)
 
 
@@ -91,20 +94,20 @@ def failed(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
             rows.append([task.name, f"{failure.kind}: {failure.message}", str(log_of(task))])
         elif task.error is not None:
             rows.append([task.name, f"{type(task.error).__name__}: {task.error}", "never started"])
-    return "\n".join(f"  {name}\n    {what}\n    {log}" for name, what, log in rows)
+    return "\n".join(f"  {name}\n    {message}\n    {log}" for name, message, log in rows)
 
 
-def planned(tasks: Sequence[Task], known: Known) -> str:
+def planned(tasks: Sequence[Task], table: CostTable) -> str:
     """Return the table of a plan: each cell, or where they are many, counts by method and dataset.
 
-    `by same` is the last of `costs.KEYS` in which cells and the records that the time is told from are alike.
+    The last column says which records the expected time comes from; for several cells, the weakest of their sources.
     """
     if len(tasks) <= ROWS:
         header, rows = names(tasks)
         for task, row in zip(tasks, rows, strict=True):
             state = f"unknown: {task.missing}" if task.state == "unknown" else task.state
-            row += [str(task.error) if task.error else state, *(["", ""] if task.found else _expected([task], known))]
-        return aligned([*header, "state", "expected", "by same"], rows)
+            row += [str(task.error) if task.error else state, *(["", ""] if task.record else _expected([task], table))]
+        return aligned([*header, "state", "expected", "estimate from"], rows)
     methods = [task.config.method for task in tasks]
     names_of = dict(zip(methods, method_names(methods), strict=True))
     parts: dict[tuple[str, str], list[Task]] = defaultdict(list)
@@ -114,37 +117,45 @@ def planned(tasks: Sequence[Task], known: Known) -> str:
     rows = []
     for (method, dataset), part in parts.items():
         counts = Counter(task.state for task in part)
-        missing = [task for task in part if task.found is None]
-        rows.append([method, dataset, *(str(counts[s]) for s in states), *_expected(missing, known)])
-    return aligned(["method", "dataset", *states, "expected", "by same"], rows)
+        missing = [task for task in part if task.record is None]
+        rows.append([method, dataset, *(str(counts[s]) for s in states), *_expected(missing, table)])
+    return aligned(["method", "dataset", *states, "expected", "estimate from"], rows)
 
 
-def _expected(tasks: Sequence[Task], known: Known) -> tuple[str, str]:
-    found = [cost for task in tasks if task.error is None and (cost := cost_of(task.config, known)) is not None]
-    if not found:
-        return "no record to tell from" if any(task.error is None for task in tasks) else "", ""
-    return duration(sum(cost.seconds for cost in found)), min((cost.like for cost in found), key=_levels)
+def _expected(tasks: Sequence[Task], table: CostTable) -> tuple[str, str]:
+    """Return the expected time of some tasks, and the weakest source of its estimates."""
+    possible = [task for task in tasks if task.error is None]
+    estimates = [cost for task in possible if (cost := cost_of(task.config, table)) is not None]
+    if not estimates:
+        return "unknown: no records yet" if possible else "", ""
+    weakest = min((cost.matched for cost in estimates), key=_rank)
+    return duration(sum(cost.seconds for cost in estimates)), f"same {weakest}" if weakest else "other methods"
 
 
-def _levels(like: str) -> int:
-    """Return how many of `KEYS` are meant.
+def _rank(matched: str) -> int:
+    """Return how many of `MATCHED` are equal.
 
-    >>> [_levels(like) for like in ("any", "method", "shots")]
+    >>> [_rank(matched) for matched in ("", "method", "shots")]
     [0, 1, 5]
     """
-    return KEYS.index(like) + 1 if like in KEYS else 0
+    return MATCHED.index(matched) + 1 if matched else 0
 
 
-def _sources(costs: Sequence[Cost]) -> str:
-    """Say which records the costs are told from."""
-    parts = []
-    for like, n in sorted(Counter(cost.like for cost in costs).items(), key=lambda part: -_levels(part[0])):
-        keys = KEYS[: _levels(like)]
-        parts.append(f"{n} by records of the same {', '.join(keys)}" if keys else f"{n} by records of other methods")
-    return "; ".join(parts)
+def _sources(estimates: Sequence[Cost]) -> list[str]:
+    """Say which records the estimates come from, the closest first.
+
+    >>> _sources([Cost(1, 1, 1, 1, "backbone"), Cost(1, 1, 1, 1, "")])[0]
+    '1 estimate comes from records of the same method, backbone'
+    """
+    lines = []
+    for matched, n in sorted(Counter(cost.matched for cost in estimates).items(), key=lambda item: -_rank(item[0])):
+        same = ", ".join(MATCHED[: _rank(matched)])
+        records = f"records of the same {same}" if matched else "other methods' records"
+        lines.append(f"{counted(n, 'estimate')} come{'s' * (n == 1)} from {records}")
+    return lines
 
 
-def totals(tasks: Sequence[Task], known: Known, workers: int, cache_gb: float) -> str:
+def totals(tasks: Sequence[Task], table: CostTable, workers: int, cache_gb: float) -> str:
     """Return the sums of a plan: cells, time, disk and memory."""
     counts = Counter(task.state for task in tasks)
     todo = [task for task in tasks if task.state in ("to run", "unknown")]
@@ -153,15 +164,15 @@ def totals(tasks: Sequence[Task], known: Known, workers: int, cache_gb: float) -
         lines[0] += f", {counts['unknown']} unknown until drawn or fetched"
     if counts["impossible"]:
         lines[0] += f", {counts['impossible']} that can't run"
-    if todo and (costs := [cost for task in todo if (cost := cost_of(task.config, known)) is not None]):
-        longest, seconds = max(c.seconds for c in costs), sum(c.seconds for c in costs)
+    if todo and (estimates := [cost for task in todo if (cost := cost_of(task.config, table)) is not None]):
+        longest, seconds = max(c.seconds for c in estimates), sum(c.seconds for c in estimates)
         wall = max(seconds / workers, longest)
         lines.append(f"time: about {duration(wall)} with workers={workers}, {duration(seconds)} of one worker's time")
-        lines.append(f"told from: {_sources(costs)}")
+        lines += _sources(estimates)
         lines.append(
-            f"disk: about {sum(c.disk for c in costs) / 1e9:.2f} GB of records; cache: at most {cache_gb:g} GB"
+            f"disk: about {sum(c.disk for c in estimates) / 1e9:.2f} GB of records; cache: at most {cache_gb:g} GB"
         )
-        lines.append(f"memory: up to {min(workers, len(todo)) * max(c.memory for c in costs) / 1e9:.2f} GB")
+        lines.append(f"memory: up to {min(workers, len(todo)) * max(c.memory for c in estimates) / 1e9:.2f} GB")
     elif todo:
-        lines.append("time, disk and memory: unknown, there is no earlier record here to tell from")
+        lines.append("time, disk and memory: unknown, there are no records here to estimate them from")
     return "\n".join(lines)

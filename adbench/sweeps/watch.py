@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs."""
+"""Progress display of a running sweep."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from adbench.sweeps.tables import duration, headline
 
 
 class Watch:
-    """Report of a running sweep: a line for each running cell on a terminal, a line for each ended one in a pipe.
+    """Report of a running sweep: on a terminal a line for each running cell, in a pipe a line for each finished one.
 
-    `expected`: seconds of a cell by earlier records, until this sweep has some of its own.
+    `expected`: the seconds of a cell by earlier records, used until this sweep has finished one.
     """
 
     def __init__(self, total: int, workers: int, expected: float | None) -> None:
@@ -54,7 +54,7 @@ class Watch:
         self.rows[task.key] = self.display.add_task(f"  {task.name}", total=None, note="starting")
 
     def stage(self, task: Task, name: str) -> None:
-        """Show the stage on the cell's line; a cell that waits for a place has none, and its clock starts after."""
+        """Show the stage on the cell's line; a queued cell has no line, and its clock starts when it runs."""
         row = self.rows[task.key]
         if name == QUEUED:
             self.queued.add(task.key)
@@ -65,56 +65,57 @@ class Watch:
         self.display.update(self.whole, note=self._note())
 
     def put_back(self, task: Task) -> None:
-        """Take the cell's line away."""
+        """Remove the cell's line."""
         self.queued.discard(task.key)
         self.display.remove_task(self.rows.pop(task.key))
 
     def finished(self, task: Task, failure: Failure | None) -> None:
-        """Take the cell's line away; in a pipe, print one."""
+        """Remove the cell's line; in a pipe, print one."""
         self.queued.discard(task.key)
         self.display.remove_task(self.rows.pop(task.key))
         self.done += 1
         self.failed += failure is not None
-        if task.found:
+        if task.record:
             self.seconds.append(task.seconds)
         self.display.update(self.whole, advance=1, note=self._note())
         if not self.live or failure:
-            what = f"{duration(task.seconds)}, {headline(task)}"
+            result = f"{duration(task.seconds)}, {headline(task)}"
             if failure:
-                what = f"failed, {failure.kind}: {failure.message}"
-            line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {task.name}: {what}"
+                result = f"failed, {failure.kind}: {failure.message}"
+            line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {task.name}: {result}"
             (self.display.console if self.live else self.lines).print(line, markup=False)
 
     def stopping(self, running: int) -> None:
-        """Say so at once, from within a signal handler."""
+        """Print that the sweep stops; at once, for this is called from a signal handler."""
         running -= len(self.queued)
-        text = f"adbench: stopping when the {running} running cells have finished; Ctrl-C again stops now.\n"
+        cells = "running cell has" if running == 1 else f"{running} running cells have"
+        text = f"adbench: stopping when the {cells} finished; Ctrl-C again stops now.\n"
         os.write(2, text.encode())
 
     def _note(self) -> str:
         left = self.total - self.done
         each = statistics.mean(self.seconds) if self.seconds else self.expected
-        rest = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
+        remaining = f"about {duration(each * left / self.workers)} left" if each is not None and left else ""
         waiting = f"{len(self.queued)} queued" if self.queued else ""
-        return ", ".join(filter(None, [rest, waiting, f"{self.failed} failed" if self.failed else ""]))
+        return ", ".join(filter(None, [remaining, waiting, f"{self.failed} failed" if self.failed else ""]))
 
 
 class _Bar(BarColumn):
-    """A bar for the whole; a cell has no length that is known."""
+    """A bar for all cells; that of one cell has no known length."""
 
     def render(self, task: Row) -> Any:
         return super().render(task) if task.total else Text("")
 
 
 class _Count(MofNCompleteColumn):
-    """Cells that have ended, for the whole."""
+    """The number of finished cells, for all cells."""
 
     def render(self, task: Row) -> Text:
         return super().render(task) if task.total else Text("")
 
 
 class _Clock(ProgressColumn):
-    """Seconds since a line began."""
+    """Seconds since a line appeared."""
 
     def render(self, task: Row) -> Text:
         return Text(duration(task.elapsed or 0))

@@ -1,1 +1,1 @@
-"""Files, processes, progress bars: what knows nothing of anomaly detection."""
+"""Files, processes, output, progress bars: tools that know nothing of anomaly detection."""

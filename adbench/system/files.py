@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the folder of things that can be made again."""
+"""Files and folders that appear whole or not at all, locks, and the size of the cache."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from adbench.errors import AdbenchError
 
 LOCKS = ".locks"
 HOST = platform.node().replace(".", "-") or "host"
-OWN = "place with runs=DIR or cache=DIR"  # where a file is written that no option of a command names
+BY_KEYS = "place with runs=DIR or cache=DIR"  # the end of an error message about a file of runs or cache
 LEFT = re.compile(rf"\.(?P<name>.+)\.{re.escape(HOST)}\.(?P<pid>\d+)\.[0-9a-f]+\.(?P<kind>tmp|old)")
 
 
 @contextlib.contextmanager
-def atomic(path: Path, instead: str = OWN) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes the name when the block ends, and vanishes when it fails.
+def atomic(path: Path, instead: str = BY_KEYS) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; it is renamed to `path` when the block ends, and removed when it fails.
 
-    `instead` ends the message of what can't be written: which key or option names another place.
+    `instead` ends the error message of a path that can't be written: the key or option that names another place.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def atomic(path: Path, instead: str = OWN) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes, instead: str = OWN) -> None:
+def write_atomically(path: Path, content: bytes, instead: str = BY_KEYS) -> None:
     """Write a whole file or nothing."""
     with atomic(path, instead) as temporary:
         temporary.write_bytes(content)
@@ -53,10 +53,10 @@ def write_atomically(path: Path, content: bytes, instead: str = OWN) -> None:
 
 @contextlib.contextmanager
 def replacing(final: Path, instead: str, stays: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `final` when the block ends well, and vanishes otherwise.
+    """Yield a temporary folder that replaces `final` when the block ends, and is removed when it fails.
 
-    A folder of that name is removed then, unless `stays` holds for it: in that case the new one vanishes. What killed
-    processes left beside it is mended first.
+    A folder `final` for which `stays` is true is kept, and the new one is removed. What killed processes left next to
+    it is cleaned up first.
     """
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +73,14 @@ def replacing(final: Path, instead: str, stays: Callable[[Path], bool] = lambda 
         raise unwritable(final, error, instead) from error
     finally:
         if old.exists() and not final.exists():
-            with contextlib.suppress(OSError):  # somebody else's has just taken its place
+            with contextlib.suppress(OSError):  # another process has just put its own there
                 old.rename(final)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(new, ignore_errors=True)
 
 
 def _take_place(new: Path, final: Path, old: Path, stays: Callable[[Path], bool]) -> None:
-    """Give `new` its name; a folder of that name goes aside first, and another process may be doing the same."""
+    """Rename `new` to `final`, whose old folder is set aside first; other processes may be doing the same."""
     while True:
         if final.exists():
             if stays(final):
@@ -97,23 +97,23 @@ def _take_place(new: Path, final: Path, old: Path, stays: Callable[[Path], bool]
 
 
 def tidy(folder: Path) -> None:
-    """Mend what killed processes of this machine left of `replacing`: half a folder goes, one set aside comes back."""
+    """Clean up after killed `replacing`s of this machine: remove half-written folders, restore those set aside."""
     for path in folder.glob(".*"):
         left = LEFT.fullmatch(path.name)
         if left is None or not Path("/proc/self").exists() or Path(f"/proc/{left['pid']}").exists():
             continue
         final = path.with_name(left["name"])
         if left["kind"] == "old" and not final.exists():
-            with contextlib.suppress(OSError):  # another process mends the same
+            with contextlib.suppress(OSError):  # another process does the same
                 path.rename(final)
         else:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def alone(path: Path) -> AbstractContextManager[object]:
-    """Return a lock for the making of `path`: of two processes that want it, the second finds it made.
+    """Return a lock under which `path` is made: of two processes, the second waits and finds it made.
 
-    The locks lie in `.locks` beside the file, at most 256 of them.
+    The locks are at most 256 files in the folder `.locks` next to `path`.
     """
     folder = path.parent / LOCKS
     try:
@@ -124,8 +124,8 @@ def alone(path: Path) -> AbstractContextManager[object]:
         raise unwritable(path, error) from error
 
 
-def unwritable(path: Path, error: OSError, instead: str = OWN) -> AdbenchError:
-    """Return the error for a place that can't be written: no permission, no space, no folder."""
+def unwritable(path: Path, error: OSError, instead: str = BY_KEYS) -> AdbenchError:
+    """Return the error for a path that can't be written: no permission, no space, no folder."""
     return AdbenchError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another {instead}.")
 
 

@@ -9,8 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
-from multiprocessing.connection import wait
-from pathlib import Path
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 # A server process imports torch and Lightning once, and every child is a fork of it; elsewhere each imports its own.
@@ -21,32 +20,35 @@ def warm_up() -> bool:
     """Start the server process, which imports what children need; false where each child does so itself."""
     if CONTEXT.get_start_method() != "forkserver":
         return False
-    with no_interrupts():
+    with _no_interrupts():
         forkserver.set_forkserver_preload(["adbench.executors.work", "adbench.backbone.openclip"])
         forkserver.ensure_running()
     return True
 
 
 class Child:
-    """A child process and this end of the pipe to it; messages are pairs of a word and a value.
+    """A child process and this end of the pipe to it.
 
-    `target` is called with the child's end of the pipe, then `args`.
+    `target(pipe, *args)` is called in the child, with its end of the pipe and with exactly the variables of
+    `environment`. It sends pairs of a word and a value, ("stage", "fit") for instance; the word `died` is taken: it is
+    how `receive` says that the process has ended.
     """
 
-    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+    def __init__(self, target: Callable[..., None], *args: Any, environment: Mapping[str, str]) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=target, args=(theirs, *args))
-        with no_interrupts():
+        self.process = CONTEXT.Process(target=_main, args=(dict(environment), target, theirs, *args))
+        with _no_interrupts():
             self.process.start()  # not as a daemon: a method's DataLoader may have processes of its own
         theirs.close()
 
     def send(self, message: Any) -> None:
-        """Send a message; a child that has died doesn't get it, which `receive` then says."""
+        """Send a message; where the child has died, `receive` says so."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
     def receive(self) -> tuple[str, Any]:
-        """Return the next message, or ("died", how); call it where there is news."""
+        """Wait for the next message; ("died", how the process ended) after the last one."""
+        wait([self.pipe, self.process.sentinel])
         with contextlib.suppress(EOFError, OSError):
             # Without a message it is the process that has ended, whoever else may hold the pipe open.
             if self.pipe.poll():
@@ -65,14 +67,14 @@ class Child:
 C = TypeVar("C", bound=Child)
 
 
-def with_news(children: Sequence[C]) -> list[C]:
+def wait_any(children: Sequence[C]) -> list[C]:
     """Wait until some children have sent a message or ended, and return these."""
-    ready = wait([thing for child in children for thing in (child.pipe, child.process.sentinel)])
+    ready = wait([handle for child in children for handle in (child.pipe, child.process.sentinel)])
     return [child for child in children if {child.pipe, child.process.sentinel}.intersection(ready)]
 
 
 @contextlib.contextmanager
-def no_interrupts() -> Iterator[None]:
+def _no_interrupts() -> Iterator[None]:
     """Let a child start with Ctrl-C blocked: the terminal sends it to all, and this process alone decides."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -85,12 +87,15 @@ def no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_child(environment: Mapping[str, str]) -> None:
+def _main(
+    environment: dict[str, str], target: Callable[..., None], pipe: Connection[Any, Any], *args: Any
+) -> None:  # fmt: skip
     """Set the environment (a forkserver child inherits the server's), ignore SIGINT, exit when the parent exits."""
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    target(pipe, *args)
 
 
 def _die_with_parent() -> None:
@@ -99,17 +104,6 @@ def _die_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def redirect_output(file: Path, append: bool = False) -> None:
-    """Send what this process and its libraries print to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    target = os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC), 0o666)
-    for stream in (1, 2):
-        os.dup2(target, stream)
-    os.close(target)
 
 
 def describe_exit(code: int | None) -> str:

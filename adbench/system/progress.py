@@ -1,4 +1,4 @@
-"""Progress bars for what takes longer than two seconds: on a terminal; silent when piped."""
+"""Progress bars, on a terminal only, for work that takes longer than two seconds."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def counting(description: str, total: int) -> Iterator[Callable[[int], None]]:
 def track(work: Iterable[T], description: str, total: int) -> Iterator[T]:
     """Yield from `work`, counting."""
     with counting(description, total) as count:
-        for done, thing in enumerate(work, 1):
-            yield thing
+        for done, item in enumerate(work, 1):
+            yield item
             count(done)

@@ -13,7 +13,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class NotThereError(AdbenchError):
-    """An offline session needs something that is not on this machine yet."""
+    """An offline session needs data or weights that are not on this machine yet."""
 
 
 class Session:

@@ -1,8 +1,8 @@
-"""Several devices train one cell: each takes its share of every batch, and together they make the paper's batch.
+"""Training on several devices: each takes its share of every batch, so that the batch size stays the paper's.
 
-A method makes its own DataLoader and knows nothing of this. Process 0 draws the order of an epoch, so that all speak of
-the same batches; row i of a batch goes to process i modulo their number. DistributedDataParallel averages gradients
-over processes as if their shares were equal; where they aren't, as in the last batch, each loss is weighed first.
+A method makes its own DataLoader, as for one device. Process 0 draws the order of an epoch and sends it to the others;
+row i of a batch goes to process i modulo their number. DistributedDataParallel averages gradients over processes as if
+their shares were equal; where they are not, as in the last batch, each loss is weighted first.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from adbench.system.ranks import broadcast, rank, world_size
 def share(batch: list[int], rank: int, world: int) -> tuple[list[int], float]:
     """Return one process's rows of a batch and the weight of its loss; the mean weight over processes is 1.
 
-    The mean over processes of weight times the mean over rows is the mean over the batch. A process for which no row is
-    left takes one that counts nothing, because all have to step together.
+    The mean over processes of weight times the mean over rows is the mean over the batch. A process without a
+    row takes one with weight 0, because all processes have to step together.
 
     >>> share([7, 8, 9], 0, 2), share([7, 8, 9], 1, 2)
     (([7, 9], 1.3333333333333333), ([8], 0.6666666666666666))
@@ -35,11 +35,11 @@ def share(batch: list[int], rank: int, world: int) -> tuple[list[int], float]:
 
 
 class ShardedBatchSampler:
-    """The batches of a batch sampler, this process's rows of each; `weights` are those of the running epoch."""
+    """Yields this process's rows of each batch of a batch sampler; `weights`: the loss weights of the running epoch."""
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
-        self.sampler = batches.sampler  # Lightning tells it the epoch
+        self.sampler = batches.sampler  # Lightning sets its epoch
         self.weights: list[float] = []
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -53,7 +53,7 @@ class ShardedBatchSampler:
 
 
 class ShardedDataModule(pl.LightningDataModule):
-    """Hands a method's own training batches to Lightning, this process's share of each."""
+    """Gives Lightning this process's share of each of a method's training batches."""
 
     def __init__(self, method: pl.LightningModule) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class ShardedDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the method's loader with this process's share of its batches."""
         loader = self.method.train_dataloader()
-        whole = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
-        if not whole or loader.batch_sampler is None or not isinstance(loader.batch_sampler, Sized):
+        supported = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        if not supported or loader.batch_sampler is None or not isinstance(loader.batch_sampler, Sized):
             raise AdbenchError(
                 f"trainer.devices={world_size()} is not possible for {type(self.method).__name__}: its "
                 "train_dataloader() must return one DataLoader with a batch_size over a dataset of known length. "
@@ -85,7 +85,7 @@ class ShardedDataModule(pl.LightningDataModule):
 
 
 class LossWeighting(pl.Callback):
-    """Weighs the gradient of each loss, whether Lightning or the method calls backward."""
+    """Weights the gradient of each loss, whether Lightning or the method calls backward."""
 
     def __init__(self, shards: ShardedDataModule) -> None:
         self.shards = shards
@@ -93,24 +93,24 @@ class LossWeighting(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note which batch it is."""
+        """Keep the number of the batch."""
         self.shards.at = batch_idx
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Multiply what flows back by the share's weight."""
+        """Multiply the gradient by the weight of this process's share."""
         weight = self.shards.weight
         if weight != 1:
             loss.register_hook(lambda gradient: gradient * weight)
 
 
 class ExternalLauncher(LightningEnvironment):
-    """Tells Lightning that the processes of a cell are there already."""
+    """Tells Lightning that the processes of a cell have been started already."""
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Nothing is left to start."""
+        """Lightning starts no process."""
         return True
 
     def local_rank(self) -> int:
-        """The number of this process on its machine, which is the only one."""
+        """The number of this process; all processes of a cell run on one machine."""
         return rank()

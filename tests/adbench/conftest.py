@@ -1,25 +1,34 @@
-"""A method whose cells wait, raise, die or eat memory, for executors whose cells run far away."""
+"""A fake method whose cells wait, raise, die or eat memory, and what tests of whole commands share."""
 
 from __future__ import annotations
 
+import cProfile
+import dataclasses
+import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
 
+from adbench.config.schema import RunConfig
+from adbench.records import record
 from adbench.records.record import read_all
 
-MOODY = """
+FAKE = """
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from adbench import Capability, Method, Scores
 
@@ -31,7 +40,7 @@ class Params:
     pass
 
 
-class Moody(Method):
+class Fake(Method):
     Params = Params
 
     @classmethod
@@ -41,54 +50,72 @@ class Moody(Method):
     def prepare(self, support):
         begun = time.time()
         with (HERE / "starts").open("a") as file:
-            file.write(f"{self.seed} {os.getpid()}\\n")
-        mood = HERE / f"mood_{self.seed}"
-        what, _, amount = (mood if mood.exists() else HERE / "mood").read_text().partition(" ")
-        if what == "raise":
-            raise ValueError("this method is moody")
-        if what == "die":
+            file.write(f"{self.seed}\\n")
+        own = HERE / f"behaviour_{self.seed}"
+        behaviour, _, amount = (own if own.exists() else HERE / "behaviour").read_text().partition(" ")
+        if behaviour == "print":
+            print("the fake method prints")
+        if behaviour == "spoil":
+            torch.set_default_dtype(torch.float64)
+        if behaviour in ("raise", "spoil"):
+            raise ValueError("the fake method raises")
+        if behaviour == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if what == "eat":
+        if behaviour == "eat":
             held = bytearray(int(amount) * 2**20)
             held[:: 4096] = b"x" * len(held[:: 4096])
             time.sleep(60)
-        while what == "hold" and not (HERE / "go").exists():
-            assert time.time() < begun + 300, "nobody says go"
+        while behaviour == "hold" and not (HERE / "released").exists():
+            assert time.time() < begun + 300, "nobody releases it"
             time.sleep(0.05)
-        while what == "meet" and len((HERE / "starts").read_text().splitlines()) < int(amount):
+        while behaviour == "meet" and len((HERE / "starts").read_text().splitlines()) < int(amount):
             assert time.time() < begun + 120, "it is alone"
             time.sleep(0.05)
-        time.sleep(float(amount or 0) if what == "sleep" else 0)
+        time.sleep(float(amount) if behaviour == "sleep" else 0)
         with (HERE / "spans").open("a") as file:
             file.write(f"{begun} {time.time()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\\n")
 
     def score(self, batch):
-        return Scores(batch.images.float().mean((1, 2, 3)) + self.seed)
+        # The last summand is 4, or 8 in a process where an earlier cell changed the default dtype.
+        return Scores(batch.images.float().mean((1, 2, 3)) + self.seed + torch.zeros(()).element_size())
 """
 
 
-class MoodyFile:
-    """The file of that method, what its cells are to do, and which of them began in which process."""
+class FakeMethod:
+    """The file of the fake method, what its cells are to do, and which of them began."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        (folder / "moody.py").write_text(MOODY)
-        self.word = f"method={folder / 'moody.py'}:Moody"
-        self.be("sleep 0")
+        (folder / "fake.py").write_text(FAKE)
+        self.path = f"{folder / 'fake.py'}:Fake"
+        self.word = f"method={self.path}"
+        self.behave("sleep 0")
 
-    def be(self, mood: str, seed: int | None = None) -> None:
-        """`hold`: until `go`; `meet N`: until N cells have begun; `sleep SECONDS`, `raise`, `die`, `eat MEGABYTES`."""
-        (self.folder / ("mood" if seed is None else f"mood_{seed}")).write_text(mood)
+    def behave(self, behaviour: str, *seeds: int) -> None:
+        """Set what the cells of some seeds do, or those of all other seeds.
 
-    def go(self) -> None:
-        (self.folder / "go").touch()
+        `hold`: wait for `release`; `meet N`: wait until N cells have begun; `sleep SECONDS`; `raise` an error;
+        `print` a line; `spoil`: change a setting of torch and raise; `die` by SIGKILL; `eat MEGABYTES` of memory.
+        """
+        for name in [f"behaviour_{seed}" for seed in seeds] or ["behaviour"]:
+            (self.folder / name).write_text(behaviour)
+
+    def repair(self) -> None:
+        """Let the cells of all seeds end well."""
+        for file in self.folder.glob("behaviour_*"):
+            file.unlink()
+        self.behave("sleep 0")
+
+    def release(self) -> None:
+        """Let the cells that hold go on."""
+        (self.folder / "released").touch()
 
     @property
     def starts(self) -> list[int]:
-        """The seeds of the cells that began, in order of number."""
+        """The seeds of the cells that began, sorted."""
         file = self.folder / "starts"
-        return sorted(int(line.split()[0]) for line in file.read_text().splitlines()) if file.exists() else []
+        return sorted(map(int, file.read_text().split())) if file.exists() else []
 
     @property
     def spans(self) -> list[tuple[float, float, str]]:
@@ -98,23 +125,29 @@ class MoodyFile:
 
 
 @pytest.fixture
-def moody(tmp_path: Path) -> MoodyFile:
-    return MoodyFile(tmp_path / "moody")
-
-
-def _start(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "adbench", "run", *map(str, words)], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A test run in the background of a shell has Ctrl-C ignored, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+def fake(tmp_path: Path) -> FakeMethod:
+    return FakeMethod(tmp_path / "fake")
 
 
 @pytest.fixture
-def started() -> Callable[..., subprocess.Popen[str]]:
+def words(tiny: Path, tmp_path: Path) -> list[str]:
+    """Words for cells on the tiny dataset, with their records in `tmp_path / "runs"`."""
+    return [f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=0"]
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen[str]]:
     """Start `adbench run WORDS` in a process of its own."""
-    return _start
+
+    def start(*words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "adbench", "run", *map(str, words)], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A test run in the background of a shell has Ctrl-C ignored, and so would the child.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
+    return start
 
 
 @pytest.fixture
@@ -134,3 +167,67 @@ def until() -> Callable[..., None]:
 def predictions() -> Callable[[Path], dict[str, bytes]]:
     """The bytes of the predictions of every record in a folder."""
     return lambda runs: {r.key: (r.path / "predictions.parquet").read_bytes() for r in read_all(runs)}
+
+
+@pytest.fixture
+def stub_record() -> Callable[..., None]:
+    """Write as much of a record as `record.find` and an estimate of costs want."""
+
+    def write(config: RunConfig, key: str, seconds: float = 1.0) -> None:
+        folder = Path(config.runs) / key
+        folder.mkdir(parents=True)
+        for name in record.FILES:
+            (folder / name).touch()
+        content = {
+            "schema": record.SCHEMA, "key": key, "status": "complete", "seconds": {"fit": seconds}, "histogram": None,
+            "peak_memory": {"host_bytes": 10**9}, "resolved": dataclasses.asdict(config),
+        }  # fmt: skip
+        (folder / "record.json").write_text(json.dumps(content))
+
+    return write
+
+
+_listeners: list[list[Path]] = []
+
+
+def _listen(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" and _listeners and isinstance(args[0], str):
+        for files in _listeners:
+            files.append(Path(args[0]))
+
+
+@pytest.fixture(scope="session")
+def _audit_hook() -> None:
+    sys.addaudithook(_listen)  # a hook can't be removed
+
+
+@pytest.fixture
+def opened_files(_audit_hook: None) -> Callable[[], AbstractContextManager[list[Path]]]:
+    """Keep the files that this process opens within a block."""
+
+    @contextmanager
+    def listening() -> Iterator[list[Path]]:
+        files: list[Path] = []
+        _listeners.append(files)
+        try:
+            yield files
+        finally:
+            _listeners.remove(files)
+
+    return listening
+
+
+@pytest.fixture
+def count_calls() -> Callable[..., AbstractContextManager[list[int]]]:
+    """Count how often this thread calls each of some functions within a block; the list is filled at its end."""
+
+    @contextmanager
+    def counting(*functions: Any) -> Iterator[list[int]]:
+        counts: list[int] = []
+        profile = cProfile.Profile()
+        with profile:
+            yield counts
+        calls = {entry.code: entry.callcount for entry in profile.getstats() if isinstance(entry.code, CodeType)}
+        counts += [calls.get(function.__code__, 0) for function in functions]
+
+    return counting

@@ -1,7 +1,7 @@
 """The executor `ray`: actors on the nodes of a Ray cluster, one for each cell that runs at a time.
 
-Ray moves nothing but the words of a cell and, back, the reason of a failure; records go into the shared folder `runs`.
-A cell whose node died runs again on another one; a cell whose own process died has failed, as with local workers.
+Ray transports a cell's configuration to a worker and the reason of a failure back; records go into the shared folder
+`runs`. When a node dies, its cell runs again on another node; when a worker's process dies, its cell has failed.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
-from adbench.executors.ray.worker import Place, Worker
+from adbench.executors.ray.worker import Location, Worker
 from adbench.executors.remote import Resources, arrived, clear_status, read_status, resources_of
 from adbench.records import record
+from adbench.system.output import redirected_output
 
-POLL_SECONDS = 0.5  # seconds between two looks at the signs of the cells
-RECORD_TIMEOUT = 60.0  # seconds until a record that another machine wrote must be seen here
-NODE_TIMEOUT = 5.0  # seconds in which Ray tells that a whole node has gone and not one process of it
-WORKER_TIMEOUT = 120.0  # seconds after which a worker that can't be reached is given up
-TRIES = 3  # times that a cell is begun while nodes die under it
-MOST_FAILED_STARTS = (
-    3  # workers that end one after the other before their first cell: something is wrong with all of them
-)
+POLL_SECONDS = 0.5  # seconds between two looks at the status files of the cells
+RECORD_TIMEOUT = 60.0  # seconds a record may take to appear here after another machine wrote it
+NODE_TIMEOUT = 5.0  # seconds in which Ray reports that a node died, and not only a process on it
+WORKER_TIMEOUT = 120.0  # seconds after which an unreachable worker is given up
+TRIES = 3  # starts of a cell whose nodes die
+MOST_FAILED_STARTS = 3  # workers in a row that end before their first cell
 
 
 @dataclass
-class Keys:
+class RayKeys:
     """The keys `ray.X=`: see configs/executor/ray.yaml."""
 
     address: str | None = None
@@ -48,12 +47,12 @@ class Keys:
 
 @dataclass
 class WorkerSlot:
-    """A worker as the command sees it, and the job it has."""
+    """A worker as seen by the command, and its job."""
 
     actor: Any
-    need: Resources
+    resources: Resources
     hello: Any
-    place: Place | None = None
+    location: Location | None = None
     job: Job | None = None
     answer: Any = None
     stage: str = ""
@@ -61,9 +60,9 @@ class WorkerSlot:
 
 @dataclass
 class LostJob:
-    """A job whose worker can't be reached: did its node die, or only its process?"""
+    """A job whose worker is unreachable: either its node died or only its process."""
 
-    seat: WorkerSlot
+    slot: WorkerSlot
     job: Job
     reason: str
     ping: Any = None
@@ -74,12 +73,12 @@ class LostJob:
 class Ray:
     """Runs `workers` cells at a time on a Ray cluster, an existing one or one of this machine."""
 
-    elsewhere = True
-    Keys = Keys
+    remote = True
+    Keys = RayKeys
 
     def __init__(self, workers: int, config: RunConfig) -> None:
         self.workers = workers
-        self.keys = layers.executor_keys(Keys, "ray", config.words("ray"))
+        self.keys = layers.executor_keys(RayKeys, "ray", config.words("ray"))
         self.first = resources_of(config, self.keys.gpus)
         if find_spec("ray") is None:
             raise AdbenchError(
@@ -88,22 +87,22 @@ class Ray:
         self.folder = Path(config.runs).absolute() / ".ray"
         self.mark = f"{uuid.uuid4().hex[:12]}.mark"
         self.connected = False
-        self.seats: list[WorkerSlot] = []
+        self.slots: list[WorkerSlot] = []
         self.lost: list[LostJob] = []
-        self.again: deque[Job] = deque()
-        self.late: list[tuple[Job, float]] = []
-        self.begun: dict[str, int] = {}
+        self.retries: deque[Job] = deque()
+        self.unseen: list[tuple[Job, float]] = []
+        self.starts: dict[str, int] = {}
         self.failed_starts = 0
 
     def warm_up(self) -> None:
-        """Connect, and let the workers import torch and Lightning while this process does so too."""
+        """Connect, and let the workers import torch and Lightning while this process does the same."""
         self._connect()
-        self.seats += [self._seat(self.first) for _ in range(self.workers - len(self.seats))]
+        self.slots += [self._start_worker(self.first) for _ in range(self.workers - len(self.slots))]
 
     def run(self, jobs: Jobs) -> None:
-        """Run jobs until there is none. What Ray says meanwhile, as of a lost node, goes to `runs/logs/ray.log`."""
+        """Run jobs until there is none. What Ray prints, of a lost node for instance, goes to `runs/logs/ray.log`."""
         self._connect()
-        with _prints_to(self.folder.parent / record.LOGS / "ray.log"):
+        with self._quiet():
             self._run(jobs)
 
     def _run(self, jobs: Jobs) -> None:
@@ -113,23 +112,23 @@ class Ray:
             if jobs.stopped:
                 self._put_back(jobs)
             self._hand_out(jobs)
-            busy = [seat for seat in self.seats if seat.job is not None]
-            if not (busy or self.lost or self.late):
+            busy = [slot for slot in self.slots if slot.job is not None]
+            if not (busy or self.lost or self.unseen):
                 return
-            awaited = [seat.answer if seat.place else seat.hello for seat in busy]
+            awaited = [slot.answer if slot.location else slot.hello for slot in busy]
             ready = set(ray.wait(awaited, num_returns=1, timeout=POLL_SECONDS)[0]) if awaited else set()
             if not awaited:
                 time.sleep(POLL_SECONDS)
-            for seat, thing in zip(busy, awaited, strict=True):
-                if thing in ready:
-                    self._hear(jobs, seat, thing)
-                elif seat.place and seat.job:
-                    self._tell_stage(jobs, seat, seat.job)
-            for one in list(self.lost):
-                self._judge(jobs, one)
-            for job, since in list(self.late):
+            for slot, reference in zip(busy, awaited, strict=True):
+                if reference in ready:
+                    self._receive(jobs, slot, reference)
+                elif slot.location and slot.job:
+                    self._report_stage(jobs, slot, slot.job)
+            for lost in list(self.lost):
+                self._check_lost(jobs, lost)
+            for job, since in list(self.unseen):
                 if arrived(job) or time.monotonic() - since > RECORD_TIMEOUT:
-                    self.late.remove((job, since))
+                    self.unseen.remove((job, since))
                     self._finish(jobs, job, None)
 
     def close(self) -> None:
@@ -138,18 +137,29 @@ class Ray:
             return
         import ray
 
-        for seat in [*self.seats, *(one.seat for one in self.lost)]:
-            self._end(seat)
-            if seat.job is not None:
-                clear_status(self.folder, seat.job.key)
-        self.seats.clear()
+        for slot in [*self.slots, *(lost.slot for lost in self.lost)]:
+            self._end(slot)
+            if slot.job is not None:
+                clear_status(self.folder, slot.job.key)
+        self.slots.clear()
         self.lost.clear()
-        with _prints_to(self.folder.parent / record.LOGS / "ray.log"):
+        with self._quiet():
             ray.shutdown()
         self.connected = False
         (self.folder / self.mark).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another command's signs are there
+        with contextlib.suppress(OSError):  # another command's files are there
             self.folder.rmdir()
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Send the pages that Ray prints about its nodes to `ray.log`; an empty file is removed."""
+        log = self.folder.parent / record.LOGS / "ray.log"
+        try:
+            with redirected_output(log, append=True, python_only=True):
+                yield
+        finally:
+            if log.stat().st_size == 0:
+                log.unlink()
 
     def _connect(self) -> None:
         if self.connected:
@@ -160,195 +170,190 @@ class Ray:
 
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
         if self.keys.address is None:
-            # As many workers as asked for, whatever the machine has: as with local workers.
+            # As many workers as requested, whatever the machine has: as with local workers.
             cpus = max(os.cpu_count() or 1, self.workers * self.first.cpus)
-            own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000}
-            ray.init(address="local", resources=self.keys.resources, **own, **quiet)
+            here: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000}
+            ray.init(address="local", resources=self.keys.resources, **here, **quiet)
         else:
             try:
-                _knock(self.keys.address)
+                _check_address(self.keys.address)
                 ray.init(address=self.keys.address, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
                 raise AdbenchError(
-                    f"ray.address={self.keys.address} leads to no Ray cluster: {_line(error)}. Give the address that "
-                    "`ray start --head` printed, as in ray.address=10.0.0.1:6379, or leave it out to start one here."
+                    f"ray.address={self.keys.address} leads to no Ray cluster: {_last_line(error)}. Give the address "
+                    "that `ray start --head` printed, as in ray.address=10.0.0.1:6379, or leave it out to start one "
+                    "here."
                 ) from error
         self.connected = True
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / self.mark).touch()
 
-    def _seat(self, need: Resources) -> WorkerSlot:
-        """Start a worker; Ray places it where there is room, now or later."""
+    def _start_worker(self, resources: Resources) -> WorkerSlot:
+        """Start a worker; Ray places it on a node with free resources, now or later."""
         import ray
 
-        self._check_room(need)
-        options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "resources": self.keys.resources, "max_restarts": 0}
-        if need.memory_gb:
-            options["memory"] = int(need.memory_gb * 1e9)
+        self._check_room(resources)
+        options = {
+            "num_cpus": resources.cpus,
+            "num_gpus": resources.gpus,
+            "resources": self.keys.resources,
+            "max_restarts": 0,
+        }
+        if resources.memory_gb:
+            options["memory"] = int(resources.memory_gb * 1e9)
         cache = os.environ.get("ADBENCH_CACHE")
-        where = str(Path.cwd()), str(self.folder), self.mark
-        actor: Any = ray.remote(Worker).options(**options).remote(*where, __version__, cache, need.gpus)
-        return WorkerSlot(actor, need, actor.hello.remote())
+        folders = str(Path.cwd()), str(self.folder), self.mark
+        actor: Any = ray.remote(Worker).options(**options).remote(*folders, __version__, cache, resources.gpus)
+        return WorkerSlot(actor, resources, actor.hello.remote())
 
-    def _check_room(self, need: Resources) -> None:
-        asked = {"CPU": need.cpus, "GPU": need.gpus, **(self.keys.resources or {})}
-        asked |= {"memory": need.memory_gb * 1e9} if need.memory_gb else {}
+    def _check_room(self, resources: Resources) -> None:
+        wanted = {"CPU": resources.cpus, "GPU": resources.gpus, **(self.keys.resources or {})}
+        wanted |= {"memory": resources.memory_gb * 1e9} if resources.memory_gb else {}
         nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
-        if not any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
-            has = "; ".join(
-                ", ".join(f"{node[name]:g} {name}" for name in (*asked, "CPU", "GPU") if name in node) for node in nodes
+        if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+            available = "; ".join(
+                ", ".join(f"{node[name]:g} {name}" for name in (*wanted, "CPU", "GPU") if name in node)
+                for node in nodes
             )
             raise AdbenchError(
-                f"no node of the Ray cluster has what each cell asks for, {need}"
+                f"no node of the Ray cluster has what each cell requests, {resources}"
                 + "".join(f", {amount:g} {name}" for name, amount in (self.keys.resources or {}).items())
-                + f". Its nodes have: {has}. Change threads=, ray.gpus= or ray.resources=, or add a node."
+                + f". Its nodes have: {available}. Change threads=, ray.gpus= or ray.resources=, or add a node."
             )
 
     def _hand_out(self, jobs: Jobs) -> None:
-        while sum(seat.job is not None for seat in self.seats) + len(self.lost) < self.workers:
-            job = self.again.popleft() if self.again else jobs.next()
+        while sum(slot.job is not None for slot in self.slots) + len(self.lost) < self.workers:
+            job = self.retries.popleft() if self.retries else jobs.next()
             if job is None:
-                # A worker without a job holds its place on the cluster, for which another one's job may be waiting.
-                for seat in [seat for seat in self.seats if seat.job is None]:
-                    self._retire(seat)
+                # A worker without a job occupies resources for which another command's job may be waiting.
+                for slot in [slot for slot in self.slots if slot.job is None]:
+                    self._retire(slot)
                 return
-            seat = self._free(resources_of(job.config, self.keys.gpus, job=job))
-            seat.job, seat.stage = job, "starting" if seat.place else QUEUED
-            jobs.stage(job, seat.stage)
+            slot = self._free(resources_of(job.config, self.keys.gpus, job=job))
+            slot.job, slot.stage = job, "starting" if slot.location else QUEUED
+            jobs.stage(job, slot.stage)
             clear_status(self.folder, job.key)
-            self.begun[job.key] = self.begun.get(job.key, 0) + 1
-            seat.answer = seat.actor.carry_out.remote(job)
+            self.starts[job.key] = self.starts.get(job.key, 0) + 1
+            slot.answer = slot.actor.run_job.remote(job)
 
-    def _free(self, need: Resources) -> WorkerSlot:
-        idle = [seat for seat in self.seats if seat.job is None]
-        fitting = [seat for seat in idle if seat.need == need]
+    def _free(self, resources: Resources) -> WorkerSlot:
+        idle = [slot for slot in self.slots if slot.job is None]
+        fitting = [slot for slot in idle if slot.resources == resources]
         if fitting:
             return fitting[0]
-        if len(self.seats) + len(self.lost) >= self.workers and idle:
+        if len(self.slots) + len(self.lost) >= self.workers and idle:
             self._retire(idle[0])
-        self.seats.append(self._seat(need))
-        return self.seats[-1]
+        self.slots.append(self._start_worker(resources))
+        return self.slots[-1]
 
-    def _hear(self, jobs: Jobs, seat: WorkerSlot, thing: Any) -> None:
-        """Take the answer of a worker: to the greeting, or what became of its job."""
+    def _receive(self, jobs: Jobs, slot: WorkerSlot, reference: Any) -> None:
+        """Take the answer of a worker: to `hello`, or the result of its job."""
         import ray
 
-        job = seat.job
+        job = slot.job
         assert job is not None
         try:
-            answer = ray.get(thing)
+            answer = ray.get(reference)
         except ray.exceptions.RayActorError as error:
-            self._lose(seat, job, error)
+            self._lose(slot, job, error)
             return
-        except ray.exceptions.RayError as error:  # what not even `perform` could catch
-            self._retire(seat)
-            self._finish(jobs, job, Failure("WorkerDied", f"its worker broke off: {_line(error)}"))
+        except ray.exceptions.RayError as error:  # an error outside `perform`
+            self._retire(slot)
+            self._finish(jobs, job, Failure("WorkerDied", f"its worker failed: {_last_line(error)}"))
             return
         if isinstance(answer, str):
             raise AdbenchError(f"{answer}.")
-        if isinstance(answer, Place):
-            seat.place, self.failed_starts = answer, 0
+        if isinstance(answer, Location):
+            slot.location, self.failed_starts = answer, 0
             return
-        seat.job = None
+        slot.job = None
         if answer is not None and not answer.foreseen:
-            self._retire(seat)  # an unforeseen error may have left it in a state that changes other cells' results
+            self._retire(slot)  # an unforeseen error may have left it in a state that changes other cells' results
         if answer is None and not arrived(job):
-            self.late.append((job, time.monotonic()))
+            self.unseen.append((job, time.monotonic()))
         else:
             self._finish(jobs, job, answer)
 
-    def _tell_stage(self, jobs: Jobs, seat: WorkerSlot, job: Job) -> None:
-        sign = read_status(self.folder, job.key)
-        name = sign.stage if sign is not None and not sign.ended else "starting"
-        if name != seat.stage:
-            seat.stage = name
+    def _report_stage(self, jobs: Jobs, slot: WorkerSlot, job: Job) -> None:
+        status = read_status(self.folder, job.key)
+        name = status.stage if status is not None and not status.ended else "starting"
+        if name != slot.stage:
+            slot.stage = name
             jobs.stage(job, name)
 
-    def _lose(self, seat: WorkerSlot, job: Job, error: Exception) -> None:
-        self.seats.remove(seat)
-        if seat.place is None:
+    def _lose(self, slot: WorkerSlot, job: Job, error: Exception) -> None:
+        self.slots.remove(slot)
+        if slot.location is None:
             self.failed_starts += 1
             if self.failed_starts == MOST_FAILED_STARTS:
-                self.lost.append(LostJob(seat, job, ""))  # for `close`
+                self.lost.append(LostJob(slot, job, ""))  # for `close`
                 raise AdbenchError(
-                    f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {_line(error)}."
+                    f"{MOST_FAILED_STARTS} workers in a row ended before their first cell: {_last_line(error)}."
                 )
-        self.lost.append(LostJob(seat, job, _line(error)))
+        self.lost.append(LostJob(slot, job, _last_line(error)))
 
-    def _judge(self, jobs: Jobs, one: LostJob) -> None:
-        """Decide whether a job is begun anew, for its node died, or has failed, for its process did."""
+    def _check_lost(self, jobs: Jobs, lost: LostJob) -> None:
+        """Restart a job whose node died; let it fail where only its process died."""
         import ray
 
-        now, place = time.monotonic(), one.seat.place
-        if one.dead_since is None:
-            # The worker may just be out of reach; Ray answers when it knows.
-            one.ping = one.ping or one.seat.actor.hello.remote()
-            unreachable = now - one.since > WORKER_TIMEOUT
+        now, location = time.monotonic(), lost.slot.location
+        if lost.dead_since is None:
+            # The worker may be unreachable for a moment only; Ray answers when it knows.
+            lost.ping = lost.ping or lost.slot.actor.hello.remote()
+            unreachable = now - lost.since > WORKER_TIMEOUT
             try:
-                if not unreachable and not ray.wait([one.ping], timeout=0)[0]:
+                if not unreachable and not ray.wait([lost.ping], timeout=0)[0]:
                     return
                 if not unreachable:
-                    ray.get(one.ping)
-                self._end(one.seat)  # it lives, and its answer is lost
-                self._begin_anew(jobs, one)
+                    ray.get(lost.ping)
+                self._end(lost.slot)  # it runs, but its answer is lost
+                self._restart(jobs, lost)
                 return
             except ray.exceptions.ActorUnavailableError:
-                one.ping = None
+                lost.ping = None
                 return
             except ray.exceptions.RayError:
-                one.dead_since = now
-        gone = place is None or place.node in {node["NodeID"] for node in _nodes() if not node["Alive"]}
-        if gone:
-            self._begin_anew(jobs, one)
-        elif now - one.dead_since > NODE_TIMEOUT:
-            self.lost.remove(one)
-            self._finish(jobs, one.job, Failure("WorkerDied", f"its worker ended: {one.reason}"))
+                lost.dead_since = now
+        node_died = location is None or location.node in {node["NodeID"] for node in _nodes() if not node["Alive"]}
+        if node_died:
+            self._restart(jobs, lost)
+        elif now - lost.dead_since > NODE_TIMEOUT:
+            self.lost.remove(lost)
+            self._finish(jobs, lost.job, Failure("WorkerDied", f"its worker ended: {lost.reason}"))
 
-    def _begin_anew(self, jobs: Jobs, one: LostJob) -> None:
-        self.lost.remove(one)
-        clear_status(self.folder, one.job.key)
-        if self.begun[one.job.key] >= TRIES:
-            text = f"{TRIES} nodes in a row were lost while it ran, the last with: {one.reason}"
-            self._finish(jobs, one.job, Failure("NodeDied", text))
+    def _restart(self, jobs: Jobs, lost: LostJob) -> None:
+        self.lost.remove(lost)
+        clear_status(self.folder, lost.job.key)
+        if self.starts[lost.job.key] >= TRIES:
+            text = f"{TRIES} nodes in a row were lost while it ran, the last with: {lost.reason}"
+            self._finish(jobs, lost.job, Failure("NodeDied", text))
         else:
-            self.again.append(one.job)
-            jobs.stage(one.job, QUEUED)
+            self.retries.append(lost.job)
+            jobs.stage(lost.job, QUEUED)
 
     def _put_back(self, jobs: Jobs) -> None:
-        """After Ctrl-C: jobs that no worker has begun are given back."""
-        for seat in [seat for seat in self.seats if seat.job is not None and seat.place is None]:
-            assert seat.job is not None
-            self._retire(seat)
-            clear_status(self.folder, seat.job.key)
-            jobs.put_back(seat.job)
-        while self.again:
-            jobs.put_back(self.again.popleft())
+        """After Ctrl-C: return the jobs that no worker has started."""
+        for slot in [slot for slot in self.slots if slot.job is not None and slot.location is None]:
+            assert slot.job is not None
+            self._retire(slot)
+            clear_status(self.folder, slot.job.key)
+            jobs.put_back(slot.job)
+        while self.retries:
+            jobs.put_back(self.retries.popleft())
 
     def _finish(self, jobs: Jobs, job: Job, failure: Failure | None) -> None:
         jobs.finished(job, failure)
         clear_status(self.folder, job.key)
 
-    def _retire(self, seat: WorkerSlot) -> None:
-        self.seats.remove(seat)
-        self._end(seat)
+    def _retire(self, slot: WorkerSlot) -> None:
+        self.slots.remove(slot)
+        self._end(slot)
 
-    def _end(self, seat: WorkerSlot) -> None:
+    def _end(self, slot: WorkerSlot) -> None:
         import ray
 
-        with contextlib.suppress(Exception):  # it has ended already, or the whole cluster has
-            ray.kill(seat.actor)
-
-
-@contextlib.contextmanager
-def _prints_to(log: Path) -> Iterator[None]:
-    """Send what Ray prints of its nodes, pages of it, to a file; nothing printed leaves none."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-            yield
-    finally:
-        if log.stat().st_size == 0:
-            log.unlink()
+        with contextlib.suppress(Exception):  # the worker or the whole cluster has ended already
+            ray.kill(slot.actor)
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -357,14 +362,14 @@ def _nodes() -> list[dict[str, Any]]:
     return ray.nodes()  # type: ignore[no-untyped-call]
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at host:port: Ray itself would try for minutes."""
+def _check_address(address: str) -> None:
+    """Raise OSError where nothing listens at host:port; Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _line(error: BaseException) -> str:
-    """Return the line of a long message of Ray's that says most: the last that isn't a hint where to look."""
+def _last_line(error: BaseException) -> str:
+    """Return the most telling line of a long message by Ray: the last one that is not indented."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("\t", "  "))]
     return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster."""
+"""The worker: an actor on a node of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from adbench.executors import Failure, Job
 from adbench.executors.remote import run_job
 from adbench.system.files import HOST
 
-PATIENCE = 10.0  # seconds until the command's folder must be seen
-
 
 @dataclass(frozen=True)
-class Place:
-    """Where a worker's process is."""
+class Location:
+    """The node, host and process of a worker."""
 
     node: str
     host: str
@@ -25,21 +23,28 @@ class Place:
 
 
 class Worker:
-    """What runs on a node: an actor that lives for many cells."""
+    """Runs one cell after the other on a node.
 
-    def __init__(self, cwd: str, folder: str, mark: str, version: str, cache: str | None, gpus: float) -> None:
+    `cwd`, `version` and `cache` are those of the command; `folder / mark` is a file that it wrote, which must appear
+    here within `timeout` seconds.
+    """
+
+    def __init__(
+        self, cwd: str, folder: str, mark: str, version: str, cache: str | None, gpus: float, timeout: float = 10.0
+    ) -> None:
         self.cwd, self.folder, self.mark, self.version = cwd, Path(folder), mark, version
+        self.timeout = timeout
         if cache is not None:
             os.environ.setdefault("ADBENCH_CACHE", cache)
         if not gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not ask for is another's
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not request belongs to another cell
 
-    def hello(self) -> Place | str:
-        """Import what cells need and return where this is, or why no cell can run here."""
+    def hello(self) -> Location | str:
+        """Import what cells need; return the location of this worker, or why no cell can run here."""
         host = HOST
         if self.version != __version__:
             return f"the node {host} has adbench {__version__}, and this machine {self.version}: install the same there"
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.timeout
         while not (self.folder / self.mark).exists():
             if time.monotonic() > deadline:
                 return (
@@ -57,7 +62,7 @@ class Worker:
         from adbench.system.session import Session
 
         self.session = Session()
-        return Place(ray.get_runtime_context().get_node_id(), host, os.getpid())
+        return Location(ray.get_runtime_context().get_node_id(), host, os.getpid())
 
     def run_job(self, job: Job) -> Failure | None:
         """Run one cell."""

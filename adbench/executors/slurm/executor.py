@@ -1,8 +1,8 @@
-"""The executor `slurm`: every cell is a job of an array that submitit submits; the command may go and come back.
+"""The executor `slurm`: each cell is a job of an array that submitit submits.
 
-What is to run is submitted at once, and `workers` is how much of an array Slurm lets run at a time. Notes in
-`runs/.slurm` name the job of each cell; a command that finds its cell in a note takes over the job instead of
-submitting it again.
+All cells are submitted at once; `workers` is the number of an array's jobs that Slurm runs at a time. Notes in
+`runs/.slurm` name the job of each cell. The command only watches: when it ends early, the same command finds the jobs
+by these notes and takes them over instead of submitting them again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,10 @@ from adbench.executors.remote import Resources, Status, arrived, clear_status, r
 from adbench.executors.slurm import notes
 from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import LocalQueue, Queue, SlurmQueue, State
-from adbench.executors.slurm.submit import Keys, check, submit
+from adbench.executors.slurm.submit import SlurmKeys, check_keys, check_machine, submit
 from adbench.records import record
 
-POLL_SECONDS = 0.5  # seconds between two looks at the signs of the cells
-RECORD_TIMEOUT = 60.0  # seconds until a record that another machine wrote must be seen here
-UNTOLD = ("COMPLETED", "GONE")  # ends of a job that say nothing about the cell
+NO_REASON = ("COMPLETED", "GONE")  # final states of a job that say nothing about its cell
 
 
 @dataclass
@@ -45,27 +43,44 @@ class SlurmJob:
 
 
 class Slurm:
-    """Runs each cell as a Slurm job, `workers` of an array at a time."""
+    """Runs each cell as a Slurm job, `workers` of an array at a time.
 
-    elsewhere = True
-    Keys = Keys
+    `queue` and `submit` talk to Slurm. `poll_seconds` is the time between two looks at the status files;
+    `record_timeout` is how long a record may take to appear here after another machine wrote it.
+    """
 
-    def __init__(self, workers: int, config: RunConfig) -> None:
+    remote = True
+    Keys = SlurmKeys
+
+    def __init__(
+        self,
+        workers: int,
+        config: RunConfig,
+        queue: Queue | None = None,
+        submit: Callable[..., list[str]] = submit,
+        poll_seconds: float = 0.5,
+        record_timeout: float = 60.0,
+    ) -> None:
         self.workers = workers
-        self.keys = layers.executor_keys(Keys, "slurm", config.words("slurm"))
+        self.keys = layers.executor_keys(SlurmKeys, "slurm", config.words("slurm"))
         resources_of(config, self.keys.gpus, self.keys.cpus)
-        check(self.keys)
+        check_keys(self.keys)
+        if queue is None:
+            check_machine(self.keys)
         self.folder = Path(config.runs).absolute() / ".slurm"
-        self.queue: Queue = SlurmQueue() if self.keys.cluster == "slurm" else LocalQueue()
+        self.queue = queue or (SlurmQueue() if self.keys.cluster == "slurm" else LocalQueue())
+        self.submit = submit
+        self.poll_seconds = poll_seconds
+        self.record_timeout = record_timeout
         self.cells: dict[str, SlurmJob] = {}
         self.stopping = False
-        self.asked = 0.0
+        self.polled = 0.0
 
     def warm_up(self) -> None:
-        """Do nothing: Slurm starts processes when there is room."""
+        """Do nothing: Slurm starts the processes."""
 
     def run(self, jobs: Jobs) -> None:
-        """Submit what is to run, and watch until all of it has ended."""
+        """Submit all jobs, and watch until all of them have ended."""
         while True:
             if not jobs.stopped:
                 self._take(jobs)
@@ -74,11 +89,11 @@ class Slurm:
                 self.queue.cancel([cell.id for cell in self.cells.values() if cell.stage == QUEUED], waiting_only=True)
             if not self.cells:
                 return
-            self._listen(jobs)
-            if time.monotonic() - self.asked >= (min(self.keys.poll, 2) if self.stopping else self.keys.poll):
-                self._ask(jobs)
-                self.asked = time.monotonic()
-            time.sleep(POLL_SECONDS)
+            self._read_statuses(jobs)
+            if time.monotonic() - self.polled >= (min(self.keys.poll, 2) if self.stopping else self.keys.poll):
+                self._poll(jobs)
+                self.polled = time.monotonic()
+            time.sleep(self.poll_seconds)
 
     def close(self) -> None:
         """Cancel the jobs of all cells that have not ended."""
@@ -89,63 +104,63 @@ class Slurm:
             states = self.queue.states(ids)
             if states is not None and all(state.over for state in states.values()):
                 break
-            time.sleep(POLL_SECONDS)
+            time.sleep(self.poll_seconds)
         for key, cell in self.cells.items():
             clear_status(self.folder, key)
             notes.drop(self.folder, key, cell.id)
         self.cells.clear()
-        self._strike_off()
+        self._drop_recorded()
 
-    def _strike_off(self) -> None:
-        """Forget the jobs that left their record while no command watched."""
+    def _drop_recorded(self) -> None:
+        """Drop the notes of jobs that wrote their record while no command watched."""
         for note in notes.read(self.folder):
             for key, id_ in note.cells.items():
-                sign = read_status(self.folder, key)
-                if sign and sign.ended and not sign.failure and record.find(self.folder.parent, key):
+                status = read_status(self.folder, key)
+                if status and status.ended and not status.failure and record.find(self.folder.parent, key):
                     clear_status(self.folder, key)
                     notes.drop(self.folder, key, id_)
 
-    def _need(self, job: Job) -> Resources:
-        need = resources_of(job.config, self.keys.gpus, self.keys.cpus, job)
-        return dataclasses.replace(need, gpus=math.ceil(need.gpus))  # Slurm hands out whole ones
+    def _resources(self, job: Job) -> Resources:
+        resources = resources_of(job.config, self.keys.gpus, self.keys.cpus, job)
+        return dataclasses.replace(resources, gpus=math.ceil(resources.gpus))  # Slurm assigns whole GPUs
 
     def _take(self, jobs: Jobs) -> None:
-        # More is submitted when all this has ended: only so is `workers` the bound that it promises.
+        # The next jobs are submitted when all of these have ended, so that no more than `workers` run at a time.
         room = self.workers if self.keys.cluster == "local" else 0 if self.cells else self.keys.array
-        fresh: list[Job] = []
-        while len(self.cells) + len(fresh) < room and (job := jobs.next()) is not None:
-            fresh.append(job)
+        new: list[Job] = []
+        while len(self.cells) + len(new) < room and (job := jobs.next()) is not None:
+            new.append(job)
             jobs.stage(job, QUEUED)
-        if not fresh:
+        if not new:
             return
         with notes.lock(self.folder):
-            self._adopt(fresh)
+            self._adopt(new)
             waiting: dict[Resources, list[Job]] = {}
-            for job in fresh:
+            for job in new:
                 if job.key not in self.cells:
-                    waiting.setdefault(self._need(job), []).append(job)
-            # Each array has its own bound: one begins when those before it have ended.
+                    waiting.setdefault(self._resources(job), []).append(job)
+            # Slurm bounds each array by itself, so an array waits until those before it have ended.
             before = list(dict.fromkeys(cell.id.partition("_")[0] for cell in self.cells.values()))
-            for need, some in waiting.items():
-                before = [self._submit(need, some, before)]
+            for resources, group in waiting.items():
+                before = [self._submit(resources, group, before)]
 
-    def _adopt(self, fresh: Sequence[Job]) -> None:
-        """Take over the jobs that an earlier command left, and strike off what nobody needs."""
-        wanted, whole = {job.key: job for job in fresh}, []
+    def _adopt(self, new: Sequence[Job]) -> None:
+        """Take over the jobs of an earlier command, and drop the notes that are no longer needed."""
+        wanted, whole = {job.key: job for job in new}, []
         for note in notes.read(self.folder):
             if all(note.cells.values()):
                 whole.append(note)
-            else:  # killed while it submitted: what it submitted can't be told cell by cell
+            else:  # killed while it submitted: nobody knows which job is which cell
                 self.queue.cancel(self.queue.named(note.name))
                 notes.write(self.folder, dataclasses.replace(note, cells={}))
         states = self.queue.states([id_ for note in whole for id_ in note.cells.values()]) if whole else {}
         if states is None:
-            raise AdbenchError("Slurm does not answer, so it can't be told which cells run already. Try again later.")
+            raise AdbenchError("Slurm does not answer, so it is not known which cells run already. Try again later.")
         for note in whole:
             kept = dict(note.cells)
             for key, id_ in note.cells.items():
                 done = record.find(self.folder.parent, key) is not None
-                if _to_be_heard(read_status(self.folder, key), states[id_], done):
+                if _is_unreported(read_status(self.folder, key), states[id_], done):
                     if key in wanted:
                         self.cells[key] = SlurmJob(wanted[key], id_)
                         continue
@@ -156,102 +171,102 @@ class Slurm:
             if kept != note.cells:
                 notes.write(self.folder, dataclasses.replace(note, cells=kept))
 
-    def _submit(self, need: Resources, some: Sequence[Job], before: Sequence[str]) -> str:
-        """Submit an array that begins after those of `before`, and return its id.
+    def _submit(self, resources: Resources, jobs: Sequence[Job], before: Sequence[str]) -> str:
+        """Submit an array that begins when those of `before` have ended, and return its id.
 
-        Its note is there before, so that a kill in between leaves no job that nobody knows.
+        The note is written first, so that no job is lost when the command is killed in between.
         """
-        for job in some:
+        for job in jobs:
             clear_status(self.folder, job.key)
-        note = Note({job.key: "" for job in some})
-        with _undisturbed():
+        note = Note({job.key: "" for job in jobs})
+        with _delayed_interrupts():
             notes.write(self.folder, note)
             try:
-                ids = submit(self.folder, self.keys, need, note.name, self.workers, some, before)
+                ids = self.submit(self.folder, self.keys, resources, note.name, self.workers, jobs, before)
             except AdbenchError:
                 notes.write(self.folder, dataclasses.replace(note, cells={}))
                 raise
-            self.cells |= {job.key: SlurmJob(job, id_) for job, id_ in zip(some, ids, strict=True)}
-            notes.write(self.folder, dataclasses.replace(note, cells={j.key: self.cells[j.key].id for j in some}))
+            self.cells |= {job.key: SlurmJob(job, id_) for job, id_ in zip(jobs, ids, strict=True)}
+            notes.write(self.folder, dataclasses.replace(note, cells={job.key: self.cells[job.key].id for job in jobs}))
         return ids[0].partition("_")[0]
 
-    def _listen(self, jobs: Jobs) -> None:
-        """Look at the signs that the cells leave in the shared folder."""
+    def _read_statuses(self, jobs: Jobs) -> None:
+        """Read the status files that the cells write to the shared folder."""
         there = set(os.listdir(self.folder))
-        for key, one in [(key, one) for key, one in self.cells.items() if f"{key}.json" in there]:
-            sign = read_status(self.folder, key)
-            if sign is not None and sign.ended:
-                one.over_since = one.over_since or time.monotonic()
-                if sign.failure or arrived(one.job) or time.monotonic() - one.over_since > RECORD_TIMEOUT:
-                    self._finish(jobs, one, sign.failure)
-            elif sign is not None and sign.stage != one.stage:
-                one.stage = sign.stage
-                jobs.stage(one.job, sign.stage)
+        for key, cell in [(key, cell) for key, cell in self.cells.items() if f"{key}.json" in there]:
+            status = read_status(self.folder, key)
+            if status is not None and status.ended:
+                cell.over_since = cell.over_since or time.monotonic()
+                if status.failure or arrived(cell.job) or time.monotonic() - cell.over_since > self.record_timeout:
+                    self._finish(jobs, cell, status.failure)
+            elif status is not None and status.stage != cell.stage:
+                cell.stage = status.stage
+                jobs.stage(cell.job, status.stage)
 
-    def _ask(self, jobs: Jobs) -> None:
-        """Ask Slurm what became of the jobs that gave no last sign."""
+    def _poll(self, jobs: Jobs) -> None:
+        """Ask Slurm for the state of the jobs whose status file does not say that they ended."""
         before = {key: read_status(self.folder, key) for key in self.cells}
-        states = self.queue.states([one.id for one in self.cells.values()])
+        states = self.queue.states([cell.id for cell in self.cells.values()])
         if states is None:
             return
-        for key, one in list(self.cells.items()):
-            sign, state = read_status(self.folder, key), states[one.id]
-            if sign is not None and sign.ended:
-                continue  # the next look takes it
+        for key, cell in list(self.cells.items()):
+            status, state = read_status(self.folder, key), states[cell.id]
+            if status is not None and status.ended:
+                continue  # `_read_statuses` takes it next time
             if state.over:
-                self._ended_by_slurm(jobs, one, state, sign)
-            elif state.waits and sign is not None and sign == before[key]:
-                # Its machine was lost and Slurm puts it on another one: the sign is that of the lost process.
+                self._ended_by_slurm(jobs, cell, state, status)
+            elif state.waits and status is not None and status == before[key]:
+                # Its machine was lost and Slurm puts it on another one: the status is that of the lost process.
                 clear_status(self.folder, key)
-                one.stage = QUEUED
-                jobs.stage(one.job, QUEUED)
-            elif not state.waits and one.stage == QUEUED:
-                one.stage = "starting"
-                jobs.stage(one.job, "starting")
+                cell.stage = QUEUED
+                jobs.stage(cell.job, QUEUED)
+            elif not state.waits and cell.stage == QUEUED:
+                cell.stage = "starting"
+                jobs.stage(cell.job, "starting")
 
-    def _ended_by_slurm(self, jobs: Jobs, one: SlurmJob, state: State, sign: Status | None) -> None:
-        key = one.job.key
-        if self.stopping and state.name == "CANCELLED" and sign is None:
+    def _ended_by_slurm(self, jobs: Jobs, cell: SlurmJob, state: State, status: Status | None) -> None:
+        key = cell.job.key
+        if self.stopping and state.name == "CANCELLED" and status is None:
             del self.cells[key]
-            notes.drop(self.folder, key, one.id)
-            jobs.put_back(one.job)
+            notes.drop(self.folder, key, cell.id)
+            jobs.put_back(cell.job)
             return
-        if state.name in UNTOLD and self.keys.cluster == "slurm":
-            one.over_since = one.over_since or time.monotonic()
-            if not one.job.config.force and record.find(self.folder.parent, key) is not None:
-                self._finish(jobs, one, None)  # another command heard the last sign before this one did
+        if state.name in NO_REASON and self.keys.cluster == "slurm":
+            cell.over_since = cell.over_since or time.monotonic()
+            if not cell.job.config.force and record.find(self.folder.parent, key) is not None:
+                self._finish(jobs, cell, None)  # another command read the last status before this one did
                 return
-            if time.monotonic() - one.over_since < RECORD_TIMEOUT:
+            if time.monotonic() - cell.over_since < self.record_timeout:
                 return
-        self._finish(jobs, one, state.failure(one.id, notes.last_lines(self.folder, one.id)))
+        self._finish(jobs, cell, state.failure(cell.id, notes.last_lines(self.folder, cell.id)))
 
-    def _finish(self, jobs: Jobs, one: SlurmJob, failure: Failure | None) -> None:
-        del self.cells[one.job.key]
-        jobs.finished(one.job, failure)
-        clear_status(self.folder, one.job.key)
-        notes.drop(self.folder, one.job.key, one.id)
+    def _finish(self, jobs: Jobs, cell: SlurmJob, failure: Failure | None) -> None:
+        del self.cells[cell.job.key]
+        jobs.finished(cell.job, failure)
+        clear_status(self.folder, cell.job.key)
+        notes.drop(self.folder, cell.job.key, cell.id)
 
 
-def _to_be_heard(sign: Status | None, state: State, done: bool) -> bool:
-    """Whether a job of an earlier command runs, or left what nobody was told: an error, a record, Slurm's reason."""
-    if sign is not None and sign.ended:
-        return sign.failure is not None or done
-    return state.name not in UNTOLD
+def _is_unreported(status: Status | None, state: State, done: bool) -> bool:
+    """Whether an earlier command's job runs, or ended with an error, a record or a reason that nobody has reported."""
+    if status is not None and status.ended:
+        return status.failure is not None or done
+    return state.name not in NO_REASON
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, and keep it from the processes started there for good."""
+def _delayed_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block; processes started in it never receive it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    received: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit this, and no handler
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
-        for number in came:
+        for number in received:
             signal.raise_signal(number)

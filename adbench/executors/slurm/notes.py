@@ -1,4 +1,4 @@
-"""Notes in the folder of records that say which cell is which job: a command that comes later finds its jobs again."""
+"""Notes: files that say which Slurm job runs which cell, so that a later command finds the jobs again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adbench.system.files import alone, write_atomically
 
 @dataclass(frozen=True)
 class Note:
-    """One submission: the job's name, and the job of each cell by its key, "" until it is known."""
+    """One submission: the name of its jobs, and the job's id of each cell by the cell's key, "" until it is known."""
 
     cells: dict[str, str]
     name: str = field(default_factory=lambda: f"adbench-{uuid.uuid4().hex[:12]}")
@@ -27,7 +27,7 @@ def lock(folder: Path) -> AbstractContextManager[object]:
 
 
 def write(folder: Path, note: Note) -> None:
-    """Leave a note; one without cells goes, and so do the files of its jobs."""
+    """Write a note; a note without cells is removed, and with the last note the files of the jobs."""
     file = folder / "notes" / f"{note.name}.json"
     if note.cells:
         write_atomically(file, json.dumps(asdict(note), indent=2).encode())
@@ -44,7 +44,7 @@ def read(folder: Path) -> list[Note]:
 
 
 def drop(folder: Path, key: str, job: str) -> None:
-    """Strike a cell off the notes: what became of its job has been told."""
+    """Remove a cell from the notes once the result of its job is known."""
     with lock(folder):
         for note in read(folder):
             if note.cells.get(key) == job:
@@ -55,7 +55,7 @@ def drop(folder: Path, key: str, job: str) -> None:
 
 
 def last_lines(folder: Path, job: str, lines: int = 20) -> list[str]:
-    """Return the last lines of what the process of a job wrote beside the log of its cell."""
+    """Return the last lines that the process of a job wrote outside its cell's log."""
     text: list[str] = []
     for file in sorted((folder / "jobs").glob(f"{job}_*_log.*")):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs, and the way to end them; the same of processes that submitit started on this machine."""
+"""Job queues: the states of jobs, and cancelling them, in Slurm or among submitit's local processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Protocol
 from adbench.errors import AdbenchError
 from adbench.executors import Failure
 
-# https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; every other state is an end.
+# https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; every other state is final.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
 ADVICE = {
@@ -24,33 +24,34 @@ ADVICE = {
     "DEADLINE": "slurm.time= gives it more time",
     "OUT_OF_MEMORY": "slurm.memory= gives it more memory",
     "CANCELLED": "somebody cancelled it; the same command tries it again",
-    "FAILED": "its last lines tell why",
+    "FAILED": "see its last lines",
 }
 
 
 @dataclass(frozen=True)
 class State:
-    """A job's state and Slurm's reason for it; `GONE`: it is not known any more."""
+    """A job's state and Slurm's reason for it; `GONE`: Slurm no longer knows the job."""
 
     name: str
     reason: str = ""
 
     @property
     def waits(self) -> bool:
-        """Whether it has not begun, or is to begin again."""
+        """Whether it waits to start, or to start again."""
         return self.name in WAITING
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, for whatever reason."""
         return self.name not in WAITING | RUNNING
 
     def failure(self, job: str, lines: Sequence[str]) -> Failure:
         """Return why the cell has no record; `lines` are the last that its process wrote."""
-        # What Slurm's own process on the node says is more than the state, where memory isn't watched by the kernel.
-        told = [line.partition("error:")[2].strip(" *") for line in lines if line.startswith("slurmstepd")]
-        reason = f" ({told[0] if told else self.reason})" if told or self.reason not in ("", "None", self.name) else ""
-        name = "OUT_OF_MEMORY" if any("memory limit" in line or "oom" in line for line in told) else self.name
+        # slurmstepd's message says more than the state where Slurm, not the kernel, limits the memory.
+        messages = [line.partition("error:")[2].strip(" *") for line in lines if line.startswith("slurmstepd")]
+        reason = messages[0] if messages else self.reason
+        reason = "" if reason in ("", "None", self.name) else f" ({reason})"
+        name = "OUT_OF_MEMORY" if any("memory limit" in line or "oom" in line for line in messages) else self.name
         advice = ADVICE.get(name, "the same command tries it again")
         if self.name in ("COMPLETED", "GONE"):
             text = f"job {job} is over, and left neither a record nor an error where this machine sees it; {advice}"
@@ -63,18 +64,18 @@ GONE = State("GONE")
 
 
 class Queue(Protocol):
-    """Where jobs are asked after and ended."""
+    """Where the states of jobs are read, and where jobs are cancelled."""
 
     def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
-        """Return the state of each job, or none where there is no answer just now."""
+        """Return the state of each job; None while Slurm does not answer."""
         ...
 
     def named(self, name: str) -> list[str]:
-        """Return the jobs of a name that wait or run."""
+        """Return the ids of the jobs of this name that wait or run."""
         ...
 
     def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
-        """Ask for the end of jobs; it comes a moment later."""
+        """Cancel jobs, or only those that wait; they end a moment later."""
         ...
 
 
@@ -82,24 +83,24 @@ class SlurmQueue:
     """Slurm's own commands."""
 
     def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
-        """Ask squeue, which forgets jobs some minutes after their end, then sacct where the cluster keeps accounts."""
+        """Ask squeue, which forgets jobs minutes after their end, then sacct, where the cluster keeps accounts."""
         answer = _ask("squeue", "--me", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
         if answer is None:
             return None
-        found = _states(answer)
-        missing = sorted(set(jobs) - set(found))
+        states = _states(answer)
+        missing = sorted(set(jobs) - set(states))
         if missing:
             accounts = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", ",".join(missing))
-            found = _states(accounts or "") | found
-        # Of an array whose waiting jobs were cancelled one line is left, by the number of the whole.
-        return {job: found.get(job) or found.get(job.partition("_")[0], GONE) for job in jobs}
+            states = _states(accounts or "") | states
+        # An array whose waiting jobs were cancelled has one line left, with the array's own id.
+        return {job: states.get(job) or states.get(job.partition("_")[0], GONE) for job in jobs}
 
     def named(self, name: str) -> list[str]:
         """Ask squeue."""
         answer = _ask("squeue", "--me", "--noheader", f"--name={name}", "--format=%F")
         if answer is None:
             raise AdbenchError(
-                "squeue does not answer, so it can't be told whether cells run already. Try again when it does."
+                "squeue does not answer, so it is not known whether cells run already. Try again when it does."
             )
         return sorted(set(answer.split()))
 
@@ -115,18 +116,18 @@ def _states(table: str) -> dict[str, State]:
     >>> list(_states("7_[0-1,4%2]|CANCELLED by 1000"))
     ['7_0', '7_1', '7_4']
     """
-    found = {}
+    states = {}
     for line in table.splitlines():
         job, state, *rest = line.strip().split("|")
         array, _, tasks = job.partition("_[")
         for first, last in re.findall(r"(\d+)(?:-(\d+))?", tasks.partition("%")[0]) or [("", "")]:
             for task in range(int(first or 0), int(last or first or 0) + 1):
-                found[f"{array}_{task}" if tasks else job] = State(state.split()[0].rstrip("+"), (*rest, "")[0])
-    return found
+                states[f"{array}_{task}" if tasks else job] = State(state.split()[0].rstrip("+"), (*rest, "")[0])
+    return states
 
 
 def _ask(*command: str) -> str | None:
-    """Return what a command of Slurm prints, none where it fails; Ctrl-C doesn't reach it."""
+    """Return what a command of Slurm prints, None where it fails; it does not receive Ctrl-C."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -138,15 +139,15 @@ class LocalQueue:
     """Processes of this machine, by their ids."""
 
     def states(self, jobs: Sequence[str]) -> dict[str, State] | None:
-        """Look for the processes."""
+        """Look up the processes."""
         return {job: State("RUNNING") if _runs(job) else GONE for job in jobs}
 
     def named(self, name: str) -> list[str]:
-        """Return none: a process whose submission was cut short ends by itself, it finds nothing to do."""
+        """Return none: a process whose submission was cut short finds nothing to do and ends by itself."""
         return []
 
     def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
-        """End them, first politely: submitit's process ends that of the cell."""
+        """End them by SIGTERM, at which submitit ends the process of the cell, then by SIGKILL."""
         living = [job for job in jobs if _runs(job)] if not waiting_only else []
         for number in (signal.SIGTERM, signal.SIGKILL):
             for job in living:
@@ -171,18 +172,18 @@ def minutes(text: str) -> int:
     >>> [minutes(text) for text in ("90", "90:30", "1:30:00", "1-12", "2-0:30")]
     [90, 91, 90, 2160, 2910]
     """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip())
-    if not found:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip())
+    if not match:
         raise AdbenchError(
             f"slurm.time={text} is not possible: write minutes, as in 90, hours as in 1:30:00, or days and hours as in "
             "1-12."
         )
-    days, *parts = found.groups()
-    given = [int(part) for part in parts if part is not None]
-    if days is not None or len(given) == 3:  # hours first
-        hours, mins, seconds = [*given, 0, 0][:3]
+    days, *parts = match.groups()
+    numbers = [int(part) for part in parts if part is not None]
+    if days is not None or len(numbers) == 3:  # hours first
+        hours, mins, seconds = [*numbers, 0, 0][:3]
     else:
-        hours, mins, seconds = 0, *[*given, 0][:2]
+        hours, mins, seconds = 0, *[*numbers, 0][:2]
     total = ((int(days or 0) * 24 + hours) * 60 + mins) * 60 + seconds
     if total == 0:
         raise AdbenchError(f"slurm.time={text} is no time at all: at least 1 minute is needed.")

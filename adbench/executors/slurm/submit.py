@@ -1,4 +1,4 @@
-"""The keys `slurm.X=`, the submission of an array through submitit, and what each of its jobs does."""
+"""Slurm jobs: the keys `slurm.X=`, the submission of an array through submitit, and what each job runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adbench.system.session import Session
 
 
 @dataclass
-class Keys:
+class SlurmKeys:
     """The keys `slurm.X=`: see configs/executor/slurm.yaml."""
 
     partition: str | None = None
@@ -41,8 +41,8 @@ class Keys:
     cluster: str = "slurm"
 
 
-def check(keys: Keys) -> None:
-    """Raise where a key, this environment or this machine can't do."""
+def check_keys(keys: SlurmKeys) -> None:
+    """Raise where the value of a key is not possible."""
     if keys.cluster not in ("slurm", "local"):
         raise AdbenchError(
             f"slurm.cluster={keys.cluster} is not possible: {did_you_mean(keys.cluster, ['slurm', 'local'])}"
@@ -53,6 +53,10 @@ def check(keys: Keys) -> None:
         raise AdbenchError(f"slurm.array={keys.array} is not possible: at least 1 job has to be submitted.")
     if keys.time is not None:
         minutes(keys.time)
+
+
+def check_machine(keys: SlurmKeys) -> None:
+    """Raise where submitit is not installed, or this machine has no Slurm."""
     if find_spec("submitit") is None:
         raise AdbenchError(
             "executor=slurm needs the package submitit, which is not installed: pip install 'adbench-medical[slurm]'"
@@ -65,48 +69,56 @@ def check(keys: Keys) -> None:
 
 
 def submit(
-    folder: Path, keys: Keys, need: Resources, name: str, workers: int, jobs: Sequence[Job], before: Sequence[str] = ()
+    folder: Path,
+    keys: SlurmKeys,
+    resources: Resources,
+    name: str,
+    workers: int,
+    jobs: Sequence[Job],
+    before: Sequence[str] = (),
 ) -> list[str]:
-    """Submit one array and return the id of each job, in order; raises where Slurm takes none.
+    """Submit one array and return the id of each job, in order; raises where Slurm refuses it.
 
-    It begins when the arrays of `before` have ended.
+    The array begins when those of `before` have ended.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    place = folder / "jobs"
-    place.mkdir(parents=True, exist_ok=True)
+    jobs_folder = folder / "jobs"
+    jobs_folder.mkdir(parents=True, exist_ok=True)
     if keys.cluster == "local":
-        executor: Any = submitit.LocalExecutor(place)
+        executor: Any = submitit.LocalExecutor(jobs_folder)
         executor.update_parameters(timeout_min=minutes(keys.time or "365-0"))
     else:
-        executor = submitit.SlurmExecutor(place)
-        executor.update_parameters(**parameters(keys, need, name, workers, before))
-    n, said = len(jobs), io.StringIO()
+        executor = submitit.SlurmExecutor(jobs_folder)
+        executor.update_parameters(**parameters(keys, resources, name, workers, before))
+    n, messages = len(jobs), io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):  # submitit repeats there what sbatch says
-            started = executor.map_array(cell, jobs, [str(folder)] * n, [need] * n)
+        with contextlib.redirect_stderr(messages):  # submitit copies sbatch's messages there
+            submitted = executor.map_array(cell, jobs, [str(folder)] * n, [resources] * n)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         raise AdbenchError(
-            f"sbatch does not take the jobs: {_refusal(said.getvalue() + str(error))}. Change slurm.partition=, "
+            f"sbatch refuses the jobs: {_refusal(messages.getvalue() + str(error))}. Change slurm.partition=, "
             "slurm.account= or what else it names (docs/clusters.md)."
         ) from error
-    sys.stderr.write(said.getvalue())  # a cluster's own remarks
-    return [str(one.job_id) for one in started]
+    sys.stderr.write(messages.getvalue())  # a cluster's own remarks
+    return [str(job.job_id) for job in submitted]
 
 
-def parameters(keys: Keys, need: Resources, name: str, workers: int, before: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what submitit writes into the head of the script that sbatch reads.
+def parameters(
+    keys: SlurmKeys, resources: Resources, name: str, workers: int, before: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the parameters that submitit writes into the header of the script for sbatch.
 
-    >>> parameters(Keys(partition="gpu", time="1:30:00", memory="8G"), Resources(4), "adbench", 2)["time"]
+    >>> parameters(SlurmKeys(partition="gpu", time="1:30:00", memory="8G"), Resources(4), "adbench", 2)["time"]
     90
     """
     options = dict(keys.options)
     if before:
-        own = [f"afterany:{':'.join(before)}", str(options.get("dependency") or "")]
-        options["dependency"] = ",".join(filter(None, own))
-    memory = f"{math.ceil(need.memory_gb * 1000)}M" if need.memory_gb else None
-    asked: dict[str, Any] = {
+        dependencies = [f"afterany:{':'.join(before)}", str(options.get("dependency") or "")]
+        options["dependency"] = ",".join(filter(None, dependencies))
+    memory = f"{math.ceil(resources.memory_gb * 1000)}M" if resources.memory_gb else None
+    header: dict[str, Any] = {
         "job_name": name,
         "partition": keys.partition,
         "account": keys.account,
@@ -114,29 +126,29 @@ def parameters(keys: Keys, need: Resources, name: str, workers: int, before: Seq
         "constraint": keys.constraint,
         "time": minutes(keys.time) if keys.time else None,
         "mem": keys.memory or memory,
-        "cpus_per_task": need.cpus,
-        "gpus_per_node": int(need.gpus) or None,
+        "cpus_per_task": resources.cpus,
+        "gpus_per_node": int(resources.gpus) or None,
         "array_parallelism": workers,
         "setup": keys.setup or None,
         "additional_parameters": options or None,
         "use_srun": False,  # one process: a job step of its own would add nothing
     }
-    return {key: value for key, value in asked.items() if value is not None or key == "time"}
+    return {key: value for key, value in header.items() if value is not None or key == "time"}
 
 
-def cell(job: Job, folder: str, need: Resources) -> None:
-    """Run one cell; this is what a job does."""
-    # Slurm's own ends, with Slurm's own reasons: submitit would try to submit the job anew.
+def cell(job: Job, folder: str, resources: Resources) -> None:
+    """Run one cell; this is what a job runs."""
+    # A job that Slurm ends stays ended, with Slurm's reason: submitit would submit it again.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    if not need.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not ask for is another's
+    if not resources.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that it did not request belongs to another job
     run_job(job, Path(folder), Session())
 
 
 def _refusal(text: str) -> str:
-    """Return what sbatch says is wrong."""
+    """Return the reason in the messages of sbatch."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line.partition("sbatch: error:")[2].strip() for line in lines if "sbatch: error:" in line]
-    return "; ".join(dict.fromkeys(told or lines[-1:])).rstrip(".")
+    reasons = [line.partition("sbatch: error:")[2].strip() for line in lines if "sbatch: error:" in line]
+    return "; ".join(dict.fromkeys(reasons or lines[-1:])).rstrip(".")

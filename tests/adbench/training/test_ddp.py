@@ -35,14 +35,14 @@ def seven(tiny: Path) -> Path:
 
 def both(adbench, words: list[str], runs: Path) -> tuple[Record, Record]:
     """Run a cell on one device and on two; return both records."""
-    found = []
+    records = []
     for name, extra in (("one", ()), ("two", TWO)):
         answer = adbench("run", *words, f"runs={runs / name}", *extra)
         assert answer.code == 0, answer.err
         assert not list((runs / name).glob(".*"))
         (record,) = read_all(runs / name)
-        found.append(record)
-    return found[0], found[1]
+        records.append(record)
+    return records[0], records[1]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -121,7 +121,7 @@ def test_the_choice_of_an_epoch_is_made_together(adbench, seven: Path, tmp_path:
     assert set(two.content["selection"]["curve"]) == {"1", "2"}
 
 
-def test_an_error_in_one_process_ends_both_and_is_told(adbench, seven: Path, tmp_path: Path) -> None:
+def test_an_error_in_one_process_ends_both_and_is_shown(adbench, seven: Path, tmp_path: Path) -> None:
     words = ["method=madclip", "shots=2", f"data_root={seven}", f"runs={tmp_path / 'runs'}", *TWO]
     answer = adbench("run", *words, "method.learning_rate=1e30")
     assert answer.code == 5, answer.err
@@ -130,13 +130,16 @@ def test_an_error_in_one_process_ends_both_and_is_told(adbench, seven: Path, tmp
 
 
 @pytest.mark.slow
-def test_in_a_sweep_as_well(adbench, seven: Path, tmp_path: Path) -> None:
-    words = ["method=clip", f"data_root={seven}", "gallery=0", f"runs={tmp_path / 'runs'}", *TWO]
-    answer = adbench("run", *words, "seed=0,1", "workers=2")
+def test_in_a_sweep_as_well(adbench, seven: Path, fake, tmp_path: Path) -> None:
+    fake.behave("print")
+    words = [fake.word, f"data_root={seven}", "gallery=0", f"runs={tmp_path / 'runs'}", *TWO]
+    answer = adbench("run", *words, "seed=0,1", "workers=1")
     assert answer.code == 0, answer.out + answer.err
     records = read_all(tmp_path / "runs")
     assert len(records) == 2
     assert all(record.content["device"]["count"] == 2 for record in records)
+    logs = [(tmp_path / "runs" / "logs" / f"{record.key}.log").read_text() for record in records]
+    assert [log.count("the fake method prints") for log in logs] == [2, 2], "each cell's log has both processes"
 
 
 def below(pid: int) -> list[int]:
@@ -144,7 +147,7 @@ def below(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def crew_of(command: subprocess.Popen[str], runs: Path) -> list[int]:
+def processes_of(command: subprocess.Popen[str], runs: Path) -> list[int]:
     """Wait until a command trains on two devices and return both processes: forks of its server."""
     deadline = time.monotonic() + 120
     while not list(runs.glob(".*.tmp")) and time.monotonic() < deadline:
@@ -165,10 +168,10 @@ def test_nothing_stays_behind(seven: Path, tmp_path: Path, how: str) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
-        crew = crew_of(command, runs)
-        assert len(crew) == 2
+        processes = processes_of(command, runs)
+        assert len(processes) == 2
         if how == "a process is killed":
-            os.kill(crew[1], signal.SIGKILL)
+            os.kill(processes[1], signal.SIGKILL)
         elif how == "Ctrl-C":
             os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         else:
@@ -177,9 +180,9 @@ def test_nothing_stays_behind(seven: Path, tmp_path: Path, how: str) -> None:
     finally:
         command.kill()
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in crew) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not [pid for pid in crew if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
     if how == "the command is killed":
         return
     assert command.returncode == (130 if how == "Ctrl-C" else 2), said

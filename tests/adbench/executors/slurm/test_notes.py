@@ -1,0 +1,26 @@
+"""Notes that say which cell is which job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adbench.executors.slurm import notes
+from adbench.executors.slurm.notes import Note
+
+
+def test_notes_lose_their_cells_one_by_one(tmp_path: Path) -> None:
+    note = Note({"a": "7_0", "b": "7_1"})
+    notes.write(tmp_path, note)
+    (tmp_path / "jobs").mkdir()
+    for name in ("7_0_0_log.err", "7_1_0_log.err", "7_10_0_log.err"):
+        (tmp_path / "jobs" / name).write_text("one\ntwo\n")
+    assert notes.read(tmp_path) == [note]
+    assert notes.last_lines(tmp_path, "7_1", 1) == ["two"]
+    notes.drop(tmp_path, "a", "8_0")
+    assert notes.read(tmp_path) == [note], "another job's cell"
+    notes.drop(tmp_path, "a", "7_0")
+    assert notes.read(tmp_path)[0].cells == {"b": "7_1"}
+    assert sorted(p.name for p in (tmp_path / "jobs").iterdir()) == ["7_10_0_log.err", "7_1_0_log.err"]
+    notes.drop(tmp_path, "b", "7_1")
+    assert notes.read(tmp_path) == []
+    assert not (tmp_path / "jobs").exists()
