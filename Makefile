@@ -5,8 +5,9 @@ export PYTHONWARNINGS := ignore:Editable installation
 BIN := $(VENV)/bin
 SHARED := -n auto --maxprocesses 4 --dist worksteal
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
+UV := $(VENV)-uv/bin/uv
 
-.PHONY: demo test test-slow test-slurm test-browser test-older-torch lint types bench docs clean
+.PHONY: demo test test-slow test-slurm test-browser test-older-torch test-lowest lint types bench docs clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,7 +24,7 @@ demo: $(STAMP)  ## install, run the main job on phantoms, show the leaderboard
 test: $(STAMP) lint types  ## lint, types and the fast tests
 	$(BIN)/python -m pytest $(SHARED)
 
-test-slow: $(STAMP) test-older-torch  ## what takes more than a minute: full size, installed wheel, an older torch
+test-slow: $(STAMP) test-older-torch test-lowest  ## what takes more than a minute: full size, installed wheel, older packages
 	$(BIN)/python -m pytest -m slow
 
 test-browser: $(STAMP)  ## the leaderboard's site in a real Chromium; installs Debian's, as root or through sudo
@@ -35,6 +36,12 @@ test-older-torch:  ## the fast tests under torch 2.11 with torchvision 0.26, in 
 	@test -x $(VENV)-torch211/bin/python || $(PYTHON) -m venv $(VENV)-torch211
 	$(VENV)-torch211/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.11.*' 'torchvision==0.26.*' --editable '.[dev]'
 	$(VENV)-torch211/bin/python -m pytest $(SHARED)
+
+test-lowest:  ## the fast tests with the lowest versions that pyproject.toml allows, in an environment of their own
+	@test -x $(UV) || ($(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/python -m pip install --quiet --disable-pip-version-check uv)
+	@test -x $(VENV)-lowest/bin/python || $(UV) venv --quiet --seed --python 3.11 $(VENV)-lowest
+	$(UV) pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest $(SHARED)
 
 test-slurm: $(STAMP)  ## as root on Debian: install and start Slurm and munge, run cells as real Slurm jobs
 	tests/slurm/slurm.sh install
@@ -63,4 +70,4 @@ docs: $(STAMP)  ## build the documentation into site/; it opens from disk
 	$(BIN)/python docs/build.py site
 
 clean:
-	rm -rf .venv build dist site *.egg-info
+	rm -rf .venv .venv-* build dist site *.egg-info

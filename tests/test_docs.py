@@ -107,11 +107,11 @@ def test_every_field_of_a_record_is_described(adbench, tiny: Path, tmp_path: Pat
     ]
     assert adbench("run", *words).code == 0
     (record,) = read_all(tmp_path / "runs")
-    section = (
-        (ROOT / "docs" / "records.md").read_text().partition("## What a record holds")[2].partition("## Metrics")[0]
-    )
-    rows = {row.split(" | ")[0].strip("| "): row for row in section.splitlines() if row.startswith("| `")}
-    described = {name for head in rows for name in re.findall(r"`([^`]+)`", head)}
+    page = (ROOT / "docs" / "records.md").read_text()
+    layout, facts = page.partition("## What a record holds")[2].partition("## What makes a cell")[::2]
+    rows = {row.split(" | ")[0].strip("| "): row for row in layout.splitlines() if row.startswith("| `")}
+    heads = [*rows, *re.findall(r"^\| (`.*?) \|", facts.partition("\n## ")[0], re.M)]
+    described = {name for head in heads for name in re.findall(r"`([^`]+)`", head)}
     assert described >= {*record.content, *record.content["facts"], *record.predictions()}
     files = {path.name + "/" * path.is_dir() for path in record.path.iterdir()}
     assert described >= files
