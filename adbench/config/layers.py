@@ -94,11 +94,11 @@ def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, words:
 
 def section(schema: type[P], kind: registry.Kind, name: str, words: Mapping[str, Any] = {}) -> P:
     """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then the user's `<kind>.X=` words."""
-    file = registry.config_file(kind, name) if kind == "dataset" else registry.config_files(kind).get(name)
+    file = registry.config_file(kind, name) if kind == "dataset" else registry.shipped_file(kind, name)
     if file is None and kind == "dataset":
         raise AdbenchError(
             f"the dataset {name!r} of {registry.find(kind, name).package} ships no configuration. It needs at least "
-            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml beside its module."
+            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml next to its module."
         )
     if file is None:
         files = registry.config_files(kind)
@@ -118,7 +118,8 @@ def executor_sections() -> tuple[str, ...]:
 
 def executor_keys(schema: type[P], name: str, words: Mapping[str, Any] = {}) -> P:
     """Resolve the keys of an executor: `executor/<name>.yaml`, then the user's `<name>.X=` words."""
-    base = load_yaml(registry.config_files("executor")[name])
+    file = registry.config_file("executor", name)
+    base = load_yaml(file) if file else {}
     base.pop("title", None)
     return merge(schema, base, _nested(words), f"executor={name}")
 

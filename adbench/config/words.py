@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from adbench.config.groups import NAMED, expand, trainings
@@ -19,8 +20,7 @@ from adbench.plugins import registry
 @functools.cache
 def defaults() -> dict[str, Any]:
     """The values of configs/run.yaml."""
-    (file,) = (folder / "run.yaml" for folder in registry.config_folders() if (folder / "run.yaml").is_file())
-    return load_yaml(file)
+    return load_yaml(resources.files("adbench.configs") / "run.yaml")  # adbench's own, whatever others ship
 
 
 def parse(words: Sequence[str]) -> list[RunConfig]:
