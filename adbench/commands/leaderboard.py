@@ -31,7 +31,7 @@ def show_leaderboard(
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
-    Raises RecordError behind all that where records can't be read, or disagree with others of their cell.
+    Raises RecordError after all that where records can't be read, or disagree with others of their cell.
     """
     if markdown and latex:
         raise AdbenchError("--markdown and --latex both say how to print. Keep one.")
@@ -43,18 +43,18 @@ def show_leaderboard(
         from adbench.board.site.build import check
 
         check(html)
-    found, left_out = leaderboard.collect(runs)
+    collected, left_out = leaderboard.collect(runs)
     incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-    if not found:
+    if not collected:
         raise incomplete
-    records = leaderboard.choose(found, method, dataset)
+    records = leaderboard.choose(collected, method, dataset)
     long = leaderboard.table(records, costs)
     if published:
         long = papers.added(long)
         if method is not None:
             long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
-        if strange := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
-            print(f"note: no paper's figures on {', '.join(strange)}", file=sys.stderr)
+        if unknown := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
+            print(f"note: no paper's figures on {', '.join(unknown)}", file=sys.stderr)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
             write_atomically(file, text(long).encode(), f"file with --{option} FILE")

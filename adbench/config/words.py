@@ -1,4 +1,4 @@
-"""From words (`method=madclip shots=4,8`) to typed configurations, one for each cell."""
+"""Words of the command line, such as `method=madclip shots=4,8`, as typed configurations: one for each cell."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def words_of(keys: Mapping[str, Any]) -> list[str]:
     words = []
     for key, value in keys.items():
         if key == "overrides":
-            words += [f"{name}={write_value(own, typed=True)}" for name, own in value.items()]
+            words += [f"{name}={write_value(override, typed=True)}" for name, override in value.items()]
         elif isinstance(value, (list, tuple, range)):
             words.append(f"{key}={','.join(_word(one) for one in value)}")
         else:

@@ -88,7 +88,7 @@ def source_hash(loaded: Any) -> str:
         ) from error
 
 
-def beside(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:
+def config_near(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:
     """Return `adbench_configs/<kind>/<name>.yaml` in the folder of a module or file, or of a package around it.
 
     Not `exact`: case and underscores of the name don't matter. Imports nothing.
@@ -115,8 +115,8 @@ def _folders(module: str) -> list[Path]:
         return []
     if spec.submodule_search_locations is None:
         return [Path(spec.origin).parent] if spec.origin else []
-    found: list[Path] = []
+    around: list[Path] = []
     for root in map(Path, spec.submodule_search_locations):
         folders = [root.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
-        found += [folder for folder in reversed(folders) if folder.is_dir()]
-    return found
+        around += [folder for folder in reversed(folders) if folder.is_dir()]
+    return around

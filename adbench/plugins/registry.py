@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 Kind = Literal["method", "dataset", "backbone", "group", "executor"]
-OWN = "adbench-medical"  # the distribution whose methods are called built-in; it has no other right
+OWN = "adbench-medical"  # the distribution whose methods are called built-in
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Entry:
             raise AdbenchError(self.clash)
         module, _, attribute = self.target.rpartition(":")
         try:
-            found: Any = locate.import_file(module) if self.file else import_module(module)
+            loaded: Any = locate.import_file(module) if self.file else import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
-            return found
+                loaded = getattr(loaded, part)
+            return loaded
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
                 raise AdbenchError(f"{self.target} cannot be imported: {reason(error)}. Fix it.") from error
@@ -208,9 +208,9 @@ def shipped_file(kind: Kind, name: str, package: str = OWN) -> Traversable | Non
 
 
 def config_file(kind: Kind, name: str) -> Traversable | None:
-    """Return the YAML of a method or dataset, or none: shipped in `adbench.configs`, or beside its class.
+    """Return the YAML of a method or dataset, or None: shipped in `adbench.configs`, or next to its class.
 
-    Beside the class means `adbench_configs/<kind>/<name>.yaml` in the folder of its module or of a package around it.
+    Next to the class means `adbench_configs/<kind>/<name>.yaml` in the folder of its module or of a package around it.
     For a method that is registered nowhere, <name> is that of its class, in any case and with or without underscores.
     """
     entry = find(kind, name)
@@ -220,7 +220,7 @@ def config_file(kind: Kind, name: str) -> Traversable | None:
     broken = _shipped()[1].get(entry.package)
     if broken:
         raise AdbenchError(f"the {kind} {name!r} cannot be used: {entry.package} brings it, and {broken}.")
-    beside = locate.beside(entry.target.rpartition(":")[0], entry.file, kind, entry.name, exact=":" not in name)
-    if shipped is not None and beside is not None and str(shipped) != str(beside):
-        raise AdbenchError(f"the {kind} {name!r} has two configurations: {shipped} and {beside}. Remove one.")
-    return shipped or beside
+    nearby = locate.config_near(entry.target.rpartition(":")[0], entry.file, kind, entry.name, exact=":" not in name)
+    if shipped is not None and nearby is not None and str(shipped) != str(nearby):
+        raise AdbenchError(f"the {kind} {name!r} has two configurations: {shipped} and {nearby}. Remove one.")
+    return shipped or nearby

@@ -1,1 +1,1 @@
-"""What `adbench new-method NAME` writes: these very files, with `my_method` and `MyMethod` replaced (scaffold.py)."""
+"""Skeleton of a method's package: `adbench new-method` writes these files with `my_method` and `MyMethod` replaced."""
