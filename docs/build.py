@@ -115,8 +115,9 @@ def reference() -> str:
     ]
     from adbench.plugins import registry
 
-    for name in registry.entries("method"):
-        params = registry.find("method", name).load().Params
+    own = {name: entry for name, entry in registry.entries("method").items() if not entry.foreign}
+    for name, entry in own.items():
+        params = entry.load().Params
         parts += [f"### {name}", _fenced("python", _fields(params)), _fenced("yaml", _resource(f"method/{name}.yaml"))]
     return "\n\n".join(parts) + "\n"
 

@@ -134,9 +134,15 @@ def names_of(config: RunConfig, target: IndexedDataset) -> list[str]:
             raise AdbenchError(f"train_on={config.train_on} names a dataset twice.")
         return names
     family = dataset_class(target.name)
-    return [
-        name for name, entry in registry.entries("dataset").items() if name != target.name and entry.load() is family
-    ]
+    others = (entry for name, entry in registry.entries("dataset").items() if name != target.name)
+    return [entry.name for entry in others if _is_of(entry, family)]
+
+
+def _is_of(entry: registry.Entry, family: type) -> bool:
+    try:
+        return entry.load() is family
+    except AdbenchError:  # a broken package is of no benchmark
+        return False
 
 
 def training_set(

@@ -1,1 +1,1 @@
-"""What each command of cli.py does."""
+"""Commands: the command line, and what each of its commands does and prints."""

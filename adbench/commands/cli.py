@@ -18,7 +18,7 @@ class Root(Group):
     """The command `adbench`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        """Read the options; a shell need not be named behind --install-completion and --show-completion."""
+        """Read the options; a shell need not be named after --install-completion and --show-completion."""
         for place, word in enumerate(args):
             if word in ("--install-completion", "--show-completion") and place in (0, len(args) - 1):
                 args = [*args[: place + 1], *(args[place + 1 :] or ["auto"])]
@@ -29,9 +29,7 @@ class Root(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise StoppedError(
-                "interrupted; finished records are kept, the running cell left nothing behind."
-            ) from None
+            raise StoppedError("interrupted; finished records are kept, the running cell left no record.") from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
@@ -250,9 +248,9 @@ def describe(
 
     Keys: data_root=DIR, dataset.X=…, cache=DIR
     """
-    from adbench.commands.show import describe as tell
+    from adbench.commands.show import describe as show_dataset
 
-    tell(name, words or [], out)
+    show_dataset(name, words or [], out)
 
 
 @support_app.command(cls=Command, rich_help_panel=DATA)
@@ -320,7 +318,7 @@ def version() -> None:
 
 
 def _guard() -> None:
-    """Say so when the tabular benchmark of the same import name is installed as well."""
+    """Warn where the tabular benchmark of the same import name is installed as well."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:

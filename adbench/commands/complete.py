@@ -123,7 +123,7 @@ SCRIPTS = {
 _adbench() {
     local line=${COMP_LINE:0:COMP_POINT} word
     local typed=${line##*[[:space:]]}
-    local before=${typed%"$2"}  # bash replaces what stands behind the last = or : alone
+    local before=${typed%"$2"}  # bash replaces only what follows the last = or :
     COMPREPLY=()
     while IFS= read -r word; do
         COMPREPLY+=("${word#"$before"}")

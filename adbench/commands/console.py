@@ -1,4 +1,4 @@
-"""Where the commands print."""
+"""Consoles: where the commands print."""
 
 from __future__ import annotations
 

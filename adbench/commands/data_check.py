@@ -1,4 +1,4 @@
-"""What `adbench data check` does, with what it prints."""
+"""`adbench data check`: the findings of the data doctor, as a table or as JSON."""
 
 from __future__ import annotations
 

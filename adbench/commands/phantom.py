@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adbench.commands.console import plain_console
 from adbench.config import groups, layers
+from adbench.errors import AdbenchError
 from adbench.plugins import registry
 
 if TYPE_CHECKING:
@@ -20,15 +22,34 @@ def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -
     registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
 
 
+def _named(text: str) -> list[str]:
+    expanded = dict.fromkeys(name for word in text.split(",") for name in groups.expand("dataset", word))
+    return [registry.find("dataset", name).name for name in expanded]
+
+
+def usable() -> list[str]:
+    """Return every dataset but those of broken packages, each of which is noted on standard error."""
+    from adbench.data.items import DatasetConfig
+
+    names = []
+    for name, entry in registry.entries("dataset").items():
+        try:
+            layers.section(DatasetConfig, "dataset", name)
+            entry.load()
+        except AdbenchError as error:
+            print(f"note: {name} is left out: {error}", file=sys.stderr)
+        else:
+            names.append(name)
+    return names
+
+
 def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     """Draw the phantoms of datasets below `root`: names, groups and wildcards with commas between, or `all`."""
     from adbench.data.items import DatasetConfig
     from adbench.system.files import unwritable
     from adbench.system.progress import track
 
-    words = ["*"] if dataset == "all" else dataset.split(",")
-    found = dict.fromkeys(name for word in words for name in groups.expand("dataset", word))
-    names = [registry.find("dataset", name).name for name in found]
+    names = usable() if dataset == "all" else _named(dataset)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:

@@ -1,4 +1,4 @@
-"""Does the adaptation pull normal and abnormal apart? t-SNE of frozen and adapted features (MVFA, Fig. 6)."""
+"""`adbench plot features`: t-SNE of frozen and adapted features, normal against abnormal (MVFA, Fig. 6)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
 def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
     """Return frozen and adapted features (N, C each) of the record's test images, and their labels (N,).
 
-    Frozen: the patches' mean behind the method's `adapted_block`, or CLIP's image embedding.
+    Frozen: the patches' mean after the method's `adapted_block`, or CLIP's image embedding.
     """
     cell = resolve(RunConfig(**fitted.record.content["resolved"]))
     if cell.facts["data"] != fitted.record.content["facts"]["data"]:
@@ -71,10 +71,10 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     images = test.images
     # Evenly over the split, in which normal images come first.
     rows = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(int))
-    found: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
+    columns: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
     method, config, asked = fitted.method, cell.config, fitted.capability
     device, size, block = method.backbone.device, config.batch_size, method.adapted_block
-    # What the method itself asks for may end far in front of the block that its adapted features stand behind.
+    # The method's own blocks may end before the block that its adapted features are compared with.
     blocks = tuple({*asked.blocks, *([] if block is None else [block])})
     folder = config.cache_dir if config.feature_cache else None
     encode = FrozenFeatures(
@@ -88,10 +88,10 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
             adapted = method.adapted_features(batch)
         frozen = features.pooled if block is None else features.blocks[block][:, 1:].float().mean(1)
         assert frozen is not None
-        found["frozen"].append(frozen.float().cpu().numpy())
-        found["adapted"].append(adapted.float().cpu().numpy())
+        columns["frozen"].append(frozen.float().cpu().numpy())
+        columns["adapted"].append(adapted.float().cpu().numpy())
     labels = test.labels[rows].astype(np.int64)
-    return {name: np.concatenate(parts) for name, parts in found.items()}, labels
+    return {name: np.concatenate(parts) for name, parts in columns.items()}, labels
 
 
 def purity(rows: NDArray[np.float32], labels: NDArray[np.int64], count: int = NEIGHBOURS) -> float:
@@ -118,8 +118,10 @@ def draw(
     for place, (name, places) in enumerate(points.items(), 1):
         axes = figure.add_subplot(1, len(points), place)
         for label, (text, colour, marker) in enumerate(STYLES):
-            own = places[labels == label]
-            axes.scatter(own[:, 0], own[:, 1], s=22, c=colour, marker=marker, alpha=0.75, linewidths=0, label=text)
+            of_class = places[labels == label]
+            axes.scatter(
+                of_class[:, 0], of_class[:, 1], s=22, c=colour, marker=marker, alpha=0.75, linewidths=0, label=text
+            )
         axes.set_title(f"{name}: {100 * clean[name]:.0f} % of nearest neighbours agree", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -31,10 +31,10 @@ def run_words(words: Sequence[str]) -> None:
     executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
     warm_up = executor.warm_up if len(asked) > 1 or executor.remote else None
     with closing(executor):
-        if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run: `plan` need not say so
+        if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run
             warm_up()
             warm_up = None
-        # torch and Lightning take seconds to import: only after the words have been found good.
+        # torch and Lightning take seconds to import: only after the words have been checked.
         from adbench.sweeps.sweep import plan
 
         # All of them before the first runs: a bad word costs no time.
@@ -80,9 +80,9 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
     if all(task.error for task in tasks):
         raise tasks[0].error or AssertionError
     todo = [task for task in tasks if task.state == "to run"]
-    for one in {(task.config.device, task.config.precision): task.config for task in todo}.values():
-        if not executor.remote or one.device == "cpu":
-            device_of(one)
+    for machine in {(task.config.device, task.config.precision): task.config for task in todo}.values():
+        if not executor.remote or machine.device == "cpu":
+            device_of(machine)
     _announce(tasks, executor)
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
@@ -165,8 +165,8 @@ def plan_words(words: Sequence[str]) -> None:
     from adbench.sweeps.sweep import plan
 
     tasks, config = plan(asked, offline=True), asked[0]
-    found = [task.record for task in tasks if task.record]
-    known = costs(Path(config.runs), found) if len(found) < len(tasks) else {}
+    records = [task.record for task in tasks if task.record]
+    known = costs(Path(config.runs), records) if len(records) < len(tasks) else {}
     console = plain_console()
     console.print(tables.planned(tasks, known))
     console.print(tables.totals(tasks, known, config.workers, config.cache_gb))

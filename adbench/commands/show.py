@@ -1,4 +1,4 @@
-"""What `adbench data describe` and `adbench support show` do: contact sheets, and the facts beside them."""
+"""`adbench data describe` and `adbench support show`: contact sheets of datasets and supports, with their facts."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
         patients = {item.patient for item in some} - {None}
         want = dataset.expected.get(split)
         table.add_row(
-            split, *(str(len(own)) for own in classes), str(len(patients) or "unknown"),
+            split, *(str(len(images)) for images in classes), str(len(patients) or "unknown"),
             str(sum(bool(item.mask_files) for item in some)), f"{want[0]} + {want[1]}" if want else "",
         )  # fmt: skip
-        for label, own in enumerate(classes):
+        for label, images in enumerate(classes):
             # The order of draw 0: one patient after the other.
-            shown = supports.draw_order(own, 0)[:EACH]
-            heading = f"{split}, {CLASSES[label]}: {len(shown)} of {len(own)}"
+            shown = supports.draw_order(images, 0)[:EACH]
+            heading = f"{split}, {CLASSES[label]}: {len(shown)} of {len(images)}"
             bands.append(contact.Band(heading, [(contact.tile(i, dataset.mask_threshold), _caption(i)) for i in shown]))
     console.print(table)
     out = out or Path(f"{name}.png")
@@ -103,7 +103,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     named = "method" in keys
     for key in keys:
         if not named and (key in ("protocol", "train_on") or key.startswith(("method.", "backbone"))):
-            raise AdbenchError(f"{key}= is about what a method learns from: name the method with method=NAME.")
+            raise AdbenchError(f"{key}= is about what a method learns from: name it with method=NAME.")
     taken = _of_method(config) if named else [_of_dataset(config)]
     console = table_console()
     who = f"for {config.method_name}" if named else "normal and abnormal"
@@ -115,17 +115,17 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     for part in taken:
         console.print(Text(part.where))
         for label in (0, 1):
-            own = [item for item in part.support if item.label == label]
-            for place, item in enumerate(own, 1):
+            images = [item for item in part.support if item.label == label]
+            for place, item in enumerate(images, 1):
                 patient = f"  patient {item.patient}" if item.patient is not None else ""
                 console.print(Text(f"{place:>5}  {item.id}{patient}"))
-            patients = len({item.patient for item in own} - {None})
-            heading = f"{CLASSES[label]}: {counted(len(own), 'image')}"
+            patients = len({item.patient for item in images} - {None})
+            heading = f"{CLASSES[label]}: {counted(len(images), 'image')}"
             heading += f" of {counted(patients, 'patient')}" if patients else ""
-            heading += f", the first {MOST} shown" if len(own) > MOST else ""
+            heading += f", the first {MOST} shown" if len(images) > MOST else ""
             tiles = [
                 (contact.tile(item, part.dataset.config.mask_threshold), f"{place}  {_caption(item)}")
-                for place, item in enumerate(own[:MOST], 1)
+                for place, item in enumerate(images[:MOST], 1)
             ]
             bands.append(contact.Band(f"{part.where}, {heading}", tiles))
         console.print(f"manifest {part.manifest.hash}")

@@ -127,7 +127,7 @@ def _given(param: Any, args: Sequence[str]) -> str:
 
 
 def _words(ctx: Any) -> list[str]:
-    """Return the words of a command behind `adbench`."""
+    """Return the words of a command after `adbench`."""
     return [] if ctx.parent is None else [*_words(ctx.parent), str(ctx.info_name)]
 
 

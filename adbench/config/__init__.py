@@ -1,1 +1,1 @@
-"""Configuration: `key=value` words become typed configurations."""
+"""Configuration: from `key=value` words and YAML files to typed configurations."""

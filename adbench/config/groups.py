@@ -1,4 +1,4 @@
-"""Groups and wildcards: the names that one word of `dataset=`, `method=` or `backbone=` stands for."""
+"""Groups and wildcards: the names that a value of `dataset=`, `method=` or `backbone=` stands for."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ def groups() -> dict[str, dict[str, list[str]]]:
 
     Groups that can't be used are left out; `group` says what is wrong with one.
     """
-    found = {}
+    usable = {}
     for name in registry.config_files("group"):
         with contextlib.suppress(AdbenchError):
-            found[name] = group(name)
-    return found
+            usable[name] = group(name)
+    return usable
 
 
 @functools.cache
 def group(name: str) -> dict[str, list[str]]:
     """The content of one group; a file that is no group raises with its package and path."""
-    package, file = registry.shipped("group")[name]
+    file = registry.shipped_file("group", name)
+    package = next(owner for owner, path in registry.shipped("group")[name].items() if path == file)
+    assert file is not None
     try:
         content = load_yaml(file)
         content.pop("title", None)
@@ -42,7 +44,7 @@ def group(name: str) -> dict[str, list[str]]:
             )
     except AdbenchError as error:
         raise AdbenchError(f"the group {name!r} of {package} cannot be used: {error}") from error
-    return {kind: [str(one) for one in names] for kind, names in content.items()}
+    return {kind: [str(name) for name in names] for kind, names in content.items()}
 
 
 def expand(kind: registry.Kind, text: str) -> list[str]:
@@ -54,24 +56,26 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
     ['brainmri', 'liverct', 'resc']
     """
     known = list(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))
-    own = {name: content[kind] for name, content in groups().items() if kind in content}
+    members = {name: content[kind] for name, content in groups().items() if kind in content}
     if ":" in text:  # `file.py:Class` names itself
-        return [str(locate.Place.of(text)) if kind == "method" else text]
+        return [str(locate.ImportPath.of(text)) if kind == "method" else text]
     if text in known:
         return [text]
-    if text in own:
-        return own[text]
+    if text in members:
+        return members[text]
     if text in registry.config_files("group"):
         group(text)  # says what is wrong with it
     if "*" in text or "?" in text:
         matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
-        matched += [name for group in own if fnmatch.fnmatchcase(group, text) for name in own[group]]
+        matched += [name for group in members if fnmatch.fnmatchcase(group, text) for name in members[group]]
         if not matched:
-            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *own]))}")
+            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *members]))}")
         return list(dict.fromkeys(matched))
-    near = difflib.get_close_matches(text, [*known, *own], n=1, cutoff=0.5)
-    if near and near[0] in own:
-        raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(own[near[0]])}?")
+    near = difflib.get_close_matches(text, [*known, *members], n=1, cutoff=0.5)
+    if near and near[0] in members:
+        raise AdbenchError(
+            f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(members[near[0]])}?"
+        )
     return [text]
 
 

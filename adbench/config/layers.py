@@ -1,4 +1,4 @@
-"""Configuration files and the words over them, as typed dataclasses: of methods, datasets, backbones, executors."""
+"""Configuration layers: the YAML of a method, dataset, backbone or executor, then overrides, as a typed dataclass."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def preset(method: str, name: str) -> dict[str, Any]:
     return dict(presets[name])
 
 
-def method_params(schema: type[P], name: str, schedule: str, words: Mapping[str, Any] = {}) -> P:
-    """Resolve a method's parameters: its YAML, then the schedule, then the user's `method.X=` words."""
-    return merge_params(schema, method_config(name), schedule, words, f"method {name!r}")
+def method_params(schema: type[P], name: str, schedule: str, overrides: Mapping[str, Any] = {}) -> P:
+    """Resolve a method's parameters: its YAML, then the schedule, then the user's `method.X=` overrides."""
+    return merge_params(schema, method_config(name), schedule, overrides, f"method {name!r}")
 
 
-def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, words: Mapping[str, Any], what: str) -> P:
-    """Fill the dataclass `schema` from a method's YAML, then the schedule, then `words` such as `prompts.normal`."""
+def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, overrides: Mapping[str, Any], what: str) -> P:
+    """Fill the dataclass `schema` from a method's YAML, the schedule, and `overrides` such as `prompts.normal`."""
     base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
-    merged = merge(schema, base, _nested(words), what)
+    merged = merge(schema, base, _nested(overrides), what)
     for key, (bound, least) in LEAST_OF_METHOD.items():
         number = getattr(merged, key, None)
         if isinstance(number, int | float) and not (number > least or (number == least and bound == "at least")):
@@ -92,41 +92,42 @@ def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, words:
     return merged
 
 
-def section(schema: type[P], kind: registry.Kind, name: str, words: Mapping[str, Any] = {}) -> P:
-    """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then the user's `<kind>.X=` words."""
-    file = registry.config_file(kind, name) if kind == "dataset" else registry.config_files(kind).get(name)
+def section(schema: type[P], kind: registry.Kind, name: str, overrides: Mapping[str, Any] = {}) -> P:
+    """Resolve the configuration of a dataset or backbone: `<kind>/<name>.yaml`, then its `<kind>.X=` overrides."""
+    file = registry.config_file(kind, name) if kind == "dataset" else registry.shipped_file(kind, name)
     if file is None and kind == "dataset":
         raise AdbenchError(
             f"the dataset {name!r} of {registry.find(kind, name).package} ships no configuration. It needs at least "
-            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml beside its module."
+            f"title and object_name, in {locate.CONFIGS}/dataset/{name}.yaml next to its module."
         )
     if file is None:
         files = registry.config_files(kind)
         raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
-    return merge(schema, load_yaml(file), DictConfig(dict(words)), f"{kind} {name!r}")
+    return merge(schema, load_yaml(file), DictConfig(dict(overrides)), f"{kind} {name!r}")
 
 
 @functools.cache
 def executor_sections() -> tuple[str, ...]:
     """The executors with keys of their own, `<name>.X=`: executor/<name>.yaml holds more than a title."""
-    found = []
+    names = []
     for name, file in registry.config_files("executor").items():
-        with contextlib.suppress(AdbenchError):  # who names that executor hears of it
-            found += [name] if set(load_yaml(file)) - {"title"} else []
-    return tuple(found)
+        with contextlib.suppress(AdbenchError):  # `executor=NAME` raises it
+            names += [name] if set(load_yaml(file)) - {"title"} else []
+    return tuple(names)
 
 
-def executor_keys(schema: type[P], name: str, words: Mapping[str, Any] = {}) -> P:
-    """Resolve the keys of an executor: `executor/<name>.yaml`, then the user's `<name>.X=` words."""
-    base = load_yaml(registry.config_files("executor")[name])
+def executor_keys(schema: type[P], name: str, overrides: Mapping[str, Any] = {}) -> P:
+    """Resolve the keys of an executor: `executor/<name>.yaml`, then the user's `<name>.X=` overrides."""
+    file = registry.config_file("executor", name)
+    base = load_yaml(file) if file else {}
     base.pop("title", None)
-    return merge(schema, base, _nested(words), f"executor={name}")
+    return merge(schema, base, _nested(overrides), f"executor={name}")
 
 
-def _nested(words: Mapping[str, Any]) -> DictConfig:
+def _nested(overrides: Mapping[str, Any]) -> DictConfig:
     """Return {"prompts.normal": x} as {"prompts": {"normal": x}}."""
     over = OmegaConf.create({})
-    for key, value in words.items():
+    for key, value in overrides.items():
         OmegaConf.update(over, key, value, force_add=True)
     return over
 

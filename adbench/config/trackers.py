@@ -1,4 +1,4 @@
-"""The keys `logger=` and `wandb.X=`."""
+"""Tracker keys: `logger=` and `wandb.X=`."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class WandbConfig:
     mode: str | None = None
 
 
-def wandb_config(words: Mapping[str, Any]) -> WandbConfig:
+def wandb_config(overrides: Mapping[str, Any]) -> WandbConfig:
     """Return the `wandb.X=` keys; `wandb.tags=a,b` is a list as `[a,b]` is."""
-    given = dict(words)
+    given = dict(overrides)
     if isinstance(given.get("tags"), str):
         given["tags"] = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
-    found = merge(WandbConfig, {}, DictConfig(given), "wandb")
-    if found.mode not in (None, *MODES):
-        raise AdbenchError(f"wandb.mode={found.mode} is not possible: {did_you_mean(str(found.mode), MODES)}")
-    return found
+    config = merge(WandbConfig, {}, DictConfig(given), "wandb")
+    if config.mode not in (None, *MODES):
+        raise AdbenchError(f"wandb.mode={config.mode} is not possible: {did_you_mean(str(config.mode), MODES)}")
+    return config
 
 
-def check_logger(logger: str, words: Mapping[str, Any]) -> None:
+def check_logger(logger: str, overrides: Mapping[str, Any]) -> None:
     """Raise for `wandb.X=` keys that can't be used and for a logger whose package isn't there; imports neither."""
-    if words and logger != "wandb":
+    if overrides and logger != "wandb":
         raise AdbenchError(
-            f"wandb.{next(iter(words))}= says how wandb tracks a run: add logger=wandb, or leave it out."
+            f"wandb.{next(iter(overrides))}= says how wandb tracks a run: add logger=wandb, or leave it out."
         )
-    wandb_config(words)
+    wandb_config(overrides)
     if logger == "tensorboard" and find_spec("tensorboard") is None:
         raise AdbenchError(
             "logger=tensorboard needs the package tensorboard: pip install 'adbench-medical[tensorboard]'. "

@@ -1,4 +1,4 @@
-"""The `trainer.X=` keys: which there are, and which of them can change a result."""
+"""Trainer keys, `trainer.X=`: which there are, and which of them can change a result."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ OWNED = {
     "logger": "use logger=",
     "default_root_dir": "there is no key for it",
 }
-# Keys that change no result: how several devices work together, what is printed, logged or looked at beside a training.
+# Keys that change no result: how several devices work together, what is printed, logged or looked at during a training.
 NOT_FACTS = (
     "strategy", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "profiler",
     "detect_anomaly", "num_sanity_val_steps",
 )  # fmt: skip
 
 
-def check_trainer(extra: Mapping[str, Any]) -> None:
+def check_trainer(overrides: Mapping[str, Any]) -> None:
     """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets, and for impossible devices."""
     from pytorch_lightning import Trainer
 
     allowed = set(Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
-    for key in extra:
+    for key in overrides:
         if key in OWNED:
             raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
         if key not in allowed:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
-    devices, strategy = extra.get("devices", 1), extra.get("strategy", "auto")
+    devices, strategy = overrides.get("devices", 1), overrides.get("strategy", "auto")
     if type(devices) is not int or devices < 1:
         raise AdbenchError(
             f"trainer.devices={devices} is not possible: give a number of devices of this machine, as in 2."
@@ -51,15 +51,15 @@ def check_trainer(extra: Mapping[str, Any]) -> None:
         )
 
 
-def trainer_facts(extra: Mapping[str, Any]) -> dict[str, Any]:
+def trainer_facts(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `trainer.X=` keys that can change a result.
 
     >>> trainer_facts({"devices": 2, "strategy": "ddp"}), trainer_facts({"devices": 1})
     ({'devices': 2}, {})
     """
-    return {key: v for key, v in extra.items() if key not in NOT_FACTS and not (key == "devices" and v == 1)}
+    return {key: v for key, v in overrides.items() if key not in NOT_FACTS and not (key == "devices" and v == 1)}
 
 
-def num_devices(extra: Mapping[str, Any]) -> int:
+def num_devices(overrides: Mapping[str, Any]) -> int:
     """Return on how many devices a cell runs."""
-    return int(extra.get("devices", 1))
+    return int(overrides.get("devices", 1))

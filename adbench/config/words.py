@@ -1,4 +1,4 @@
-"""From words (`method=madclip shots=4,8`) to typed configurations, one for each cell."""
+"""Words of the command line, such as `method=madclip shots=4,8`, as typed configurations: one for each cell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from adbench.config.groups import NAMED, expand, trainings
@@ -19,8 +20,7 @@ from adbench.plugins import registry
 @functools.cache
 def defaults() -> dict[str, Any]:
     """The values of configs/run.yaml."""
-    (file,) = (folder / "run.yaml" for folder in registry.config_folders() if (folder / "run.yaml").is_file())
-    return load_yaml(file)
+    return load_yaml(resources.files("adbench.configs") / "run.yaml")  # adbench's own, whatever others ship
 
 
 def parse(words: Sequence[str]) -> list[RunConfig]:
@@ -55,7 +55,7 @@ def words_of(keys: Mapping[str, Any]) -> list[str]:
     words = []
     for key, value in keys.items():
         if key == "overrides":
-            words += [f"{name}={write_value(own, typed=True)}" for name, own in value.items()]
+            words += [f"{name}={write_value(override, typed=True)}" for name, override in value.items()]
         elif isinstance(value, (list, tuple, range)):
             words.append(f"{key}={','.join(_word(one) for one in value)}")
         else:

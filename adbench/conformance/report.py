@@ -16,7 +16,7 @@ def check_method(name: str, words: Sequence[str]) -> bool:
     """Examine a method, print a line for each check, and return whether all passed."""
     given = _params(words)
     if ":" in name:
-        name = str(locate.Place.of(name))
+        name = str(locate.ImportPath.of(name))
     registry.find("method", name)
     # torch and Lightning take seconds to import: only after the words were checked.
     from adbench.conformance.bench import new_bench

@@ -171,7 +171,7 @@ class Subject:
 def _yaml_of(method_class: type[Method[Any]]) -> dict[str, Any]:
     """Return the YAML beside a class, as that of `FILE.py:Class`, or nothing."""
     try:
-        path = locate.beside(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
+        path = locate.config_near(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
     except (OSError, TypeError):
         return {}
     return layers.load_yaml(path) if path else {}

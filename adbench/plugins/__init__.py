@@ -1,1 +1,1 @@
-"""Registered names of methods, datasets and backbones, and the code behind them."""
+"""Plug-ins: names of methods, datasets, backbones and executors, and the code that they stand for."""

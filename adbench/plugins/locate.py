@@ -1,4 +1,4 @@
-"""A method by where it is, `FILE.py:Class` or `package.module:Class`: from these words to code, hash and YAML."""
+"""Import paths: `FILE.py:Class` or `package.module:Class` to a method's code, the hash of its source, and its YAML."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CONFIGS = "adbench_configs"
 
 
 @dataclass(frozen=True)
-class Place:
+class ImportPath:
     """A class in a file (`module` is then its absolute path) or in an importable module.
 
-    >>> Place.of("my_package.module:MyMethod")
-    Place(module='my_package.module', attribute='MyMethod', file=False)
+    >>> ImportPath.of("my_package.module:MyMethod")
+    ImportPath(module='my_package.module', attribute='MyMethod', file=False)
     """
 
     module: str
@@ -33,7 +33,7 @@ class Place:
         return f"{self.module}:{self.attribute}"
 
     @classmethod
-    def of(cls, text: str) -> Place:
+    def of(cls, text: str) -> ImportPath:
         """Read `FILE.py:Class` or `package.module:Class`; a relative path is taken from the current folder."""
         module, _, attribute = text.rpartition(":")
         file = module.endswith(".py") or "/" in module or "\\" in module
@@ -88,7 +88,7 @@ def source_hash(loaded: Any) -> str:
         ) from error
 
 
-def beside(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:
+def config_near(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:
     """Return `adbench_configs/<kind>/<name>.yaml` in the folder of a module or file, or of a package around it.
 
     Not `exact`: case and underscores of the name don't matter. Imports nothing.
@@ -115,8 +115,8 @@ def _folders(module: str) -> list[Path]:
         return []
     if spec.submodule_search_locations is None:
         return [Path(spec.origin).parent] if spec.origin else []
-    found: list[Path] = []
+    around: list[Path] = []
     for root in map(Path, spec.submodule_search_locations):
         folders = [root.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
-        found += [folder for folder in reversed(folders) if folder.is_dir()]
-    return found
+        around += [folder for folder in reversed(folders) if folder.is_dir()]
+    return around

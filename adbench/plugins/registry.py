@@ -1,12 +1,13 @@
-"""Names of methods, datasets and backbones, known without importing them.
+"""The registry: names of methods, datasets, backbones, groups and executors, known without importing them.
 
-Built-in methods are registered by the very same entry points (`adbench.methods`, `adbench.datasets`,
-`adbench.configs`) that a stranger's package uses. A method that is registered nowhere names itself: see locate.py.
+Built-in methods are registered by the same entry points (`adbench.methods`, `adbench.datasets`, `adbench.configs`)
+that other packages use. A method may also be named by its import path, without an entry point: see locate.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 Kind = Literal["method", "dataset", "backbone", "group", "executor"]
-OWN = "adbench-medical"  # the distribution whose methods are called built-in; it has no other right
+OWN = "adbench-medical"  # the distribution whose methods are called built-in
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Entry:
     """One name: where it lives (`module:attribute`) and which distribution brought it.
 
     Of a method that is named by where it is, `package` is the module, or with `file` the path of the Python file.
+    `clash` says which packages register the same name, where there are two.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Entry:
     package: str
     version: str = ""
     file: bool = False
+    clash: str = ""
 
     @property
     def registered(self) -> bool:
@@ -50,18 +53,20 @@ class Entry:
 
     def load(self) -> Any:
         """Import the module and return the registered object."""
+        if self.clash:
+            raise AdbenchError(self.clash)
         module, _, attribute = self.target.rpartition(":")
         try:
-            found: Any = locate.import_file(module) if self.file else import_module(module)
+            loaded: Any = locate.import_file(module) if self.file else import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
-            return found
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+                loaded = getattr(loaded, part)
+            return loaded
+        except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
-                raise AdbenchError(f"{self.target} cannot be imported: {reason(error)}. Mend it.") from error
+                raise AdbenchError(f"{self.target} cannot be imported: {reason(error)}. Fix it.") from error
             raise AdbenchError(
                 f"{self.name!r} is registered by {self.package} as {self.target}, which cannot be imported: "
-                f"{reason(error)}. Mend or uninstall that package."
+                f"{reason(error)}. Fix or uninstall that package."
             ) from error
 
     def source(self, loaded: Any) -> str | None:
@@ -94,31 +99,35 @@ def reason(error: BaseException) -> str:
 
 @functools.cache
 def entries(kind: Kind) -> Mapping[str, Entry]:
-    """All registered methods or datasets by name, frozen; two packages with one name are an error."""
-    return _collect(kind, entry_points(group=f"adbench.{kind}s"))
+    """All registered methods, datasets or executors by name, frozen.
 
-
-def _collect(kind: str, points: Any) -> Mapping[str, Entry]:
-    found: dict[str, Entry] = {}
-    for point in points:
+    A name that two packages register stays, with its `clash`: who asks for that one gets an error.
+    """
+    known: dict[str, Entry] = {}
+    for point in entry_points(group=f"adbench.{kind}s"):
         entry = _entry(point)
-        other = found.get(entry.name)
-        if other is not None and other != entry:
-            raise AdbenchError(
+        other = known.setdefault(entry.name, entry)
+        if other != entry and not other.clash:
+            clash = (
                 f"two packages register the {kind} {entry.name!r}: {other.package} ({other.target}) and "
                 f"{entry.package} ({entry.target}). Uninstall one of them, or rename one entry point."
             )
-        found[entry.name] = entry
-    return MappingProxyType(dict(sorted(found.items())))
+            known[entry.name] = dataclasses.replace(other, clash=clash)
+    return MappingProxyType(dict(sorted(known.items())))
 
 
 def _entry(point: EntryPoint) -> Entry:
-    name, version = _distribution(point)
-    return Entry(point.name, point.value, name, version)
+    package, version = _distribution(point)
+    return Entry(point.name, point.value.partition("[")[0].strip(), package, version)  # without extras
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("an unnamed package", "")
+    """Return the name and version of the distribution that brings an entry point, whose metadata may be damaged."""
+    try:
+        assert point.dist is not None
+        return point.dist.name or "an unnamed package", point.dist.version or ""
+    except Exception:
+        return "an unnamed package", ""
 
 
 def find(kind: Kind, name: str) -> Entry:
@@ -132,25 +141,27 @@ def find(kind: Kind, name: str) -> Entry:
                 f"{kind}={name} is not possible: a {kind} comes in by an entry point in the group adbench.{kind}s. "
                 f"`adbench list {kind}s` shows those there are."
             )
-        place = locate.Place.of(name)
-        return Entry(place.attribute, str(place), place.module, file=place.file)
+        path = locate.ImportPath.of(name)
+        return Entry(path.attribute, str(path), path.module, file=path.file)
     known = entries(kind)
     if name not in known:
         raise AdbenchError(
             f"unknown {kind} {name!r}: {did_you_mean(name, known)}. `adbench list {kind}s` shows them with a line each."
         )
+    if known[name].clash:
+        raise AdbenchError(known[name].clash)
     return known[name]
 
 
 @functools.cache
 def _shipped() -> tuple[tuple[tuple[str, Traversable], ...], Mapping[str, str]]:
-    """Return (distribution, YAML folder) for the entry points in `adbench.configs`, and why others cannot be read."""
+    """Return (distribution, YAML folder) of `adbench.configs`, adbench's own first, and why others cannot be read."""
     folders, broken = [], {}
-    for point in entry_points(group="adbench.configs"):
+    for point in sorted(entry_points(group="adbench.configs"), key=lambda point: _distribution(point)[0] != OWN):
         package, _ = _distribution(point)
         try:
             folders.append((package, resources.files(point.value)))
-        except (Exception, SystemExit) as error:  # importing it runs a stranger's code
+        except (Exception, SystemExit) as error:  # importing it runs somebody else's code
             broken[package] = f"its configurations {point.value} cannot be imported: {reason(error)}"
     return tuple(folders), MappingProxyType(broken)
 
@@ -161,40 +172,55 @@ def config_folders() -> tuple[Traversable, ...]:
 
 
 def config_files(kind: Kind) -> dict[str, Traversable]:
-    """All `<kind>/<name>.yaml` files by name, of the packages in the group `adbench.configs`."""
-    return {name: file for name, (_, file) in shipped(kind).items()}
+    """All `<kind>/<name>.yaml` files by name, of the packages in the group `adbench.configs`.
+
+    Where several packages ship one name, the file is adbench's own, else the first; `shipped_file` says what is wrong.
+    """
+    return {name: files.get(OWN) or next(iter(files.values())) for name, files in shipped(kind).items()}
 
 
-def shipped(kind: Kind) -> dict[str, tuple[str, Traversable]]:
-    """The distribution and path of all those files by name."""
-    found: dict[str, tuple[str, Traversable]] = {}
+def shipped(kind: Kind) -> dict[str, dict[str, Traversable]]:
+    """All those files by name, and by the distribution that ships them."""
+    files: dict[str, dict[str, Traversable]] = {}
     for package, folder in _shipped()[0]:
-        for file in (folder / kind).iterdir() if (folder / kind).is_dir() else ():
-            name, dot, ending = file.name.rpartition(".")
-            if dot and ending == "yaml":
-                if name in found and str(found[name][1]) != str(file):
-                    other, first = found[name]
-                    raise AdbenchError(
-                        f"two packages ship {kind}/{file.name}: {other} ({first}) and {package} ({file}). Rename one."
-                    )
-                found[name] = package, file
-    return dict(sorted(found.items()))
+        with contextlib.suppress(OSError):
+            for file in (folder / kind).iterdir() if (folder / kind).is_dir() else ():
+                name, dot, ending = file.name.rpartition(".")
+                if dot and ending == "yaml":
+                    files.setdefault(name, {})[package] = file
+    return dict(sorted(files.items()))
+
+
+def shipped_file(kind: Kind, name: str, package: str = OWN) -> Traversable | None:
+    """Return `<kind>/<name>.yaml` of the package, else of the only other one that ships it; None where none does.
+
+    Raises AdbenchError where two others ship it.
+    """
+    files = shipped(kind).get(name, {})
+    if package in files or not files:
+        return files.get(package)
+    if len(files) > 1:
+        (other, first), (another, second), *_ = files.items()
+        raise AdbenchError(
+            f"two packages ship {kind}/{name}.yaml: {other} ({first}) and {another} ({second}). Rename one."
+        )
+    return next(iter(files.values()))
 
 
 def config_file(kind: Kind, name: str) -> Traversable | None:
-    """Return the YAML of a method or dataset, or none: shipped in `adbench.configs`, or beside its class.
+    """Return the YAML of a method or dataset, or None: shipped in `adbench.configs`, or next to its class.
 
-    Beside the class means `adbench_configs/<kind>/<name>.yaml` in the folder of its module or of a package around it.
+    Next to the class means `adbench_configs/<kind>/<name>.yaml` in the folder of its module or of a package around it.
     For a method that is registered nowhere, <name> is that of its class, in any case and with or without underscores.
     """
     entry = find(kind, name)
-    shipped = None if ":" in name else config_files(kind).get(name)
+    shipped = None if ":" in name else shipped_file(kind, name, entry.package)
     if not entry.foreign:
         return shipped
     broken = _shipped()[1].get(entry.package)
     if broken:
         raise AdbenchError(f"the {kind} {name!r} cannot be used: {entry.package} brings it, and {broken}.")
-    beside = locate.beside(entry.target.rpartition(":")[0], entry.file, kind, entry.name, exact=":" not in name)
-    if shipped is not None and beside is not None and str(shipped) != str(beside):
-        raise AdbenchError(f"the {kind} {name!r} has two configurations: {shipped} and {beside}. Remove one.")
-    return shipped or beside
+    nearby = locate.config_near(entry.target.rpartition(":")[0], entry.file, kind, entry.name, exact=":" not in name)
+    if shipped is not None and nearby is not None and str(shipped) != str(nearby):
+        raise AdbenchError(f"the {kind} {name!r} has two configurations: {shipped} and {nearby}. Remove one.")
+    return shipped or nearby

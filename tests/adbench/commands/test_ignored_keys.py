@@ -92,10 +92,16 @@ def test_maps_that_are_not_drawn_have_no_size(adbench, tiny: Path, tmp_path: Pat
         ("support show shots=full draw=3 data_root=TINY", "takes every image, which is draw 0: leave out draw=3."),
         (
             "support show backbone=ViT-B-32 data_root=TINY",
-            "backbone= is about what a method learns from: name the method",
+            "backbone= is about what a method learns from: name it",
         ),
-        ("support show method.k=3 data_root=TINY", "method.k= is about what a method learns from: name the method"),
-        ("support show train_on=busi data_root=TINY", "train_on= is about what a method learns from: name the method"),
+        (
+            "support show method.k=3 data_root=TINY",
+            "method.k= is about what a method learns from: name it",
+        ),
+        (
+            "support show train_on=busi data_root=TINY",
+            "train_on= is about what a method learns from: name it",
+        ),
         ("check-method clip shots=4", "method.X=VALUE"),
         ("data check brainmri shots=4", "unknown key 'shots' here"),
         ("data check brainmri dataset=busi", "unknown key 'dataset' here"),

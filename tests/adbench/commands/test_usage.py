@@ -113,7 +113,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(adbench, monkeypatch: pytest.Monke
     monkeypatch.setattr("adbench.commands.run.run_words", interrupted)
     answer = adbench("run", "method=clip")
     assert answer.code == 130
-    assert answer.err == "adbench: interrupted; finished records are kept, the running cell left nothing behind.\n"
+    assert answer.err == "adbench: interrupted; finished records are kept, the running cell left no record.\n"
 
 
 def test_a_reader_that_closes_its_pipe_leaves_no_traceback() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adbench.backbone.weights import BackboneConfig
 from adbench.commands import new_method as scaffold
 from adbench.config import groups, layers
 from adbench.config import words as config
@@ -330,12 +331,20 @@ def test_a_broken_group_is_listed_and_costs_those_who_name_it(adbench, site: Pat
 
 def test_two_packages_with_one_configuration_are_both_named(site: Path) -> None:
     for package in ("north", "south"):
-        files = {f"{package}_configs/__init__.py": "", f"{package}_configs/method/clash.yaml": "title: Clash\n"}
+        names = ("method/clash", "backbone/clash", "group/clash", "backbone/phantom-clip", "method/clip")
+        files = {f"{package}_configs/{name}.yaml": "title: Clash\n" for name in names}
+        files[f"{package}_configs/__init__.py"] = ""
         install(site, package, {"configs": [f"{package} = {package}_configs"]}, files)
-    with pytest.raises(
-        AdbenchError, match=r"two packages ship method/clash\.yaml: (north|south) .* and (north|south) "
-    ):
-        registry.config_files("method")
+    install(site, "third", {"methods": ["clash = third:Own"]}, {"third.py": OWN})
+    two = r"two packages ship {}/clash\.yaml: (north|south) .* and (north|south) .*Rename one"
+    with pytest.raises(AdbenchError, match=two.format("method")):
+        layers.method_config("clash")
+    with pytest.raises(AdbenchError, match=two.format("backbone")):
+        layers.section(BackboneConfig, "backbone", "clash")
+    with pytest.raises(AdbenchError, match=two.format("group")):
+        config.parse(["dataset=clash"])
+    assert layers.method_config("clip")["title"] != "Clash", "what adbench ships is its own"
+    assert layers.section(BackboneConfig, "backbone", "phantom-clip").title != "Clash"
 
 
 def test_two_configurations_of_one_method_are_refused(site: Path) -> None:
@@ -356,6 +365,114 @@ def test_a_strangers_dataset_brings_its_facts_beside_its_module(site: Path) -> N
     assert (facts.title, facts.object_name, facts.support_split) == ("Scans", "scan", "train")
     with pytest.raises(AdbenchError, match=r"'bare' of scanner ships no configuration.*title and object_name"):
         layers.section(DatasetConfig, "dataset", "bare", run.words("dataset"))
+
+
+@pytest.fixture
+def wreck(site: Path) -> Path:
+    """A package whose every part is broken in its own way."""
+    files = {
+        "wreck/__init__.py": "raise SystemExit('no licence')\n",
+        "wreck_configs/__init__.py": "",
+        "wreck_configs/run.yaml": "method: [\n",
+        "wreck_configs/method/wreck.yaml": "- no mapping\n",
+        "wreck_configs/method/clip.yaml": "title: [\n",
+        "wreck_configs/dataset/wreck.yaml": "title: [\n",
+        "wreck_configs/dataset/brainmri.yaml": "title: [\n",
+        "wreck_configs/backbone/wreck.yaml": "title: [\n",
+        "wreck_configs/backbone/phantom-clip.yaml": "title: [\n",
+        "wreck_configs/group/wreck.yaml": "dataset: 3\n",
+        "wreck_configs/executor/wreck.yaml": "title: [\n",
+        "wreck_configs/executor/local.yaml": "title: [\n",
+    }
+    points = {
+        "methods": ["wreck = wreck:Method", "twice = wreck:A", "strange = not an entry point"],
+        "datasets": ["wreck = wreck.data:Set", "twice = wreck:A"],
+        "executors": ["wreck = wreck:Executor", "twice = wreck:A"],
+        "configs": ["wreck = wreck_configs", "gone = wreck_no_such_module", "strange = :"],
+    }
+    install(site, "wreckage", points, files)
+    install(site, "second", {group: ["twice = second:B"] for group in ("methods", "datasets", "executors")})
+    (site / "nameless-1.0.dist-info").mkdir()
+    (site / "nameless-1.0.dist-info" / "entry_points.txt").write_text("[adbench.methods]\nnameless = wreck:Method\n")
+    return site
+
+
+def test_a_broken_package_stops_no_command_that_does_not_need_it(adbench, wreck: Path, tiny: Path, tmp_path) -> None:
+    config.defaults.cache_clear()
+    layers.executor_sections.cache_clear()
+    data, out = f"data_root={tiny}", ["--out", tmp_path / "x.png"]
+    runs = f"runs={tmp_path / 'runs'}"
+    few = ["--train", 0, "--valid", 2, "--test", 2]
+    commands = [
+        ["--help"], ["--version"], ["version"], ["run", "--keys"], ["--complete", "adbench run method="],
+        ["plan", "method=clip,patchcore", "shots=2", data, runs], ["run", "method=clip", data, runs, "gallery=1"],
+        ["leaderboard", tmp_path / "runs", "--html", tmp_path / "pages"], ["new-method", "nearest", "--into", tmp_path],
+        ["data", "check", "brainmri", data], ["data", "describe", "brainmri", data, *out],
+        ["support", "show", "shots=2", data, *out], ["support", "show", "method=patchcore", "shots=2", data, *out],
+        ["data", "phantom", "--root", tmp_path / "drawn", "--dataset", "busi", *few],
+    ]  # fmt: skip
+    said = {}
+    for words in commands:
+        answer = adbench(*words)
+        assert answer.code == 0, (words, answer.err)
+        assert "Traceback" not in answer.err
+        said[" ".join(map(str, words[:2]))] = answer
+    assert "method=clip\n" in said["--complete adbench run method="].out
+    (record,) = (path for path in (tmp_path / "runs").iterdir() if (path / "record.json").is_file())
+    assert adbench("score", record, next(tiny.rglob("*.png")), f"out={tmp_path / 'scores'}").code == 0
+    for kind, mine in (("methods", "clip"), ("datasets", "brainmri"), ("backbones", "phantom-clip"), ("groups", "bmad"),
+                       ("executors", "local")):  # fmt: skip
+        answer = adbench("list", kind)
+        assert answer.code == 0, answer.err
+        lines = {line.split()[0]: line for line in answer.out.splitlines()}
+        assert "broken: " in lines["wreck"], kind
+        assert "broken: " not in lines[mine], kind
+        if kind in ("methods", "datasets", "executors"):
+            assert "broken: two packages register" in lines["twice"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("run method=wreck", "wreckage"),
+        ("run method=twice", "two packages register the method 'twice'"),
+        ("run method=strange", "wreckage"),
+        ("run method=nameless", "an unnamed package"),
+        ("run dataset=wreck", "wreck"),
+        ("run dataset=twice", "two packages register the dataset 'twice'"),
+        ("run executor=wreck", "wreckage"),
+        ("run executor=twice", "two packages register the executor 'twice'"),
+        ("run backbone=wreck", "not readable YAML"),
+        ("check-method wreck", "wreckage"),
+        ("data check wreck", "wreck"),
+    ],
+)
+def test_who_names_a_broken_package_gets_one_sentence(adbench, wreck: Path, words: str, says: str) -> None:
+    answer = adbench(*words.split())
+    assert answer.code == 2
+    assert answer.err.startswith("adbench: ")
+    assert answer.err.count("\n") == 1
+    assert says in answer.err
+
+
+def test_all_phantoms_are_those_of_packages_that_are_not_broken(wreck: Path, capsys) -> None:
+    from adbench.commands.phantom import usable
+
+    assert set(usable()) == {name for name, entry in registry.entries("dataset").items() if not entry.foreign}
+    notes = capsys.readouterr().err
+    assert "note: wreck is left out: " in notes
+    assert "note: twice is left out: two packages register the dataset 'twice'" in notes
+
+
+def test_a_broken_package_does_not_stop_the_documentation(wreck: Path) -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("docs_build", PAGE.parent / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    page = build.reference()
+    assert "### patchcore" in page
+    assert "### wreck" not in page
 
 
 # --- the skeleton

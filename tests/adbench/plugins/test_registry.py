@@ -41,8 +41,10 @@ def test_a_strangers_method_is_found_and_loaded(tmp_path: Path) -> None:
 def test_two_packages_with_one_name_are_both_named(tmp_path: Path) -> None:
     install(tmp_path, "one", "clash = one:A")
     install(tmp_path, "two", "clash = two:B")
-    with pytest.raises(AdbenchError, match=r"'clash': (one|two) .* and (one|two) "):
-        registry.entries("method")
+    for ask in (lambda: registry.find("method", "clash"), registry.entries("method")["clash"].load):
+        with pytest.raises(AdbenchError, match=r"'clash': (one|two) .* and (one|two) .*Uninstall one of them"):
+            ask()
+    assert registry.find("method", "clip").package == "adbench-medical"
 
 
 def test_a_broken_plug_in_says_where_it_is(tmp_path: Path) -> None:
