@@ -29,8 +29,8 @@ PLAIN = {"best": "%s", "second": "%s", "": "%s"}
 MARKDOWN = {"best": "**%s**", "second": "*%s*", "": "%s"}
 LEGEND = (
     "Mean ± standard deviation (number of runs, each with another draw or seed). Bold: best of its column; italics: "
-    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading gives "
-    "the largest computation error."
+    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading "
+    "gives the largest computation error."
 )
 
 

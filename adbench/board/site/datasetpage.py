@@ -158,8 +158,8 @@ def _pictures(
         name, first = next(iter(pictures.items()))
         maps = []
         for entry in kept:
-            picture = pictures.get(entry.name)
-            panel = _panel(entry.name, picture, "map", image) if picture and "map" in picture.panels else None
+            strip = pictures.get(entry.name)
+            panel = _panel(entry.name, strip, "map", image) if strip and "map" in strip.panels else None
             maps.append({"panel": panel, "share": _share(float(shares[entry.name][image]), label)})
         shown.append({
             "image": image,

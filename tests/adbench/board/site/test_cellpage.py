@@ -60,9 +60,7 @@ def test_what_was_typed_can_be_typed_again(make_record, build_site, read_page, t
 
 
 @pytest.mark.parametrize(("label", "counts"), [(0, "0 abnormal and 12 normal"), (1, "12 abnormal and 0 normal")])
-def test_predictions_of_one_class_are_a_damaged_record(
-    make_record, build_site, tmp_path: Path, label: int, counts
-) -> None:
+def test_predictions_of_one_class_are_a_damaged_record(make_record, build_site, tmp_path: Path, label, counts) -> None:
     file = make_record(tmp_path / "runs", "a") / "predictions.parquet"
     pd.read_parquet(file).assign(label=label).to_parquet(file, index=False)
     with pytest.raises(RecordError, match=rf"runs/a: predictions\.parquet holds {counts} images.*run its cell again"):
