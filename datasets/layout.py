@@ -71,8 +71,8 @@ class Layout(ABC):
         if not matching:
             place = named[0] if named else root
             raise DataError(
-                f"data_root={root} does not contain dataset={self.name}: expected {self.expected}, in it or in a folder called "
-                f"{' or '.join(names)}; found {entries(place)} in {place}."
+                f"data_root={root} does not contain dataset={self.name}: expected {self.expected}, in it or in a "
+                f"folder called {' or '.join(names)}; found {entries(place)} in {place}."
             )
         return matching[0]
 
