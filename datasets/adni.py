@@ -3,9 +3,9 @@
     <folder>/<collection>.csv                                        Image Data ID, Subject, Group, ...
     <folder>/<subject>/<description>/<date>/<image data id>/*.dcm    one file for each slice of the volume
 
-A volume gives one image: its middle slice in the order of the slice numbers in the file names. Normal is group CN,
-abnormal is AD; other groups (MCI, ...) are neither and left out. How MadCLIP made images of ADNI is not published:
-figures on this set compare with nobody's table. Slices already exported as pictures: `dataset=folder`.
+A volume gives one image: its middle slice, by the slice numbers in the file names. Normal is group CN, abnormal is AD;
+other groups (MCI, ...) are left out. How MadCLIP made images of ADNI is not published, so figures on this dataset
+compare with no published table. Slices already exported as pictures are read with `dataset=folder`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class ADNI(Layout):
     phantom_images: ClassVar[dict[str, int]] = {"test": 80}
 
     def looks(self, folder: Path) -> bool:
-        """Whether there is a table beside a folder called as a subject."""
+        """Whether there are a table and a folder whose name is that of a subject."""
         return any(folder.glob("*.csv")) and any(folder.glob("[0-9][0-9][0-9]_S_[0-9]*"))
 
     def read(self, folder: Path) -> list[Item]:
-        """Return one item for each volume of the groups CN and AD, dealt into splits by subject."""
+        """Return one item for each volume of the groups CN and AD, assigned to splits by subject."""
         volumes = {path.name: path for path in sorted(folder.glob("*_S_*/*/*/I*")) if path.is_dir()}
         items, seen = [], dict[str, Row]()
         for row in read_table(self._table(folder), COLUMNS):
@@ -84,7 +84,7 @@ class ADNI(Layout):
 
 
 def middle_slice(volume: Path) -> Path:
-    """Return the middle one of a volume's files in the order of their slice numbers; of an even number the upper."""
+    """Return the file of a volume's middle slice by slice number; of an even number of slices the upper middle one."""
     files = image_files(volume)
     if not files:
         raise DataError(

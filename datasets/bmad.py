@@ -4,8 +4,8 @@
     BMAD's archive    <folder>/{train,valid,test}/{good,Ungood}/*        masks in Ungood/label/*
     MVFA's repackage  <folder>_AD/{valid,test}/{good,Ungood}/img/*       masks in Ungood/anomaly_mask/*, no train
 
-The layout is found by looking: the `img` level may be there or not in each folder, and so may `train`. All six look
-alike, so a set is also known by the name of its folder.
+The `img` level and the `train` split are optional. All six sets have the same layout, so the name of the folder
+identifies the set.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class BMAD(Layout):
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 120}
 
     def looks(self, folder: Path) -> bool:
-        """Whether a folder has one of the set's names, and a split of a class."""
+        """Whether a folder has one of the set's names and a class folder in a split."""
         named = folder.name.lower() in {name.lower() for name in self.folders}
         return named and any((folder / split / name).is_dir() for split in SPLITS for name in CLASS_FOLDERS)
 
     def read(self, folder: Path) -> list[Item]:
         """Return the items of all splits; there must be some in valid and in test."""
         items = [
-            one
+            item
             for split in SPLITS
             for label, class_folder in enumerate(CLASS_FOLDERS)
-            for one in self._class(folder / split / class_folder, split, label)
+            for item in self._class(folder / split / class_folder, split, label)
         ]
-        splits = {one.split for one in items}
+        splits = {item.split for item in items}
         if not {"valid", "test"} <= splits:
             raise DataError(
                 f"{folder} is not laid out as {self.config.title}: expected {self.expected}; found images in the "
@@ -76,7 +76,7 @@ class BMAD(Layout):
                 where = " or ".join(str(folder / name) for name in MASK_FOLDERS)
                 why = f"no mask: expected {path.stem}.* in {where}. Without masks: dataset.masks=false"
                 if mask:
-                    why = f"{len(mask)} masks, {mask[0]} and {mask[1]}. Keep the one that is meant."
+                    why = f"{len(mask)} masks, {mask[0]} and {mask[1]}. Keep one of them."
                 raise DataError(f"the abnormal image {path} has {why}")
             patient = patient_of(self.config.patient_pattern, path.stem)
             items.append(item(split, label, path, None, tuple(mask) or None, patient))
@@ -85,7 +85,7 @@ class BMAD(Layout):
 
 def _masks(folder: Path) -> dict[str, list[Path]]:
     """Return mask files by the name of their image."""
-    found: dict[str, list[Path]] = {}
+    masks: dict[str, list[Path]] = {}
     for path in (path for name in MASK_FOLDERS for path in image_files(folder / name)):
-        found.setdefault(path.stem, []).append(path)
-    return found
+        masks.setdefault(path.stem, []).append(path)
+    return masks

@@ -4,8 +4,8 @@
     Stanford    <folder>/{train,valid}.csv    Path, Frontal/Lateral, No Finding and 13 observations: 1, 0, -1 or empty
                 <folder>/{train,valid}/patient00001/study1/view1_frontal.jpg
 
-Of Stanford's archives frontal views are read. Normal is `No Finding` 1; abnormal is a 1 in any other observation but
-`Support Devices`. Films with neither (uncertain, or devices alone), and with both, belong to no class and are left out.
+Of Stanford's archives frontal views are read. Normal is `No Finding` 1; abnormal is a 1 in any other observation
+except `Support Devices`. Films with neither (uncertain, or devices alone), or with both, are left out.
 The train table is the train split; the valid table, read by radiologists, is the test split.
 """
 
@@ -43,20 +43,20 @@ class CheXpert(MediCLIP):
 
     def read_owners(self, folder: Path) -> list[Item]:
         """Return the frontal films of both tables that are normal or abnormal."""
-        return [found for name, split in TABLES.items() for found in _read_films(folder, name, split)]
+        return [film for name, split in TABLES.items() for film in _read_films(folder, name, split)]
 
 
 def label_of(row: Row) -> tuple[int | None, str | None]:
-    """Return (0, none) for a film without finding, (1, its findings), or (none, none) for one of neither class."""
+    """Return (0, None) for a normal film, (1, findings) for an abnormal one, (None, None) for one of neither class."""
     values = {}
     for column in ("No Finding", *FINDINGS):
         if row[column] not in VALUES:
             raise DataError(f"{row.where}: {column} is {row[column]!r}; 1, 0, -1 and empty are possible.")
         values[column] = VALUES[row[column]]
-    found = [name for name in FINDINGS if values[name] == 1]
+    findings = [name for name in FINDINGS if values[name] == 1]
     if values["No Finding"] == 1:
-        return (None, None) if found else (0, None)
-    return (1, "|".join(found)) if found else (None, None)
+        return (None, None) if findings else (0, None)
+    return (1, "|".join(findings)) if findings else (None, None)
 
 
 def _read_films(folder: Path, name: str, split: Split) -> list[Item]:

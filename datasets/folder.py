@@ -1,10 +1,10 @@
-"""Your own images: as folders, or as a table.
+"""The user's own images, in folders or listed in a table.
 
     <root>/{normal,abnormal}/**           and <root>/masks/** with the paths of the abnormal images; or
     <root>/{train,valid,test}/{normal,abnormal,masks}/**
     <root>/images.csv                     path, label; and where they are known split, mask, patient, subgroup
 
-PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` deal the images by patient (splits.py).
+PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` assign images by patient (splits.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .tables import Row, file_below, read_table
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
 LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1}
-NOT_SPLIT = "they have no splits, and a patient is always dealt to one"
+NOT_SPLIT = "they have no splits, and adbench gives each patient one"
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 
 
@@ -46,12 +46,12 @@ class Folder(Layout):
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 60, "test": 60}
 
     def looks(self, folder: Path) -> bool:
-        """Whether there is a table, or a folder of one of the classes."""
+        """Whether there is a table or a class folder."""
         places = [folder, *(path for path in folder.iterdir() if path.name.lower() in SPLIT_NAMES and path.is_dir())]
         return self._table(folder) is not None or any(self._classes(place) for place in places)
 
     def read(self, folder: Path) -> list[Item]:
-        """Return the items of the table, where there is one, or of the folders."""
+        """Return the items of the table if there is one, otherwise those of the folders."""
         table = self._table(folder)
         return self._read_table(folder, table) if table is not None else self._read_folders(folder)
 
@@ -74,7 +74,7 @@ class Folder(Layout):
 
     def _table(self, folder: Path) -> Path | None:
         if self.config.table is not None:
-            return folder / Path(self.config.table).expanduser()  # an absolute path stays what it is
+            return folder / Path(self.config.table).expanduser()  # an absolute path is kept
         return folder / TABLE if (folder / TABLE).is_file() else None
 
     def _read_table(self, folder: Path, table: Path) -> list[Item]:
@@ -83,19 +83,19 @@ class Folder(Layout):
         if given and len(given) < len(rows):
             row = next(row for row in rows if not row["split"])
             raise DataError(
-                f"{row.where} has no split, while row {given[0].number} has one. Give it to all or to none."
+                f"{row.where} has no split, while row {given[0].number} has one. Give a split to all rows or to none."
             )
         seen: dict[Path, Row] = {}
         items: list[Item] = []
         origin: dict[str, Row] = {}
         for row in rows:
-            found = self._row(folder, row)
-            if found.path in seen:
-                raise DataError(f"{row.where} names {row['path']} again, as row {seen[found.path].number} did.")
-            if found.id in origin:
-                raise DataError(f"{row.where} has the id {found.id} of row {origin[found.id].number}. Rename the file.")
-            seen[found.path] = origin[found.id] = row
-            items.append(found)
+            item = self._row(folder, row)
+            if item.path in seen:
+                raise DataError(f"{row.where} names {row['path']} again, as row {seen[item.path].number} did.")
+            if item.id in origin:
+                raise DataError(f"{row.where} has the id {item.id} of row {origin[item.id].number}. Rename the file.")
+            seen[item.path] = origin[item.id] = row
+            items.append(item)
         names = ("normal_folders", "abnormal_folders", "mask_folders")
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if not given:
@@ -115,7 +115,7 @@ class Folder(Layout):
         absolute = self.config.allow_absolute_paths
         path, mask = file_below(folder, row["path"], row.where, absolute), None
         if row["mask"] and not label:
-            raise DataError(f"{row.where}: a normal image has a mask, {row['mask']}. Leave it empty or mend the label.")
+            raise DataError(f"{row.where}: a normal image has a mask, {row['mask']}. Remove the mask or fix the label.")
         if row["mask"] and self.config.masks is not False:
             mask = tuple(file_below(folder, text.strip(), row.where, absolute) for text in row["mask"].split(";"))
         if label and mask is None and self.config.masks:
@@ -134,8 +134,8 @@ class Folder(Layout):
         loose = self._classes(folder)
         if loose:
             raise DataError(
-                f"{folder} holds {loose[0][1].name}/ beside {next(iter(splits.values())).name}/: either all images are "
-                "below splits, or none."
+                f"{folder} holds both {loose[0][1].name}/ and {next(iter(splits.values())).name}/. Put all class "
+                "folders into splits, or none."
             )
         items = [item for name, place in sorted(splits.items()) for item in self._place(place, SPLIT_NAMES[name])]
         if not self.config.allow_patient_overlap:
@@ -151,7 +151,7 @@ class Folder(Layout):
     def _place(self, place: Path, split: Split) -> list[Item]:
         classes, masks = self._classes(place), self._masks(place)
         if not classes:
-            raise DataError(f"{place} holds no folder normal or abnormal; found {entries(place)}.")
+            raise DataError(f"{place} contains no normal/ or abnormal/ folder; found {entries(place)}.")
         items = []
         for label, folder in classes:
             for path in image_files(folder, deep=True):
@@ -168,8 +168,8 @@ class Folder(Layout):
 
     def _masks(self, place: Path) -> dict[str, tuple[Path, ...]]:
         wanted = {name.lower() for name in self.config.mask_folders} if self.config.masks is not False else set()
-        found: dict[str, tuple[Path, ...]] = {}
+        masks: dict[str, tuple[Path, ...]] = {}
         for folder in sorted(path for path in place.iterdir() if path.is_dir() and path.name.lower() in wanted):
             for image, files in pair_masks(image_files(folder, deep=True), folder).items():
-                found[image] = (*found.get(image, ()), *files)
-        return found
+                masks[image] = (*masks.get(image, ()), *files)
+        return masks

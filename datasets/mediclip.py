@@ -1,11 +1,11 @@
-"""The image sets of MediCLIP (Zhang et al., MICCAI 2024, arXiv 2405.11315), in its layout and in their owners'.
+"""The datasets of MediCLIP (Zhang et al., MICCAI 2024, arXiv 2405.11315), in its layout and in their owners'.
 
     MediCLIP    <folder>/samples/{train,test}.json    one JSON object a line: filename, label (0 or 1), mask (optional)
-                <folder>/images/...                   what `filename` and `mask` are relative to
+                <folder>/images/...                   base of `filename` and `mask`
     Kaggle      <folder>/{no,yes}/*                   brain MRI: healthy, tumour
-    BUSI        <folder>/{normal,benign,malignant}/*  masks beside the images: <image>_mask.png, <image>_mask_1.png
+    BUSI        <folder>/{normal,benign,malignant}/*  masks in the same folders: <image>_mask.png, <image>_mask_1.png
 
-The owners of the last two give no split: `split_shares` does (see splits.py).
+The owners of the last two give no split: `split_shares` makes one (see splits.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAMPLES: dict[str, Split] = {"train.json": "train", "valid.json": "valid", "test
 
 
 class MediCLIP(Layout):
-    """A set with `samples/*.json`; what is special to each is its owner's layout and its phantom."""
+    """A dataset with `samples/*.json`; subclasses add the owner's layout and the phantom."""
 
     family: ClassVar[str]  # of the phantoms
     seed: ClassVar[int] = 1
@@ -99,7 +99,7 @@ class MediCLIP(Layout):
         return items
 
     def subgroup(self, path: Path) -> str | None:
-        """Return the kind of an image, where its name tells."""
+        """Return the subgroup of an image, if its name contains it."""
         return None
 
 
@@ -115,7 +115,7 @@ class KaggleBrainMRI(MediCLIP):
         return (folder / "no").is_dir() and (folder / "yes").is_dir()
 
     def read_owners(self, folder: Path) -> list[Item]:
-        """Return the images of no (normal) and yes (abnormal); the copies in brain_tumor_dataset/ are left aside."""
+        """Return the images of no (normal) and yes (abnormal); the copies in brain_tumor_dataset/ are ignored."""
         items = [
             item("test", label, path) for label, name in enumerate(("no", "yes")) for path in image_files(folder / name)
         ]
@@ -135,7 +135,7 @@ class BUSI(MediCLIP):
         return all((folder / name).is_dir() for name in ("normal", "benign", "malignant"))
 
     def read_owners(self, folder: Path) -> list[Item]:
-        """Return the images of the three folders; several masks of one image are all its mask."""
+        """Return the images of the three folders; the mask of an image is the union of its mask files."""
         items = []
         for name in ("normal", "benign", "malignant"):
             files = image_files(folder / name)
@@ -146,7 +146,7 @@ class BUSI(MediCLIP):
                     continue
                 mask = None
                 if label and self.config.masks:
-                    mask = need_mask(masks, path.stem, path, f"{path.stem}_mask.* beside it")
+                    mask = need_mask(masks, path.stem, path, f"{path.stem}_mask.* next to it")
                 items.append(item("test", label, path, None, mask, subgroup=name))
         return deal(items, self.config.split_shares, self.config.split_seed)
 

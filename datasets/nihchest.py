@@ -4,8 +4,8 @@
     <folder>/{train_val_list,test_list}.txt          the official split by patient, a file name a line
     <folder>/images/*.png, or images_001/images/*.png ... as unpacked from the twelve archives
 
-Normal is `No Finding`. Findings were mined from reports, so some labels are wrong. Which part MadCLIP tested on is not
-said; here it is the official test list.
+Normal is `No Finding`. Findings were mined from reports, so some labels are wrong. MadCLIP doesn't say which part it
+tested on; adbench uses the official test list.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     <folder>/{AMD,DME,ERM,NO,RAO,RVO,VID}/*.jpg    NO is normal
     <folder>/OCTDL_labels.csv                      file_name (without ending), disease, patient_id, ...
 
-There is no official split: as the target of a cross-dataset table the whole set is the test split. To draw supports:
-`dataset.split_shares=[0.5,0,0.5]`, by patient.
+There is no official split: as the target of a cross-dataset table, the whole set is the test split. To draw supports,
+split it by patient: `dataset.split_shares=[0.5,0,0.5]`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OCTDL(Layout):
         return (folder / TABLE).is_file()
 
     def read(self, folder: Path) -> list[Item]:
-        """Return the items of all folders, dealt into splits; `subgroup` is the diagnosis."""
+        """Return the items of all folders, assigned to splits; `subgroup` is the diagnosis."""
         rows: dict[str, Row] = {}
         for row in read_table(folder / TABLE, COLUMNS):
             name = Path(row["file_name"]).stem
@@ -54,7 +54,7 @@ class OCTDL(Layout):
                     raise DataError(f"{path} has no row in {folder / TABLE}; its patient is unknown. Remove or add it.")
                 row = rows[path.stem]
                 if row["disease"] != disease:
-                    raise DataError(f"{row.where} says {row['disease']} of {path}, which lies in {disease}/.")
+                    raise DataError(f"{row.where} says {row['disease']} of {path}, which is in {disease}/.")
                 label = int(disease != NORMAL)
                 items.append(item("test", label, path, None, None, row["patient_id"], disease))
         return deal(items, self.config.split_shares, self.config.split_seed)

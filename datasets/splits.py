@@ -1,4 +1,4 @@
-"""Splits for sets whose owners give none: by patient, or by content where the patient is unknown."""
+"""Splits for datasets without official ones: by patient, or by content where the patient is unknown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adbench.errors import DataError
 
 
 def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> list[Item]:
-    """Give every item a split, so that train, valid and test hold about `shares` (three numbers, sum 1) of each class.
+    """Assign every item to a split; train, valid and test get about `shares` (three numbers, sum 1) of each class.
 
-    Images of one patient stay together; so do files of equal content whose patient is unknown. Groups that hold an
-    abnormal image and groups that don't are dealt apart. The order of the groups is that of the SHA-256 of `seed` and
-    the patient (or the smallest id): it depends neither on paths nor on the order of files. A group goes where its
-    first image falls.
+    Images of one patient stay together, and so do files of equal content whose patient is unknown. Groups with an
+    abnormal image are assigned apart from the others, in the order of the SHA-256 of `seed` and the patient (or the
+    smallest id), which depends neither on paths nor on the order of files. A group goes to the split in which its first
+    image falls.
     """
     limits = _limits(shares)
     if limits[0] == limits[1] == 0:
@@ -38,8 +38,8 @@ def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> li
     return sorted(dealt, key=lambda item: item.id)
 
 
-def check_patients(items: Sequence[Item], told: Callable[[Item], str]) -> None:
-    """Raise DataError where a patient is in two splits; `told` names where an item comes from."""
+def check_patients(items: Sequence[Item], where: Callable[[Item], str]) -> None:
+    """Raise DataError where a patient is in two splits; `where` names the row or file of an item."""
     first: dict[str, Item] = {}
     for item in items:
         if item.patient is None:
@@ -47,8 +47,8 @@ def check_patients(items: Sequence[Item], told: Callable[[Item], str]) -> None:
         other = first.setdefault(item.patient, item)
         if other.split != item.split:
             raise DataError(
-                f"{told(item)}: patient {item.patient} is in {item.split} here and in {other.split} by {told(other)}. "
-                "Give each patient one split, or accept it with dataset.allow_patient_overlap=true"
+                f"{where(item)}: patient {item.patient} is in {item.split} here and in {other.split} by "
+                f"{where(other)}. Give each patient one split, or accept it with dataset.allow_patient_overlap=true"
             )
 
 
@@ -76,14 +76,14 @@ def _groups(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 
 def _alike(items: list[Item], tests: Sequence[Callable[[Path], object]]) -> Iterator[list[Item]]:
-    """Yield groups of files that pass all tests alike; a file that is alone after a test needs no further one."""
+    """Yield groups of files with equal results in all tests; a file that is alone after one test skips the others."""
     if len(items) <= 1 or not tests:
         yield items
         return
-    found: dict[object, list[Item]] = defaultdict(list)
+    groups: dict[object, list[Item]] = defaultdict(list)
     for item in items:
-        found[tests[0](item.path)].append(item)
-    for group in found.values():
+        groups[tests[0](item.path)].append(item)
+    for group in groups.values():
         yield from _alike(group, tests[1:])
 
 
@@ -95,7 +95,7 @@ def _size(path: Path) -> int:
 
 
 def _sample(path: Path) -> bytes:
-    # Uncompressed images are all of one size; few of those that differ are alike in the middle.
+    # Uncompressed images all have the same size; different ones rarely agree in the middle of the file.
     with path.open("rb") as file:
         file.seek(path.stat().st_size // 2)
         return hashlib.sha256(file.read(4096)).digest()

@@ -1,4 +1,4 @@
-"""CSV tables and JSON lines that describe images: every complaint names the file and the row."""
+"""CSV tables and JSON lines that describe images; every error names the file and the row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adbench.errors import DataError
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: its values by column, and where it stands. The header is row 1."""
+    """One row of a table: its values by column, its file and its number. The header is row 1."""
 
     file: Path
     number: int
@@ -35,8 +35,8 @@ class Row:
 def read_table(file: Path, needed: Collection[str], known: Collection[str] = ()) -> list[Row]:
     """Read a comma-separated table in UTF-8 whose first row names the columns.
 
-    Raises DataError for a missing column of `needed`, a column that is nearly called as one of `needed` and `known`
-    (it would be left aside unread), a row with more or fewer values than columns, and a table without rows.
+    Raises DataError for a missing column of `needed`, a column whose name is nearly one of `needed` and `known` (it
+    would be ignored), a row with more or fewer values than columns, and a table without rows.
     """
     text = _text(file)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -65,7 +65,7 @@ def read_table(file: Path, needed: Collection[str], known: Collection[str] = ())
 
 
 def read_lines(file: Path, needed: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (`FILE line N`, object) for a file with one JSON object a line; empty lines are passed over."""
+    """Yield (`FILE line N`, object) for a file with one JSON object a line; empty lines are skipped."""
     for number, line in enumerate(_text(file).split("\n"), 1):
         if not line.strip():
             continue
@@ -99,10 +99,10 @@ def file_below(base: Path, text: str, where: str, absolute: bool = False) -> Pat
             )
     elif os.path.normpath(path).startswith(".."):
         raise DataError(f"{where}: {text} climbs out of {base}; only files below it are read.")
-    found = base / path
-    if not found.is_file():
+    file = base / path
+    if not file.is_file():
         raise DataError(f"{where}: there is no file {text} in {base}.")
-    return found
+    return file
 
 
 def _text(file: Path) -> str:

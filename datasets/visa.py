@@ -1,8 +1,8 @@
 """VisA (Zou et al., ECCV 2022, arXiv 2207.14315): 12 categories of industrial objects.
 
     <folder>/split_csv/1cls.csv                          object, split, label (normal or anomaly), image, mask
-    <folder>/<category>/Data/Images/{Normal,Anomaly}/*   what `image` names
-    <folder>/<category>/Data/Masks/Anomaly/*             what `mask` names; small numbers for kinds of defect, else 0
+    <folder>/<category>/Data/Images/{Normal,Anomaly}/*   the files of `image`
+    <folder>/<category>/Data/Masks/Anomaly/*             the files of `mask`; small numbers for kinds of defect, else 0
 
 `dataset.category=candle` reads one category, `dataset.category=all` (the default) all of them as one set. The owner's
 other splits: `dataset.table=split_csv/2cls_fewshot.csv`.
@@ -43,11 +43,11 @@ class VisA(Layout):
                 raise DataError(f"{row.where}: unknown object {row['object']!r}. Allowed: {known}")
             if row["object"] not in wanted:
                 continue
-            found = self._item(folder, row)
-            if found.path in seen:
-                raise DataError(f"{row.where} names {row['image']} again, as {seen[found.path]} did. Remove one row.")
-            seen[found.path] = f"row {row.number}"
-            items.append(found)
+            image = self._item(folder, row)
+            if image.path in seen:
+                raise DataError(f"{row.where} names {row['image']} again, as {seen[image.path]} did. Remove one row.")
+            seen[image.path] = f"row {row.number}"
+            items.append(image)
         return items
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:

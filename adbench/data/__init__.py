@@ -1,4 +1,4 @@
-"""Images on disk: which there are, what they hold, and which of them a method may learn from."""
+"""Datasets: indexing, decoding, content hashes and few-shot supports."""
 
 from adbench.data.items import Dataset, DatasetConfig, Item
 

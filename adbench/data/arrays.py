@@ -1,4 +1,4 @@
-"""Decoded images and masks at network resolution, as memory-mapped uint8: decoded once, whatever the run."""
+"""Decoded images and masks at network resolution: memory-mapped uint8 arrays in the cache, shared by all runs."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ from adbench.errors import DataError
 from adbench.system.files import alone, atomic
 from adbench.system.progress import track
 
-AHEAD = 64  # images that wait in memory to be written, whatever the size of the set
+AHEAD = 64  # decoded images that may wait in memory to be written
 
 
 def images(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, what: str
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str
 ) -> NDArray[np.uint8]:
-    """Return (N, size, size, 3) uint8, memory-mapped from the cache; keyed by content, not by path."""
+    """Return (N, size, size, 3) uint8, memory-mapped from the cache, whose key is the images' content, not their paths.
+
+    hashes: content hashes by item id. resize, grey: see `read_image`. title: the text of the progress bar.
+    """
     key = digest("\n".join(["images", str(size), resize, str(grey), *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
         return read_image(item.path, size, resize, grey)
 
-    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size, 3), decode, f"decoding {what}")
+    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size, 3), decode, f"decoding {title}")
 
 
 def masks(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, config: DatasetConfig, what: str
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, config: DatasetConfig, title: str
 ) -> NDArray[np.uint8]:
-    """Return (N, size, size) uint8 in {0, 1}; all zero for normal images. Abnormal images must have a mask."""
+    """Return (N, size, size) uint8 in {0, 1}, 1 where a pixel is abnormal; all zero for normal images.
+
+    Raises DataError for an abnormal image without a mask, and for an empty mask unless `config.empty_masks` is "allow".
+    """
     labels = [str(i.label) for i in items]
-    facets = [str(size), str(config.mask_threshold), config.empty_masks]
-    key = digest("\n".join(["masks", *facets, *labels, *(hashes[i.id] for i in items)]))
+    settings = [str(size), str(config.mask_threshold), config.empty_masks]
+    key = digest("\n".join(["masks", *settings, *labels, *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
         if item.label == 0:
@@ -55,31 +61,31 @@ def masks(
             )
         return read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
 
-    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {what}")
+    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {title}")
 
 
 def _cached(
-    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], what: str
+    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], title: str
 ) -> NDArray[np.uint8]:
     if not path.exists():
         with alone(path):
             if not path.exists():
-                _decode_all(path, items, shape, decode, what)
+                _decode_all(path, items, shape, decode, title)
     else:
-        with contextlib.suppress(OSError):  # a cache that somebody else owns
+        with contextlib.suppress(OSError):  # the cache may belong to another user
             os.utime(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _decode_all(
-    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], what: str
+    path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], title: str
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
     # Written in order, not through a memory map: a full disk is then an error and not a crash.
     # Pillow decodes outside the interpreter lock, so threads are enough.
     with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in track(_ahead(pool, decode, items), what, len(items)):
+        for pixels in track(_ahead(pool, decode, items), title, len(items)):
             file.write(pixels.tobytes())
 
 

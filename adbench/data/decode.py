@@ -32,7 +32,7 @@ class ImageFormat:
     eval_size: int = 240
 
 
-# PIL refuses an image at twice the number of pixels at which it warns; up to there all is well.
+# PIL refuses an image at twice the number of pixels at which it warns; below that, the warning is of no use here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -56,10 +56,10 @@ def read_mask(path: Path, size: int | None, threshold: int, image: Path | None =
     """
     mask = _open(path).convert("L")
     if image is not None:
-        own, other = mask.size, image_size(image)
-        if own != other:
+        width, height = image_size(image)
+        if mask.size != (width, height):
             raise DataError(
-                f"mask {path} is {own[0]} x {own[1]} pixels, its image {image.name} {other[0]} x {other[1]}. "
+                f"mask {path} is {mask.width} x {mask.height} pixels, its image {image.name} {width} x {height}. "
                 "A mask must have the size of its image."
             )
     if size is not None and mask.size != (size, size):
@@ -75,7 +75,7 @@ def read_masks(paths: Sequence[Path], size: int | None, threshold: int, image: P
         if mask.shape != union.shape:
             raise DataError(
                 f"the masks {paths[0]} and {path} of one image are {union.shape[1]} x {union.shape[0]} and "
-                f"{mask.shape[1]} x {mask.shape[0]} pixels; they must be of one size."
+                f"{mask.shape[1]} x {mask.shape[0]} pixels; they must have the same size."
             )
         union |= mask
     return union
@@ -104,7 +104,7 @@ def _open(path: Path) -> Image.Image:
         with Image.open(path) as file:
             pages = getattr(file, "n_frames", 1)
             if file.format == "TIFF" and pages > 1:
-                raise DataError(f"{path} holds {pages} pages; save the one that is meant as a file of its own.")
+                raise DataError(f"{path} holds {pages} pages; save the right one as a separate file.")
             return eight_bit(file, str(path)).copy()
     except _BROKEN as error:
         raise _unreadable(path, error) from error

@@ -22,7 +22,7 @@ _PILLOWS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its ending; files of unknown or no ending are looked into (`DICM` at byte 128)."""
+    """Whether a file is DICOM, by its ending; with another or no ending, by `DICM` at byte 128."""
     ending = path.suffix.lower()
     if ending in ENDINGS or ending in _PILLOWS or not path.is_file():
         return ending in ENDINGS
@@ -53,7 +53,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     except (AttributeError, KeyError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(
-            f"{path} cannot be decoded as DICOM: {reason}. Save it uncompressed, or install what decodes it: "
+            f"{path} cannot be decoded as DICOM: {reason}. Save it uncompressed, or install its decoders: "
             "pip install pylibjpeg[all]"
         ) from error
     return 255 - grey if photometric == "MONOCHROME1" else grey
@@ -125,5 +125,5 @@ def _read(path: Path, whole: bool) -> Dataset:
         raise DataError(f"{path} is a DICOM file without pixel data. Remove it from the images.")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise DataError(f"{path} holds {frames} frames; save the one that is meant as a file of its own.")
+        raise DataError(f"{path} holds {frames} frames; save the right one as a separate file.")
     return header

@@ -1,4 +1,4 @@
-"""Decoded, labelled images of one dataset, as evaluation sees them."""
+"""Image sets: decoded images of one dataset with labels and masks, as evaluation uses them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from adbench.data.items import Item
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one dataset with labels and masks, opened once and handed to all who need them, never to a method.
+    """Images of one dataset with labels and masks. They are opened once for all uses, and never given to a method.
 
-    name: what a progress bar calls it, as in "brainmri test".
+    name: its name in progress bars, as in "brainmri test".
     images: (N, S, S, 3) uint8 at network resolution, memory-mapped.
-    masks: (N, M, M) uint8 in {0, 1} at evaluation size, memory-mapped; none where the dataset has no masks.
+    masks: (N, M, M) uint8 in {0, 1} at evaluation size, memory-mapped; None where the dataset has no masks.
     """
 
     name: str

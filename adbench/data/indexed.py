@@ -19,7 +19,11 @@ from adbench.system.session import NotThereError, Session
 
 @dataclass(frozen=True, eq=False)
 class IndexedDataset:
-    """The items of a dataset and, by item id, the content hash of image and mask. `phantom`: drawn by adbench."""
+    """A dataset on disk.
+
+    items, hashes: its images, and by item id the content hash of image and masks.
+    phantom: drawn by adbench.
+    """
 
     name: str
     config: DatasetConfig
@@ -30,7 +34,7 @@ class IndexedDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """One hash of what the dataset holds, whatever its layout."""
+        """One hash of the dataset's content, independent of its layout."""
         return fingerprint(self.items, self.hashes)
 
     def split(self, name: str) -> list[Item]:
@@ -100,13 +104,13 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:
-    """Return the folder of the images; for `phantom`, draw the phantoms where they aren't there yet."""
+    """Return the folder of the images; for `phantom`, draw the phantoms unless they exist."""
     if data_root != "phantom":
         return Path(data_root)
     if dataset.own_images:
         raise AdbenchError(
-            f"dataset={name} reads images of your own: name their folder with data_root=DIR. "
-            f"docs/datasets.md says how it may be laid out."
+            f"dataset={name} reads your own images: name their folder with data_root=DIR. "
+            "docs/datasets.md describes its layout."
         )
     drawer = dataset_class(name)(name, dataset)
     folder = cache / "phantom" / drawer.phantom_version()

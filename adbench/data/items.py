@@ -27,10 +27,11 @@ OPTIONAL_KEYS = (
 class Item:
     """One image on disk.
 
-    `id` is `<split>/<normal|abnormal>/<file name>`, with folders where names repeat, and so the same in every layout of
-    a dataset. `label` is 0 for normal and 1 for abnormal. `mask` holds the files whose union is the lesion
-    mask, at least one, or is none. `patient` is none where unknown; `subgroup` is a kind of image within its class, as
-    a diagnosis, or none.
+    id: `<split>/<normal|abnormal>/<file name>`, with folders where names repeat; the same in every layout.
+    label: 0 normal, 1 abnormal.
+    mask: one or more files whose union is the lesion mask; None without a mask.
+    patient: None where unknown.
+    subgroup: a kind of image within its class, such as a diagnosis, or None.
     """
 
     id: str
@@ -238,7 +239,7 @@ def of_split(
     if not chosen or (split == "test" and not (normal and abnormal)):
         hint = f"Look into {root}."
         if config is not None and config.split_shares is not None:
-            hint += f" Images without splits are dealt by dataset.split_shares={config.split_shares}; try [0.5,0,0.5]."
+            hint += f" Images without splits are split by dataset.split_shares={config.split_shares}; try [0.5,0,0.5]."
         raise DataError(
             f"dataset {dataset!r} at {root} has {normal} normal and {abnormal} abnormal images in its {split} split; "
             f"{'both classes are' if split == 'test' else 'at least one is'} needed. {hint}"

@@ -1,4 +1,4 @@
-"""What a lesion is. Functions that paint one take a healthy `Scene`, a stream, a size and a strength.
+"""The lesion type. Functions that paint one take a healthy `Scene`, a stream, a size and a strength.
 
 The size `bulk` and the contrast `vigour` lie in [0, 1].
 """

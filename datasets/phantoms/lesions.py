@@ -56,14 +56,14 @@ def ring(low: float, high: float, rim: Range, core: Range) -> Painter:
     return paint
 
 
-def several(one: Painter, most: int) -> Painter:
+def several(painter: Painter, most: int) -> Painter:
     """Between one and `most` foci of the same kind; the mask is their union."""
 
     def paint(scene: Scene, rng: Generator, bulk: float, vigour: float) -> Lesion:
-        first = one(scene, rng, bulk, vigour)
+        first = painter(scene, rng, bulk, vigour)
         image, mask = first.image, first.mask
         for _ in range(rng.integers(0, most)):
-            again = one(Scene(image, scene.site, scene.level, scene.grain, scene.marks), rng, 0.6 * bulk, vigour)
+            again = painter(Scene(image, scene.site, scene.level, scene.grain, scene.marks), rng, 0.6 * bulk, vigour)
             image, mask = again.image, mask | again.mask
         return Lesion(image, mask, first.centre)
 

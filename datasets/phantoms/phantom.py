@@ -1,4 +1,4 @@
-"""One phantom from a handful of integers."""
+"""Phantoms: each image is drawn from a few integers."""
 
 import hashlib
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def _scanned(scene: Scene, image: NDArray[np.float64], rng: np.random.Generator,
 
 
 def _place(family: str, centre: tuple[float, float], size: Size) -> str:
-    """Where a lesion lies. Films and axial slices show the patient's right on the left."""
+    """Return the place of a lesion in words. Films and axial slices show the patient's right on the left."""
     y, x = centre
     hand = "right" if x < 0 else "left"
     if family == "brainmri":
@@ -104,7 +104,7 @@ def draw(
     if abnormal:
         rng = stream(*key, _LESION, slice_)
         kinds = NARROW[family] if narrow else tuple(LESIONS[family])
-        while not mask.any():  # now and then a lesion falls between the pixels
+        while not mask.any():  # a small lesion may fall between the pixels
             kind = kinds[rng.integers(len(kinds))]
             bulk, vigour = rng.uniform(0.25, 0.75), rng.uniform(0.35, 0.85)
             if not narrow:

@@ -1,4 +1,4 @@
-"""Phantoms for layouts other than BMAD's: the same drawings, of other patients, saved by each layout's own writer."""
+"""Phantoms for layouts other than BMAD's: drawings of other patients, saved by the writer of each layout."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

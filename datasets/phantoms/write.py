@@ -1,4 +1,4 @@
-"""Phantom sets on disk, in the layout of the BMAD archives they stand for."""
+"""Phantom datasets on disk, in the layout of the BMAD archives."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ FOLDERS = {
     "his": "Histopathology",
 }
 MASKED = ("brainmri", "liverct", "resc")  # the others have no masks and no `img` level
-MARK = "PHANTOM"  # a file that says what the folder holds, so that no record takes it for real
+MARK = "PHANTOM"  # a file that marks the folder as a phantom, so that no record treats it as real data
 SLICES = {True: (1, 4), False: (1, 1)}  # fewest and most images of one patient, in masked and in image-level sets
 
 
@@ -37,7 +37,7 @@ def halves(count: int) -> tuple[int, int]:
 def whole(target: Path) -> Iterator[Path]:
     """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
     if target.exists():
-        raise AdbenchError(f"{target} is there already. Remove it to draw it again, or choose another folder.")
+        raise AdbenchError(f"{target} already exists. Remove it to draw it again, or choose another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

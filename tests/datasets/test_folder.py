@@ -99,7 +99,7 @@ def test_split_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     items = index(tmp_path)
     assert {(i.split, i.label) for i in items} == {(s, label) for s in ("train", "valid", "test") for label in (0, 1)}
     picture(tmp_path / "normal" / "x.png", 99)
-    with pytest.raises(DataError, match="holds normal/ beside .*: either all images are below splits, or none"):
+    with pytest.raises(DataError, match="holds both normal/ and .*/. Put all class folders into splits, or none"):
         index(tmp_path)
 
 
@@ -116,7 +116,7 @@ def test_a_patient_in_two_split_folders_is_an_error_unless_accepted(tmp_path: Pa
 def test_a_split_folder_without_classes_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "test" / "normal" / "a.png", 1)
     picture(tmp_path / "train" / "sick" / "a.png", 1)
-    with pytest.raises(DataError, match=r"train holds no folder normal or abnormal; found sick"):
+    with pytest.raises(DataError, match=r"train contains no normal/ or abnormal/ folder; found sick"):
         index(tmp_path)
 
 

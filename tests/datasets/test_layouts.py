@@ -119,10 +119,10 @@ def test_phantoms_of_one_family_are_other_patients(drawn) -> None:
 @pytest.mark.parametrize("name", COUNTS)
 def test_bad_places_say_what_was_expected_and_found(tmp_path: Path, name: str) -> None:
     dataset = opened(name)
-    with pytest.raises(DataError, match=r"data_root=.*nowhere is not a folder\. Give the one of"):
+    with pytest.raises(DataError, match=r"data_root=.*nowhere is not a folder\. The folder of"):
         dataset.index(tmp_path / "nowhere")
     (tmp_path / "letters").mkdir()
-    with pytest.raises(DataError, match=r"holds no .*expected .*found letters in"):
+    with pytest.raises(DataError, match=r"does not contain .*expected .*found letters in"):
         dataset.index(tmp_path)
     (tmp_path / dataset.config.folders[0]).mkdir()
     with pytest.raises(DataError, match=rf"found nothing in .*{dataset.config.folders[0]}"):
@@ -146,7 +146,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
     dataset = opened("octdl")
     dataset.draw_phantom(tmp_path, {"test": 2})
-    with pytest.raises(AdbenchError, match="OCTDL is there already. Remove it"):
+    with pytest.raises(AdbenchError, match="OCTDL already exists. Remove it"):
         dataset.draw_phantom(tmp_path, {"test": 2})
 
 
@@ -155,7 +155,7 @@ def test_phantoms_that_are_there_are_one_sentence(adbench, tmp_path: Path) -> No
     assert adbench(*words).code == 0
     again = adbench(*words)
     assert again.code == 2
-    assert "OCTDL is there already. Remove it to draw it again" in again.err
+    assert "OCTDL already exists. Remove it to draw it again" in again.err
     assert "space" not in again.err
 
 

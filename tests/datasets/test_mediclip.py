@@ -121,7 +121,7 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
     assert mask[7, 7] == 0
 
     (root / "benign" / "benign (3)_mask.png").unlink()
-    with pytest.raises(DataError, match=r"benign \(3\)\.png has no mask: expected benign \(3\)_mask\.\* beside it"):
+    with pytest.raises(DataError, match=r"benign \(3\)\.png has no mask: expected benign \(3\)_mask\.\* next to it"):
         index(tmp_path, "busi")
 
 

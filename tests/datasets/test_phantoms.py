@@ -111,7 +111,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
         write_bmad("resc", tmp_path, train=2, valid=2, test=2, progress=stop)
     assert not list(tmp_path.iterdir())
     write_bmad("resc", tmp_path, train=2, valid=2, test=2)
-    with pytest.raises(AdbenchError, match="Retina_RESC is there already. Remove it"):
+    with pytest.raises(AdbenchError, match="Retina_RESC already exists. Remove it"):
         write_bmad("resc", tmp_path)
 
 

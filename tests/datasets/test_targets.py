@@ -105,7 +105,7 @@ def test_bad_input_of_octdl_is_named(octdl: Path) -> None:
     table = octdl / "OCTDL_labels.csv"
     before = table.read_text()
     table.write_text(before.replace("no_0_1,NO", "no_0_1,AMD"))
-    with pytest.raises(DataError, match=r"OCTDL_labels\.csv row 2 says AMD of .*no_0_1\.jpg, which lies in NO/"):
+    with pytest.raises(DataError, match=r"OCTDL_labels\.csv row 2 says AMD of .*no_0_1\.jpg, which is in NO/"):
         index(octdl, "octdl")
     table.write_text(before.replace("no_0_1,NO", "no_0_1,FLU"))
     with pytest.raises(DataError, match=r"row 2: unknown disease 'FLU'\. Allowed: AMD"):

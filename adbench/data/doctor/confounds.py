@@ -105,7 +105,8 @@ def positions(items: Sequence[Item]) -> dict[str, Measure]:
     Lesions can be in slices at one end, so the number itself is a measure; or in the middle, so its distance from the
     middle is one too: the middle of the split, and that of the patient's slices.
     """
-    numbers = {item.id: number for item in items if (number := slice_number(item)) is not None}
+    known = ((item.id, slice_number(item)) for item in items)
+    numbers = {name: value for name, value in known if value is not None}
     if len(numbers) < 0.9 * len(items) or max(Counter(i.patient for i in items).values(), default=0) < 2:
         return {}
     ranges: dict[str | None, list[int]] = defaultdict(list)

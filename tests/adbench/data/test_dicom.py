@@ -133,7 +133,7 @@ def test_a_record_is_applied_to_dicom_files(adbench, tiny: Path, tmp_path: Path)
     ("pixels", "values", "says"),
     [
         (None, {}, r"a\.dcm is a DICOM file without pixel data"),
-        (np.zeros((6, 2), np.uint8), {"NumberOfFrames": 3, "Rows": 2}, r"a\.dcm holds 3 frames; save the one"),
+        (np.zeros((6, 2), np.uint8), {"NumberOfFrames": 3, "Rows": 2}, r"a\.dcm holds 3 frames; save the right one"),
         (DEEP, {"WindowCenter": 0, "WindowWidth": -5}, r"a\.dcm cannot be decoded as DICOM: a window of width -5"),
         (DEEP, {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CURVE"}, r"the window function CURVE"),
     ],

@@ -212,7 +212,7 @@ def test_other_words_without_training(adbench, words, tiny: Path, tmp_path: Path
         (["dataset.mask_treshold=3"], 2, "did you mean 'mask_threshold'"),
         (["backbone.weights=none.safetensors"], 2, "none.safetensors is not a file"),
         (["method.prompts.abnormal=['" + "very " * 40 + "{}']"], 2, "reads at most 32"),
-        (["dataset=liverct"], 3, "a folder called one of Liver"),
+        (["dataset=liverct"], 3, "a folder called Liver"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(adbench, words, tmp_path, extra, code, says) -> None:
