@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,15 @@ MOST_FAILED_STARTS = 3  # workers that end one after the other before their firs
 class Local:
     """Runs jobs in `workers` processes and never in this one: an error or a crash costs its own cell only.
 
-    `worker` is the class of the processes, built with a worker's number and its environment.
+    `start` starts a worker with a number and an environment.
     """
 
     remote = False
 
-    def __init__(self, workers: int, config: RunConfig, worker: type[Worker] | None = None) -> None:
+    def __init__(self, workers: int, config: RunConfig, start: StartWorker | None = None) -> None:
         self.workers = workers
         self.config = config
-        self.worker = worker or Worker
+        self.start = start or Worker
         self.running: list[Worker] = []
 
     def warm_up(self) -> None:
@@ -86,7 +87,7 @@ class Local:
         number = next(i for i in range(len(taken) + 1) if i not in taken)
         gpus = visible_gpus(self.config)
         gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
-        self.running.append(self.worker(number, os.environ | gpu))
+        self.running.append(self.start(number, os.environ | gpu))
         return self.running[-1]
 
 
@@ -104,10 +105,12 @@ def visible_gpus(config: RunConfig) -> list[str]:
 
 
 class Worker(Child):
-    """A process that runs one job after the other."""
+    """A process that runs one job after the other; `target` is what it runs."""
 
-    def __init__(self, number: int, environment: dict[str, str]) -> None:
-        super().__init__(_serve, environment=environment)
+    def __init__(
+        self, number: int, environment: dict[str, str], target: Callable[..., None] | None = None, *args: Any
+    ) -> None:
+        super().__init__(target or _serve, *args, environment=environment)
         self.number = number
         self.job: Job | None = None
         self.ready = False
@@ -128,6 +131,9 @@ class Worker(Child):
         if word != "stage":
             self.job = None
         return word, value
+
+
+StartWorker = Callable[[int, dict[str, str]], Worker]
 
 
 def _serve(pipe: Connection[Any, Any]) -> None:

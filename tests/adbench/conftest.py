@@ -66,7 +66,7 @@ class Fake(Method):
             held[:: 4096] = b"x" * len(held[:: 4096])
             time.sleep(60)
         while behaviour == "hold" and not (HERE / "released").exists():
-            assert time.time() < begun + 300, "nobody releases it"
+            assert time.time() < begun + 600, "nobody releases it"
             time.sleep(0.05)
         while behaviour == "meet" and len((HERE / "starts").read_text().splitlines()) < int(amount):
             assert time.time() < begun + 120, "it is alone"
@@ -154,7 +154,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
 def until() -> Callable[..., None]:
     """Wait for a condition, at most so many seconds."""
 
-    def wait(condition: Callable[[], Any], seconds: float = 180) -> None:
+    def wait(condition: Callable[[], Any], seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from adbench.config.words import parse
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
 from adbench.executors.local import Local, Worker
-from adbench.system.processes import Child
 
 
 def test_workers_warm_up_only_where_a_cell_is_to_run(adbench, words, count_calls) -> None:
@@ -62,17 +62,9 @@ def without_torch(pipe) -> None:
     pipe.send(("died", Failure("WorkerDied", "its worker could not start: ImportError: no torch")))
 
 
-class Unable(Worker):
-    """A real process that ends before it takes a job."""
-
-    def __init__(self, number: int, environment: dict[str, str]) -> None:
-        Child.__init__(self, without_torch, environment=environment)
-        self.number, self.job, self.ready = number, None, False
-
-
 def test_workers_that_never_come_up_end_the_sweep() -> None:
     jobs = FakeJobs(10)
-    executor = Local(2, jobs.waiting[0].config, Unable)
+    executor = Local(2, jobs.waiting[0].config, partial(Worker, target=without_torch))
     with pytest.raises(AdbenchError, match="3 workers in a row ended before their first cell.*no torch"):
         executor.run(jobs)
     executor.close()
@@ -105,18 +97,16 @@ def test_a_new_worker_takes_the_number_and_the_gpu_of_the_one_that_died(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     started: list[tuple[int, str]] = []
 
-    class Recorded(Worker):
-        def __init__(self, number: int, environment: dict[str, str]) -> None:
-            started.append((number, environment["CUDA_VISIBLE_DEVICES"]))
-            Child.__init__(self, works, len(started) == 2, environment=environment)
-            self.number, self.job, self.ready = number, None, False
+    def start(number: int, environment: dict[str, str]) -> Worker:
+        started.append((number, environment["CUDA_VISIBLE_DEVICES"]))
+        return Worker(number, environment, works, len(started) == 2)
 
     class ThreeThenThree(FakeJobs):
         def next(self) -> Job | None:
             return super().next() if len(self.waiting) > 3 or any(self.ended) else None
 
     jobs = ThreeThenThree(6, *words.split())
-    executor = Local(3, jobs.waiting[0].config, Recorded)
+    executor = Local(3, jobs.waiting[0].config, start)
     executor.run(jobs)
     executor.close()
     assert len(jobs.ended) == 6
