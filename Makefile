@@ -54,9 +54,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)  ## strict types of the four packages, laid out as they are installed
+types: $(STAMP)  ## strict types: the four packages as installed, then a scaffolded package with the wheel
 	$(BIN)/python tools/typed_tree.py build/types
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p adbench -p tools.phantom_clip
+	$(BIN)/python tools/typed_scaffold.py build/scaffold
 
 bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/metrics.py

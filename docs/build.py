@@ -39,7 +39,7 @@ CONTENTS: dict[str, list[str]] = {
     "Results": ["leaderboard", "site", "metrics", "records"],
     "Methods": [],  # every folder in methods/
     "Benchmarks": [],  # every page in docs/benchmarks/
-    "Reference": ["reference", "phantoms", "dependencies", "changelog"],
+    "Reference": ["reference", "architecture", "phantoms", "dependencies", "changelog"],
 }
 
 

@@ -31,7 +31,7 @@ def install(folder: Path) -> Path:
 
 def check(python: Path, code: Path) -> subprocess.CompletedProcess[str]:
     """Run mypy strictly on a folder of code, in an environment."""
-    strict = ["--strict", "--python-executable", str(python), "--cache-dir", str(code.parent / "mypy"), str(code)]
+    strict = ["--strict", "--python-executable", str(python), "--cache-dir", str(ROOT / "build" / "mypy"), str(code)]
     return subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file=", *strict], capture_output=True, text=True, cwd=code.parent
     )

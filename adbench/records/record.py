@@ -18,7 +18,7 @@ import pandas as pd
 from adbench.errors import FailedCellError, RecordError
 from adbench.system.files import BY_KEYS, replacing
 
-SCHEMA = 1
+SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
@@ -108,7 +108,7 @@ def read(path: Path) -> Record:
         )
     if schema != SCHEMA:
         raise RecordError(
-            f"{path} is of record schema {schema}; this adbench {SCHEMA} reads schema {SCHEMA}. "
+            f"{path} is of record schema {schema}; this adbench reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
         )
     wanted = [*FILES, "histogram.parquet"] if content.get("histogram") else FILES

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from adbench.board.leaderboard import collect, table
+from adbench.records.record import SCHEMA
 
 
 def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None:
@@ -30,7 +31,7 @@ def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None
     facts |= {"seed": changes.pop("seed", 0)}
     facts |= {"train_on": changes.pop("train_on", None)}
     content = {
-        "schema": 1, "key": key, "status": "complete", "data": "real", "overlap": 0, "resolved": resolved,
+        "schema": SCHEMA, "key": key, "status": "complete", "data": "real", "overlap": 0, "resolved": resolved,
         "facts": facts, "protocol": "few_shot", "support": support, "histogram": None,
         "selection": {"last": last},
         "metrics": {"image_auroc": auroc, "pixel_auroc": changes.pop("pixel", None)},

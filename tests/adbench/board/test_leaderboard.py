@@ -160,7 +160,7 @@ def test_a_figure_that_only_one_of_two_records_has_is_a_disagreement(write_recor
         (lambda file: file.write_text("[]"), "damaged"),
         (lambda file: file.write_bytes(b"\xff"), "damaged"),
         (lambda file: file.unlink(), "no record.json"),
-        (lambda file: file.write_text(file.read_text().replace('"schema": 1', '"schema": 7')), "schema 7"),
+        (lambda file: file.write_text(file.read_text().replace('"schema": 2', '"schema": 7')), "schema 7"),
         (lambda file: file.write_text(file.read_text().replace('"protocol": "few_shot", ', "")), "'protocol'"),
         (lambda file: (file.parent / "method.safetensors").unlink(), "incomplete"),
     ],

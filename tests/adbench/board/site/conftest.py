@@ -18,6 +18,7 @@ from adbench.board import leaderboard, published
 from adbench.board.site.build import write
 from adbench.config import words as config
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
+from adbench.records.record import SCHEMA
 
 TAGS_WITHOUT_END = {"meta", "link", "img", "br", "input"}
 
@@ -62,7 +63,7 @@ def _make_record(
     facts |= {"params": {"epochs": 3}, "support": key, "seed": asked["seed"], "train_on": None}
     about = {"title": "A set", "modality": "MRI", "organ": "brain", "masks": masks, "fingerprint": "d" * 64}
     content = {
-        "schema": 1, "key": key, "status": "complete", "data": data, "overlap": overlap, "resolved": asked,
+        "schema": SCHEMA, "key": key, "status": "complete", "data": data, "overlap": overlap, "resolved": asked,
         "given": [f"method={method}"], "facts": facts, "protocol": "few_shot", "histogram": histogram,
         "support": {"source": f"draw:{draw}", "shots": shots, "normal": ["valid/a.png"], "abnormal": [], "hash": "h"},
         "dataset": about | {"licence": "free", "source": "drawn"}, "notes": [], "metrics": metrics,
