@@ -191,8 +191,8 @@ def leaderboard(
     disagree, and AdbenchError for a keyword that can't be used or where there is no record.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
-    >>> table.pivot_table(index="method", columns="metric", values="mean").shape
-    (1, 7)
+    >>> [*table.pivot_table(index="method", columns="metric", values="mean")][:2]
+    ['image_ap', 'image_auroc']
     """
     for key in keys:
         if key not in LeaderboardKeys.__annotations__:
