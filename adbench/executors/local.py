@@ -29,7 +29,7 @@ class Local:
     def __init__(self, workers: int, config: RunConfig, start: StartWorker | None = None) -> None:
         self.workers = workers
         self.config = config
-        self.start = start or Worker
+        self.start: StartWorker = start or Worker
         self.running: list[Worker] = []
 
     def warm_up(self) -> None:
