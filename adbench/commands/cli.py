@@ -17,14 +17,14 @@ from adbench.errors import AdbenchError, StoppedError
 class Root(Group):
     """The command `adbench`."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options; a shell need not be named after --install-completion and --show-completion."""
         for place, word in enumerate(args):
             if word in ("--install-completion", "--show-completion") and place in (0, len(args) - 1):
                 args = [*args[: place + 1], *(args[place + 1 :] or ["auto"])]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run a command. Ctrl-C, and a reader that closed its pipe, end it without a traceback."""
         try:
             return super().invoke(ctx)

@@ -20,7 +20,7 @@ WIDTH = 100  # columns of a help page, where the terminal has them
 class Command(TyperCommand):
     """A command whose help shows each metavar as it is declared."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the usage line, the description, arguments and options."""
         _write_usage(self, ctx, formatter, [_metavar(param) for param in self.params if not _is_option(param)])
         for paragraph in (self.help or "").split("\n\n"):
@@ -29,7 +29,7 @@ class Command(TyperCommand):
                 formatter.write_text(" ".join(paragraph.split()))
         _write_params(self, ctx, formatter)
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read options and arguments; AdbenchError for what the command doesn't take."""
         with in_one_sentence(ctx, args):
             return super().parse_args(ctx, args)
@@ -38,7 +38,7 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Commands under one name. Its help lists every command below it, under the titles of their `rich_help_panel`."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the usage line, the description, the commands by group, and the options."""
         _write_usage(self, ctx, formatter, ["COMMAND", "..."])
         formatter.write_paragraph()
@@ -53,7 +53,7 @@ class Group(TyperGroup):
                 formatter.write_dl([(name.ljust(longest), text) for name, text in rows])
         _write_params(self, ctx, formatter)
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options before the command; without any word, print the help page."""
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
@@ -61,7 +61,7 @@ class Group(TyperGroup):
         with in_one_sentence(ctx, args):
             return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first word names; AdbenchError where there is none."""
         word, resilient = args[0], ctx.resilient_parsing
         if not resilient and word not in self.commands and not word.startswith("-"):
@@ -82,7 +82,7 @@ def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @contextmanager
-def in_one_sentence(ctx: typer.Context, args: Sequence[str]) -> Iterator[None]:
+def in_one_sentence(ctx: Any, args: Sequence[str]) -> Iterator[None]:
     """Turn a usage error of typer's into an AdbenchError in adbench's own words."""
     given = list(args)
     try:
@@ -91,7 +91,7 @@ def in_one_sentence(ctx: typer.Context, args: Sequence[str]) -> Iterator[None]:
         raise AdbenchError(_sentence(error, ctx, given)) from None
 
 
-def _sentence(error: Any, ctx: typer.Context, args: Sequence[str]) -> str:
+def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
     """Name the command, the word that can't be used, what is allowed, and the help page."""
     command = " ".join(["adbench", *_words(ctx)])
     more = f"`{command} --help` shows what it takes."
@@ -114,7 +114,7 @@ def _sentence(error: Any, ctx: typer.Context, args: Sequence[str]) -> str:
     return f"`{command}`: {str(error.message).rstrip('.')}. {more}"
 
 
-def _needed(ctx: typer.Context) -> list[Any]:
+def _needed(ctx: Any) -> list[Any]:
     return [param for param in ctx.command.get_params(ctx) if param.required or not _is_option(param)]
 
 
@@ -144,7 +144,7 @@ def _description(command: Any) -> str:
     return " ".join((command.help or "").partition("\n\n")[0].split())
 
 
-def _write_usage(command: Any, ctx: typer.Context, formatter: Any, arguments: list[str]) -> None:
+def _write_usage(command: Any, ctx: Any, formatter: Any, arguments: list[str]) -> None:
     formatter.width = max(formatter.width, min(WIDTH, _columns()))
     formatter.write_usage(" ".join(["adbench", *_words(ctx)]), " ".join(["[OPTIONS]", *arguments]))
 
@@ -155,7 +155,7 @@ def _columns() -> int:
     return get_terminal_size((WIDTH, 24)).columns - 2
 
 
-def _write_params(command: Any, ctx: typer.Context, formatter: Any) -> None:
+def _write_params(command: Any, ctx: Any, formatter: Any) -> None:
     params = [param for param in command.get_params(ctx) if param.help and not param.hidden]
     for title, is_option in (("Arguments", False), ("Options", True)):
         rows = [_row(param) for param in params if _is_option(param) is is_option]
