@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -211,11 +212,12 @@ def _named(shell: str) -> str:
 
 
 def _running_shell() -> str:
+    """Return the name of the shell around this process, else of the one that the user logs in with."""
     try:
-        from shellingham import ShellDetectionFailure, detect_shell
+        shellingham: Any = import_module("shellingham")  # it comes with typer
     except ImportError:
         return Path(os.environ.get("SHELL", "")).name
     try:
-        return str(detect_shell()[0])
-    except ShellDetectionFailure:
+        return str(shellingham.detect_shell()[0])
+    except shellingham.ShellDetectionFailure:
         return Path(os.environ.get("SHELL", "")).name
