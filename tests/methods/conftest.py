@@ -74,11 +74,11 @@ class Bench:
         """Return a method fitted on what it can use of the toy support."""
         method = self.new(name, seed, **params)
         (run,) = config.parse([])
-        fit(method, self.own(method, support or toy_support()), run, torch.device("cpu"))
+        fit(method, self.usable(method, support or toy_support()), run, torch.device("cpu"))
         return method
 
-    def own(self, method: Method, support: Support) -> Support:
-        """Return the images of the classes that a method learns from."""
+    def usable(self, method: Method, support: Support) -> Support:
+        """Return the part of a support that a method learns from, by class."""
         return of_class(support, {"none": (), "normal": (0,), "both": (0, 1)}[self.capability(method).support])
 
     def capability(self, method: Method) -> Any:

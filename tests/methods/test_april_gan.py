@@ -118,11 +118,11 @@ def test_it_learns_the_toy(bench, support) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facet", "value"), [("bank", "false"), ("map_share", 1), ("levels", "[6, 12]"), ("scale", 10), ("epochs", 1)]
+    ("param", "value"), [("bank", "false"), ("map_share", 1), ("levels", "[6, 12]"), ("scale", 10), ("epochs", 1)]
 )
-def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
+def test_every_facet_does_something(bench, support, param: str, value: object) -> None:
     plain = scored(bench, bench.fitted("april_gan", epochs=3), support().images).image
-    other = scored(bench, bench.fitted("april_gan", **({"epochs": 3} | {facet: value})), support().images).image
+    other = scored(bench, bench.fitted("april_gan", **({"epochs": 3} | {param: value})), support().images).image
     assert not torch.allclose(plain, other)
 
 

@@ -119,7 +119,7 @@ def test_protocols_with_normals_only_are_refused_before_anything_runs(tiny, prot
         resolve(run)
 
 
-def test_impossible_facets_are_named(bench) -> None:
+def test_impossible_parameters_are_named(bench) -> None:
     for key, value, said in (
         ("towers", "[]", r"method.towers=\[\] is not possible: name some of vision, text"),
         ("towers", "[vision,audio]", r"method.towers=\[vision,audio\] is not possible"),
@@ -134,7 +134,7 @@ def test_impossible_facets_are_named(bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facet", "value"),
+    ("param", "value"),
     [
         ("last_blocks", 3),
         ("towers", "[vision,text]"),
@@ -144,12 +144,12 @@ def test_impossible_facets_are_named(bench) -> None:
         ("batch_size", 2),
     ],
 )
-def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
+def test_every_facet_does_something(bench, support, param: str, value: object) -> None:
     with torch.no_grad():
         plain, other = (
             (lambda m: m.score(bench.batch(m, support().images)).image)(
-                bench.fitted("clip_finetune", **{"epochs": 2, "learning_rate": 1e-4} | facets)
+                bench.fitted("clip_finetune", **{"epochs": 2, "learning_rate": 1e-4} | params)
             )
-            for facets in ({}, {facet: value})
+            for params in ({}, {param: value})
         )
     assert not torch.allclose(plain, other, rtol=1e-6)

@@ -87,7 +87,7 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
     for x in (*batch.features.blocks.values(), batch.features.pooled):
         assert x is None or (x.isfinite().all() and (x @ x.mT).isinf().any())
 
-    own = bench.own(method, toy)
+    own = bench.usable(method, toy)
     method.prepare(own)
     if method.declared.epochs:
         with torch.autocast("cpu", torch.float16):
@@ -110,7 +110,7 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", ["clip", "clip_finetune", "crossmodal", "patchcore", "tgumiad", "winclip"])
 def test_half_precision_ties_no_two_images(bench, support, name: str, precision: str) -> None:
     method, toy = bench.new(name, **QUICK.get(name, {})), support(shots=12)
-    own = bench.own(method, toy)
+    own = bench.usable(method, toy)
     method.prepare(own)
     method.build_memory(own)
     images = toy.images.permute(0, 2, 3, 1).numpy()

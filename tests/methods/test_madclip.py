@@ -100,7 +100,7 @@ def test_the_adapter_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "facets",
+    "params",
     [
         {},
         {"adapter_activation": "relu"},
@@ -115,16 +115,16 @@ def test_the_adapter_by_hand() -> None:
     ],
     ids=str,
 )
-def test_scores_by_hand(bench, support, facets: dict[str, object]) -> None:
-    method = bench.fitted("madclip", **(FAST | facets))
+def test_scores_by_hand(bench, support, params: dict[str, object]) -> None:
+    method = bench.fitted("madclip", **(FAST | params))
     with torch.no_grad():
         scores = method.score(bench.batch(method, support().images))
         levels = by_hand(method, support().images)
     maps = sum(big(seg) for _, seg in levels)
     torch.testing.assert_close(scores.maps, maps, rtol=1e-5, atol=1e-6)
     image = maps.flatten(1).amax(1)
-    if "image_score" in facets:
-        rule = str(facets.get("pooling", "mean"))
+    if "image_score" in params:
+        rule = str(params.get("pooling", "mean"))
         image = sum(pooled(det.softmax(-1)[..., 1], rule) for det, _ in levels)
     torch.testing.assert_close(scores.image, image, rtol=1e-5, atol=1e-6)
 
@@ -142,7 +142,7 @@ MASKED = {"all": [True] * 6, "some": [True, False, True, False, True, False], "n
 
 
 @pytest.mark.parametrize(
-    ("masked", "facets"),
+    ("masked", "params"),
     [
         ("all", {}),
         ("some", {}),
@@ -154,9 +154,9 @@ MASKED = {"all": [True] * 6, "some": [True, False, True, False, True, False], "n
     ],
     ids=str,
 )
-def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: str, facets: dict[str, object]) -> None:
+def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: str, params: dict[str, object]) -> None:
     toy = dataclasses.replace(support(), has_mask=torch.tensor(MASKED[masked]))
-    method = bench.new("madclip", **(FEW | facets))
+    method = bench.new("madclip", **(FEW | params))
     method.prepare(toy)
     with torch.no_grad():  # random weights say nearly the same of both states
         method.learner.abnormal.normal_(generator=torch.Generator().manual_seed(0))
@@ -225,9 +225,9 @@ def test_full_size_by_hand(full_size) -> None:
     close(scores.image, pixels.flatten(1).amax(1))
 
 
-def close(found: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
+def close(actual: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
     """Nowhere further off than a share of the largest value."""
-    torch.testing.assert_close(found, wanted, rtol=0, atol=share * float(wanted.abs().max()))
+    torch.testing.assert_close(actual, wanted, rtol=0, atol=share * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize(("masked", "learn"), [("all", True), ("some", True), ("none", False)])
@@ -285,7 +285,7 @@ def scored(bench, method, images):
 
 
 @pytest.mark.parametrize(
-    ("facet", "value"),
+    ("param", "value"),
     [
         ("positions", "[end,front]"),
         ("levels", "[12]"),
@@ -295,8 +295,8 @@ def scored(bench, method, images):
         ("learn_prompts", "abnormal"),
     ],
 )
-def test_a_training_depends_on_every_facet(bench, support, default_scores, facet: str, value: object) -> None:
-    other = scored(bench, bench.fitted("madclip", **(FAST | {facet: value})), support().images)
+def test_a_training_depends_on_every_facet(bench, support, default_scores, param: str, value: object) -> None:
+    other = scored(bench, bench.fitted("madclip", **(FAST | {param: value})), support().images)
     assert not torch.allclose(default_scores, other)
 
 
@@ -320,7 +320,7 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
         ("pooling", "median"),
     ],
 )
-def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
+def test_impossible_parameters_are_named(bench, key: str, value: object) -> None:
     with pytest.raises(AdbenchError, match=f"method.{key}={value} is not possible: choose from"):
         bench.new("madclip", **{key: value})
 

@@ -110,40 +110,40 @@ def test_every_epoch_sees_every_image_once_with_new_anomalies(bench, support) ->
     assert len(set(map(tuple, marks))) == n  # no two images share a stream
 
 
-def test_the_trainer_tells_the_sampler_the_epoch(bench, support, monkeypatch) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(EpochSampler, "set_epoch", lambda self, epoch: told.append(epoch))
+def test_the_trainer_sets_the_epoch_of_the_sampler(bench, support, monkeypatch) -> None:
+    epochs: list[int] = []
+    monkeypatch.setattr(EpochSampler, "set_epoch", lambda self, epoch: epochs.append(epoch))
     bench.fitted("mediclip", epochs=3)
-    assert list(dict.fromkeys(told)) == [0, 1, 2]
+    assert list(dict.fromkeys(epochs)) == [0, 1, 2]
 
 
 def test_loader_workers_change_nothing(bench, support) -> None:
     def drawn(workers: int) -> list[tuple[torch.Tensor, ...]]:
         method = prepared(bench, support, batch_size=2)
         method.loader_workers = workers
-        loader, found = method.train_dataloader(), []
+        loader, batches = method.train_dataloader(), []
         assert loader.num_workers == workers
         for epoch in range(2):
             loader.sampler.set_epoch(epoch)
-            found += [(images, masks, untouched) for images, masks, _, untouched in loader]
-        return found
+            batches += [(images, masks, unchanged) for images, masks, _, unchanged in loader]
+        return batches
 
-    for one, two in zip(drawn(0), drawn(2), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    for batch, same in zip(drawn(0), drawn(2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(batch, same, strict=True))
 
 
 def test_a_run_has_the_workers_it_asks_for_and_is_the_same_cell(
     adbench, tiny: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    seen: list[int] = []
+    counts: list[int] = []
     make = MediCLIP.train_dataloader
 
-    def told(self: MediCLIP) -> object:
+    def counted(self: MediCLIP) -> object:
         loader = make(self)
-        seen.append(loader.num_workers)
+        counts.append(loader.num_workers)
         return loader
 
-    monkeypatch.setattr(MediCLIP, "train_dataloader", told)
+    monkeypatch.setattr(MediCLIP, "train_dataloader", counted)
     words = ["method=mediclip", "shots=2", "method.epochs=2", "gallery=0", "device=cpu", f"data_root={tiny}"]
     scores = []
     for workers in (2, 0):
@@ -153,7 +153,7 @@ def test_a_run_has_the_workers_it_asks_for_and_is_the_same_cell(
         (record,) = read_all(runs)
         scores.append((record.path.name, record.predictions()["score"].tolist()))
     assert scores[0] == scores[1]
-    assert seen == [2, 0]
+    assert counts == [2, 0]
 
 
 def test_workers_may_be_sent_the_anomalies(bench, support) -> None:
@@ -179,28 +179,28 @@ def test_only_the_tasks_that_are_named_are_drawn(bench, support) -> None:
     assert 15 < unmarked[1] < 45
 
 
-def test_untouched_images_come_from_the_cache_and_others_stay_out_of_it(
+def test_unchanged_images_come_from_the_cache_and_others_stay_out_of_it(
     bench, support, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = prepared(bench, support, tasks="[cutpaste,identity]")
     method._frozen = FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path)
     batch = next(iter(method.train_dataloader()))
-    images, masks, names, untouched = batch
-    assert 0 < int(untouched.sum()) < 6
-    assert torch.equal(untouched, ~masks.flatten(1).any(1))
+    images, masks, names, unchanged = batch
+    assert 0 < int(unchanged.sum()) < 6
+    assert torch.equal(unchanged, ~masks.flatten(1).any(1))
     wanted = torch.cat([bench.backbone.features(one.float() / 255, (6, 9, 12)).blocks[9] for one in images.split(1)])
-    torch.testing.assert_close(method._encode_training(images, untouched)[9], wanted)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == len(method.blocks) * int(untouched.sum())
-    looked: list[int] = []
+    torch.testing.assert_close(method._encode_training(images, unchanged)[9], wanted)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == len(method.blocks) * int(unchanged.sum())
+    encoded: list[int] = []
     features = bench.backbone.features
 
     def counted(images: torch.Tensor, *rest: object) -> object:
-        looked.append(len(images))
+        encoded.append(len(images))
         return features(images, *rest)
 
     monkeypatch.setattr(bench.backbone, "features", counted)
     loss = method.training_step(batch, 0)
-    assert looked == [int((~untouched).sum())]
+    assert encoded == [int((~unchanged).sum())]
     assert torch.equal(loss, method.training_step([images, masks, names, torch.zeros(6, dtype=torch.bool)], 0))
     loss.backward()
     assert all(p.grad is not None for p in method.parameters())
@@ -208,7 +208,7 @@ def test_untouched_images_come_from_the_cache_and_others_stay_out_of_it(
 
 def test_words_that_name_no_object_are_encoded_once_for_all_objects(bench, support, monkeypatch) -> None:
     method = prepared(bench, support, tasks="[identity]")
-    images, masks, names, untouched = next(iter(method.train_dataloader()))
+    images, masks, names, unchanged = next(iter(method.train_dataloader()))
     passes: list[int] = []
     encode = bench.backbone.encode_embedded
 
@@ -217,7 +217,7 @@ def test_words_that_name_no_object_are_encoded_once_for_all_objects(bench, suppo
         return encode(embedded, *rest, **how)
 
     monkeypatch.setattr(bench.backbone, "encode_embedded", counted)
-    losses = [method.training_step([images, masks, own, untouched], 0) for own in (names, ["A", "B", "C"] * 2)]
+    losses = [method.training_step([images, masks, own, unchanged], 0) for own in (names, ["A", "B", "C"] * 2)]
     assert passes == [21, 21]
     assert torch.equal(*losses)
     method.eval()
@@ -250,7 +250,7 @@ def test_masks_of_the_support_are_not_used(bench, support) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facet", "value"),
+    ("param", "value"),
     [
         ("tasks", "[cutpaste,gauss,source]"),
         ("blend", "poisson"),
@@ -263,11 +263,11 @@ def test_masks_of_the_support_are_not_used(bench, support) -> None:
         ("prompts.normal", "[intact]"),
     ],
 )
-def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
-    base = {"epochs": 2, "tasks": "[cutpaste]"} if facet == "blend" else {"epochs": 2}
+def test_every_facet_does_something(bench, support, param: str, value: object) -> None:
+    base = {"epochs": 2, "tasks": "[cutpaste]"} if param == "blend" else {"epochs": 2}
     plain, other = (
-        (lambda m: m.score(bench.batch(m, support().images)).maps)(bench.fitted("mediclip", **base, **facets))
-        for facets in ({}, {facet: value})
+        (lambda m: m.score(bench.batch(m, support().images)).maps)(bench.fitted("mediclip", **base, **params))
+        for params in ({}, {param: value})
     )
     assert not torch.allclose(plain, other)
 
@@ -290,7 +290,7 @@ def test_a_trained_method_takes_other_words(bench, support) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("grey", "some"), ("blend", "soft"), ("average", "text")])
-def test_impossible_facets_are_named(bench, key: str, value: object) -> None:
+def test_impossible_parameters_are_named(bench, key: str, value: object) -> None:
     with pytest.raises(AdbenchError, match=rf"method.{key}={value} is not possible: choose from"):
         bench.new("mediclip", **{key: value})
 

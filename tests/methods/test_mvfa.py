@@ -99,7 +99,7 @@ def test_the_papers_activation_stands_behind_the_first_layer_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("masks", "facets"),
+    ("masks", "params"),
     [
         (True, {}),
         (False, {}),
@@ -110,9 +110,9 @@ def test_the_papers_activation_stands_behind_the_first_layer_alone() -> None:
     ],
     ids=str,
 )
-def test_scores_by_hand(bench, support, masks: bool, facets: dict[str, object]) -> None:
+def test_scores_by_hand(bench, support, masks: bool, params: dict[str, object]) -> None:
     toy = support(masks=masks)
-    method = bench.fitted("mvfa", toy, fusion="none", **FAST, **facets)
+    method = bench.fitted("mvfa", toy, fusion="none", **FAST, **params)
     scores = scored(bench, method, toy.images)
     kind = "segmentation" if masks else "detection"
     tower, text = by_hand(method, toy.images), ensemble(bench.backbone, Params().prompts, "Brain")
@@ -259,9 +259,9 @@ def test_full_size_by_hand(full_size) -> None:
     close(scores.image, pixels.flatten(1).amax(1))
 
 
-def close(found: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
+def close(actual: torch.Tensor, wanted: torch.Tensor, share: float = 1e-4) -> None:
     """Nowhere further off than a share of the largest value."""
-    torch.testing.assert_close(found, wanted, rtol=0, atol=share * float(wanted.abs().max()))
+    torch.testing.assert_close(actual, wanted, rtol=0, atol=share * float(wanted.abs().max()))
 
 
 def test_plain_cross_entropy_by_hand() -> None:
@@ -380,9 +380,9 @@ def default_scores(bench, support):
     return scored(bench, bench.fitted("mvfa", **FAST), support().images).image
 
 
-@pytest.mark.parametrize("facet", list(FACETS))
-def test_every_facet_does_something(bench, support, default_scores, facet: str) -> None:
-    other = scored(bench, bench.fitted("mvfa", **(FAST | {facet: FACETS[facet]})), support().images).image
+@pytest.mark.parametrize("param", list(FACETS))
+def test_every_facet_does_something(bench, support, default_scores, param: str) -> None:
+    other = scored(bench, bench.fitted("mvfa", **(FAST | {param: FACETS[param]})), support().images).image
     assert not torch.allclose(default_scores, other)
 
 
@@ -418,7 +418,7 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
         ("score_levels", "[5]", r"choose from the levels \[3, 6, 9, 12\]"),
     ],
 )
-def test_impossible_facets_are_named(bench, key: str, value: object, meaning: str) -> None:
+def test_impossible_parameters_are_named(bench, key: str, value: object, meaning: str) -> None:
     shown = str(value).replace("[", r"\[").replace("]", r"\]")
     with pytest.raises(AdbenchError, match=rf"method\.{key}={shown} is not possible: .*{meaning}"):
         bench.new("mvfa", **{key: value})

@@ -107,15 +107,15 @@ def test_the_score_by_hand(bench, support) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facets", "formula"),
+    ("params", "formula"),
     [
         ({"score": "sum", "score_weight": 0.3}, lambda e, space, channels: e + 0.3 * (1 - space)),
         ({"score": "mix", "score_weight": 0.3}, lambda e, space, channels: 0.3 * e + 0.7 * (1 - space)),
         ({"ssim": "channels"}, lambda e, space, channels: 0.5 * e + 0.5 * (1 - channels)),
     ],
 )
-def test_the_score_formulas(bench, facets: dict, formula) -> None:
-    method = bench.new("tgumiad", **QUICK, **facets)
+def test_the_score_formulas(bench, params: dict, formula) -> None:
+    method = bench.new("tgumiad", **QUICK, **params)
     g = torch.Generator().manual_seed(0)
     goal, found = torch.randn(2, 64, 16, generator=g), torch.randn(2, 64, 16, generator=g)
     terms = (found - goal).pow(2).mean(-1), ssim_space(found, goal, 3), ssim_channels(found, goal)
@@ -262,7 +262,7 @@ def test_the_loss_is_against_the_frozen_features(bench, support) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facet", "value"),
+    ("param", "value"),
     [
         ("levels", "[6,12]"),
         ("feature_norm", "none"),
@@ -282,11 +282,11 @@ def test_the_loss_is_against_the_frozen_features(bench, support) -> None:
         ("epoch_images", 8),
     ],
 )
-def test_every_facet_does_something(bench, support, facet: str, value: object) -> None:
+def test_every_facet_does_something(bench, support, param: str, value: object) -> None:
     with torch.no_grad():
         plain, other = (
-            (lambda m: m.score(bench.batch(m, support().images)).image)(bench.fitted("tgumiad", **(QUICK | facets)))
-            for facets in ({}, {facet: value})
+            (lambda m: m.score(bench.batch(m, support().images)).image)(bench.fitted("tgumiad", **(QUICK | params)))
+            for params in ({}, {param: value})
         )
     assert not torch.allclose(plain, other, rtol=1e-6)
 
