@@ -31,7 +31,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
             threshold = float(keys["threshold"])
         except ValueError:
             raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
-    from adbench.running.apply import LoadKeys, default_folder, find_images, load, score_files
+    from adbench.running.apply import LoadKeys, load
+    from adbench.running.score_files import default_folder, find_images, score_files
 
     paths = find_images(files)
     overrides = {

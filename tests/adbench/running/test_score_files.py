@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adbench.running import apply
+from adbench.running import score_files
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_batch_is_in_memory_and_no_more(adbench, record, images, tmp_path: Path, monkeypatch) -> None:
-    held, whole = [], apply._Images.__getitem__
-    monkeypatch.setattr(apply._Images, "__getitem__", lambda self, rows: held.append(rows) or whole(self, rows))
+    held, whole = [], score_files._Images.__getitem__
+    monkeypatch.setattr(score_files._Images, "__getitem__", lambda self, rows: held.append(rows) or whole(self, rows))
     answer = adbench("score", record, images, f"out={tmp_path / 'out'}")
     assert answer.code == 0, answer.err
     assert [(rows.start, rows.stop) for rows in held] == [(0, 2), (2, 4), (4, 6)]
@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_scored(
     adbench, record, images, tmp_path: Path, monkeypatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(apply, "_score", lambda *args: pytest.fail("scored in vain"))
+    monkeypatch.setattr(score_files, "_score", lambda *args: pytest.fail("scored in vain"))
     answer = adbench("score", record, images, f"out={tmp_path / 'file' / 'out'}")
     assert answer.code == 2
     assert "cannot write" in answer.err

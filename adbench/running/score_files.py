@@ -1,0 +1,143 @@
+"""Scores of image files, written to a folder: scores.csv, heatmaps, and mask overlays at a threshold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from adbench.data.decode import IMAGES, image_size, read_image
+from adbench.errors import AdbenchError, DataError
+from adbench.records import pictures
+from adbench.running.apply import Fitted
+from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.system.files import unwritable
+from adbench.system.progress import track
+
+
+def find_images(words: Sequence[str]) -> list[Path]:
+    """Return the image files that the words name: files, or folders searched for images at any depth."""
+    paths: list[Path] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}).")
+            paths += inside
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise DataError(f"{path} does not exist. Give image files or folders of images.")
+    if not paths:
+        raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
+    return paths
+
+
+class _Images:
+    """The images of files as an array (N, H, W, 3) that holds only the rows asked for."""
+
+    def __init__(self, paths: Sequence[Path], fitted: Fitted) -> None:
+        self.paths, self.size = paths, fitted.method.backbone.input_size
+        self.how = fitted.capability.resize, fitted.capability.grey
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
+        return np.stack([read_image(path, self.size, *self.how) for path in self.paths[rows]])
+
+
+def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
+    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
+
+    With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
+    whose map reaches it. Heatmaps of one call share one colour scale: from the median of the maps' 5th percentiles to
+    the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
+    """
+    out = out.absolute()
+    folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with _writing(out):
+            folder.mkdir(parents=True)
+        scores, bounds = _score(fitted, paths, folder / "maps", out)
+        table = pd.DataFrame({"image": [str(path) for path in paths], "score": scores})
+        if threshold is not None:
+            table["abnormal"] = (table["score"] >= threshold).astype(int)
+        with _writing(out):
+            (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        if bounds:
+            size = fitted.method.backbone.input_size
+            maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(paths), size, size))
+            lows, highs = zip(*bounds, strict=True)
+            _pictures(folder, paths, maps, (float(np.median(lows)), max(highs)), threshold, out)
+        with _writing(out):
+            (folder / "maps").unlink()
+            out.mkdir(exist_ok=True)
+            # scores.csv comes last: it says that all is there.
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == "scores.csv"):
+                file.replace(out / file.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return table
+
+
+def _score(
+    fitted: Fitted, paths: Sequence[Path], maps: Path, out: Path
+) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    """Return the scores, and 5th percentile and maximum of each map; the maps themselves go to a file."""
+    config, images = fitted.config, cast(NDArray[np.uint8], _Images(paths, fitted))
+    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
+    if fitted.capability.transductive:
+        show_test_images(fitted.method, images, *how)
+    scores, bounds = [], []
+    with _writing(out):
+        maps.touch()
+    batches = score_images(fitted.method, images, *how)
+    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
+        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method_name)
+        scores.append(batch.image.numpy())
+        if batch.maps is not None:
+            resized = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
+            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in resized]
+            with _writing(out), maps.open("ab") as file:
+                file.write(resized.tobytes())
+    return np.concatenate(scores), bounds
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(out, error, "folder with out=DIR") from error
+
+
+def _pictures(
+    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None, out: Path
+) -> None:
+    for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
+        width, height = image_size(path)
+        full = np.asarray(Image.fromarray(np.asarray(scores)).resize((width, height), Image.Resampling.BILINEAR))
+        square = read_image(path, max(width, height))
+        image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
+        shown = {"heatmap": pictures.overlay(image, full, *scale)}
+        if threshold is not None:
+            shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
+        with _writing(out):
+            for kind, pixels in shown.items():
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{kind}.png")
+
+
+def default_folder() -> Path:
+    """Return a new folder name for the results of one call."""
+    return Path("scores") / time.strftime("%Y%m%d-%H%M%S")
