@@ -159,7 +159,7 @@ def test_a_support_of_three_datasets_trains_one_model(bench, support) -> None:
     toy = support()
     names = ("Brain", "Liver", "retinal OCT", "x", "x", "x")
     method = bench.fitted("tgumiad", dataclasses.replace(toy, datasets=names, object_names=names), **QUICK)
-    assert set(method.text) == {"Brain", "Liver", "retinal OCT"}
+    assert set(method.text_cache) == {"Brain", "Liver", "retinal OCT"}
     assert method.data.tensors[0].tolist() == [0, 1, 2]
 
 
@@ -173,7 +173,7 @@ def test_unified_over_three_sets_gives_every_image_its_own_object(tiny, bench) -
     assert cell.protocol == "unified"
     assert support.object_names == ("Brain",) * 2 + ("Liver",) * 2 + ("retinal OCT",) * 2
     method = bench.fitted("tgumiad", support, **QUICK)
-    assert set(method.text) == {"Brain", "Liver", "retinal OCT"}
+    assert set(method.text_cache) == {"Brain", "Liver", "retinal OCT"}
     (other,) = config.parse([*words, "dataset=resc"])
     assert resolve(other).training_key == cell.training_key
 
