@@ -166,8 +166,8 @@ class Method(pl.LightningModule, Generic[P]):
     ) -> Self:  # fmt: skip
         """Build the untrained method on a backbone and its device.
 
-        Frozen features are kept in the folder `cache`, told apart by `weights` (their hash) and `precision`; without
-        `cache` they are computed each time. Seeding torch's global generator is up to the caller.
+        Frozen features are kept in the folder `cache`, by the hash `weights` and `precision`; without `cache` they are
+        computed each time. Seeding torch's global generator is up to the caller.
         """
         method = cls(params, backbone, seed)
         method.declared = cls.capability(params, backbone.architecture)
@@ -188,7 +188,7 @@ class Method(pl.LightningModule, Generic[P]):
         """Look at the support before the first epoch: augment, encode, keep what the epochs need."""
 
     def build_memory(self, support: Support) -> None:
-        """Take from the support what scoring needs beside trained weights, such as a memory bank.
+        """Build from the support what scoring needs besides trained weights, such as a memory bank.
 
         Called after the fit, and before each scoring in the middle of it.
         """

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BESIDE = ("methods", "datasets", "configs")  # stand beside adbench/ in the repository, are installed below it
+OTHERS = ("methods", "datasets", "configs")  # at the top of the repository; installed inside adbench
 
 
 def lay_out(folder: Path) -> None:
-    """Make `folder/adbench` anew: links to what is in adbench/, and to the packages that stand beside it."""
+    """Make a new `folder/adbench`: links to the content of adbench/ and to the other three packages."""
     tree = folder / "adbench"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
-    for path in [*(ROOT / "adbench").iterdir(), *(ROOT / name for name in BESIDE)]:
+    for path in [*(ROOT / "adbench").iterdir(), *(ROOT / name for name in OTHERS)]:
         if path.name != "__pycache__":
             (tree / path.name).symlink_to(path, target_is_directory=path.is_dir())
     scripts = folder / "tools"

@@ -172,7 +172,7 @@ class Backbone:
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Return (N, embed_dim) embeddings, not normalised, of fixed prompts with the causal mask.
 
-        With that mask nothing behind the end token reaches it, so the prompts are cut there: exact.
+        With that mask no later token reaches the end token, so the prompts are cut after it: exact.
         """
         tokens = self.tokenise(texts)
         end = tokens.argmax(dim=1)
@@ -207,7 +207,7 @@ class Backbone:
         return mask
 
     def read_text(self, stream: Tensor, end: Tensor) -> Tensor:
-        """Map a stream (N, L, text width) behind the last text block to (N, embed_dim), read at `end` (N,)."""
+        """Map a stream (N, L, text width) after the last text block to (N, embed_dim), read at `end` (N,)."""
         x = self.model.ln_final(stream)
         return x[torch.arange(len(x), device=x.device), end] @ self.model.text_projection
 

@@ -28,7 +28,7 @@ FLOAT32 = float(torch.finfo(torch.float32).max)
 class Check:
     """One thing that a method must keep. `look`: the methods of its class where a failure is mended.
 
-    Behind a `gate` that fails, nothing more can be said: the checks after it aren't run.
+    After a `gate` that fails the later checks are meaningless and aren't run.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of a check: `passed`, `failed`, or `not run` behind a failed gate."""
+    """The outcome of a check: `passed`, `failed`, or `not run` after a failed gate."""
 
     check: str
     outcome: str

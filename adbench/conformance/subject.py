@@ -169,7 +169,7 @@ class Subject:
 
 
 def _yaml_of(method_class: type[Method[Any]]) -> dict[str, Any]:
-    """Return the YAML beside a class, as that of `FILE.py:Class`, or nothing."""
+    """Return the YAML next to a class, as for `FILE.py:Class`, or an empty dictionary."""
     try:
         path = locate.config_near(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
     except (OSError, TypeError):

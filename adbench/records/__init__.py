@@ -1,1 +1,1 @@
-"""Records: what a cell leaves behind."""
+"""Records: the folder that each cell leaves, with its scores, metrics and provenance."""
