@@ -28,11 +28,11 @@ _listeners: list[list[str]] = []
 def _listen() -> None:
     """Tell the listeners of every file that Python opens. An audit hook stays for good: it is installed once."""
 
-    def events(event: str, arguments: tuple[Any, ...]) -> None:
+    def record_open(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and _listeners and isinstance(arguments[0], (str, bytes, os.PathLike)):
             _listeners[-1].append(os.fsdecode(arguments[0]))
 
-    sys.addaudithook(events)
+    sys.addaudithook(record_open)
 
 
 @contextlib.contextmanager
@@ -40,13 +40,13 @@ def opened() -> Iterator[list[str]]:
     """Yield a list that holds, after the block, the files it has opened; Python's own code doesn't count."""
     _listen()
     files: list[str] = []
-    events: list[str] = []
-    _listeners.append(events)
+    paths: list[str] = []
+    _listeners.append(paths)
     try:
         yield files
     finally:
         _listeners.pop()
-        files += [name for name in events if not name.endswith(CODE) and not name.startswith(SYSTEM)]
+        files += [name for name in paths if not name.endswith(CODE) and not name.startswith(SYSTEM)]
 
 
 def held(method: Method[Any], most: int = 20_000) -> list[str]:
