@@ -106,7 +106,7 @@ def test_maps_that_are_not_drawn_have_no_size(adbench, tiny: Path, tmp_path: Pat
         ("data check brainmri shots=4", "unknown key 'shots' here"),
         ("data check brainmri dataset=busi", "unknown key 'dataset' here"),
         ("score record image.png shots=4", "unknown key 'shots'"),
-        ("leaderboard --markdown --latex", "--markdown and --latex both say how to print"),
+        ("leaderboard --markdown --latex", "--markdown and --latex exclude each other"),
         ("run --keys shots=4", "--keys shows every key and runs nothing"),
         ("run method=clip wandb.project=mine", "add logger=wandb"),
         ("run method=clip slurm.partition=gpu", "slurm.partition= is for executor=slurm"),
