@@ -56,6 +56,11 @@ def resolve(config: RunConfig, session: Session | None = None) -> Cell:
 
 def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     """Check a configuration without opening data; raises AdbenchError for values that can't be used."""
+    if "stand_in" in config.words("backbone"):
+        raise AdbenchError(
+            f"backbone.stand_in= can't be set: it is a fact of {config.backbone}.yaml. Leave it out, or write the YAML of "
+            "a backbone of your own."
+        )
     backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
     method = session.once(

@@ -109,6 +109,7 @@ def test_maps_that_are_not_drawn_have_no_size(adbench, tiny: Path, tmp_path: Pat
         ("leaderboard --markdown --latex", "--markdown and --latex exclude each other"),
         ("run --keys shots=4", "--keys shows every key and runs nothing"),
         ("run method=clip wandb.project=mine", "add logger=wandb"),
+        ("run method=clip backbone.stand_in=false", "backbone.stand_in= can't be set"),
         ("run method=clip slurm.partition=gpu", "slurm.partition= is for executor=slurm"),
         ("run method=clip support=LIST", "clip learns from no image. Leave support= out"),
         ("run method=patchcore train_on=busi protocol=few_normal_shot", "leave out train_on=busi"),
