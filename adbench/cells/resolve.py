@@ -58,8 +58,8 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     """Check a configuration without opening data; raises AdbenchError for values that can't be used."""
     if "stand_in" in config.words("backbone"):
         raise AdbenchError(
-            f"backbone.stand_in= can't be set: it is a fact of {config.backbone}.yaml. Leave it out, or write the YAML of "
-            "a backbone of your own."
+            f"backbone.stand_in= can't be set: {config.backbone}.yaml states it. Leave it out, or write the YAML of a "
+            "backbone of your own."
         )
     backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
