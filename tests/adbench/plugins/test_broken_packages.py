@@ -1,0 +1,89 @@
+"""A broken package stops no command that does not need it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adbench.config import layers
+from adbench.config import words as config
+from adbench.plugins import registry
+
+
+def test_a_broken_package_stops_no_command_that_does_not_need_it(adbench, wreck: Path, tiny: Path, tmp_path) -> None:
+    config.defaults.cache_clear()
+    layers.executor_sections.cache_clear()
+    data, out = f"data_root={tiny}", ["--out", tmp_path / "x.png"]
+    runs = f"runs={tmp_path / 'runs'}"
+    few = ["--train", 0, "--valid", 2, "--test", 2]
+    commands = [
+        ["--help"], ["--version"], ["version"], ["run", "--keys"], ["--complete", "adbench run method="],
+        ["plan", "method=clip,patchcore", "shots=2", data, runs], ["run", "method=clip", data, runs, "gallery=1"],
+        ["leaderboard", tmp_path / "runs", "--html", tmp_path / "pages"], ["new-method", "nearest", "--into", tmp_path],
+        ["data", "check", "brainmri", data], ["data", "describe", "brainmri", data, *out],
+        ["support", "show", "shots=2", data, *out], ["support", "show", "method=patchcore", "shots=2", data, *out],
+        ["data", "phantom", "--root", tmp_path / "drawn", "--dataset", "busi", *few],
+    ]  # fmt: skip
+    said = {}
+    for words in commands:
+        answer = adbench(*words)
+        assert answer.code == 0, (words, answer.err)
+        assert "Traceback" not in answer.err
+        said[" ".join(map(str, words[:2]))] = answer
+    assert "method=clip\n" in said["--complete adbench run method="].out
+    (record,) = (path for path in (tmp_path / "runs").iterdir() if (path / "record.json").is_file())
+    assert adbench("score", record, next(tiny.rglob("*.png")), f"out={tmp_path / 'scores'}").code == 0
+    for kind, mine in (("methods", "clip"), ("datasets", "brainmri"), ("backbones", "phantom-clip"), ("groups", "bmad"),
+                       ("executors", "local")):  # fmt: skip
+        answer = adbench("list", kind)
+        assert answer.code == 0, answer.err
+        lines = {line.split()[0]: line for line in answer.out.splitlines()}
+        assert "broken: " in lines["wreck"], kind
+        assert "broken: " not in lines[mine], kind
+        if kind in ("methods", "datasets", "executors"):
+            assert "broken: two packages register" in lines["twice"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("run method=wreck", "wreckage"),
+        ("run method=twice", "two packages register the method 'twice'"),
+        ("run method=strange", "wreckage"),
+        ("run method=nameless", "an unnamed package"),
+        ("run dataset=wreck", "wreck"),
+        ("run dataset=twice", "two packages register the dataset 'twice'"),
+        ("run executor=wreck", "wreckage"),
+        ("run executor=twice", "two packages register the executor 'twice'"),
+        ("run backbone=wreck", "not readable YAML"),
+        ("check-method wreck", "wreckage"),
+        ("data check wreck", "wreck"),
+    ],
+)
+def test_who_names_a_broken_package_gets_one_sentence(adbench, wreck: Path, words: str, says: str) -> None:
+    answer = adbench(*words.split())
+    assert answer.code == 2
+    assert answer.err.startswith("adbench: ")
+    assert answer.err.count("\n") == 1
+    assert says in answer.err
+
+
+def test_all_phantoms_are_those_of_packages_that_are_not_broken(wreck: Path, capsys) -> None:
+    from adbench.commands.phantom import usable
+
+    assert set(usable()) == {name for name, entry in registry.entries("dataset").items() if not entry.foreign}
+    notes = capsys.readouterr().err
+    assert "note: wreck is left out: " in notes
+    assert "note: twice is left out: two packages register the dataset 'twice'" in notes
+
+
+def test_a_broken_package_does_not_stop_the_documentation(wreck: Path) -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("docs_build", Path(__file__).parents[3] / "docs" / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    page = build.reference()
+    assert "### patchcore" in page
+    assert "### wreck" not in page

@@ -1,0 +1,129 @@
+"""Methods named by where they are: a file or a module."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from adbench.config import layers
+from adbench.config import words as config
+from adbench.errors import AdbenchError
+from adbench.plugins import locate, registry
+from tests.adbench.plugins.packages import OWN, only
+
+
+def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny: Path) -> None:
+    answer = adbench("run", "method=./own.py:Own", "method.scale=2", f"data_root={tiny}", "gallery=0")
+    assert answer.code == 0, answer.err
+    path, content = only(Path("runs"))
+    assert content["facts"]["method"] == "Own"
+    assert re.fullmatch(r"file:[0-9a-f]{16}", content["facts"]["source"])
+    assert content["resolved"]["method"] == f"{own}:Own"
+    assert str(own) not in json.dumps(content["facts"]), "a path is no part of a cell"
+    assert b"own.py" not in (path / "method.safetensors").read_bytes()
+    assert "Own" in adbench("leaderboard", "runs", "--markdown").out
+    image = next(tiny.rglob("*.png"))
+    assert adbench("score", path, image, "out=scores").code == 0
+
+    own.rename(own.with_name("moved.py"))
+    answer = adbench("score", path, image, "out=scores")
+    assert answer.code == 4
+    assert "was made by Own" in answer.err
+    assert f"{own} is not there" in answer.err
+    assert adbench("score", path, image, "out=scores", "method=moved.py:Own").code == 0
+    own.with_name("moved.py").write_text(OWN + "# edited\n")
+    answer = adbench("score", path, image, "out=scores", "method=moved.py:Own")
+    assert answer.code == 4
+    assert "Bring that source back" in answer.err
+
+
+def test_a_method_in_a_file_is_shown_by_the_name_of_its_class(adbench, own: Path, tiny: Path) -> None:
+    own.with_name("other.py").write_text(OWN.replace("class Own", "class Other"))
+    words = [f"data_root={tiny}", "gallery=0"]
+    answer = adbench("run", "method=own.py:Own", *words)
+    assert re.search(r"^Own on brainmri \(", answer.out, re.M)
+    assert str(own) not in answer.out
+    answer = adbench("run", "method=own.py:Own,other.py:Other", *words)
+    assert re.search(r"^  Own +brainmri ", answer.out, re.M)
+    assert re.search(r"^  Other +brainmri ", answer.out, re.M)
+    assert ".py" not in answer.out + answer.err
+    (own.parent / "sub").mkdir()
+    (own.parent / "sub" / "same.py").write_text(OWN.replace("norm(dim=1)", "mean(dim=1)"))
+    answer = adbench("plan", "method=own.py:Own,sub/same.py:Own", *words)
+    assert re.search(rf"^  {own}:Own ", answer.out, re.M), "two of one name need their files"
+
+
+def test_an_edited_file_is_another_cell_and_another_place_is_not(own: Path, tiny: Path) -> None:
+    from adbench.cells.resolve import resolve
+
+    def key(word: str) -> str:
+        (run,) = config.parse([f"method={word}", f"data_root={tiny}"])
+        return resolve(run).key
+
+    first = key("own.py:Own")
+    (own.parent / "elsewhere").mkdir()
+    (own.parent / "elsewhere" / "same.py").write_text(OWN)
+    assert key("elsewhere/same.py:Own") == first
+    own.write_text(OWN.replace("norm(dim=1)", "mean(dim=1)"))
+    assert key("own.py:Own") != first
+
+
+def test_a_file_is_imported_once_for_each_content(own: Path) -> None:
+    one, two = locate.import_file(str(own)), locate.import_file(str(own))
+    assert one is two
+    own.write_text(OWN + "more = 1\n")
+    assert locate.import_file(str(own)).more == 1
+    assert not hasattr(one, "more")
+
+
+def test_yaml_beside_a_file_sets_parameters(own: Path) -> None:
+    folder = own.parent / "adbench_configs" / "method"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("params: {scale: 3}\nschedules: {paper: {scale: 4}}\n")
+    Params = registry.find("method", "own.py:Own").load().Params
+    for words, scale in (([], 3), (["schedule=paper"], 4), (["method.scale=5"], 5)):
+        (run,) = config.parse(["method=own.py:Own", *words])
+        assert layers.method_params(Params, run.method, run.schedule, run.words("method")).scale == scale
+    (folder / "own.yaml").write_text("parms: {}\n")
+    (run,) = config.parse(["method=own.py:Own"])
+    with pytest.raises(AdbenchError, match=r"own\.yaml: unknown key 'parms'"):
+        layers.method_params(Params, run.method, run.schedule, run.words("method"))
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("gone.py:Own", "gone.py is not there"),
+        ("own.py:", "names no class"),
+        ("own-method:Own", "names no class"),
+        ("own.py:Owen", "own.py:Owen cannot be imported: AttributeError"),
+        ("no_such_package.module:Own", "No module named 'no_such_package'"),
+        ("broken.py:Own", "SyntaxError"),
+        ("own.py:Params", "no subclass of adbench.Method"),
+    ],
+)
+def test_what_is_wrong_with_a_place_is_one_sentence(adbench, own: Path, tiny: Path, word: str, says: str) -> None:
+    own.with_name("broken.py").write_text("class Own(\n")
+    answer = adbench("run", f"method={word}", f"data_root={tiny}")
+    assert answer.code == 2
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_dataset_comes_by_an_entry_point_only() -> None:
+    with pytest.raises(AdbenchError, match=r"entry point in the group adbench\.datasets"):
+        config.parse(["dataset=./mine.py:Mine"])
+
+
+def test_a_method_in_a_module_is_named_by_its_class(site: Path, tiny: Path) -> None:
+    from adbench.cells.resolve import resolve
+
+    (site / "loose_module.py").write_text(OWN)
+    (run,) = config.parse(["method=loose_module:Own", f"data_root={tiny}"])
+    cell = resolve(run)
+    assert cell.facts["method"] == "Own"
+    assert cell.facts["source"].startswith("file:")
