@@ -46,7 +46,7 @@ class Nodes:
         return self.cluster.add_node(object_store_memory=STORE, **resources)
 
     def lose_one(self) -> None:
-        """Kill a node and all its processes."""
+        """Kill a node; its workers end a moment later, when they notice."""
         self.cluster.remove_node(self.others.pop(), allow_graceful=False)
 
 
@@ -143,7 +143,10 @@ def test_one_of_two_nodes_dies_and_nothing_is_lost(adbench, words, fake, start, 
     fake.behave("hold")
     child = start(*words, fake.word, "seed=0,1,2,3,4,5", "workers=2", *two_nodes.words)
     until(lambda: len(fake.starts) == 2)
+    workers = {folder.name.split(".")[-3] for folder in (tmp_path / "runs").glob(".*.tmp")}
+    assert len(workers) == 2
     two_nodes.lose_one()
+    until(lambda: sum(Path("/proc", pid).exists() for pid in workers) == 1)
     fake.release()
     out, err = child.communicate(timeout=300)
     two_nodes.others.append(two_nodes.add(num_cpus=1))
@@ -165,7 +168,7 @@ def test_the_commands_of_the_page_leave_the_records_of_one_process(
     plain = [word for word in here if word not in ("executor=ray", "workers=2")]
     assert adbench("run", *plain, *more, f"runs={tmp_path / 'one'}").code == 0
     alone = predictions(tmp_path / "one")
-    assert len(alone) == 6
+    assert len(alone) == 5  # clip has one, whatever shots and seed
     (address,) = [word for word in two_nodes.words if word.startswith("ray.address=")]
     for name, line in (("here", here), ("there", [address if word == ADDRESS else word for word in there])):
         child = start(*line, *more, f"runs={tmp_path / name}")
