@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from adbench.cells.cell import Cell, Holdout, TrainingSet
 from adbench.cells.holdout import left_over
 from adbench.cells.protocols import SUPPORT_LABELS, training_set
+from adbench.config.schema import RunConfig
 from adbench.config.words import config_of
 from adbench.data import arrays
 from adbench.data.decode import ImageFormat
@@ -94,7 +95,7 @@ class DataModule(pl.LightningDataModule):
             raise AdbenchError(f"classes={classes!r} is not possible: choose from {', '.join(SUPPORT_LABELS)}.")
         if resize not in ("bicubic", "bilinear"):
             raise AdbenchError(f"resize={resize!r} is not possible: choose from bicubic, bilinear.")
-        self.config = config_of(
+        config = config_of(
             {
                 "dataset": dataset, "data_root": data_root, "shots": shots, "draw": draw, "support": support,
                 "batch_size": batch_size, "input_size": input_size, "eval_size": eval_size, "seed": seed,
@@ -102,9 +103,13 @@ class DataModule(pl.LightningDataModule):
             }
         )  # fmt: skip
         self.classes = classes
-        self.batch_size, self.seed = batch_size, seed
-        self.format = ImageFormat(input_size, "bilinear" if resize == "bilinear" else "bicubic", grey, eval_size)
-        self.cache = self.config.cache_dir
+        self._configure(
+            config, ImageFormat(input_size, "bilinear" if resize == "bilinear" else "bicubic", grey, eval_size)
+        )
+
+    def _configure(self, config: RunConfig, how: ImageFormat) -> None:
+        self.config, self.format = config, how
+        self.batch_size, self.seed, self.cache = config.batch_size, config.seed, config.cache_dir
         self.target: IndexedDataset | None = None
         self.training_sets: tuple[TrainingSet, ...] = ()
         self.holdout_items: tuple[Holdout, ...] = ()
@@ -112,12 +117,9 @@ class DataModule(pl.LightningDataModule):
     @classmethod
     def of_cell(cls, cell: Cell) -> Self:
         """Return the images of a cell, as a run opens them."""
-        how, config = cell.format, cell.config
-        data = cls(
-            config.dataset, batch_size=config.batch_size, input_size=how.input_size, eval_size=how.eval_size,
-            resize=how.resize, grey=how.grey, seed=config.seed, cache=str(config.cache_dir),
-        )  # fmt: skip
-        data.config = config
+        data = cls.__new__(cls)  # its keywords would be parsed again, and only some of a cell's keys are among them
+        super(DataModule, data).__init__()
+        data._configure(cell.config, cell.format)
         data.target, data.training_sets, data.holdout_items = cell.target, cell.training_sets, cell.holdouts
         return data
 
@@ -155,13 +157,12 @@ class DataModule(pl.LightningDataModule):
         )
 
     def learned_images(self) -> list[ImageSet]:
-        """Return the images of the training sets and of the holdouts, without masks."""
-        sets = [(training.dataset, training.support, "support") for training in self.training_sets]
-        sets += [(held.dataset, held.items, held.split) for held in self.holdout_items if held.items]
-        return [
-            open_images(dataset, items, self.format, self.cache, f"{dataset.name} {role}", masks=False)
-            for dataset, items, role in sets
+        """Return the images of the training sets, without masks, and the holdouts."""
+        supports = [
+            open_images(one.dataset, one.support, self.format, self.cache, f"{one.dataset.name} support", masks=False)
+            for one in self.training_sets
         ]
+        return [*supports, *self.holdouts]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the support in shuffled batches."""
