@@ -424,7 +424,7 @@ BROKEN = [
     (SaysNothingIsRandom, "seeds", "declare stochastic=True", r"SaysNothingIsRandom\.capability"),
     (DrawsFromWhatIsLeft, "determinism", "other scores after a second fit", ""),
     (NeedsAbnormal, "fit", "but without abnormal .* IndexError", r"NeedsAbnormal\.prepare"),
-    (NoFit, "fit", r"^RuntimeError: no fit \(test_conformance\.py:\d+\)$", r"NoFit\.prepare"),
+    (NoFit, "fit", r"^RuntimeError: no fit \(broken_methods\.py:\d+\)$", r"NoFit\.prepare"),
     (GathersNothing, "fit", "transductive=True and has no `observe_test_images`", r"Sound\.prepare"),
     (PeeksAtLabels, "batch alone", "'Batch' object has no attribute 'labels'", r"Sound\.score"),
     (WrongShape, "shapes", r"image of shape \(6, 1\) for 6 images", r"Sound\.score"),
