@@ -31,6 +31,7 @@ class Layout(ABC):
         self.config = config
         self.folders = config.folders or [name]
         self.unused: dict[str, str] = {}  # filled by `read`: optional keys without effect on these files, and why
+        self.notes: list[str] = []  # filled by `read`: what was left out or read in an unusual way, in sentences
 
     @abstractmethod
     def looks(self, folder: Path) -> bool:

@@ -98,7 +98,9 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     source_hash = registry.find("method", config.method).source_hash(checked.method.method_class)
     target = open_dataset(config.dataset, config, session)
     target.split("test")
+    notes += target.notes
     sets = training_sets(config, checked.method.capability, protocol, target, session)
+    notes += [note for one in sets for note in one.dataset.notes if note not in notes]
     taken = {one.dataset.name for one in sets}
     if protocol == "leave_one_out" and (same := [name for name in names_of(config, target) if name not in taken]):
         show = f"{', '.join(same)} show{'s' * (len(same) == 1)}"

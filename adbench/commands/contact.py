@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from adbench.data.decode import open_image, read_mask
+from adbench.data.decode import open_image
 from adbench.data.items import Item
+from adbench.data.masks import read_mask
 from adbench.records.pictures import outline
 
 TILE = 168  # pixels of the square that holds one image

@@ -93,7 +93,8 @@ def _index_anyway(
 ) -> tuple[list[Finding], list[Item], DatasetConfig]:
     """Index a dataset; where a run would refuse it, say so and look at the rest without masks."""
     try:
-        return [], index_items(name, dataset, root, words), dataset
+        items, notes = index_items(name, dataset, root, words)
+        return [Finding("note", "warning", note, 1) for note in notes], items, dataset
     except DataError as error:
         refused = Finding("refused", "error", "a run refuses this dataset", 1, (), str(error))
         for masks in (dataset.masks, False):

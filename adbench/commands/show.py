@@ -34,7 +34,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    items = index_items(name, dataset, root, config.words("dataset"))
+    items, notes = index_items(name, dataset, root, config.words("dataset"))
     console = table_console()
     lines = {
         "title": dataset.title,
@@ -71,6 +71,8 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
             heading = f"{split}, {CLASSES[label]}: {len(shown)} of {len(images)}"
             bands.append(contact.Band(heading, [(contact.tile(i, dataset.mask_threshold), _caption(i)) for i in shown]))
     console.print(table)
+    for note in notes:
+        console.print(Text(f"note: {note}"))
     out = out or Path(f"{name}.png")
     _save(contact.sheet(dataset.title, bands), out)
     console.print(f"drawn: {out}")

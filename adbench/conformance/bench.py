@@ -18,10 +18,11 @@ from adbench.backbone.weights import BackboneConfig, architecture
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
-from adbench.data.decode import read_image, read_masks
+from adbench.data.decode import read_image
 from adbench.data.image_set import to_tensor
 from adbench.data.indexed import dataset_class
 from adbench.data.items import DatasetConfig, Item
+from adbench.data.masks import read_masks
 from adbench.method import Capability, Support
 
 SHOTS = 3

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.data.decode import Filter, read_image, read_masks
+from adbench.data.decode import Filter, read_image
 from adbench.data.fingerprint import digest
 from adbench.data.items import DatasetConfig, Item
+from adbench.data.masks import read_masks
 from adbench.errors import DataError
 from adbench.system.files import alone, atomic
 from adbench.system.progress import track

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,38 +46,6 @@ def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bo
     if image.size != (size, size):
         image = image.resize((size, size), _FILTERS[resize])
     return np.asarray(image, dtype=np.uint8)
-
-
-def read_mask(path: Path, size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:
-    """Read one mask, resize it to (size, size) by nearest neighbour, and keep what exceeds `threshold` (0 to 255).
-
-    With `image` given, a mask of another size than its image is an error.
-    """
-    mask = _open(path).convert("L")
-    if image is not None:
-        width, height = image_size(image)
-        if mask.size != (width, height):
-            raise DataError(
-                f"mask {path} is {mask.width} x {mask.height} pixels, its image {image.name} {width} x {height}. "
-                "A mask must have the size of its image."
-            )
-    if size is not None and mask.size != (size, size):
-        mask = mask.resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(mask, dtype=np.uint8) > threshold
-
-
-def read_masks(paths: Sequence[Path], size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:
-    """Read the masks of one image, at least one, and return their union; see `read_mask`."""
-    union = read_mask(paths[0], size, threshold, image)
-    for path in paths[1:]:
-        mask = read_mask(path, size, threshold, image)
-        if mask.shape != union.shape:
-            raise DataError(
-                f"the masks {paths[0]} and {path} of one image are {union.shape[1]} x {union.shape[0]} and "
-                f"{mask.shape[1]} x {mask.shape[0]} pixels; they must have the same size."
-            )
-        union |= mask
-    return union
 
 
 def open_image(path: Path) -> Image.Image:

@@ -23,6 +23,7 @@ class IndexedDataset:
 
     items, hashes: its images, and by item id the content hash of image and masks.
     phantom: drawn by adbench.
+    notes: what was left out or read in an unusual way, in sentences.
     """
 
     name: str
@@ -31,6 +32,7 @@ class IndexedDataset:
     items: tuple[Item, ...]
     hashes: dict[str, str]
     phantom: bool
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,15 +77,18 @@ def _check_mask_words(config: DatasetConfig, words: Overrides) -> None:
             raise AdbenchError(f"dataset.{key} has no effect {why}; leave it out.")
 
 
-def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) -> list[Item]:
-    """List the items of a dataset; raises AdbenchError where a `dataset.X=` word has no effect on these files."""
+def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) -> tuple[list[Item], tuple[str, ...]]:
+    """List the items of a dataset, with the notes of its class.
+
+    Raises AdbenchError where a `dataset.X=` word has no effect on these files.
+    """
     dataset = dataset_class(name)(name, config)
     items = dataset.index(root)
     unused: dict[str, str] = getattr(dataset, "unused", {})
     for key in words:
         if key in unused:
             raise AdbenchError(f"dataset.{key} has no effect on the images of {root}: {unused[key]}; leave it out.")
-    return items
+    return items, tuple(getattr(dataset, "notes", ()))
 
 
 def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:
@@ -95,12 +100,12 @@ def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDatas
 def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session) -> IndexedDataset:
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
-    items = index_items(name, config, root, words)
+    items, notes = index_items(name, config, root, words)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, keep=not session.offline)
     phantom = dataset_class(name)(name, config).is_phantom(root)
-    return IndexedDataset(name, config, root, tuple(items), hashes, phantom)
+    return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes)
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:

@@ -116,7 +116,8 @@ class Dataset(Protocol):
 
     A class may list in `reads: ClassVar[tuple[str, ...]]` which of `OPTIONAL_KEYS` it reads; `dataset.X=` for another
     of them is then refused. Without the attribute no key is refused. Where the files decide, `index` may set
-    `unused: dict[str, str]`, which of those keys had no effect and why.
+    `unused: dict[str, str]`, which of those keys had no effect and why, and `notes: list[str]`, what it left out or
+    read in an unusual way, in sentences: every command prints them, and the record keeps them.
     """
 
     def __init__(self, name: str, config: DatasetConfig) -> None: ...

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from adbench.data import arrays
-from adbench.data.decode import image_size, read_image, read_mask
+from adbench.data.decode import image_size, read_image
+from adbench.data.masks import read_mask
 from adbench.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -12,8 +12,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, SecondaryCaptureImageStorage
 
-from adbench.data.decode import image_size, read_image, read_mask
+from adbench.data.decode import image_size, read_image
 from adbench.data.dicom import is_dicom, read_pixels, window
+from adbench.data.masks import read_mask
 from adbench.errors import AdbenchError, DataError
 
 DEEP = np.array([[0, 1000], [2000, 4000]], np.uint16)
