@@ -47,7 +47,8 @@ def counting(description: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield count
     finally:
-        display.stop()
+        if display.live.is_started:  # older versions of rich end a display that never began with a blank line
+            display.stop()
 
 
 def track(work: Iterable[T], description: str, total: int) -> Iterator[T]:
