@@ -202,7 +202,9 @@ def load_support(sets: Sequence[TrainingSet], how: ImageFormat, cache: Path) -> 
     for training in sets:
         part, title = slice(start, start + len(training.support)), f"the support of {training.dataset.name}"
         hashes, config = training.dataset.hashes, training.dataset.config
-        decoded = arrays.images(training.support, hashes, cache, size, how.resize, how.grey, title)
+        decoded = arrays.images(
+            training.support, hashes, cache, size, how.resize, how.grey, title, config.intensity_range
+        )
         images.numpy()[part] = np.moveaxis(decoded, 3, 1)
         if config.masks:
             masks.numpy()[part] = arrays.masks(training.support, hashes, cache, size, config, title)

@@ -16,6 +16,7 @@ from adbench.config.schema import Overrides, RunConfig
 from adbench.config.trackers import check_logger
 from adbench.config.trainer import check_trainer, trainer_facts
 from adbench.config.words import defaults
+from adbench.data.decode import DECODING
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
@@ -133,6 +134,7 @@ def _facts(
         "method_version": method.method_class.version,
         "params": method.plain_params,
         "dataset": config.dataset,
+        "decoding": DECODING,
         "data": target.fingerprint,
         "dataset_facets": target.config.facets(),
         "protocol": protocol,

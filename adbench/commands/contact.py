@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from adbench.data.decode import open_image
 from adbench.data.items import Item
+from adbench.data.levels import IntensityRange
 from adbench.data.masks import read_mask
 from adbench.records.pictures import outline
 
@@ -32,12 +33,12 @@ class Band:
     tiles: Sequence[tuple[Image.Image, str]]
 
 
-def tile(item: Item, threshold: int) -> Image.Image:
+def tile(item: Item, threshold: int, intensity_range: IntensityRange | None = None) -> Image.Image:
     """Return one image, its proportions kept, in a square of `TILE` pixels; the union of its masks is outlined.
 
     Raises DataError where a file can't be read.
     """
-    image = open_image(item.path).convert("RGB")
+    image = open_image(item.path, intensity_range).convert("RGB")
     image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     if max(image.size) < TILE:  # thumbnail never enlarges
         factor = TILE / max(image.size)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.data.decode import Filter, read_image
+from adbench.data.decode import DECODING, Filter, read_image
 from adbench.data.fingerprint import digest
 from adbench.data.items import DatasetConfig, Item
+from adbench.data.levels import IntensityRange
 from adbench.data.masks import read_masks
 from adbench.errors import DataError
 from adbench.system.files import alone, atomic
@@ -24,16 +25,20 @@ AHEAD = 64  # decoded images that may wait in memory to be written
 
 
 def images(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str
-) -> NDArray[np.uint8]:
+    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str,
+    intensity_range: IntensityRange | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
     """Return (N, size, size, 3) uint8, memory-mapped from the cache, whose key is the images' content, not their paths.
 
-    hashes: content hashes by item id. resize, grey: see `read_image`. title: the text of the progress bar.
+    hashes: content hashes by item id. resize, grey, intensity_range: see `read_image`. title: the text of the progress
+    bar.
     """
-    key = digest("\n".join(["images", str(size), resize, str(grey), *(hashes[i.id] for i in items)]))
+    scale = [] if intensity_range is None else [str(list(map(float, intensity_range)))]
+    settings = ["images", str(DECODING), str(size), resize, str(grey), *scale]
+    key = digest("\n".join([*settings, *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
-        return read_image(item.path, size, resize, grey)
+        return read_image(item.path, size, resize, grey, intensity_range)
 
     return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size, 3), decode, f"decoding {title}")
 
@@ -46,7 +51,7 @@ def masks(
     Raises DataError for an abnormal image without a mask, and for an empty mask unless `config.empty_masks` is "allow".
     """
     labels = [str(i.label) for i in items]
-    settings = [str(size), str(config.mask_threshold), config.empty_masks]
+    settings = [str(DECODING), str(size), str(config.mask_threshold), config.empty_masks]
     key = digest("\n".join(["masks", *settings, *labels, *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:

@@ -1,24 +1,29 @@
-"""Image files to 8-bit arrays: PNG, JPEG, TIFF, BMP and DICOM; 1-bit, palette, grey, RGB(A) and 16-bit."""
+"""Image files to 8-bit arrays: PNG, JPEG, TIFF, BMP and DICOM, turned upright; 1-bit, palette, grey, RGB(A), 16-bit."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from adbench.data import dicom
-from adbench.errors import DataError
+from adbench.data.levels import IntensityRange, grey_levels, own_range
+from adbench.errors import AdbenchError, DataError
 
 Filter = Literal["bicubic", "bilinear"]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
-_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
+DECODING = 2  # raised when pixels of a file come out otherwise: part of the keys of cells and of decoded arrays
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_TURNED_BY_PNG = re.compile(rb"eXIf|exif|Orientation")
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,17 @@ class ImageFormat:
     eval_size: int = 240
 
 
-# PIL refuses an image at twice the number of pixels at which it warns; below that, the warning is of no use here.
+# PIL refuses an image at twice the number of pixels at which it warns; below that, the warning is of no use here. Its
+# other warnings are about tags and palettes that leave the pixels as they are.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def read_image(path: Path, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
+def read_image(
+    path: Path, size: int, resize: Filter = "bicubic", grey: bool = False, intensity_range: IntensityRange | None = None
+) -> NDArray[np.uint8]:
     """Read one image as RGB and squash it to (size, size, 3), uint8; `grey` drops the colour first."""
-    return squashed(_open(path), size, resize, grey)
+    return squashed(open_image(path, intensity_range), size, resize, grey)
 
 
 def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
@@ -48,49 +57,114 @@ def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bo
     return np.asarray(image, dtype=np.uint8)
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decode one file at its own size and in its own mode; 16-bit pixels become 8-bit, as for every run."""
-    return _open(path)
+def open_image(path: Path, intensity_range: IntensityRange | None = None) -> Image.Image:
+    """Decode one file at its own size and in its own mode, upright, with 8 bits a channel, as for every run."""
+    if dicom.is_dicom(path):
+        return Image.fromarray(dicom.read_pixels(path, intensity_range))
+    with _opened(path) as file:
+        return decoded(file, str(path), intensity_range)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) from the file's header."""
+    """Return (width, height) of the upright image, from the file's header."""
     if dicom.is_dicom(path):
         return dicom.image_size(path)
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        tags = getattr(file, "tag_v2", None)
+        width, height = file.size if tags is None else (tags[256], tags[257])
+        if file.format == "PNG" and not _TURNED_BY_PNG.search(path.read_bytes()):
+            return width, height  # PIL looks for an orientation behind the pixels, and so would decode them
+        return (height, width) if _orientation(file) >= 5 else (width, height)
 
 
-def _open(path: Path) -> Image.Image:
+def is_deep(path: Path) -> bool:
+    """Whether an image has more than 8 bits, and no window of its own, by its header. Raises DataError."""
     if dicom.is_dicom(path):
-        return Image.fromarray(dicom.read_pixels(path))
-    try:
-        with Image.open(path) as file:
-            pages = getattr(file, "n_frames", 1)
-            if file.format == "TIFF" and pages > 1:
-                raise DataError(f"{path} holds {pages} pages; save the right one as a separate file.")
-            return eight_bit(file, str(path)).copy()
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
+        return dicom.is_deep(path)
+    with _opened(path) as file:
+        return file.mode in (*_DEEP, "F")
 
 
-def eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """Return an image with 8 bit a channel: 0 to 65535 becomes 0 to 255; `name` is for errors."""
+def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | None = None) -> Image.Image:
+    """Return a Pillow image, which may still lie in its file, upright and with 8 bits a channel; `name` is for errors.
+
+    Grey of more than 8 bits: `intensity_range`, by default the image's own range, becomes 0 to 255. Raises DataError
+    for colour of 16 bits that uses less than a quarter of its range, and for floating-point pixels without a range.
+    """
+    tags = getattr(image, "tag_v2", {})
+    layout = [str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in getattr(image, "tile", ())]
+    if tags and isinstance(image, ImageFile.ImageFile) and getattr(image, "tile", None):
+        image.filename = ""  # PIL maps a raw TIFF by its turned size, and garbles it; without a name it reads it
     image.load()
-    if image.mode == "F":
-        raise DataError(f"{name} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit.")
-    return _to_8_bit(image, name) if image.mode in _SIXTEEN_BIT else image
+    deep = _deep_values(image, tags)
+    if deep is None:
+        _check_colour(image, name, layout, tags)
+    else:
+        if image.mode == "F" and not (intensity_range and np.isfinite(deep).all()):
+            raise DataError(
+                f"{name} holds floating-point pixels that are not a number. Replace or remove it."
+                if not np.isfinite(deep).all()
+                else f"{name} holds floating-point pixels, whose range is unknown. Say which values are black and "
+                "white, as in dataset.intensity_range=[0,1], or save it with 8 or 16 bit."
+            )
+        levels = np.asarray(np.rint(grey_levels(deep, *(intensity_range or own_range(deep)))), np.uint8)
+        white_is_zero = tags.get(262) == 0
+        info, image = (image.info if not tags else {}), Image.fromarray(255 - levels if white_is_zero else levels)
+        image.info = dict(info)
+    # PIL turns every TIFF while it loads it.
+    return image.copy() if tags or _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def _to_8_bit(image: Image.Image, name: str) -> Image.Image:
-    # PIL clips 16-bit pixels at 255 when it converts; the full range 0..65535 is meant.
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise DataError(f"{name} holds pixels from {pixels.min()} to {pixels.max()}; 0 to 65535 is possible.")
-    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+def _deep_values(image: Image.Image, tags: Any) -> NDArray[Any] | None:
+    """Return the values of a loaded image with one channel of more than 8 bits, or of signed ones; none for others."""
+    unsigned = tags.get(339, (1,))[0] == 1
+    if image.mode == "L" and tags.get(339, (1,))[0] == 2:
+        return np.asarray(image).view(np.int8)
+    if image.mode not in (*_DEEP, "F"):
+        return None
+    values = np.asarray(image)
+    return values.view(np.uint32) if tags and unsigned and values.dtype == np.int32 else values
+
+
+def _check_colour(image: Image.Image, name: str, layout: list[str], tags: Any) -> None:
+    """Raise DataError for colour that would not come out as it is meant."""
+    if image.mode == "LAB":
+        raise DataError(f"{name} holds CIELab colour, which is not read. Save it as RGB.")
+    if tags.get(284, 1) == 2 and max(tags.get(258, (8,))) > 8:
+        raise DataError(f"{name} holds 16-bit colour in separate planes, which is not read. Save it with 8 bit.")
+    if any(";16" in raw for raw in layout):
+        # PIL keeps the high byte of 16-bit colour: right where the whole range is used, nearly black where it isn't.
+        highest = int(np.asarray(image if image.mode == "CMYK" else image.convert("RGB")).max())
+        if 0 < highest < 64:
+            raise DataError(
+                f"{name} holds 16-bit colour up to {256 * highest + 255} of 65535 at most. Save it with 8 bit, "
+                "stretched to the range that it uses."
+            )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1, upright, where there is none or it is damaged."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in range(1, 9) else 1
+    except Exception:  # a damaged EXIF block raises all kinds of errors, and is no reason to lose the image
+        return 1
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file that holds one image; errors, those of decoding too, become DataError."""
+    try:
+        with path.open("rb") as content, Image.open(content) as file:
+            pages = getattr(file, "n_frames", 1)
+            if pages > 1 and file.format != "MPO":  # the first of a camera's MPO is the photograph
+                what = "pages" if file.format == "TIFF" else "frames"
+                raise DataError(f"{path} holds {pages} {what}; save the right one as a separate file.")
+            yield file
+    except (AdbenchError, MemoryError):
+        raise
+    except Exception as error:  # PIL raises all kinds of errors for damaged files
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -100,5 +174,8 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return DataError(f"{path} has more than {most:,} pixels, the most that is read. Save it smaller.")
     size = path.stat().st_size
-    reason = "it has zero bytes" if size == 0 else str(error).rstrip(".") or type(error).__name__
+    reason = str(error).rstrip(".") or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "Pillow cannot identify its format"
+    reason = "it has zero bytes" if size == 0 else reason
     return DataError(f"{path} cannot be read as an image: {reason}. Replace or remove the file.")

@@ -1,129 +1,215 @@
-"""DICOM files to 8-bit pixels: modality rescale, window, MONOCHROME1 and colour; one frame each.
+"""DICOM files: which they are, their headers, and the stored pixels of one frame.
 
-Needs pydicom, an extra: `pip install 'adbench-medical[dicom]'`. Formulas: DICOM PS3.3, C.11.1 (modality) and C.11.2
-(window).
+How stored values become grey levels: `dicom_grey`. Needs pydicom, an extra: `pip install 'adbench-medical[dicom]'`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import struct
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench.data.dicom_grey import display_of, palette, to_grey
+from adbench.data.dicom_tags import UnreadableTagError, integer, named, number, text
+from adbench.data.levels import IntensityRange, grey_levels
 from adbench.errors import AdbenchError, DataError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 ENDINGS = (".dcm", ".dicom", ".ima")
+MOST_PIXELS = 178_956_970  # of one frame, as of other images
 _PILLOWS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_GREY, _COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+# A first element of these groups is what a DICOM file without preamble begins with: file meta, identification.
+_FIRST_GROUPS = (0x0002, 0x0008)
+
+# pydicom warns of values that it accepts; what it does not accept is an error here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its ending; with another or no ending, by `DICM` at byte 128."""
+    """Whether a file is DICOM, by its ending; with another or no ending, by its first bytes.
+
+    These are a preamble of 128 bytes and `DICM`, or in old files the first element of the header itself.
+    """
     ending = path.suffix.lower()
     if ending in ENDINGS or ending in _PILLOWS or not path.is_file():
         return ending in ENDINGS
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        head = file.read(132)
+    return head[128:] == b"DICM" or _begins_plainly(head)
 
 
-def read_pixels(path: Path) -> NDArray[np.uint8]:
+def _begins_plainly(head: bytes) -> bool:
+    """Whether the first bytes are an element of group 2 or 8, with a VR or a plausible length: DICOM sans preamble."""
+    if len(head) < 12:
+        return False
+    for order in "<>":
+        group, element, length = struct.unpack(f"{order}HHL", head[:8])
+        explicit = head[4:6].isalpha() and head[4:6].isupper()
+        if group in _FIRST_GROUPS and element <= 0x0100 and (explicit or length <= 1024):
+            return True
+    return False
+
+
+def read_pixels(path: Path, intensity_range: IntensityRange | None = None) -> NDArray[np.uint8]:
     """Return one DICOM image as (H, W) grey or (H, W, 3) RGB, uint8, bright where the scanner's screen is bright.
 
-    Grey: modality LUT or rescale slope and intercept, then the first window, else the VOI LUT; without either, 8-bit
-    pixels stay as they are and deeper ones are stretched from their smallest to their largest value. MONOCHROME1 is
-    inverted last. Raises DataError for no pixel data, several frames, or a compression that can't be decoded here.
+    Grey: see `to_grey`. Raises DataError, naming the file and the tag, for no pixel data, several frames, damaged
+    values, or a compression that can't be decoded here.
     """
-    header = _read(path, whole=True)
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-    from pydicom.pixels.utils import pixel_array
+    header = read_header(path)
+    if (frames := frame_count(header, path)) > 1:
+        raise DataError(f"{path} holds {frames} frames; save the right one as a separate file.")
+    return read_frame(header, path, 0, intensity_range)
 
-    try:
-        pixels = pixel_array(header)  # YBR comes out as RGB
-        photometric = str(header.PhotometricInterpretation)
-        if photometric == "PALETTE COLOR":
-            pixels = apply_color_lut(pixels, header)
-        if pixels.ndim == 3:
-            return np.asarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
-        values = np.asarray(apply_modality_lut(pixels, header), np.float64)
-        grey = _to_grey(values, header)
-    except (AttributeError, KeyError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"{path} cannot be decoded as DICOM: {reason}. Save it uncompressed, or install its decoders: "
-            "pip install pylibjpeg[all]"
-        ) from error
-    return 255 - grey if photometric == "MONOCHROME1" else grey
+
+def read_frame(
+    header: Dataset, path: Path, frame: int, intensity_range: IntensityRange | None = None
+) -> NDArray[np.uint8]:
+    """Return one frame (from 0) of a file that was read whole; see `read_pixels`."""
+    with _damage(path, header):
+        kind = _check(header)
+        pixels = _pixels(header, frame)
+        if kind in _GREY:
+            return to_grey(pixels, display_of(header, frame), intensity_range)
+        return palette(pixels, header) if kind == "PALETTE COLOR" else _colour(pixels, header)
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) from the header."""
-    header = _read(path, whole=False)
-    return int(header.Columns), int(header.Rows)
+    header = read_header(path, whole=False)
+    with _damage(path, header):
+        return integer(header, "Columns"), integer(header, "Rows")
 
 
-def window(values: NDArray[np.float64], centre: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
-    """Map values to [0, 255] by a window (PS3.3, C.11.2.1.2 and C.11.2.1.3).
+def is_deep(path: Path) -> bool:
+    """Whether the image is grey with more than 8 bits and has no window or VOI LUT, by its header. Raises DataError."""
+    header = read_header(path, whole=False)
+    with _damage(path, header):
+        if text(header, "PhotometricInterpretation") not in _GREY:
+            return False
+        display = display_of(header, 0)
+        return (display.bits is None or display.bits > 8) and display.window is None and display.voi is None
 
-    >>> window(np.array([-100.0, 39.5, 300.0]), centre=40, width=80).tolist()
-    [0.0, 127.5, 255.0]
+
+def frame_count(header: Dataset, path: Path) -> int:
+    """Return the number of frames, 1 where the header doesn't say. Raises DataError."""
+    with _damage(path, header):
+        return integer(header, "NumberOfFrames", 1) or 1
+
+
+def read_header(path: Path, whole: bool = True) -> Dataset:
+    """Return the header of a DICOM image, `whole` with its pixel data.
+
+    Raises DataError for what is no DICOM file or holds no image, AdbenchError without pydicom.
     """
-    if width <= 0 or (function == "LINEAR" and width < 1):
-        raise ValueError(f"a window of width {width:g}")
-    if function == "SIGMOID":
-        return np.asarray(255 / (1 + np.exp(-4 * (values - centre) / width)))
-    if function == "LINEAR" and width == 1:
-        return np.where(values > centre - 0.5, 255.0, 0.0)
-    # LINEAR counts grey levels, so n levels span n - 1 steps; LINEAR_EXACT is the plain line.
-    share = (values - (centre - 0.5)) / (width - 1) if function == "LINEAR" else (values - centre) / width
-    return np.clip((share + 0.5) * 255, 0, 255)
-
-
-def _to_grey(values: NDArray[np.float64], header: Dataset) -> NDArray[np.uint8]:
-    from pydicom.pixels.processing import apply_voi
-
-    if "WindowCenter" in header and "WindowWidth" in header:
-        function = str(header.get("VOILUTFunction") or "LINEAR")
-        if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-            raise ValueError(f"the window function {function}")
-        levels = window(values, _first(header.WindowCenter), _first(header.WindowWidth), function)
-    elif "VOILUTSequence" in header:
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        levels = np.asarray(apply_voi(values.astype(np.int64), header), np.float64) * (255 / (2**bits - 1))
-    elif header.BitsStored <= 8 and values.min() >= 0 and values.max() <= 255:
-        levels = values
-    else:
-        low, high = values.min(), values.max()
-        levels = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-    return np.asarray(np.rint(levels), np.uint8)
-
-
-def _first(value: Any) -> float:
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-
-
-def _read(path: Path, whole: bool) -> Dataset:
     try:
         from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
     except ImportError as error:
         raise AdbenchError(
             f"reading the DICOM file {path} needs pydicom: pip install 'adbench-medical[dicom]'"
         ) from error
     try:
-        header = dcmread(path, stop_before_pixels=not whole)
+        with path.open("rb") as file:
+            head = file.read(132)
+        header = dcmread(path, stop_before_pixels=not whole, force=head[128:] != b"DICM" and _begins_plainly(head))
+        if not ("Rows" in header or "Columns" in header) or (whole and not any(k in header for k in _PIXELS)):
+            raise DataError(f"{path} is a DICOM file without pixel data. Remove it from the images.")
+        if not hasattr(header, "file_meta"):
+            header.file_meta = FileMetaDataset()
+        if not header.file_meta.get("TransferSyntaxUID"):  # in a file without preamble
+            implicit, little = header.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        size = path.stat().st_size
-        reason = "it has zero bytes" if size == 0 else "it is damaged or no DICOM file"
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises all kinds of errors for damaged files
+        reason = "it has zero bytes" if path.stat().st_size == 0 else "it is damaged or no DICOM file"
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
         raise DataError(f"{path} cannot be read as DICOM: {reason}. Replace or remove the file.") from error
-    if "Rows" not in header or "Columns" not in header or (whole and "PixelData" not in header):
-        raise DataError(f"{path} is a DICOM file without pixel data. Remove it from the images.")
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise DataError(f"{path} holds {frames} frames; save the right one as a separate file.")
     return header
+
+
+def _check(header: Dataset) -> str:
+    """Return the photometric interpretation; raises UnreadableTagError for values that describe no image."""
+    height, width = integer(header, "Rows"), integer(header, "Columns")
+    for keyword, side in (("Rows", height), ("Columns", width)):
+        if side < 1:
+            raise UnreadableTagError(f"{named(keyword)} is {side}")
+    if height * width > MOST_PIXELS:
+        raise UnreadableTagError(f"{named('Rows')} is {height}, with {width} columns, which is too many to be read")
+    kind = text(header, "PhotometricInterpretation")
+    if kind not in (*_GREY, "PALETTE COLOR", *_COLOUR):
+        what = f"is {kind}" if kind else "is missing"
+        known = ", ".join((*_GREY, "PALETTE COLOR", *_COLOUR))
+        raise UnreadableTagError(f"{named('PhotometricInterpretation')} {what}; {known} are read")
+    samples = integer(header, "SamplesPerPixel")
+    if samples != (3 if kind in _COLOUR else 1):
+        raise UnreadableTagError(f"{named('SamplesPerPixel')} is {samples}, which does not fit {kind}")
+    for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"):
+        number(header, keyword)
+    if "PixelData" in header:
+        bits, allocated = integer(header, "BitsStored"), integer(header, "BitsAllocated")
+        if not 1 <= bits <= allocated:
+            raise UnreadableTagError(f"{named('BitsStored')} is {bits} of {allocated} allocated bits")
+    return kind
+
+
+def _pixels(header: Dataset, frame: int) -> NDArray[Any]:
+    """Return the decoded pixels of a frame: (H, W), or (H, W, 3) RGB; unused bits are as they lie in the file."""
+    from pydicom.pixels.utils import get_expected_length, pixel_array
+
+    native = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    if native and "PixelData" in header and len(header.PixelData) >= 2 * get_expected_length(header):
+        raise UnreadableTagError(
+            f"{named('PixelData')} holds more than one image, and {named('NumberOfFrames')} says {frame + 1}"
+        )
+    return pixel_array(header, index=frame, correct_unused_bits=not native)  # YBR comes out as RGB
+
+
+def _colour(pixels: NDArray[Any], header: Dataset) -> NDArray[np.uint8]:
+    """Return colours (H, W, 3) with 8 bits a channel."""
+    bits = integer(header, "BitsStored")
+    if integer(header, "PixelRepresentation", 0):
+        raise UnreadableTagError(f"{named('PixelRepresentation')} is 1: colour has no sign")
+    if bits < 8:
+        return np.asarray(np.rint(grey_levels(pixels, 0, 2**bits - 1)), np.uint8)
+    eight = np.minimum(pixels >> (bits - 8), 255)
+    if bits > 8 and 0 < (highest := int(eight.max())) < 64:
+        raise UnreadableTagError(
+            f"{named('BitsStored')} is {bits}, of which colour of at most {(highest + 1) * 2 ** (bits - 8) - 1} uses "
+            "less than a quarter"
+        )
+    return np.asarray(eight, np.uint8)
+
+
+@contextlib.contextmanager
+def _damage(path: Path, header: Dataset) -> Iterator[None]:
+    """Turn what damaged values and decoders raise into DataError, which names the file and the tag."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except UnreadableTagError as error:
+        raise DataError(f"{path} cannot be decoded as DICOM: {error}. Replace or remove the file.") from error
+    except Exception as error:  # pydicom and its decoders raise all kinds of errors
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        advice = "Replace or remove the file."
+        if header.file_meta.TransferSyntaxUID.is_compressed:
+            advice = "Save it uncompressed, or install its decoders: pip install pylibjpeg[all]"
+        where = "" if "(0028," in reason else f"{named('PixelData')}: "
+        raise DataError(f"{path} cannot be decoded as DICOM: {where}{reason}. {advice}") from error

@@ -54,7 +54,8 @@ def open_images(
 
     What was decoded before, by content, is read from the cache.
     """
-    images = arrays.images(items, dataset.hashes, cache, how.input_size, how.resize, how.grey, name)
+    scale = dataset.config.intensity_range
+    images = arrays.images(items, dataset.hashes, cache, how.input_size, how.resize, how.grey, name, scale)
     true = None
     if masks and dataset.config.masks:
         true = arrays.masks(items, dataset.hashes, cache, how.eval_size, dataset.config, name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adbench.config import layers
 from adbench.config.schema import NO_WORDS, Overrides, RunConfig
+from adbench.data.depth import depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
 from adbench.errors import AdbenchError
@@ -88,7 +89,7 @@ def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) 
     for key in words:
         if key in unused:
             raise AdbenchError(f"dataset.{key} has no effect on the images of {root}: {unused[key]}; leave it out.")
-    return items, tuple(getattr(dataset, "notes", ()))
+    return items, (*getattr(dataset, "notes", ()), *depth_notes(items, config, "intensity_range" in words))
 
 
 def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ class DatasetConfig:
 
     masks: whether abnormal images have lesion masks; None: if every abnormal image has one, see `decide_masks`.
     mask_threshold: a mask pixel above this 8-bit value (0 to 254) is abnormal.
+    intensity_range: the values that become black and white, in images of more than 8 bits and in DICOM: see
+        docs/datasets.md; None: each image's own window, else its own lowest and highest value.
     empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
     support_split: the split, "train" or "valid", that supports are drawn from.
     split_shares: shares of train, valid and test (sum 1) for images without splits.
@@ -85,6 +88,7 @@ class DatasetConfig:
     masks: bool | None = True
     mask_threshold: int = 127
     empty_masks: str = "error"
+    intensity_range: list[float] | None = None
     support_split: str = "valid"
     own_images: bool = False
     patient_pattern: str | None = None
@@ -108,7 +112,8 @@ class DatasetConfig:
     def facets(self) -> dict[str, object]:
         """The part of the configuration that can change a score or a figure."""
         names = ("object_name", "masks", "mask_threshold")
-        return {name: getattr(self, name) for name in names}
+        chosen = {} if self.intensity_range is None else {"intensity_range": list(self.intensity_range)}
+        return {name: getattr(self, name) for name in names} | chosen
 
 
 class Dataset(Protocol):
@@ -149,6 +154,8 @@ def check_config(config: DatasetConfig) -> None:
     if config.empty_masks not in EMPTY_MASKS:
         known = did_you_mean(config.empty_masks, EMPTY_MASKS)
         raise AdbenchError(f"dataset.empty_masks={config.empty_masks} is not possible: {known}")
+    if config.intensity_range is not None:
+        check_range(config.intensity_range)
     if config.support_split not in SUPPORT_SPLITS:
         raise AdbenchError(
             f"dataset.support_split={config.support_split} is not possible: a support comes from train or valid."
@@ -177,6 +184,15 @@ def check_shares(shares: Sequence[float]) -> None:
         raise AdbenchError(
             f"dataset.split_shares={list(shares)} is not possible: three shares of train, valid and test are needed "
             "that add up to 1, as in [0.5,0,0.5]."
+        )
+
+
+def check_range(values: Sequence[float]) -> None:
+    """Raise AdbenchError unless there are two finite values, the first below the second."""
+    if len(values) != 2 or not all(map(math.isfinite, values)) or not values[0] < values[1]:
+        raise AdbenchError(
+            f"dataset.intensity_range={list(values)} is not possible: the values that become black and white are "
+            "needed, the first below the second, as in [0,4095]."
         )
 
 

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adbench.data.decode import image_size, open_image
+from adbench.data.dicom import is_dicom
+from adbench.data.levels import SIXTEEN_BITS
 from adbench.errors import DataError
+
+
+def open_mask(path: Path) -> Image.Image:
+    """Decode one mask at its own size as 8-bit grey; of 16 bits, 0 to 65535 becomes 0 to 255: it is never stretched."""
+    return (open_image(path) if is_dicom(path) else open_image(path, SIXTEEN_BITS)).convert("L")
 
 
 def read_mask(path: Path, size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:
@@ -18,7 +25,7 @@ def read_mask(path: Path, size: int | None, threshold: int, image: Path | None =
 
     With `image` given, a mask of another size than its image is an error.
     """
-    mask = open_image(path).convert("L")
+    mask = open_mask(path)
     if image is not None:
         width, height = image_size(image)
         if mask.size != (width, height):

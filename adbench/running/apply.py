@@ -19,8 +19,9 @@ from adbench.backbone.clip import Backbone
 from adbench.backbone.weights import BackboneConfig, weights_hash
 from adbench.config import layers
 from adbench.config.schema import RunConfig, validate
-from adbench.data.decode import eight_bit, read_image, squashed
+from adbench.data.decode import decoded, read_image, squashed
 from adbench.data.items import DatasetConfig
+from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.method import Capability, Method, Scores
 from adbench.plugins import registry
@@ -70,19 +71,22 @@ class Fitted:
         if not pictures:
             raise AdbenchError("no image given to score: give a path, a PIL image, an array, or several.")
         size, how = self.method.backbone.input_size, (self.capability.resize, self.capability.grey)
+        scale = self.dataset.intensity_range
         return np.stack([
-            squashed(_loaded(picture, number), size, *how)
+            squashed(_loaded(picture, number, scale), size, *how)
             if isinstance(picture, Image.Image)
-            else read_image(picture, size, *how)
+            else read_image(picture, size, *how, scale)
             for number, picture in enumerate(pictures, 1)
         ])  # fmt: skip
 
 
-def _loaded(picture: Image.Image, number: int) -> Image.Image:
-    """Decode a PIL image, which may still lie in its file; 16 bit become 8, as when the file is read by its path."""
+def _loaded(picture: Image.Image, number: int, intensity_range: IntensityRange | None) -> Image.Image:
+    """Decode a PIL image, which may still lie in its file: upright and with 8 bits, as when it is read by its path."""
     try:
-        return eight_bit(picture, f"image {number}")
-    except (OSError, ValueError, SyntaxError) as error:
+        return decoded(picture, f"image {number}", intensity_range)
+    except (AdbenchError, MemoryError):
+        raise
+    except Exception as error:  # PIL raises all kinds of errors for damaged files
         raise DataError(f"image {number} cannot be decoded: {error}. Replace or leave it out.") from error
 
 

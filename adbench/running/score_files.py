@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adbench.data.decode import IMAGES, image_size, read_image
+from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError, DataError
 from adbench.records import pictures
 from adbench.running.apply import Fitted
@@ -48,7 +49,7 @@ class _Images:
 
     def __init__(self, paths: Sequence[Path], fitted: Fitted) -> None:
         self.paths, self.size = paths, fitted.method.backbone.input_size
-        self.how = fitted.capability.resize, fitted.capability.grey
+        self.how = fitted.capability.resize, fitted.capability.grey, fitted.dataset.intensity_range
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -79,7 +80,8 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
             size = fitted.method.backbone.input_size
             maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(paths), size, size))
             lows, highs = zip(*bounds, strict=True)
-            _pictures(folder, paths, maps, (float(np.median(lows)), max(highs)), threshold, out)
+            scale = float(np.median(lows)), max(highs)
+            _pictures(folder, paths, maps, scale, threshold, fitted.dataset.intensity_range, out)
         with _writing(out):
             (folder / "maps").unlink()
             out.mkdir(exist_ok=True)
@@ -123,12 +125,13 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _pictures(
-    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None, out: Path
-) -> None:
+    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None,
+    intensity_range: IntensityRange | None, out: Path,
+) -> None:  # fmt: skip
     for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
         width, height = image_size(path)
         full = np.asarray(Image.fromarray(np.asarray(scores)).resize((width, height), Image.Resampling.BILINEAR))
-        square = read_image(path, max(width, height))
+        square = read_image(path, max(width, height), intensity_range=intensity_range)
         image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
         shown = {"heatmap": pictures.overlay(image, full, *scale)}
         if threshold is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from PIL import Image
 
 from adbench.data.decode import open_image
 from adbench.data.fingerprint import digest
+from adbench.data.levels import IntensityRange
+from adbench.data.masks import open_mask
 from adbench.data.stamps import Row, measured
 from adbench.errors import DataError
 
 THUMB = 16
-VERSION = 1  # of the measurements; raising it reads all files again
+VERSION = 3  # of the measurements; raising it reads all files again
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class MaskStats:
     error: str = ""
 
 
-def image_stats(path: Path) -> ImageStats:
+def image_stats(path: Path, intensity_range: IntensityRange | None = None) -> ImageStats:
     """Measure one image; `error` is set where it can't be read."""
     try:
-        image = open_image(path)
+        image = open_image(path, intensity_range)
     except DataError as error:
         return ImageStats(error=str(error))
     pixels = np.asarray(image.convert("RGB"))
@@ -81,7 +84,7 @@ def image_stats(path: Path) -> ImageStats:
 def mask_stats(path: Path, threshold: int) -> MaskStats:
     """Measure one mask under a threshold (0 to 255); `error` is set where it can't be read."""
     try:
-        image = open_image(path).convert("L")
+        image = open_mask(path)
     except DataError as error:
         return MaskStats(error=str(error))
     counts = np.bincount(np.asarray(image).ravel(), minlength=256)
@@ -92,10 +95,14 @@ def mask_stats(path: Path, threshold: int) -> MaskStats:
     )
 
 
-def measure_images(paths: Sequence[Path], cache: Path, what: str) -> dict[Path, ImageStats]:
+def measure_images(
+    paths: Sequence[Path], cache: Path, what: str, intensity_range: IntensityRange | None = None
+) -> dict[Path, ImageStats]:
     """Measure every image, decoding in parallel; each takes some hundred bytes of memory."""
-    memory = _memory(paths, cache, f"images {what}")
-    rows = measured(paths, lambda path: astuple(image_stats(path)), memory, f"reading {what}", _readable)
+    scale = "" if intensity_range is None else f" {list(intensity_range)}"
+    memory = _memory(paths, cache, f"images {what}{scale}")
+    measure = image_stats if intensity_range is None else partial(image_stats, intensity_range=intensity_range)
+    rows = measured(paths, lambda path: astuple(measure(path)), memory, f"reading {what}", _readable)
     return {path: ImageStats(*row) for path, row in rows.items()}
 
 

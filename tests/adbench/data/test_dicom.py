@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, SecondaryCaptureImageStorage
 
 from adbench.data.decode import image_size, read_image
-from adbench.data.dicom import is_dicom, read_pixels, window
+from adbench.data.dicom import is_dicom, read_pixels
+from adbench.data.dicom_grey import window
 from adbench.data.masks import read_mask
 from adbench.errors import AdbenchError, DataError
 
@@ -135,8 +136,16 @@ def test_a_record_is_applied_to_dicom_files(adbench, tiny: Path, tmp_path: Path)
     [
         (None, {}, r"a\.dcm is a DICOM file without pixel data"),
         (np.zeros((6, 2), np.uint8), {"NumberOfFrames": 3, "Rows": 2}, r"a\.dcm holds 3 frames; save the right one"),
-        (DEEP, {"WindowCenter": 0, "WindowWidth": -5}, r"a\.dcm cannot be decoded as DICOM: a window of width -5"),
-        (DEEP, {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CURVE"}, r"the window function CURVE"),
+        (
+            DEEP,
+            {"WindowCenter": 0, "WindowWidth": -5},
+            r"a\.dcm cannot be decoded as DICOM: WindowWidth \(0028,1051\) is -5",
+        ),
+        (
+            DEEP,
+            {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CURVE"},
+            r"VOILUTFunction \(0028,1056\) is CURVE; LINEAR",
+        ),
     ],
 )
 def test_what_is_no_single_image_is_named(tmp_path: Path, pixels: Any, values: dict[str, Any], says: str) -> None:
