@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from adbench.data import dicom
 from adbench.data.levels import IntensityRange, grey_levels, own_range
@@ -23,6 +23,16 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
 DECODING = 2  # raised when pixels of a file come out otherwise: part of the keys of cells and of decoded arrays
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+# By EXIF orientation, as ImageOps.exif_transpose, which fails where it can't write the rest of a damaged block again.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _TURNED_BY_PNG = re.compile(rb"eXIf|exif|Orientation")
 
 
@@ -96,6 +106,7 @@ def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | Non
     if tags and isinstance(image, ImageFile.ImageFile) and getattr(image, "tile", None):
         image.filename = ""  # PIL maps a raw TIFF by its turned size, and garbles it; without a name it reads it
     image.load()
+    turn = None if tags else _UPRIGHT.get(_orientation(image))  # PIL turns every TIFF while it loads it
     deep = _deep_values(image, tags)
     if deep is None:
         _check_colour(image, name, layout, tags)
@@ -109,10 +120,8 @@ def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | Non
             )
         levels = np.asarray(np.rint(grey_levels(deep, *(intensity_range or own_range(deep)))), np.uint8)
         white_is_zero = tags.get(262) == 0
-        info, image = (image.info if not tags else {}), Image.fromarray(255 - levels if white_is_zero else levels)
-        image.info = dict(info)
-    # PIL turns every TIFF while it loads it.
-    return image.copy() if tags or _orientation(image) == 1 else ImageOps.exif_transpose(image)
+        image = Image.fromarray(255 - levels if white_is_zero else levels)
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _deep_values(image: Image.Image, tags: Any) -> NDArray[Any] | None:

@@ -1,13 +1,15 @@
-"""Images of more than 8 bits in a dataset: whether there are some, and what is to be said of their grey levels."""
+"""Notes on a dataset from the headers of its images: more than 8 bits without a window, and damaged DICOM headers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.data.decode import is_deep
+from adbench.data.decode import DECODING, is_deep
 from adbench.data.dicom import is_dicom
+from adbench.data.fingerprint import digest
 from adbench.data.items import DatasetConfig, Item
+from adbench.data.stamps import measured
 from adbench.errors import AdbenchError
 
 
@@ -30,8 +32,36 @@ def depth_notes(items: Sequence[Item], config: DatasetConfig, chosen: bool) -> t
         return ()
     return (
         f"images such as {deep.name} have more than 8 bits and no window: each is stretched from its own lowest to its "
-        "own highest value. One range for all, such as that of 12 bits: dataset.intensity_range=[0,4095]",
+        "own highest value, so one bright spot darkens the rest of its image. One range for all, such as that of 12 "
+        "bits: dataset.intensity_range=[0,4095]",
     )
+
+
+def damage_notes(items: Sequence[Item], cache: Path, name: str, keep: bool) -> tuple[str, ...]:
+    """Return a note that names the DICOM files with a damaged header, whether or not a run needs them.
+
+    Where the first images of all splits and classes are other files, none is looked at. What was found is kept in
+    `cache`, and updated there with `keep`.
+    """
+    first = {(item.split, item.label): item.path for item in reversed(items)}
+    if not any(map(is_dicom, first.values())):
+        return ()
+    paths = [item.path for item in items if is_dicom(item.path)]
+    memory = cache / "headers" / f"{digest(f'{DECODING} {paths[0].parent.absolute()} {name}')[:16]}.json"
+    rows = measured(paths, lambda path: (_damage(path),), memory, f"headers of {name}", lambda row: not row[0], keep)
+    damaged = [str(row[0]) for row in rows.values() if row[0]]
+    if not damaged:
+        return ()
+    more = f" {len(damaged) - 1} more are damaged: adbench data check lists them." if len(damaged) > 1 else ""
+    return (f"a damaged file, at which a run stops that needs it: {damaged[0]}{more}",)
+
+
+def _damage(path: Path) -> str:
+    try:
+        is_deep(path)
+    except AdbenchError as error:
+        return str(error)
+    return ""
 
 
 def _deep(path: Path) -> bool:

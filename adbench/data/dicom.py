@@ -95,8 +95,9 @@ def is_deep(path: Path) -> bool:
     """Whether the image is grey with more than 8 bits and has no window or VOI LUT, by its header. Raises DataError."""
     header = read_header(path, whole=False)
     with _damage(path, header):
-        if text(header, "PhotometricInterpretation") not in _GREY:
+        if _check(header) not in _GREY:
             return False
+        integer(header, "NumberOfFrames", 1)
         display = display_of(header, 0)
         return (display.bits is None or display.bits > 8) and display.window is None and display.voi is None
 
@@ -146,6 +147,9 @@ def read_header(path: Path, whole: bool = True) -> Dataset:
 
 def _check(header: Dataset) -> str:
     """Return the photometric interpretation; raises UnreadableTagError for values that describe no image."""
+    syntax = header.file_meta.TransferSyntaxUID
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        raise UnreadableTagError(f"{named('TransferSyntaxUID')} is {str(syntax)!r}, which is not known")
     height, width = integer(header, "Rows"), integer(header, "Columns")
     for keyword, side in (("Rows", height), ("Columns", width)):
         if side < 1:

@@ -45,7 +45,8 @@ def named(keyword: str) -> str:
 def text(header: Dataset, keyword: str) -> str:
     """Return a code in capitals, "" where it is missing or empty."""
     found = value(header, keyword)
-    return "" if found is None else str(found if isinstance(found, str) else found[0]).strip().upper()
+    shown = "" if found is None else str(found if isinstance(found, str) else found[0]).strip().upper()
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
 def number(header: Dataset, keyword: str) -> float | None:
@@ -75,9 +76,9 @@ def numbers(header: Dataset, keyword: str) -> list[float | None]:
     try:
         converted = [None if one in ("", None) else float(one) for one in several]
     except (TypeError, ValueError) as error:
-        raise UnreadableTagError(f"{named(keyword)} is {found!r}, which is no number") from error
+        raise UnreadableTagError(f"{named(keyword)} is {str(found)[:40]!r}, which is no number") from error
     if not all(one is None or np.isfinite(one) for one in converted):
-        raise UnreadableTagError(f"{named(keyword)} is {found}, which is no number")
+        raise UnreadableTagError(f"{named(keyword)} is {str(found)[:40]!r}, which is no number")
     return converted
 
 

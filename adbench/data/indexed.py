@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adbench.config import layers
 from adbench.config.schema import NO_WORDS, Overrides, RunConfig
-from adbench.data.depth import depth_notes
+from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
 from adbench.errors import AdbenchError
@@ -106,6 +106,7 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, keep=not session.offline)
     phantom = dataset_class(name)(name, config).is_phantom(root)
+    notes += damage_notes(items, cache, name, keep=not session.offline)
     return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes)
 
 
