@@ -168,6 +168,8 @@ def _check(header: Dataset) -> str:
         number(header, keyword)
     if "PixelData" in header:
         bits, allocated = integer(header, "BitsStored"), integer(header, "BitsAllocated")
+        if allocated not in (1, 8, 16, 32, 64):
+            raise UnreadableTagError(f"{named('BitsAllocated')} is {allocated}; 1, 8, 16, 32 and 64 are possible")
         if not 1 <= bits <= allocated:
             raise UnreadableTagError(f"{named('BitsStored')} is {bits} of {allocated} allocated bits")
     return kind
@@ -178,7 +180,8 @@ def _pixels(header: Dataset, frame: int) -> NDArray[Any]:
     from pydicom.pixels.utils import get_expected_length, pixel_array
 
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
-    if native and "PixelData" in header and len(header.PixelData) >= 2 * get_expected_length(header):
+    expected = get_expected_length(header)
+    if native and "PixelData" in header and len(header.PixelData) >= max(2 * expected, expected + 2):
         raise UnreadableTagError(
             f"{named('PixelData')} holds more than one image, and {named('NumberOfFrames')} says {frame + 1}"
         )
