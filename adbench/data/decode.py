@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED_BY_PNG = re.compile(rb"eXIf|exif|Orientation")
+_PNG_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")  # keywords of text that may hold an orientation
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as file:
         tags = getattr(file, "tag_v2", None)
         width, height = file.size if tags is None else (tags[256], tags[257])
-        if file.format == "PNG" and not _TURNED_BY_PNG.search(path.read_bytes()):
+        if file.format == "PNG" and not _png_may_be_turned(path):
             return width, height  # PIL looks for an orientation behind the pixels, and so would decode them
         return (height, width) if _orientation(file) >= 5 else (width, height)
 
@@ -160,6 +159,19 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _png_may_be_turned(path: Path) -> bool:
+    """Whether a PNG has a chunk that may hold an orientation."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4], "big")
+            start = file.read(min(length, 24)) if head[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt") else b""
+            if head[4:] == b"eXIf" or start.startswith(_PNG_TEXTS):
+                return True
+            file.seek(length - len(start) + 4, 1)
+    return False
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open an image file that holds one image; errors, those of decoding too, become DataError."""
@@ -185,6 +197,10 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     size = path.stat().st_size
     reason = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in (b"II*\0", b"MM\0*")
         reason = "Pillow cannot identify its format"
+        if is_tiff:
+            reason = "a TIFF of other than 8-, 16- or 32-bit grey, or 8- or 16-bit colour, is not read"
     reason = "it has zero bytes" if size == 0 else reason
     return DataError(f"{path} cannot be read as an image: {reason}. Replace or remove the file.")
