@@ -78,7 +78,7 @@ def read_frame(
     """Return one frame (from 0) of a file that was read whole; see `read_pixels`."""
     with _damage(path, header):
         kind = _check(header)
-        pixels = _pixels(header, frame)
+        pixels = _pixels(header, frame, kind)
         if kind in _GREY:
             return to_grey(pixels, display_of(header, frame), intensity_range)
         return palette(pixels, header) if kind == "PALETTE COLOR" else _colour(pixels, header)
@@ -175,8 +175,8 @@ def _check(header: Dataset) -> str:
     return kind
 
 
-def _pixels(header: Dataset, frame: int) -> NDArray[Any]:
-    """Return the decoded pixels of a frame: (H, W), or (H, W, 3) RGB; unused bits are as they lie in the file."""
+def _pixels(header: Dataset, frame: int, kind: str) -> NDArray[Any]:
+    """Return the decoded pixels of a frame: (H, W), or (H, W, 3) RGB; unused bits of grey are as in the file."""
     from pydicom.pixels.utils import get_expected_length, pixel_array
 
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
@@ -185,7 +185,7 @@ def _pixels(header: Dataset, frame: int) -> NDArray[Any]:
         raise UnreadableTagError(
             f"{named('PixelData')} holds more than one image, and {named('NumberOfFrames')} says {frame + 1}"
         )
-    return pixel_array(header, index=frame, correct_unused_bits=not native)  # YBR comes out as RGB
+    return pixel_array(header, index=frame, correct_unused_bits=not (native and kind in _GREY))  # YBR comes out as RGB
 
 
 def _colour(pixels: NDArray[Any], header: Dataset) -> NDArray[np.uint8]:
