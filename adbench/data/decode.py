@@ -74,6 +74,22 @@ def open_image(path: Path, intensity_range: IntensityRange | None = None) -> Ima
         return decoded(file, str(path), intensity_range)
 
 
+def open_raw(path: Path) -> tuple[Image.Image, str]:
+    """Decode one file upright, at its own mode and depth, with Pillow's name of its format.
+
+    DICOM is of 8 bits, and its format "DICOM".
+    """
+    if dicom.is_dicom(path):
+        return Image.fromarray(dicom.read_pixels(path)), "DICOM"
+    with _opened(path) as file:
+        form = str(file.format)
+        turn = _loaded(file)
+        image = file.copy() if turn is None else file.transpose(turn)
+    for orientation in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        image.info.pop(orientation, None)  # it is upright now
+    return image, form
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) of the upright image, from the file's header."""
     if dicom.is_dicom(path):
@@ -102,10 +118,7 @@ def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | Non
     """
     tags = getattr(image, "tag_v2", {})
     layout = [str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in getattr(image, "tile", ())]
-    if tags and isinstance(image, ImageFile.ImageFile) and getattr(image, "tile", None):
-        image.filename = ""  # PIL maps a raw TIFF by its turned size, and garbles it; without a name it reads it
-    image.load()
-    turn = None if tags else _UPRIGHT.get(_orientation(image))  # PIL turns every TIFF while it loads it
+    turn = _loaded(image)
     deep = _deep_values(image, tags)
     if deep is None:
         _check_colour(image, name, layout, tags)
@@ -121,6 +134,15 @@ def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | Non
         white_is_zero = tags.get(262) == 0
         image = Image.fromarray(255 - levels if white_is_zero else levels)
     return image.copy() if turn is None else image.transpose(turn)
+
+
+def _loaded(image: Image.Image) -> Image.Transpose | None:
+    """Load an image, and return how it is still to be turned: PIL turns every TIFF while it loads it."""
+    is_tiff = hasattr(image, "tag_v2")
+    if is_tiff and isinstance(image, ImageFile.ImageFile) and image.tile:
+        image.filename = ""  # PIL maps a raw TIFF by its turned size, and garbles it; without a name it reads it
+    image.load()
+    return None if is_tiff else _UPRIGHT.get(_orientation(image))
 
 
 def _deep_values(image: Image.Image, tags: Any) -> NDArray[Any] | None:

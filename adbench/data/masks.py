@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adbench.data.decode import image_size, open_image
-from adbench.data.dicom import is_dicom
+from adbench.data.decode import decoded, image_size, open_raw
 from adbench.data.levels import SIXTEEN_BITS
 from adbench.errors import DataError
 
 
 def open_mask(path: Path) -> Image.Image:
     """Decode one mask at its own size as 8-bit grey; of 16 bits, 0 to 65535 becomes 0 to 255: it is never stretched."""
-    return (open_image(path) if is_dicom(path) else open_image(path, SIXTEEN_BITS)).convert("L")
+    image, _ = open_raw(path)
+    return decoded(image, str(path), SIXTEEN_BITS).convert("L")
 
 
 def read_mask(path: Path, size: int | None, threshold: int, image: Path | None = None) -> NDArray[np.bool_]:

@@ -69,6 +69,12 @@ def test_mask_sheet_doctor_and_pillow_images_are_upright_too(tmp_path: Path, nam
             assert np.array_equal(np.asarray(decoded(image, "image 1")), UPRIGHT)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_mask_is_turned_once(tmp_path: Path, name: str) -> None:
+    for orientation in (5, 6, 8):
+        assert np.array_equal(read_mask(saved(tmp_path / name, orientation), None, 127), UPRIGHT > 127)
+
+
 def test_a_pillow_image_that_was_turned_is_not_turned_again(tmp_path: Path) -> None:
     from PIL import ImageOps
 
