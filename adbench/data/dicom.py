@@ -179,6 +179,8 @@ def _pixels(header: Dataset, frame: int, kind: str) -> NDArray[Any]:
     """Return the decoded pixels of a frame: (H, W), or (H, W, 3) RGB; unused bits of grey are as in the file."""
     from pydicom.pixels.utils import get_expected_length, pixel_array
 
+    if "PixelData" not in header and "BitsStored" not in header:
+        header.BitsStored = header.BitsAllocated  # pydicom 3.0.0 asks for it where pixels are floating-point too
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
     expected = get_expected_length(header)
     if native and "PixelData" in header and len(header.PixelData) >= max(2 * expected, expected + 2):
