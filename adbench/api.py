@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -187,8 +188,8 @@ def leaderboard(
     """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
-    published, costs; see `LeaderboardKeys`. Raises RecordError where a record can't be read or two records of one cell
-    disagree, and AdbenchError for a keyword that can't be used or where there is no record.
+    published, costs; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree, are left
+    out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that can't be used.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
     >>> [*table.pivot_table(index="method", columns="metric", values="mean")][:2]
@@ -203,8 +204,10 @@ def leaderboard(
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
     collected, left_out = board.collect(folders)
-    if left_out:
+    if not collected:
         raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+    for sentence in left_out:
+        warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
     chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
     long = board.table(chosen, keys.get("costs", False))
     return completed(papers.added(long) if keys.get("published") else long)

@@ -15,7 +15,9 @@ from adbench.board.variants import variants
 from adbench.config import groups
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
+from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.records.record import Record, places, read, uncollected
+from adbench.system.text import printable
 
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # Why records are not compared with clean ones, by the values of the column `standing`.
@@ -46,17 +48,24 @@ def collect(folders: Sequence[Path]) -> Collected:
     """Read the records of several folders; failed cells are passed over.
 
     Records that can't be read are left out. Of two records of one cell the first folder's is kept where all figures
-    differ by less than `TOLERANCE`; otherwise both are left out. Raises RecordError where there is no folder or no
-    record.
+    differ by less than `TOLERANCE`; else the one whose own files give its figures, or neither where that is so of both
+    or none. Raises RecordError where there is no folder or no record.
     """
     records: dict[str, Record] = {}
     conflicts: dict[str, str] = {}
     damaged: list[str] = []
     for record in _readable([path for folder in folders for path in places(folder)], damaged):
         other = records.setdefault(record.key, record)
-        if other is not record and (differ := _differ(figures(other), figures(record))):
-            message = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
+        if other is record or not (differ := _differ(figures(other), figures(record))):
+            continue
+        message = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
+        first, second = confirmed(other), confirmed(record)
+        if first == second:
             conflicts.setdefault(record.key, f"{message} Keep one.")
+            continue
+        odd = record if first else other
+        records[record.key] = other if first else record
+        damaged.append(f"{message} Those of {odd.path} are not what its own files give. Remove it.")
     if not records and not damaged:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
     kept = [record for key, record in records.items() if key not in conflicts]
@@ -67,17 +76,28 @@ def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
     """Yield the readable records, and append to `damaged` a sentence for each of the others."""
     for path in paths:
         try:
-            record = read(path)
-            _head(record), figures(record)
+            yield read(path)
         except FailedCellError:
             continue
         except RecordError as error:
             damaged.append(str(error))
-        except (KeyError, TypeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            damaged.append(f"{path / 'record.json'} is damaged ({reason}). Remove {path} and run its cell again.")
-        else:
-            yield record
+
+
+def confirmed(record: Record) -> bool:
+    """Whether the figures of a record are those of its own scores and histogram, which are computed anew."""
+    try:
+        table, arrays = record.predictions(), record.histogram()
+        found = image_metrics(table["score"].to_numpy(), table["label"].to_numpy())
+        if arrays is not None:
+            found |= {name: one.value for name, one in pixel_metrics(Histogram.from_arrays(arrays)).items()}
+    except AdbenchError:
+        return False
+    told = {name: record.metrics.get(name) for name in FIGURES}
+    return all(_close(found.get(name), value) for name, value in told.items())
+
+
+def _close(found: float | None, told: float | None) -> bool:
+    return found is told if found is None or told is None else 100 * abs(found - told) < TOLERANCE
 
 
 def _differ(first: dict[str, float], second: dict[str, float]) -> str:
@@ -198,7 +218,7 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     for record, head, content, (schedule, variant) in zip(records, heads, hashes, settings, strict=True):
         name = _dataset(record)
         dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
-        rows.append(head | {"schedule": schedule, "variant": variant, "dataset": dataset})
+        rows.append(head | {"schedule": schedule, "variant": printable(variant), "dataset": dataset})
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,9 @@ TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.item
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
 PLAIN = {"best": "%s", "second": "%s", "": "%s"}
 MARKDOWN = {"best": "**%s**", "second": "*%s*", "": "%s"}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Characters that begin something in Markdown: code, emphasis, a tag, an entity, a cell, the address of a link.
+SPECIAL = re.compile(r"[\\`*<|~]|&(?=[#\w])|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)")
 LEGEND = (
     "Mean ± standard deviation (number of runs, each with another draw or seed). Bold: best of its column; italics: "
     "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading "
@@ -251,9 +255,22 @@ def figure(row: Mapping[Any, Any], mark: str = "%s", uneven: bool = False) -> st
 
 
 def to_csv(long: pd.DataFrame) -> str:
-    """Return figures, averages and missing cells as CSV, one line each, two decimals."""
+    """Return figures, averages and missing cells as CSV, one line each, two decimals; see `inert`."""
     whole = completed(long).astype({"n": "Int64"})
+    names = [name for name in (*ROW, "dataset", "source") if name in whole]
+    whole = whole.assign(**{name: whole[name].map(inert) for name in names})
     return str(whole.to_csv(index=False, float_format="%.2f", lineterminator="\n"))
+
+
+def inert(text: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would run as a formula: text that begins with = + - or @.
+
+    >>> inert("=1+1"), inert("madclip"), inert("-0.5")
+    ("'=1+1", 'madclip', '-0.5')
+    """
+    if not isinstance(text, str) or text[:1] not in tuple("=+-@\t\r") or NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
 
 
 def to_json(long: pd.DataFrame) -> str:
@@ -269,9 +286,19 @@ def to_markdown(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> str:
     blocks, name = [LEGEND + "\n"], ""
     for part in parts(long, figures, MARKDOWN):
         if part.section.name != name:
-            name, common = part.section.name, part.section.common
+            name, common = part.section.name, escape(part.section.common)
             blocks.append(f"### {name}\n" + (f"\n{common}\n" if common else ""))
-        lines = ["| " + " | ".join(part.header) + " |", "|" + "---|" * len(part.header)]
-        lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in part.rows]
+        keys = len(part.section.rows.columns)
+        lines = ["| " + " | ".join(map(escape, part.header)) + " |", "|" + "---|" * len(part.header)]
+        lines += ["| " + " | ".join([*map(escape, row[:keys]), *row[keys:]]) + " |" for row in part.rows]
         blocks.append(f"#### {part.heading}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def escape(text: str) -> str:
+    r"""Return text that Markdown shows as it is, on one line, with no more backslashes than that needs.
+
+    >>> print(escape("few_shot a|b `c` [d](e) <f>"))
+    few_shot a\|b \`c\` [d]\(e) \<f>
+    """
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from adbench.backbone.weights import BackboneConfig
 from adbench.config.schema import RunConfig
 from adbench.data.decode import ImageFormat
-from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.support import Manifest
+from adbench.records.check import key_of
 
 if TYPE_CHECKING:  # imports torch, which looking at a support does without
     from adbench.method import Capability, Method
@@ -80,7 +79,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """The content hash that names the record: 20 hexadecimal digits."""
-        return digest(json.dumps(self.facts, sort_keys=True))[:20]
+        return key_of(self.facts)
 
     @property
     def test_items(self) -> list[Item]:
@@ -122,4 +121,4 @@ class Cell:
         if rule == "last" or rule.startswith("fixed:"):
             apart += OF_SCORING
         facts = {key: v for key, v in self.facts.items() if key not in apart}
-        return digest(json.dumps(facts, sort_keys=True))[:20]
+        return key_of(facts)

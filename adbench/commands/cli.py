@@ -12,6 +12,7 @@ import typer
 from adbench._version import __version__
 from adbench.commands.usage import PANELS, Command, Group
 from adbench.errors import AdbenchError, StoppedError
+from adbench.system.text import printable
 
 
 class Root(Group):
@@ -142,7 +143,8 @@ def score(
     """Apply a trained record to unlabelled images: scores.csv, heatmaps, and mask overlays with threshold=.
 
     Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...],
-    device=, precision=, cache=, backbone.weights=FILE.safetensors
+    method=FILE.py:Class (of a record whose method is not a registered one), device=, precision=, cache=,
+    backbone.weights=FILE.safetensors
     """
     from adbench.commands.score import score_words
 
@@ -191,14 +193,19 @@ def leaderboard(
 @plot_app.command("features", cls=Command, rich_help_panel=RESULTS)
 def plot_features(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
+    words: Words = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The picture, a PNG (default: features.png in the record).")
     ] = None,
 ) -> None:
-    """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal."""
+    """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal.
+
+    Keys: data_root=DIR, method=FILE.py:Class (of a record whose method is not a registered one), device=, precision=,
+    cache=, backbone.weights=FILE.safetensors
+    """
     from adbench.commands.plot_features import plot_features
 
-    file, clean = plot_features(record, out)
+    file, clean = plot_features(record, words or [], out)
     for name, share in clean.items():
         typer.echo(f"{name:<8} {100 * share:.1f} % of the nearest neighbours are of the same class")
     typer.echo(f"drawn: {file}")
@@ -338,6 +345,6 @@ def main() -> None:
     try:
         code = app(prog_name="adbench", standalone_mode=False)
     except AdbenchError as error:
-        typer.echo(f"adbench: {error}", err=True)
+        typer.echo(f"adbench: {printable(str(error))}", err=True)
         code = error.exit_code
     sys.exit(code)

@@ -2,4 +2,6 @@
 
 DATA_KEYS = ("data_root", "cache")
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
-SCORE_KEYS = ("out", "threshold", "device", "cache", "precision", "backbone.weights", "method")
+LOAD_KEYS = ("device", "cache", "precision", "backbone.weights", "method")  # of the machine that rebuilds a method
+SCORE_KEYS = ("out", "threshold", *LOAD_KEYS)
+PLOT_KEYS = ("data_root", *LOAD_KEYS)

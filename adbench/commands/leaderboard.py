@@ -44,10 +44,15 @@ def show_leaderboard(
 
         check(html)
     collected, left_out = leaderboard.collect(runs)
+    records = leaderboard.choose(collected, method, dataset) if collected else []
+    if html is not None:
+        from adbench.board.site.records import readable
+
+        records, more = readable(records)
+        left_out += more
     incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-    if not collected:
+    if not records:
         raise incomplete
-    records = leaderboard.choose(collected, method, dataset)
     long = leaderboard.table(records, costs)
     if published:
         long = papers.added(long)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -11,36 +13,54 @@ from numpy.typing import NDArray
 
 from adbench.backbone.features import FrozenFeatures, autocast
 from adbench.cells.datamodule import open_test_images
-from adbench.cells.resolve import resolve
-from adbench.config.schema import RunConfig
+from adbench.commands.console import plain_console
+from adbench.commands.keys import PLOT_KEYS
+from adbench.commands.score import load_keys
+from adbench.config.layers import write_value
+from adbench.data.decode import ImageFormat
 from adbench.data.image_set import to_tensor
-from adbench.errors import AdbenchError, RecordError
+from adbench.data.indexed import open_dataset
+from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.method import Batch, Method, defining
 from adbench.running.apply import Fitted, load
 from adbench.system.files import write_atomically
 from adbench.system.progress import track
-from adbench.system.text import counted
+from adbench.system.session import Session
+from adbench.system.text import counted, printable
 
 MOST = 1000  # images in a picture
 NEIGHBOURS = 5
 STYLES = (("normal", "#0072B2", "o"), ("abnormal", "#D55E00", "^"))  # Okabe and Ito's blue and vermilion
 
 
-def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float]]:
+def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple[Path, dict[str, float]]:
     """Draw the test images of a record as points; return the picture's path and how clean both halves are.
 
+    `words` are `key=value`, of `PLOT_KEYS`. What is read because the record names it is printed.
     Clean: the share of the nearest neighbours (5, in the features' own space, cosine) that are of an image's own class.
     """
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise AdbenchError("plot needs scikit-learn: pip install 'adbench-medical[plot]'") from error
-    fitted = load(record)
+    keys = keys_of(words)
+    fitted = load(record, **load_keys(keys))
     if type(fitted.method).adapted_features is Method.adapted_features:
         raise AdbenchError(
             f"{fitted.config.method_name} adapts no features: there is nothing to compare with the frozen ones. "
             f"Methods that do: {', '.join(defining('adapted_features'))}."
         )
+    config, console = fitted.config, plain_console()
+    if "data_root" in keys:
+        fitted = dataclasses.replace(fitted, config=dataclasses.replace(config, data_root=keys["data_root"]))
+    elif config.data_root != "phantom":
+        asked = [config.data_root, *(f"dataset.{key}={write_value(v)}" for key, v in config.words("dataset").items())]
+        console.print(
+            f"note: reads the images of {config.dataset} in {printable(' '.join(asked))}, as {record} says; "
+            "data_root=DIR names another folder."
+        )
+    for note in fitted.notes:
+        console.print(f"note: {note}")
     features, labels = collect(fitted)
     if len(labels) < 10:
         raise AdbenchError(
@@ -58,28 +78,42 @@ def plot_features(record: Path, out: Path | None) -> tuple[Path, dict[str, float
     return out, clean
 
 
+def keys_of(words: Sequence[str]) -> dict[str, str]:
+    """Return the keys of some words; AdbenchError for what the command doesn't take."""
+    keys = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in PLOT_KEYS:
+            raise AdbenchError(f"unknown key {key!r} for plot features: {did_you_mean(key, PLOT_KEYS)}")
+        keys[key] = value
+    return keys
+
+
 @torch.no_grad()
 def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
     """Return frozen and adapted features (N, C each) of the record's test images, and their labels (N,).
 
     Frozen: the patches' mean after the method's `adapted_block`, or CLIP's image embedding.
     """
-    cell = resolve(RunConfig(**fitted.record.content["resolved"]))
-    if cell.facts["data"] != fitted.record.content["facts"]["data"]:
-        raise RecordError(f"the images of {cell.config.dataset} are no longer those that {fitted.record.path} saw.")
-    test = open_test_images(cell.target, cell.format, cell.config.cache_dir)
+    config, asked, facts = fitted.config, fitted.capability, fitted.record.content["facts"]
+    target = open_dataset(config.dataset, config, Session())
+    if target.fingerprint != facts["data"]:
+        raise RecordError(f"the images of {config.dataset} are no longer those that {fitted.record.path} saw.")
+    how = ImageFormat(fitted.method.backbone.input_size, asked.resize, asked.grey, int(facts["eval_size"]))
+    test = open_test_images(target, how, config.cache_dir)
     images = test.images
     # Evenly over the split, in which normal images come first.
     rows = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(int))
     columns: dict[str, list[NDArray[np.float32]]] = {"frozen": [], "adapted": []}
-    method, config, asked = fitted.method, cell.config, fitted.capability
+    method = fitted.method
     device, size, block = method.backbone.device, config.batch_size, method.adapted_block
     # The method's own blocks may end before the block that its adapted features are compared with.
     blocks = tuple({*asked.blocks, *([] if block is None else [block])})
     folder = config.cache_dir if config.feature_cache else None
     encode = FrozenFeatures(
-        method.backbone, cell.weights, blocks, asked.pooled or block is None, config.precision, folder
-    )
+        method.backbone, fitted.record.content["backbone"]["weights_hash"], blocks, asked.pooled or block is None,
+        config.precision, folder,
+    )  # fmt: skip
     for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
         part = to_tensor(images[rows[start : start + size]])
         features = encode(part).to(device)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adbench.commands.console import plain_console
-from adbench.commands.keys import SCORE_KEYS
+from adbench.commands.keys import LOAD_KEYS, SCORE_KEYS
 from adbench.config.layers import read_value
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.text import counted
+
+if TYPE_CHECKING:  # imports torch
+    from adbench.running.apply import LoadKeys
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:
@@ -31,23 +35,31 @@ def score_words(record: Path, words: Sequence[str]) -> None:
             threshold = float(keys["threshold"])
         except ValueError:
             raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
-    from adbench.running.apply import LoadKeys, load
+    from adbench.running.apply import load
     from adbench.running.score_files import default_folder, find_images, score_files
 
     paths = find_images(files)
     overrides = {
         key.removeprefix("method."): read_value(text) for key, text in keys.items() if key.startswith("method.")
     }
-    machine: LoadKeys = {}
-    for key in ("device", "cache", "precision", "method"):
-        if key in keys:
-            (checked,) = parse([f"{key}={keys[key]}"])
-            machine[key] = getattr(checked, key)  # type: ignore[literal-required]  # of the four above
-    machine["weights"] = keys.get("backbone.weights")
-    fitted = load(record, overrides, **machine)
+    fitted = load(record, overrides, **load_keys(keys))
     folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
-    table = score_files(fitted, paths, folder, threshold)
     console = plain_console()
+    for note in fitted.notes:
+        console.print(f"note: {note}")
+    table = score_files(fitted, paths, folder, threshold)
     if threshold is None:
         console.print("No threshold given: images were scored, not classified.")
     console.print(f"{counted(len(table), 'image')} scored by {record}: {folder}/scores.csv, and pictures next to it")
+
+
+def load_keys(keys: Mapping[str, str]) -> LoadKeys:
+    """Return those of a command's keys that `load` takes, each checked as `adbench run` does."""
+    machine: LoadKeys = {}
+    for key in LOAD_KEYS:
+        if key == "backbone.weights":
+            machine["weights"] = keys.get(key)
+        elif key in keys:
+            (checked,) = parse([f"{key}={keys[key]}"])
+            machine[key] = getattr(checked, key)  # type: ignore[literal-required]  # of `LOAD_KEYS`
+    return machine

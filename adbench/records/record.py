@@ -6,6 +6,9 @@ import contextlib
 import dataclasses
 import gc
 import json
+import math
+import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -16,12 +19,16 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
+from adbench.records import tables
+from adbench.records.check import problem
 from adbench.system.files import BY_KEYS, replacing
+from adbench.system.text import brief, printable
 
 SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
+MOST_JSON = 2**24  # bytes of a record.json
 
 
 @dataclass(frozen=True)
@@ -55,69 +62,125 @@ class Record:
         }
         rows |= {name.replace("_", " "): f"{100 * v:.2f} %" for name, v in self.metrics.items() if v is not None}
         rows |= {"folder": str(self.path)}
-        cells = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+        cells = (f"<tr><th>{escape(name)}</th><td>{escape(printable(str(v)))}</td></tr>" for name, v in rows.items())
         return f"<table>{''.join(cells)}</table>"
 
     def predictions(self) -> pd.DataFrame:
-        """One row per test image: image, label, score, map_max, map_mean, patient, subgroup."""
-        return pd.read_parquet(self.path / "predictions.parquet")
+        """One row per test image: image, label, score, map_max, map_mean, patient, subgroup.
+
+        Raises RecordError where the file can't be used: missing, damaged, other columns, a score that is not finite.
+        """
+        return tables.predictions(self.path, self.content["test_images"])
 
     def histogram(self) -> dict[str, Any] | None:
         """Return the arrays of the pixel histogram for `Histogram.from_arrays`, or none without pixel metrics."""
         head = self.content["histogram"]
         if head is None:
             return None
-        table = pd.read_parquet(self.path / "histogram.parquet")
-        columns: dict[str, Any] = {str(name): table[name].to_numpy() for name in table}
-        return columns | {name: np.array(value) for name, value in head.items()}
+        return tables.histogram(self.path) | {name: np.array(value) for name, value in head.items()}
 
 
 def find(runs: Path, key: str) -> Record | None:
-    """Return the finished record of a cell, or none; a cell that failed has none."""
+    """Return the finished record of a cell, or none; a cell that failed has none.
+
+    Raises RecordError for a damaged one, and for that of another cell.
+    """
     try:
-        return read(runs / key) if (runs / key).is_dir() else None
+        record = read(runs / key) if (runs / key).is_dir() else None
     except FailedCellError:
         return None
+    if record is not None and record.key != key:
+        raise damaged(record.path, f"it is the record of another cell, {record.key}")
+    return record
+
+
+def damaged(path: Path, why: str) -> RecordError:
+    """Return the error for a record whose record.json can't be used."""
+    return RecordError(
+        f"{path / 'record.json'} is damaged ({why}). Remove {path} and run its cell again; force=true does both."
+    )
 
 
 def peek(path: Path) -> dict[str, Any] | None:
     """Return the content of record.json: {} where it can't be read, None where there is no such file."""
-    try:
-        content = json.loads((path / "record.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path / "record.json"):
         return None
-    except (OSError, ValueError):
+    try:
+        return _content(path)
+    except RecordError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def read(path: Path) -> Record:
-    """Read a record folder; raises RecordError where it is none, damaged, of a failed cell or of another schema."""
-    file = path / "record.json"
-    if not file.is_file():
+    """Read a record folder; raises RecordError where it is none, damaged, of a failed cell or of another schema.
+
+    Of its files, record.json is read, and checked key by key (`check.problem`).
+    """
+    if not os.path.lexists(path / "record.json"):
         raise RecordError(f"{path} is not a record: it has no record.json. Records are the folders in runs/.")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        schema, status = content["schema"], content.get("status")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, OSError) as error:
-        raise RecordError(f"{file} is damaged ({error}). Remove {path} and run its cell again.") from error
+    content = _content(path)
+    schema, status = content.get("schema"), content.get("status")
     if status == "failed":
-        why = content.get("error") or {}
-        raise FailedCellError(
-            f"{path} is the record of a cell that failed ({why.get('kind')}: {why.get('message')}). Run it again."
-        )
-    if schema != SCHEMA:
+        error = content.get("error")
+        why = error if isinstance(error, dict) else {}
+        kind, message = (printable(str(why.get(name))[:1000]) for name in ("kind", "message"))
+        raise FailedCellError(f"{path} is the record of a cell that failed ({kind}: {message}). Run it again.")
+    if schema != SCHEMA or type(schema) is not int:
+        if type(schema) is not int:
+            raise damaged(path, f"schema is {brief(schema)}" if "schema" in content else "schema is missing")
         raise RecordError(
-            f"{path} is of record schema {schema}; this adbench reads schema {SCHEMA}. "
+            f"{path} is of record schema {brief(schema)}; this adbench reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
         )
     wanted = [*FILES, "histogram.parquet"] if content.get("histogram") else FILES
-    missing = [name for name in wanted if not (path / name).is_file()]
+    odd = {name: why for name in wanted if (why := tables.regular(path / name))}
+    missing = [name for name, why in odd.items() if why == tables.MISSING]
     if missing or status != "complete":
         raise RecordError(
             f"{path} is incomplete ({', '.join(missing) or 'no status'}). Remove it and run its cell again."
         )
+    for name, why in odd.items():
+        raise tables.unreadable(path / name, why)
+    if why := problem(content):
+        raise damaged(path, why)
     return Record(path, content)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Read record.json as it is; raises RecordError where it is no JSON object, too large or too deep."""
+    file = path / "record.json"
+    if why := tables.regular(file, MOST_JSON):
+        raise damaged(path, why)
+    try:
+        data = file.read_bytes()
+        if not data:
+            raise damaged(path, "it is empty")
+        content = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refused, parse_float=_finite)
+    except (OSError, ValueError) as error:
+        raise damaged(path, tables.reason(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise damaged(path, "it is nested too deeply") from error
+    if type(content) is not dict:
+        raise damaged(path, f"it holds {brief(content)}, not an object")
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key is there twice")
+    return content
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 @contextlib.contextmanager
@@ -133,19 +196,27 @@ def uncollected() -> Iterator[None]:
 
 
 def read_all(runs: Path) -> list[Record]:
-    """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over."""
-    if (runs / "record.json").is_file():
+    """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over.
+
+    A record in the folder that can't be used is passed over with a warning; as `runs` itself it raises RecordError.
+    """
+    paths = places(runs)
+    if paths == [runs]:
         return [read(runs)]
     records = []
-    for path in places(runs):
-        with contextlib.suppress(FailedCellError):
+    for path in paths:
+        try:
             records.append(read(path))
+        except FailedCellError:
+            continue
+        except RecordError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
     return records
 
 
 def places(runs: Path) -> list[Path]:
     """Return the folders in `runs` that should be records, or `runs` where it is one itself."""
-    if (runs / "record.json").is_file():
+    if os.path.lexists(runs / "record.json"):
         return [runs]
     if not runs.is_dir():
         raise RecordError(f"{runs} is not a folder of records. `adbench run` makes one; runs=DIR names it.")
@@ -154,10 +225,13 @@ def places(runs: Path) -> list[Path]:
 
 def folders(runs: Path) -> list[Path]:
     """Return the folders in `runs` that should be records: all but hidden ones, the logs and sites."""
-    if not runs.is_dir():
-        return []
-    paths = (path for path in sorted(runs.iterdir()) if path.name != LOGS and path.name[0] != ".")
-    return [path for path in paths if path.is_dir() and not (path / SITE).is_file()]
+    try:
+        if not runs.is_dir():
+            return []
+        paths = (path for path in sorted(runs.iterdir()) if path.name != LOGS and path.name[0] != ".")
+        return [path for path in paths if path.is_dir() and not os.path.isfile(path / SITE)]
+    except OSError as error:
+        raise RecordError(f"{runs} can't be read: {tables.reason(error)}.") from error
 
 
 @contextlib.contextmanager

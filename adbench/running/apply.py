@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.clip import Backbone
 from adbench.backbone.weights import BackboneConfig, weights_hash
@@ -25,8 +25,10 @@ from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.method import Capability, Method, Scores
 from adbench.plugins import registry
-from adbench.records.record import Record, read
+from adbench.records.record import Record, damaged, read
+from adbench.records.tables import reason, unreadable
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.system.text import brief, printable
 from adbench.training.fit import device_of, set_up_torch
 
 Picture = str | Path | Image.Image | NDArray[Any] | torch.Tensor  # or an array or tensor of many
@@ -34,13 +36,17 @@ Picture = str | Path | Image.Image | NDArray[Any] | torch.Tensor  # or an array 
 
 @dataclass(frozen=True, repr=False)
 class Fitted:
-    """A method rebuilt from its record, ready to score images: see `score`."""
+    """A method rebuilt from its record, ready to score images: see `score`.
+
+    notes: in sentences, the files outside of the record that are read because the record names them.
+    """
 
     record: Record
     method: Method[Any]
     capability: Capability
     dataset: DatasetConfig
     config: RunConfig
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Fitted(method={self.config.method!r}, record={str(self.record.path)!r})"
@@ -138,7 +144,7 @@ class LoadKeys(TypedDict, total=False):
     """What `load` replaces, because it depends on the machine: each is optional.
 
     device: auto (default), cpu or cuda. cache: a folder. precision: 32-true, bf16-mixed or 16-mixed. weights: the
-    backbone's file. method: FILE.py:Class, where the file has moved.
+    backbone's file. method: FILE.py:Class, of a record whose method is not a registered one.
     """
 
     device: str
@@ -151,6 +157,8 @@ class LoadKeys(TypedDict, total=False):
 def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None, **keys: Unpack[LoadKeys]) -> Fitted:
     """Rebuild the trained method of a record, or of the folder of one.
 
+    Of a record, data are read and no code: its method is a registered one, or the class that `method` names, whose
+    source must be what the record was made with.
     `overrides` replaces parameters that need no training, as prompts do: {"prompts.normal": ["healthy {}"]}.
     `keys`: device, cache, precision, weights, method; see `LoadKeys`.
     Raises RecordError where the record is damaged, or weights or method are not those it was made with, and
@@ -160,57 +168,120 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
         if key not in LoadKeys.__annotations__:
             raise AdbenchError(f"unknown key {key!r} for load: {did_you_mean(key, LoadKeys.__annotations__)}")
     record = record if isinstance(record, Record) else read(Path(record).expanduser())
-    path, content = record.path, record.content
+    path, content, facts = record.path, record.content, record.content["facts"]
     try:
         config = RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
         capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
-        state = load_file(path / "method.safetensors")
-    except (TypeError, KeyError, SafetensorError, OSError) as error:
-        raise RecordError(f"{path} is damaged ({error}). Remove it and run its cell again.") from error
-    backbone_config = _from(BackboneConfig, content["backbone"])
-    backbone_config.weights = keys.get("weights") or backbone_config.weights
+        backbone_config, dataset = _from(BackboneConfig, content["backbone"]), _from(DatasetConfig, content["dataset"])
+        built_size, made_with = int(content["backbone"]["built_input_size"]), str(content["backbone"]["weights_hash"])
+    except (TypeError, ValueError, KeyError, AdbenchError) as error:
+        raise damaged(path, reason(error)) from error
+    state = _state(path, record.key)
     machine = {key: value for key, value in keys.items() if key != "weights" and value is not None}
+    try:
+        validate(config)
+    except (AdbenchError, TypeError) as error:
+        raise damaged(path, reason(error)) from error
     config = dataclasses.replace(config, **machine)  # type: ignore[arg-type]  # of the types in LoadKeys
     validate(config)
-    method_class = _method_class(path, config.method, content["facts"])
-    params = layers.merge(method_class.Params, content["facts"]["params"], {}, f"method {config.method!r}")
+    method_class = _method_class(record, keys.get("method"))
+    if "${" in json.dumps(facts["params"]):
+        raise damaged(path, "facts.params holds ${, which would be looked up on this machine")
+    params = layers.merge(method_class.Params, facts["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
+    notes = _backbone_of(record, backbone_config, config, keys.get("weights"))
     weights = weights_hash(backbone_config, config.backbone, config.cache_dir)
-    if weights != content["backbone"]["weights_hash"]:
+    if weights != made_with:
         raise RecordError(
-            f"{path} was made with weights {content['backbone']['weights_hash'][:12]}… of {config.backbone}; "
+            f"{path} was made with weights {made_with[:12]}… of {config.backbone}; "
             f"here they are {weights[:12]}…. Give the right file: backbone.weights=FILE.safetensors"
         )
     device = device_of(config)
     set_up_torch(config)
-    backbone = Backbone(
-        config.backbone, backbone_config, content["backbone"]["built_input_size"], capability.activation,
-        capability.normalisation,
-    ).to(device)  # fmt: skip
-    method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)
-    method.load_fitted(state)
-    method.loader_workers = config.loader_workers
-    return Fitted(record, method.to(device).eval(), capability, _from(DatasetConfig, content["dataset"]), config)
-
-
-def _method_class(path: str | Path, name: str, facts: dict[str, Any]) -> type[Method[Any]]:
-    made = facts.get("source") or "package:adbench-medical"
     try:
-        entry = registry.find("method", name)
+        backbone = Backbone(
+            config.backbone, backbone_config, built_size, capability.activation, capability.normalisation
+        ).to(device)
+        method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)
+        method.load_fitted(state)
+    except AdbenchError:
+        raise
+    except Exception as error:  # numbers that somebody edited reach a method's code here
+        raise RecordError(
+            f"{path} can't be rebuilt ({type(error).__name__}: {reason(error)}). Run its cell again."
+        ) from error
+    method.loader_workers = config.loader_workers
+    return Fitted(record, method.to(device).eval(), capability, dataset, config, notes)
+
+
+def _state(path: Path, key: str) -> dict[str, torch.Tensor]:
+    """Read the trained parameters, in the one format that can hold no code."""
+    file = path / "method.safetensors"
+    try:
+        with safe_open(file, "pt") as opened:
+            cell = (opened.metadata() or {}).get("cell", key)
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(file, reason(error)) from error
+    if cell != key:
+        raise unreadable(file, f"it belongs to another cell, {brief(cell)}")
+    return state
+
+
+def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
+    """Return the class of a record's method: a registered one, or the one that the user named.
+
+    The import path in a record is never followed: whoever made the record would choose what runs here.
+    """
+    path, facts, name = record.path, record.content["facts"], record.content["resolved"]["method"]
+    made = facts.get("source") or "package:adbench-medical"
+    if named is None and ":" in name:
+        raise RecordError(
+            f"{path} was made by {facts['method']} ({made}), which is no registered method, and what a record names is "
+            "never run. Where you trust its source, name it yourself: method=FILE.py:Class."
+        )
+    try:
+        entry = registry.find("method", named or name)
         method_class: type[Method[Any]] = entry.load()
         source = entry.source(method_class)
     except AdbenchError as error:
         raise RecordError(
-            f"{path} was made by {facts['method']} ({made}), which is not method_class again: {error} "
-            "Where its file has moved: method=FILE.py:Class."
+            f"{path} was made by {facts['method']} ({made}), which is not there again: {error} "
+            "Name a file that holds it: method=FILE.py:Class."
         ) from error
+    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
+        raise AdbenchError(f"method={named or name} is {method_class!r}, which is no subclass of adbench.Method.")
+    recorded = record.content["code"].get("method_source")
+    if not entry.registered and recorded and source == f"file:{recorded}":
+        return method_class  # a package's method, whose file the user has
     if (entry.name, source) != (facts["method"], facts.get("source")):
         raise RecordError(
-            f"{path} was made by {facts['method']} ({made}); here {name} is {entry.name} ({source or 'built in'}). "
-            "Bring that source back, or name a file that holds it: method=FILE.py:Class."
+            f"{path} was made by {facts['method']} ({made}); here {named or name} is {entry.name} "
+            f"({source or 'built in'}). Bring that source back, or name a file that holds it: method=FILE.py:Class."
         )
     return method_class
+
+
+def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, named: str | None) -> tuple[str, ...]:
+    """Set the weights file that the user names; return a note where one is read that the record alone names."""
+    files = registry.config_files("backbone")
+    if config.backbone not in files:
+        raise RecordError(
+            f"{record.path} was made with the backbone {config.backbone!r}, which is not registered here: "
+            f"{did_you_mean(config.backbone, files)}."
+        )
+    usual = layers.section(BackboneConfig, "backbone", config.backbone)
+    if backbone.model != usual.model and backbone.model.endswith(".json"):
+        raise damaged(record.path, f"backbone.model is {brief(backbone.model)}, a file that is not {usual.model}")
+    if named:
+        backbone.weights = named
+    elif backbone.weights != usual.weights and ("." in Path(backbone.weights).name or "/" in backbone.weights):
+        return (
+            f"reads the weights {printable(backbone.weights)}, which {record.path} names; "
+            "backbone.weights=FILE.safetensors names others.",
+        )
+    return ()
 
 
 def _from(schema: type[Any], content: dict[str, Any]) -> Any:

@@ -1,6 +1,15 @@
-"""Text for people: numbers with their nouns."""
+"""Text for people: numbers with their nouns, and texts of strangers without control characters."""
 
 from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+# C0 and C1 controls, line and paragraph separators, invisible and bidirectional marks, lone surrogates, tags.
+CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
+CONTROL = re.compile(f"[{CONTROLS}\U000e0000-\U000e007f]")
+OF_LINES = re.compile(f"(?![\n\t])[{CONTROLS}\U000e0000-\U000e007f]")
 
 
 def counted(number: int, noun: str) -> str:
@@ -10,3 +19,29 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '0 cells', '1200 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Return text that a terminal shows and doesn't obey: control characters are written as escapes.
+
+    Those are ANSI escapes, line ends and tabs (kept with `lines`), marks that reverse or hide text, and lone
+    surrogates, which no file can hold.
+
+    >>> printable("a\x1b[31mb\r\u202ec")
+    'a\\x1b[31mb\\r\\u202ec'
+    """
+    return (OF_LINES if lines else CONTROL).sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def brief(value: Any, most: int = 60) -> str:
+    """Return a value of JSON in one short line, for a message.
+
+    >>> brief("x" * 100, 8), brief([1, None])
+    ('"xxxx…', '[1, null]')
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):  # an integer of too many digits; nested too deeply
+        text = f"a {type(value).__name__}"
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 3]}…"

@@ -171,20 +171,36 @@ def predictions() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture
 def stub_record() -> Callable[..., None]:
-    """Write as much of a record as `record.find` and an estimate of costs want."""
+    """Write a record whose figures are null: what `record.find` and an estimate of costs want."""
 
-    def write(config: RunConfig, key: str, seconds: float = 1.0) -> None:
+    def write(config: RunConfig, key: str, seconds: float = 1.0, facts: dict[str, Any] | None = None) -> None:
         folder = Path(config.runs) / key
         folder.mkdir(parents=True)
         for name in record.FILES:
             (folder / name).touch()
-        content = {
-            "schema": record.SCHEMA, "key": key, "status": "complete", "seconds": {"fit": seconds}, "histogram": None,
-            "peak_memory": {"host_bytes": 10**9}, "resolved": dataclasses.asdict(config),
-        }  # fmt: skip
-        (folder / "record.json").write_text(json.dumps(content))
+        (folder / "record.json").write_text(json.dumps(stub_content(config, key, seconds, facts)))
 
     return write
+
+
+def stub_content(config: RunConfig, key: str, seconds: float, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the least that a record.json holds, by default with facts that no cell has."""
+    facts = {"method": config.method_name, "dataset": config.dataset, "data": "d", "dataset_facets": {}, "params": {}}
+    facts |= {"support": "s", "seed": config.seed, "weights": "w", "train_on": None}
+    facts = given or facts | {"protocol": "few_shot"}
+    about: dict[str, Any] = dict.fromkeys(("title", "modality", "organ", "source", "licence"), "x")
+    about |= {"masks": True, "fingerprint": facts["data"]}
+    support = {"source": "draw:0", "shots": 1, "normal": [], "abnormal": [], "hash": facts["support"]}
+    return {
+        "schema": record.SCHEMA, "key": key, "status": "complete", "data": "real", "given": [], "notes": [],
+        "resolved": dataclasses.asdict(config), "facts": facts, "protocol": facts["protocol"],
+        "backbone": {"name": "b"}, "dataset": about, "capability": {"maps": True}, "metrics": {"image_auroc": 0.5},
+        "support": support, "half_widths": {},
+        "histogram": None, "test_images": 2, "parameters": {"trainable": 0}, "seconds": {"fit": seconds},
+        "peak_memory": {"host_bytes": 10**9}, "code": {"version": "0", "commit": None, "dirty": None}, "packages": {},
+        "device": {}, "finished": "2026", "overlap": 0, "selection": {"rule": config.selection, "last": None},
+        "images_per_second": None, "gflops_per_image": None,
+    }  # fmt: skip
 
 
 _listeners: list[list[Path]] = []

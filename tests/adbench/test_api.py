@@ -143,7 +143,9 @@ def test_leaderboard_refuses_what_it_cannot_show(record: ad.Record, tmp_path: Pa
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "record.json").write_text("{")
     with pytest.raises(RecordError, match="left out of the leaderboard: .*is damaged"):
-        ad.leaderboard([record, tmp_path])
+        ad.leaderboard([tmp_path])
+    with pytest.warns(UserWarning, match="left out of the leaderboard: .*is damaged"):
+        assert ad.leaderboard([record, tmp_path]).equals(ad.leaderboard(record))
 
 
 # --- load and score

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from adbench.board import render
 from adbench.board.latex import to_latex
@@ -24,6 +25,7 @@ from adbench.records.record import SITE, Record
 from adbench.system.files import replacing
 from adbench.system.progress import counting
 from adbench.system.session import Session
+from adbench.system.text import printable
 
 PAGES = ("cells", "datasets", "pictures")
 MARK = "`adbench leaderboard --html` wrote this folder, and replaces it as a whole the next time. Its files:"
@@ -120,11 +122,17 @@ def _filler() -> Callable[[str, dict[str, Any], str], str]:
         loader=jinja2.PackageLoader("adbench.board.site", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     return lambda name, content, root: environment.get_template(name).render(content, root=root)
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template prints: of texts, no control characters, and none that reverse what follows."""
+    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _rows(long: pd.DataFrame, entry: SiteRecord) -> pd.DataFrame:

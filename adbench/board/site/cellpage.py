@@ -21,10 +21,10 @@ from adbench.board.site.records import (
     gallery,
     histogram,
     predictions,
+    require_both_classes,
     shots_text,
 )
 from adbench.board.variants import flat
-from adbench.errors import RecordError
 from adbench.system.session import Session
 
 NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
@@ -45,7 +45,7 @@ def page(entry: SiteRecord, others: Sequence[SiteRecord], session: Session) -> t
     """
     content, line = entry.content, entry.line
     table = predictions(entry.record)
-    _require_both_classes(entry, table)
+    require_both_classes(entry.record, table["label"])
     shown = gallery(entry.record, table)
     variables = {
         "title": f"{content['facts']['method']} on {line['dataset']}",
@@ -66,16 +66,6 @@ def page(entry: SiteRecord, others: Sequence[SiteRecord], session: Session) -> t
         "provenance": list(_provenance(content)),
     }
     return variables, shown
-
-
-def _require_both_classes(entry: SiteRecord, table: pd.DataFrame) -> None:
-    abnormal = int((table["label"] == 1).sum())
-    if abnormal in (0, len(table)):
-        path = entry.record.path
-        raise RecordError(
-            f"{path}: predictions.parquet holds {abnormal} abnormal and {len(table) - abnormal} normal images; a test "
-            f"split has both. Remove {path} and run its cell again."
-        )
 
 
 def _support(support: dict[str, Any]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from adbench.board.leaderboard import caveat
-from adbench.board.render import sections
+from adbench.board.render import inert, sections
 from adbench.board.site.records import Picture, SiteRecord, gallery, predictions, shots_text
 from adbench.board.site.shots import LINE_KEYS, Key, LineStyle, chart, legend
 from adbench.board.site.tables import ColumnHead, SiteTable, TableCell, TableRow, matrix, owners
+from adbench.system.text import printable
 
 MOST_METHODS = 8
 MOST_IMAGES = 200
@@ -110,6 +111,7 @@ def _which_support(entry: SiteRecord) -> str:
 
 def _csv(shares: pd.DataFrame, labels: pd.Series[int]) -> str:
     table = pd.concat([labels.rename("label"), shares], axis=1).sort_index().rename_axis("image").reset_index()
+    table = table.assign(image=table["image"].map(lambda name: inert(printable(name)))).rename(columns=inert)
     return str(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 

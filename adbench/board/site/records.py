@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow
-from PIL import Image
-from pyarrow import parquet
 
 from adbench.board.leaderboard import ROW, lines
 from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
-from adbench.records import pictures
+from adbench.records import pictures, tables
 from adbench.records.record import Record
+from adbench.system.progress import counting
 
 GALLERY_TITLES = {
     "miss": "Worst misses: abnormal images with the lowest scores",
@@ -117,10 +116,7 @@ def predictions(record: Record) -> pd.DataFrame:
 
     Ties count half. Raises RecordError where they can't be read.
     """
-    try:
-        table = _columns(record.path / "predictions.parquet", ["image", "label", "score"]).to_pandas()
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(record, "predictions.parquet", error) from error
+    table = tables.predictions(record.path, record.content["test_images"], names=3)
     normal = table.loc[table["label"] == 0, "score"].sort_values().to_numpy()
     below = normal.searchsorted(table["score"], "left") + normal.searchsorted(table["score"], "right")
     return table.assign(share=below / (2 * max(len(normal), 1)))
@@ -131,55 +127,75 @@ def histogram(record: Record) -> dict[str, Any] | None:
 
     Raises RecordError where it can't be read.
     """
-    if record.content["histogram"] is None:
-        return None
-    try:
-        table = _columns(record.path / "histogram.parquet", ["keys", "positive", "negative"])
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(record, "histogram.parquet", error) from error
-    return {name: table[name].to_numpy() for name in table.column_names}
+    return None if record.content["histogram"] is None else tables.histogram(record.path, names=3)
 
 
-def _columns(path: Path, names: list[str]) -> pyarrow.Table:
-    # Faster for a thousand small files than read_table, which looks for partitioned data sets.
-    with parquet.ParquetFile(path) as file:
-        return file.read(columns=names, use_threads=False).select(names)
+def readable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return the records that pages can be made of, and a sentence for each other one and each picture left out."""
+    kept, left_out = [], []
+    with counting("checking the records", len(records)) as count:
+        for done, record in enumerate(records, 1):
+            try:
+                table, arrays = predictions(record), histogram(record)
+                require_both_classes(record, table["label"])
+                if arrays is not None:
+                    for name in ("positive", "negative"):
+                        if not arrays[name].sum():
+                            raise tables.unreadable(record.path / "histogram.parquet", f"it has no {name} pixel")
+            except RecordError as error:
+                left_out.append(str(error))
+            else:
+                kept.append(record)
+                left_out += [str(error) for _, error in _files(record, table) if isinstance(error, RecordError)]
+            count(done)
+    return kept, left_out
 
 
 def gallery(record: Record, table: pd.DataFrame) -> list[Picture]:
-    """Return the pictures of a record by kind, worst first; empty where it was run with gallery=0."""
+    """Return the pictures of a record by kind, worst first; empty where it was run with gallery=0.
+
+    Left out is what is no PNG, and every link: it may lead to any file of whoever writes a site.
+    """
+    found = [(picture, width) for picture, width in _files(record, table) if not isinstance(width, RecordError)]
+    panels = _panels(record, found[0][1]) if found else ()
+    return [picture._replace(panels=panels) for picture, _ in found]
+
+
+def _files(record: Record, table: pd.DataFrame) -> Iterator[tuple[Picture, int | RecordError]]:
+    """Yield the pictures of a gallery, without panels, each with its width in pixels or why it can't be used."""
     folder = record.path / "gallery"
-    files = {path.name: path for path in folder.glob("*.png")} if folder.is_dir() else {}
-    panels = _panels(record, files)
-    rows = pictures.choose(table, len(table)) if files else {}
-    chosen = []
+    if folder.is_symlink():
+        yield Picture("", 0, folder, 0, ()), RecordError(f"{folder} is left out: it is a link.")
+        return
+    rows = pictures.choose(table, len(table)) if folder.is_dir() else {}
     for kind in GALLERY_TITLES:
         for number, row in enumerate(rows.get(kind, []), 1):
-            file = files.get(f"{kind}_{number:02d}.png")
-            if file is None:
+            file = folder / f"{kind}_{number:02d}.png"
+            if not os.path.lexists(file):
                 break
-            chosen.append(Picture(kind, number, file, row, panels))
-    return chosen
+            picture = Picture(kind, number, file, row, ())
+            try:
+                yield picture, tables.picture_width(file)
+            except RecordError as error:
+                yield picture, error
 
 
-def _panels(record: Record, files: dict[str, Path]) -> tuple[str, ...]:
-    """Return the names of the panels, the same for all pictures of a gallery."""
-    first = next((path for name, path in sorted(files.items()) if name != "overview.png"), None)
-    if first is None:
-        return ()
+def _panels(record: Record, width: int) -> tuple[str, ...]:
+    """Return the names of the panels, the same for all pictures of a gallery; `width` is that of one in pixels."""
     content = record.content
     names = ["image"] + ["true outline"] * content["dataset"]["masks"] + ["map"] * content["capability"]["maps"]
-    try:
-        with Image.open(first) as picture:
-            count = picture.width // pictures.PANEL
-    except OSError as error:
-        raise _unreadable(record, f"gallery/{first.name}", error) from error
+    count = max(width // pictures.PANEL, 1)
     if content["resolved"].get("gallery_levels"):
         blocks = content["capability"].get("blocks", [])
-        names += [f"map of block {block}" for block in blocks[: count - len(names)]]
+        names += [f"map of block {block}" for block in blocks[: max(count - len(names), 0)]]
     return tuple(names) if count == len(names) else tuple(f"panel {n}" for n in range(1, count + 1))
 
 
-def _unreadable(record: Record, name: str, error: Exception) -> RecordError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return RecordError(f"{record.path / name} can't be read ({reason}). Remove {record.path} and run its cell again.")
+def require_both_classes(record: Record, labels: pd.Series[int]) -> None:
+    """Raise RecordError where all test images are normal, or all abnormal."""
+    abnormal = int((labels == 1).sum())
+    if abnormal in (0, len(labels)):
+        raise RecordError(
+            f"{record.path}: predictions.parquet holds {abnormal} abnormal and {len(labels) - abnormal} normal images; "
+            f"a test split has both. Remove {record.path} and run its cell again."
+        )

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from adbench.board.leaderboard import collect, table
+from adbench.config.words import defaults
 from adbench.records.record import SCHEMA
 
 
@@ -18,8 +19,11 @@ def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None
     """A record of just what a leaderboard reads."""
     resolved = {"method": "madclip", "backbone": "b", "schedule": "paper", "selection": "last", "overrides": {}}
     resolved |= {name: changes.pop(name) for name in list(changes) if name in resolved}
+    resolved |= {"dataset": changes.get("dataset", "brainmri"), "shots": changes.get("shots", 16)}
+    resolved = defaults() | resolved
     last = changes.pop("last", None)
     support = {"shots": changes.pop("shots", 16), "source": changes.pop("source", "draw:0")}
+    support |= {"normal": [], "abnormal": []}
     facts = {
         "method": resolved["method"],
         "dataset": changes.pop("dataset", "brainmri"),
@@ -30,17 +34,23 @@ def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None
     facts |= {"params": changes.pop("params", {}), "support": changes.pop("manifest", key)}
     facts |= {"seed": changes.pop("seed", 0)}
     facts |= {"train_on": changes.pop("train_on", None)}
+    about = {"title": "A set", "modality": "MRI", "organ": "brain", "source": "x", "licence": "x", "masks": True}
+    about["fingerprint"] = facts["data"]
     content = {
         "schema": SCHEMA, "key": key, "status": "complete", "data": "real", "overlap": 0, "resolved": resolved,
-        "facts": facts, "protocol": "few_shot", "support": support, "histogram": None,
-        "selection": {"last": last},
+        "facts": facts, "protocol": "few_shot", "support": support | {"hash": facts["support"]},
+        "histogram": None, "selection": {"rule": resolved["selection"], "last": last}, "given": [], "notes": [],
+        "dataset": about | {"category": changes.pop("category", None)}, "backbone": {"name": resolved["backbone"]},
+        "capability": {"maps": True}, "half_widths": {}, "test_images": 2, "device": {}, "packages": {},
+        "code": {"version": "0", "commit": None, "dirty": None}, "finished": "2026",
         "metrics": {"image_auroc": auroc, "pixel_auroc": changes.pop("pixel", None)},
         "seconds": {"fit": 10.0}, "images_per_second": 5.0, "peak_memory": {"host_bytes": 2e9}, "gflops_per_image": 1.0,
         "parameters": {"trainable": 100},
     }  # fmt: skip
     folder = runs / key
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text(json.dumps(content | changes))
+    more = {k: content.get(k, {}) | value if isinstance(value, dict) else value for k, value in changes.items()}
+    (folder / "record.json").write_text(json.dumps(content | more))
     for name in ("predictions.parquet", "method.safetensors"):
         (folder / name).touch()
 

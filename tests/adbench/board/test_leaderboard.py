@@ -17,9 +17,7 @@ from adbench.board.leaderboard import choose, collect
 
 def test_categories_have_columns_of_their_own(write_record, board, tmp_path: Path) -> None:
     for category in ("bottle", "cable", "all"):
-        write_record(tmp_path, category, 0.9, dataset="mvtec")
-        file = tmp_path / category / "record.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"dataset": {"category": category}}))
+        write_record(tmp_path, category, 0.9, dataset="mvtec", category=category)
     assert set(board(tmp_path)["dataset"]) == {"mvtec/bottle", "mvtec/cable", "mvtec"}
 
 
@@ -161,7 +159,7 @@ def test_a_figure_that_only_one_of_two_records_has_is_a_disagreement(write_recor
         (lambda file: file.write_bytes(b"\xff"), "damaged"),
         (lambda file: file.unlink(), "no record.json"),
         (lambda file: file.write_text(file.read_text().replace('"schema": 2', '"schema": 7')), "schema 7"),
-        (lambda file: file.write_text(file.read_text().replace('"protocol": "few_shot", ', "")), "'protocol'"),
+        (lambda file: file.write_text(file.read_text().replace('"protocol": "few_shot", ', "")), "protocol is missing"),
         (lambda file: (file.parent / "method.safetensors").unlink(), "incomplete"),
     ],
 )

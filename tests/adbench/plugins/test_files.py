@@ -26,13 +26,16 @@ def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny
     assert b"own.py" not in (path / "method.safetensors").read_bytes()
     assert "Own" in adbench("leaderboard", "runs", "--markdown").out
     image = next(tiny.rglob("*.png"))
-    assert adbench("score", path, image, "out=scores").code == 0
-
-    own.rename(own.with_name("moved.py"))
     answer = adbench("score", path, image, "out=scores")
     assert answer.code == 4
     assert "was made by Own" in answer.err
-    assert f"{own} is not there" in answer.err
+    assert "what a record names is never run" in answer.err
+    assert adbench("score", path, image, "out=scores", "method=own.py:Own").code == 0
+
+    own.rename(own.with_name("moved.py"))
+    answer = adbench("score", path, image, "out=scores", "method=own.py:Own")
+    assert answer.code == 2
+    assert "own.py is not there" in answer.err
     assert adbench("score", path, image, "out=scores", "method=moved.py:Own").code == 0
     own.with_name("moved.py").write_text(OWN + "# edited\n")
     answer = adbench("score", path, image, "out=scores", "method=moved.py:Own")

@@ -39,7 +39,7 @@ def test_plan_reads_each_record_once(adbench, words, stub_record, opened_files) 
     seeds = [*words, "method=clip", "batch_size=1,2,3"]
     tasks = plan(config.parse(seeds), offline=True)
     for task in tasks[:2]:
-        stub_record(task.config, task.key)
+        stub_record(task.config, task.key, facts=task.cell.facts)
     stub_record(dataclasses.replace(tasks[0].config, method="mvfa"), "another", 9.0)
 
     def planned(*words: str) -> tuple[str, list[str]]:

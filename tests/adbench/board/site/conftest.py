@@ -61,11 +61,11 @@ def _make_record(
     asked |= resolved
     facts = {"method": method, "dataset": dataset, "data": hashed * 64, "dataset_facets": {}, "weights": "w" * 64}
     facts |= {"params": {"epochs": 3}, "support": key, "seed": asked["seed"], "train_on": None}
-    about = {"title": "A set", "modality": "MRI", "organ": "brain", "masks": masks, "fingerprint": "d" * 64}
+    about = {"title": "A set", "modality": "MRI", "organ": "brain", "masks": masks, "fingerprint": hashed * 64}
     content = {
         "schema": SCHEMA, "key": key, "status": "complete", "data": data, "overlap": overlap, "resolved": asked,
         "given": [f"method={method}"], "facts": facts, "protocol": "few_shot", "histogram": histogram,
-        "support": {"source": f"draw:{draw}", "shots": shots, "normal": ["valid/a.png"], "abnormal": [], "hash": "h"},
+        "support": {"source": f"draw:{draw}", "shots": shots, "normal": ["valid/a.png"], "abnormal": [], "hash": key},
         "dataset": about | {"licence": "free", "source": "drawn"}, "notes": [], "metrics": metrics,
         "half_widths": half, "capability": {"maps": True}, "backbone": {"name": asked["backbone"]},
         "parameters": {"trainable": 1, "total": 2}, "seconds": {"fit": 1.0}, "peak_memory": {"host_bytes": 1e9},

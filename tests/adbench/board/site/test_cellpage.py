@@ -71,5 +71,5 @@ def test_a_support_is_written_as_source_and_number_of_shots(make_record, build_s
     make_record(tmp_path / "runs", "a", shots=1, pictures=0)
     make_record(tmp_path / "runs", "b", shots=4, draw=2, pictures=0)
     built = build_site(tmp_path / "runs", tmp_path / "site").parent
-    assert "Draw 0, 1 shot. Manifest hash: h" in read_page(built / "cells" / "a.html").text
-    assert "Draw 2, 4 shots. Manifest hash: h" in read_page(built / "cells" / "b.html").text
+    assert "Draw 0, 1 shot. Manifest hash: a" in read_page(built / "cells" / "a.html").text
+    assert "Draw 2, 4 shots. Manifest hash: b" in read_page(built / "cells" / "b.html").text
