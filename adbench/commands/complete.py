@@ -52,8 +52,8 @@ def candidates(root: Any, line: str) -> list[str]:
     given = [word for word in words if not word.startswith("-")]
     if name in ARGUMENTS and not given:
         return _beginning(current, _names(ARGUMENTS[name], groups=False))
-    if name == "score" and not (given and current):
-        return []  # a record, then images
+    if name in ("score", "plot features") and not (given and current):
+        return []  # a record, then images or keys
     keys = COMMAND_KEYS.get(name, ())
     key, equals, text = current.partition("=")
     if equals:

@@ -16,7 +16,7 @@ from adbench.errors import StoppedError, SweepError
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
-from adbench.system.text import counted
+from adbench.system.text import counted, printable
 
 if TYPE_CHECKING:
     from adbench.executors import Executor
@@ -182,7 +182,7 @@ def _data(kind: str, root: str) -> str:
     ('phantoms', 'phantoms (drawn)', 'real (/data)')
     """
     name = "phantoms" if kind == "phantom" else kind
-    return name if root == "phantom" else f"{name} ({root})"
+    return name if root == "phantom" else f"{name} ({printable(root)})"
 
 
 def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
@@ -198,7 +198,7 @@ def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
 def _other_commit(record: Record) -> str:
     """Say so when a record was made by another commit of adbench."""
     made, here = record.content["code"]["commit"], provenance.code()["commit"]
-    return f", made by commit {str(made)[:12]}" if made != here else ""
+    return f", made by commit {printable(str(made)[:12])}" if made != here else ""
 
 
 def _other_sources(tasks: Sequence[Task]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from adbench.system.text import CONTROL, brief
 
 MOST_IMAGES = 10_000_000  # rows of a table of predictions
+ROUNDING = 1e-6  # by which a figure may miss its range
 MOST_DEPTH = 16  # lists and objects within each other; adbench writes 6
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 HASHED = re.compile(r"[0-9a-f]{20}")
@@ -33,7 +34,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 500 and CONTROL.search(value) is None
+    return type(value) is str and 0 < len(value) <= 2000 and CONTROL.search(value) is None
 
 
 def _is_flag(value: Any) -> bool:
@@ -49,7 +50,7 @@ def _is_shots(value: Any) -> bool:
 
 
 def _is_fraction(value: Any) -> bool:
-    return type(value) in (float, int) and 0 <= value <= 1
+    return type(value) in (float, int) and -ROUNDING <= value <= 1 + ROUNDING
 
 
 def _is_amount(value: Any) -> bool:
@@ -90,7 +91,7 @@ def _object_of(rule: Rule, needed: str | None = None) -> Rule:
 
 
 TEXT = Rule(_is_text, "text")
-NAME = Rule(_is_name, "text of 1 to 500 printable characters")
+NAME = Rule(_is_name, "text of 1 to 2000 printable characters")
 FLAG = Rule(_is_flag, "true or false")
 OBJECT = Rule(_is_object, "an object")
 COUNT = Rule(_within(0, 10**15), "an integer, at least 0")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench.config.schema import RunConfig
+from adbench.errors import RecordError
 from adbench.records import record
 
 # An estimate comes from the records with equal values of all these keys; without any, of all but the last, and so on.
@@ -43,14 +44,12 @@ def costs(runs: Path, read: Iterable[record.Record] = ()) -> CostTable:
     samples: dict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
     sizes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for path in record.folders(runs):
-        content = contents.get(path.name) or record.peek(path) or {}
         try:
-            if content["status"] != "complete":
-                continue
-            values = tuple(content["resolved"][name] for name in MATCHED)
-            sample = float(sum(content["seconds"].values())), int(content["peak_memory"]["host_bytes"])
-        except (KeyError, TypeError, AttributeError):
-            continue  # an estimate needs no whole record
+            content = contents.get(path.name) or record.read(path).content
+        except RecordError:  # a failed cell, or a damaged record
+            continue
+        values = tuple(content["resolved"][name] for name in MATCHED)
+        sample = float(sum(content["seconds"].values())), int(content["peak_memory"]["host_bytes"])
         for n in range(len(MATCHED) + 1):
             samples[values[:n]].append(sample)
         if len(sizes[values]) < SAMPLE:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from adbench.board import render
+from adbench.board.render import inert
 
 
 def test_leaks_stand_apart_and_say_so(write_record, board, tmp_path: Path) -> None:
@@ -71,3 +72,30 @@ def test_no_rank_rests_on_a_difference_within_half_widths(
     means: list[float], halves: list[float], marks: list[str]
 ) -> None:
     assert render.best_two("pixel_ap", means, halves) == marks
+
+
+NASTY = "=1+1|`x`*y*[red](x)<script>\\input{x}"
+
+
+def test_names_are_inert_wherever_they_are_printed(write_record, adbench, tmp_path: Path) -> None:
+    for key, method in (("a", NASTY), ("b", "clip")):
+        write_record(tmp_path / "runs", key, 0.9, method=method, params={"\x1b[31m": "\u202e"})
+    answer = adbench("leaderboard", tmp_path / "runs", "--csv", tmp_path / "board.csv")
+    assert answer.code == 0
+    assert NASTY in answer.out, "brackets are no markup of the terminal"
+    methods = pd.read_csv(tmp_path / "board.csv")["method"]
+    assert set(methods) == {f"'{NASTY}", "clip"}
+    markdown = adbench("leaderboard", tmp_path / "runs", "--markdown").out
+    assert r"| =1+1\|\`x\`\*y\*[red]\(x)\<script>\\input{x} |" in markdown
+    latex = adbench("leaderboard", tmp_path / "runs", "--latex").out
+    assert r"=1+1\textbar{}\textasciigrave{}x" in latex
+    assert r"\textbackslash{}input\{x\}" in latex
+    for text in (answer.out, markdown, latex, (tmp_path / "board.csv").read_text()):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+def test_negative_numbers_stay_numbers() -> None:
+    assert [inert(text) for text in ("-5", "+1.5e3", "-0/0", "@x", "\tx", "a=b", "")] == [
+        "-5", "+1.5e3", "'-0/0", "'@x", "'\tx", "a=b", "",
+    ]  # fmt: skip
