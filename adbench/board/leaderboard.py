@@ -84,7 +84,7 @@ def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
 
 
 def confirmed(record: Record) -> bool:
-    """Whether the figures of a record are those of its own scores and histogram, which are computed anew."""
+    """Whether the figures of a record are those of its own scores and histogram, computed once more."""
     try:
         table, arrays = record.predictions(), record.histogram()
         found = image_metrics(table["score"].to_numpy(), table["label"].to_numpy())
@@ -92,12 +92,12 @@ def confirmed(record: Record) -> bool:
             found |= {name: one.value for name, one in pixel_metrics(Histogram.from_arrays(arrays)).items()}
     except AdbenchError:
         return False
-    told = {name: record.metrics.get(name) for name in FIGURES}
-    return all(_close(found.get(name), value) for name, value in told.items())
+    stated = {name: record.metrics.get(name) for name in FIGURES}
+    return all(_close(found.get(name), value) for name, value in stated.items())
 
 
-def _close(found: float | None, told: float | None) -> bool:
-    return found is told if found is None or told is None else 100 * abs(found - told) < TOLERANCE
+def _close(found: float | None, stated: float | None) -> bool:
+    return found is stated if found is None or stated is None else 100 * abs(found - stated) < TOLERANCE
 
 
 def _differ(first: dict[str, float], second: dict[str, float]) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
 from adbench.records import tables
-from adbench.records.check import problem
+from adbench.records.check import HASHED, problem
 from adbench.system.files import BY_KEYS, replacing
 from adbench.system.text import brief, printable
 
@@ -86,12 +86,9 @@ def find(runs: Path, key: str) -> Record | None:
     Raises RecordError for a damaged one, and for that of another cell.
     """
     try:
-        record = read(runs / key) if (runs / key).is_dir() else None
+        return read(runs / key) if (runs / key).is_dir() else None
     except FailedCellError:
         return None
-    if record is not None and record.key != key:
-        raise damaged(record.path, f"it is the record of another cell, {record.key}")
-    return record
 
 
 def damaged(path: Path, why: str) -> RecordError:
@@ -122,12 +119,12 @@ def read(path: Path) -> Record:
     schema, status = content.get("schema"), content.get("status")
     if status == "failed":
         error = content.get("error")
-        why = error if isinstance(error, dict) else {}
-        kind, message = (printable(str(why.get(name))[:1000]) for name in ("kind", "message"))
+        given = error if isinstance(error, dict) else {}
+        kind, message = (printable(str(given.get(name))[:1000]) for name in ("kind", "message"))
         raise FailedCellError(f"{path} is the record of a cell that failed ({kind}: {message}). Run it again.")
-    if schema != SCHEMA or type(schema) is not int:
-        if type(schema) is not int:
-            raise damaged(path, f"schema is {brief(schema)}" if "schema" in content else "schema is missing")
+    if type(schema) is not int:
+        raise damaged(path, f"schema is {brief(schema)}" if "schema" in content else "schema is missing")
+    if schema != SCHEMA:
         raise RecordError(
             f"{path} is of record schema {brief(schema)}; this adbench reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
@@ -143,6 +140,8 @@ def read(path: Path) -> Record:
         raise tables.unreadable(path / name, why)
     if why := problem(content):
         raise damaged(path, why)
+    if HASHED.fullmatch(path.name) and content["key"] != path.name:
+        raise damaged(path, f"it is the record of another cell, {content['key']}")
     return Record(path, content)
 
 

@@ -77,8 +77,7 @@ def read_table(file: Path, kinds: Mapping[str, str], rows: range, needed: int) -
     }  # fmt: skip
     texts = [name for name, kind in kinds.items() if kind == "text"]
     try:
-        # Texts stay in their dictionary, where one that is repeated a billion times is there once.
-        with parquet.ParquetFile(file, read_dictionary=texts) as opened:
+        with parquet.ParquetFile(file) as opened:
             count, schema = opened.metadata.num_rows, opened.schema.to_arrow_schema()
             if count not in rows:
                 wanted = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
@@ -93,9 +92,12 @@ def read_table(file: Path, kinds: Mapping[str, str], rows: range, needed: int) -
             groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
             if sum(group.total_byte_size for group in groups) > MOST_BYTES:
                 raise unreadable(file, "it holds too much")
+        texts = [name for name in texts if name in names]
+        # Texts stay in their dictionary, where one that is repeated a billion times is there once.
+        with parquet.ParquetFile(file, read_dictionary=texts) as opened:
             table = opened.read(columns=names, use_threads=False).select(names)
         for name in texts:
-            if name in names and pa.types.is_dictionary(table[name].type):
+            if pa.types.is_dictionary(table[name].type):
                 lengths = [compute.max(compute.binary_length(part.dictionary)).as_py() for part in table[name].chunks]
                 if max(filter(None, lengths), default=0) * count > MOST_BYTES:
                     raise unreadable(file, f"the texts of its column {name} are too long")
