@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.items import Item
+from adbench.data.listing import is_hidden
 from adbench.errors import DataError
 
 from .layout import Layout, image_files, item
@@ -36,7 +37,7 @@ class ADNI(Layout):
 
     def looks(self, folder: Path) -> bool:
         """Whether there are a table and a folder whose name is that of a subject."""
-        return any(folder.glob("*.csv")) and any(folder.glob("[0-9][0-9][0-9]_S_[0-9]*"))
+        return bool(_tables(folder)) and any(folder.glob("[0-9][0-9][0-9]_S_[0-9]*"))
 
     def read(self, folder: Path) -> list[Item]:
         """Return one item for each volume of the groups CN and AD, assigned to splits by subject."""
@@ -74,13 +75,17 @@ class ADNI(Layout):
     def _table(self, folder: Path) -> Path:
         if self.config.table:
             return folder / self.config.table
-        tables = sorted(folder.glob("*.csv"))
+        tables = _tables(folder)
         if len(tables) > 1:
             raise DataError(
                 f"{folder} holds {len(tables)} tables, {tables[0].name} and {tables[1].name} among them. Name the one "
                 f"that is meant: dataset.table={tables[0].name}"
             )
         return tables[0]
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.csv") if not is_hidden(path.name))
 
 
 def middle_slice(volume: Path) -> Path:

@@ -10,7 +10,7 @@ identifies the set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from adbench.data.items import SPLITS, Item, Split
 from adbench.errors import DataError
 
 from .layout import Layout, entries, image_files, item, patient_of
+from .pairing import add_masks, pair_masks
 
 MASK_FOLDERS = ("anomaly_mask", "label")
 CLASS_FOLDERS = ("good", "Ungood")
@@ -68,24 +69,25 @@ class BMAD(Layout):
     def _class(self, folder: Path, split: Split, label: int) -> list[Item]:
         nested = folder / "img"
         masked = bool(label and self.config.masks)
-        masks = _masks(folder) if masked else {}
+        paths = image_files(nested if nested.is_dir() else folder)
+        masks = _masks(folder, paths) if masked else {}
         items = []
-        for path in image_files(nested if nested.is_dir() else folder):
-            mask = masks.get(path.stem, [])
-            if masked and len(mask) != 1:
+        for path in paths:
+            mask = masks.get(path)
+            if masked and mask is None:
                 where = " or ".join(str(folder / name) for name in MASK_FOLDERS)
-                why = f"no mask: expected {path.stem}.* in {where}. Without masks: dataset.masks=false"
-                if mask:
-                    why = f"{len(mask)} masks, {mask[0]} and {mask[1]}. Keep one of them."
-                raise DataError(f"the abnormal image {path} has {why}")
+                raise DataError(
+                    f"the abnormal image {path} has no mask: expected {path.stem}.* in {where}. Without masks: "
+                    "dataset.masks=false"
+                )
             patient = patient_of(self.config.patient_pattern, path.stem)
-            items.append(item(split, label, path, None, tuple(mask) or None, patient))
+            items.append(item(split, label, path, None, mask, patient))
         return items
 
 
-def _masks(folder: Path) -> dict[str, list[Path]]:
-    """Return mask files by the name of their image."""
-    masks: dict[str, list[Path]] = {}
-    for path in (path for name in MASK_FOLDERS for path in image_files(folder / name)):
-        masks.setdefault(path.stem, []).append(path)
+def _masks(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Return mask files by their image; raises DataError for an image with a mask in both folders."""
+    masks: dict[Path, tuple[Path, ...]] = {}
+    for place in (folder / name for name in MASK_FOLDERS):
+        add_masks(masks, pair_masks(image_files(place), place, ((path.name, path) for path in images)).masks)
     return masks

@@ -9,14 +9,25 @@ PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from adbench.data.items import Item, Split
+from adbench.data.items import CLASSES, Item, Split
+from adbench.data.listing import below, stem_of, subfolders
 from adbench.errors import DataError, did_you_mean
 
-from .layout import Layout, entries, image_files, item, need_mask, pair_masks, patient_of
+from .class_folders import (
+    ClassFolder,
+    check_apart,
+    check_ignored,
+    class_folders,
+    find_masks,
+    left_aside,
+    mask_folders,
+    read_class,
+)
+from .layout import Layout, entries, item, need_mask, patient_of
 from .splits import check_patients, deal
 from .tables import Row, file_below, read_table
 
@@ -39,6 +50,7 @@ class Folder(Layout):
         "normal_folders",
         "abnormal_folders",
         "mask_folders",
+        "ignored_folders",
         "allow_patient_overlap",
         "allow_absolute_paths",
         "patient_pattern",
@@ -47,8 +59,8 @@ class Folder(Layout):
 
     def looks(self, folder: Path) -> bool:
         """Whether there is a table or a class folder."""
-        places = [folder, *(path for path in folder.iterdir() if path.name.lower() in SPLIT_NAMES and path.is_dir())]
-        return self._table(folder) is not None or any(self._classes(place) for place in places)
+        places = [folder, *_split_folders(folder)]
+        return self._table(folder) is not None or any(class_folders(place, self.config) for place in places)
 
     def read(self, folder: Path) -> list[Item]:
         """Return the items of the table if there is one, otherwise those of the folders."""
@@ -96,7 +108,7 @@ class Folder(Layout):
                 raise DataError(f"{row.where} has the id {item.id} of row {origin[item.id].number}. Rename the file.")
             seen[item.path] = origin[item.id] = row
             items.append(item)
-        names = ("normal_folders", "abnormal_folders", "mask_folders")
+        names = ("normal_folders", "abnormal_folders", "mask_folders", "ignored_folders")
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if not given:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
@@ -125,51 +137,76 @@ class Folder(Layout):
         return item(split, label, path, name, mask, patient, row["subgroup"] or None)
 
     def _read_folders(self, folder: Path) -> list[Item]:
-        splits = {p.name.lower(): p for p in folder.iterdir() if p.is_dir() and p.name.lower() in SPLIT_NAMES}
         self.unused["allow_absolute_paths"] = "there is no table"
+        splits = _split_folders(folder)
         if not splits:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
-            return deal(self._place(folder, "test"), self.config.split_shares, self.config.split_seed)
+            classes = self._list(folder)
+            check_apart(classes)
+            check_ignored([folder], classes, self.config)
+            return deal(self._items(folder, "test", classes), self.config.split_shares, self.config.split_seed)
         self.unused |= dict.fromkeys(("split_shares", "split_seed"), "their folders give the splits")
-        loose = self._classes(folder)
+        loose, masks = class_folders(folder, self.config), mask_folders(folder, self.config)
         if loose:
             raise DataError(
-                f"{folder} holds both {loose[0][1].name}/ and {next(iter(splits.values())).name}/. Put all class "
-                "folders into splits, or none."
+                f"{folder} holds both {loose[0][1].name}/ and {splits[0].name}/. Put all class folders into splits, or "
+                "none."
             )
-        items = [item for name, place in sorted(splits.items()) for item in self._place(place, SPLIT_NAMES[name])]
+        if masks and self.config.masks is not False:
+            raise DataError(
+                f"{masks[0]} lies next to {splits[0].name}/, where it is not read. Put masks into the folders of their "
+                "splits, next to the class folders. Without masks: dataset.masks=false"
+            )
+        self.notes += left_aside(folder, [*splits, *masks], self.config, splits=True)
+        listed = {place: self._list(place) for place in splits}
+        groups = [group for classes in listed.values() for group in classes]
+        check_apart(groups)
+        check_ignored([folder, *splits], groups, self.config)
+        items = [
+            item
+            for place, classes in listed.items()
+            for item in self._items(place, SPLIT_NAMES[place.name.lower()], classes)
+        ]
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: str(item.path))
         return items
 
-    def _classes(self, place: Path) -> list[tuple[int, Path]]:
-        """The class folders in a place, as (label, folder)."""
-        names = {name.lower(): 0 for name in self.config.normal_folders}
-        names |= {name.lower(): 1 for name in self.config.abnormal_folders}
-        return [(names[p.name.lower()], p) for p in sorted(place.iterdir()) if p.is_dir() and p.name.lower() in names]
-
-    def _place(self, place: Path, split: Split) -> list[Item]:
-        classes, masks = self._classes(place), self._masks(place)
-        if not classes:
+    def _list(self, place: Path) -> list[ClassFolder]:
+        """List the class folders of a place."""
+        found = class_folders(place, self.config)
+        if not found:
             raise DataError(f"{place} contains no normal/ or abnormal/ folder; found {entries(place)}.")
+        known = [*(path for _, path in found), *mask_folders(place, self.config)]
+        self.notes += left_aside(place, known, self.config)
+        return [read_class(label, path, self.config, self.notes) for label, path in found]
+
+    def _items(self, place: Path, split: Split, classes: Sequence[ClassFolder]) -> list[Item]:
+        """Return the items of the class folders of a place."""
+        use_masks = self.config.masks is not False
+        masks = find_masks(place, classes, self.config, self.notes) if use_masks else {}
+        where = " or ".join(f"{name}/" for name in self.config.mask_folders)
+        several = {label for label in range(len(CLASSES)) if _names_repeat(label, classes)}
         items = []
-        for label, folder in classes:
-            for path in image_files(folder, deep=True):
-                inner = path.relative_to(folder)
-                stem, mask = inner.with_suffix("").as_posix(), None
-                if label and self.config.masks:
-                    names = " or ".join(f"{name}/" for name in self.config.mask_folders)
-                    mask = need_mask(masks, stem, path, f"{stem}.* in {names} in {place}")
-                elif label:
-                    mask = masks.get(stem)
+        for group in classes:
+            for path in group.images:
+                inner = below(path, group.folder)
+                stem = stem_of(inner)
+                mask = masks.get(path)
+                if group.label and self.config.masks:
+                    mask = need_mask(masks, path, f"{stem}.* in {where} in {place}")
+                name = f"{group.folder.name}/{inner}" if group.label in several else inner
                 patient = patient_of(self.config.patient_pattern, stem)
-                items.append(item(split, label, path, inner.as_posix(), mask, patient))
+                items.append(item(split, group.label, path, name, mask, patient))
         return items
 
-    def _masks(self, place: Path) -> dict[str, tuple[Path, ...]]:
-        wanted = {name.lower() for name in self.config.mask_folders} if self.config.masks is not False else set()
-        masks: dict[str, tuple[Path, ...]] = {}
-        for folder in sorted(path for path in place.iterdir() if path.is_dir() and path.name.lower() in wanted):
-            for image, files in pair_masks(image_files(folder, deep=True), folder).items():
-                masks[image] = (*masks.get(image, ()), *files)
-        return masks
+
+def _split_folders(folder: Path) -> list[Path]:
+    """Return the folders of splits, sorted by name in lower case."""
+    found = [path for path in subfolders(folder) if path.name.lower() in SPLIT_NAMES]
+    return sorted(found, key=lambda path: path.name.lower())
+
+
+def _names_repeat(label: int, classes: Sequence[ClassFolder]) -> bool:
+    groups = [group for group in classes if group.label == label]
+    names = [below(path, group.folder) for group in groups for path in group.images] if len(groups) > 1 else []
+    return len(set(names)) < len(names)

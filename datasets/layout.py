@@ -1,19 +1,17 @@
-"""The base class of dataset layouts, and functions that list images, pair masks and find patients."""
+"""The base class of dataset layouts, and functions that list images and find masks and patients."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from adbench.data.decode import IMAGES
 from adbench.data.items import CLASSES, DatasetConfig, Item, Split
+from adbench.data.listing import is_folder, is_hidden, list_images
 from adbench.errors import DataError
 from adbench.system.progress import counting
-
-MASK_STEM = re.compile(r"(?P<image>.+?)_mask(?:_\d+)?")
 
 
 class Layout(ABC):
@@ -56,7 +54,7 @@ class Layout(ABC):
     def folder(self, root: Path) -> Path:
         """Return the dataset's folder: `root`, or the folder in it that has the dataset's name and layout."""
         names = self.folders
-        if not root.is_dir():
+        if not is_folder(root):
             raise DataError(
                 f"data_root={root} is not a folder. The folder of {self.config.title} holds {self.expected}."
             )
@@ -120,36 +118,16 @@ def chosen(config: DatasetConfig) -> list[str]:
     return list(config.categories) if config.category in (None, "all") else [str(config.category)]
 
 
-def image_files(folder: Path, deep: bool = False) -> list[Path]:
-    """Return the image files in a folder, with `deep` also in its subfolders, sorted; hidden files are left out."""
-    if not folder.is_dir():
-        return []
-    paths = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(p for p in paths if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file())
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted, and none where there is no folder; see `list_images`."""
+    return list_images(folder).images if is_folder(folder) else []
 
 
-def pair_masks(paths: Iterable[Path], base: Path) -> dict[str, tuple[Path, ...]]:
-    """Return mask files by their image: its path below `base` without ending.
-
-    A mask has the name of its image, or is called `<image>_mask`, or `<image>_mask_1`, `<image>_mask_2`, ...
-
-    >>> masks = pair_masks([Path("m/p1/a_mask.png"), Path("m/p1/a_mask_1.png"), Path("m/b.png")], Path("m"))
-    >>> {image: [mask.name for mask in files] for image, files in masks.items()}
-    {'p1/a': ['a_mask.png', 'a_mask_1.png'], 'b': ['b.png']}
-    """
-    masks: dict[str, list[Path]] = {}
-    for path in paths:
-        match = MASK_STEM.fullmatch(path.stem)
-        stem = match["image"] if match else path.stem
-        masks.setdefault(path.relative_to(base).with_name(stem).as_posix(), []).append(path)
-    return {image: tuple(files) for image, files in masks.items()}
-
-
-def need_mask(masks: Mapping[str, tuple[Path, ...]], image: str, path: Path, where: str) -> tuple[Path, ...]:
+def need_mask(masks: Mapping[Path, tuple[Path, ...]], path: Path, where: str) -> tuple[Path, ...]:
     """Return the masks of an abnormal image; raises DataError, naming the expected file `where`, without one."""
-    if image not in masks:
+    if path not in masks:
         raise DataError(f"the abnormal image {path} has no mask: expected {where}. Without masks: dataset.masks=false")
-    return masks[image]
+    return masks[path]
 
 
 def patient_of(pattern: str | None, text: str) -> str | None:
@@ -160,5 +138,5 @@ def patient_of(pattern: str | None, text: str) -> str | None:
 
 def entries(folder: Path) -> str:
     """List the first entries of a folder, for an error message."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "nothing"

@@ -19,7 +19,8 @@ from typing import ClassVar
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
 
-from .layout import Layout, image_files, item, need_mask, pair_masks, patient_of
+from .layout import Layout, image_files, item, need_mask, patient_of
+from .pairing import pair_masks
 from .splits import deal
 from .tables import file_below, read_lines
 
@@ -140,13 +141,12 @@ class BUSI(MediCLIP):
         for name in ("normal", "benign", "malignant"):
             files = image_files(folder / name)
             drawn = [path for path in files if "_mask" in path.stem]
-            masks, label = pair_masks(drawn, folder / name), int(name != "normal")
-            for path in files:
-                if path in drawn:
-                    continue
+            images, label = [path for path in files if path not in drawn], int(name != "normal")
+            masks = pair_masks(drawn, folder / name, ((path.name, path) for path in images)).masks
+            for path in images:
                 mask = None
                 if label and self.config.masks:
-                    mask = need_mask(masks, path.stem, path, f"{path.stem}_mask.* next to it")
+                    mask = need_mask(masks, path, f"{path.stem}_mask.* next to it")
                 items.append(item("test", label, path, None, mask, subgroup=name))
         return deal(items, self.config.split_shares, self.config.split_seed)
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adbench.data.items import Item
+from adbench.data.listing import subfolders
 from adbench.errors import DataError
 
-from .layout import Layout, chosen, entries, image_files, item, need_mask, pair_masks
+from .layout import Layout, chosen, entries, image_files, item, need_mask
+from .pairing import pair_masks
 
 
 class MVTec(Layout):
@@ -60,14 +62,15 @@ class MVTec(Layout):
             item("train", 0, path, f"{prefix}good/{path.name}", subgroup=f"{prefix}good")
             for path in image_files(base / "train" / "good")
         ]
-        for place in sorted(path for path in (base / "test").iterdir() if path.is_dir()):
+        for place in subfolders(base / "test"):
             truth, label, masks = base / "ground_truth" / place.name, int(place.name != "good"), {}
+            paths = image_files(place)
             if label and self.config.masks:
-                masks = pair_masks(image_files(truth), truth)
-            for path in image_files(place):
+                masks = pair_masks(image_files(truth), truth, ((path.name, path) for path in paths)).masks
+            for path in paths:
                 mask = None
                 if label and self.config.masks:
-                    mask = need_mask(masks, path.stem, path, f"{path.stem}_mask.* in {truth}")
+                    mask = need_mask(masks, path, f"{path.stem}_mask.* in {truth}")
                 kind = f"{prefix}{place.name}"
                 items.append(item("test", label, path, f"{kind}/{path.name}", mask, subgroup=kind))
         return items

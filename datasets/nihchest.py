@@ -16,7 +16,7 @@ from pathlib import Path
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
 
-from .layout import Layout, item
+from .layout import Layout, image_files, item
 from .tables import Row, read_table
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -42,7 +42,8 @@ class NIHChest(Layout):
                 other = rows[row["Image Index"]].number
                 raise DataError(f"{row.where} names {row['Image Index']} again, as row {other} did. Remove one row.")
             rows[row["Image Index"]] = row
-        images = {path.name: path for place in ("images", "images_*/images") for path in folder.glob(f"{place}/*.png")}
+        places = [folder / "images", *sorted(folder.glob("images_*/images"))]
+        images = {path.name: path for place in places for path in image_files(place)}
         listed: dict[str, str] = {}
         return [
             _item(name, split, where, rows, images, listed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -88,19 +89,25 @@ def _alike(items: list[Item], tests: Sequence[Callable[[Path], object]]) -> Iter
 
 
 def _size(path: Path) -> int:
-    try:
+    with _reading(path):
         return path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _sample(path: Path) -> bytes:
     # Uncompressed images all have the same size; different ones rarely agree in the middle of the file.
-    with path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:
         file.seek(path.stat().st_size // 2)
         return hashlib.sha256(file.read(4096)).digest()
 
 
 def _content(path: Path) -> str:
-    with path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error

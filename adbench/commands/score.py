@@ -38,7 +38,7 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     from adbench.running.apply import load
     from adbench.running.score_files import default_folder, find_images, score_files
 
-    paths = find_images(files)
+    paths, left = find_images(files)
     overrides = {
         key.removeprefix("method."): read_value(text) for key, text in keys.items() if key.startswith("method.")
     }
@@ -47,6 +47,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     console = plain_console()
     for note in fitted.notes:
         console.print(f"note: {note}")
+    for sentence in left:
+        console.print(sentence)
     table = score_files(fitted, paths, folder, threshold)
     if threshold is None:
         console.print("No threshold given: images were scored, not classified.")

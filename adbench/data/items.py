@@ -20,7 +20,7 @@ EMPTY_MASKS = ("error", "allow")
 # Keys of a dataset's configuration that only its class can read; it lists those that it does in `reads`.
 OPTIONAL_KEYS = (
     "folders", "category", "categories", "table", "split_shares", "split_seed", "normal_folders", "abnormal_folders",
-    "mask_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern",
+    "mask_folders", "ignored_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern",
 )  # fmt: skip
 
 
@@ -83,6 +83,7 @@ class DatasetConfig:
     normal_folders: list[str] = field(default_factory=list)
     abnormal_folders: list[str] = field(default_factory=list)
     mask_folders: list[str] = field(default_factory=list)
+    ignored_folders: list[str] = field(default_factory=list)
     allow_patient_overlap: bool = False
     allow_absolute_paths: bool = False
     masks: bool | None = True
@@ -164,7 +165,7 @@ def check_config(config: DatasetConfig) -> None:
         check_shares(config.split_shares)
     _check_pattern(config.patient_pattern)
     kinds: dict[str, str] = {}
-    for key in ("normal_folders", "abnormal_folders", "mask_folders"):
+    for key in ("normal_folders", "abnormal_folders", "mask_folders", "ignored_folders"):
         for name in getattr(config, key):
             if kinds.setdefault(name.lower(), key) != key:
                 raise AdbenchError(

@@ -17,31 +17,50 @@ from PIL import Image
 
 from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.levels import IntensityRange
+from adbench.data.listing import check_file, is_folder, left_out, list_images
 from adbench.errors import AdbenchError, DataError
 from adbench.records import pictures
 from adbench.running.apply import Fitted
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
 from adbench.system.files import unwritable
 from adbench.system.progress import track
+from adbench.system.text import counted
 
 
-def find_images(words: Sequence[str]) -> list[Path]:
-    """Return the image files that the words name: files, or folders searched for images at any depth."""
-    paths: list[Path] = []
+def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return the image files that the words name, and sentences about what was left out.
+
+    A word is a file, which is read whatever its name, or a folder, which is searched for images at any depth. An image
+    that is named twice, say by itself and by its folder, is returned once. Raises DataError for what can't be read, and
+    for a folder without images.
+    """
+    paths: dict[tuple[str, str], Path] = {}
+    left: list[str] = []
+    twice = 0
     for word in words:
         path = Path(word).expanduser()
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
-            if not inside:
-                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}).")
-            paths += inside
-        elif path.is_file():
-            paths.append(path)
+        if is_folder(path):
+            listing = list_images(path, deep=True)
+            skipped = "; ".join(left_out(listing))
+            if not listing.images:
+                found = f"; found {skipped}" if skipped else ""
+                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}, DICOM without an ending){found}.")
+            left += [f"Left out in {path}: {skipped}."] if skipped else []
+            inside = listing.images
+        elif os.path.lexists(path):
+            check_file(path)
+            inside = [path]
         else:
             raise DataError(f"{path} does not exist. Give image files or folders of images.")
+        for file in inside:
+            key = os.path.realpath(file.parent), file.name
+            twice += key in paths
+            paths.setdefault(key, file)
     if not paths:
         raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
-    return paths
+    if twice:
+        left.append(f"{counted(twice, 'image')} named twice {'is' if twice == 1 else 'are'} scored once.")
+    return list(paths.values()), left
 
 
 class _Images:

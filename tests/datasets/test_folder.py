@@ -246,3 +246,210 @@ def test_a_folder_of_pictures_runs(adbench, tmp_path: Path) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert "image AUROC" in answer.out
     assert "pixel AUROC" not in answer.out
+
+
+def read(root: Path, **changes: object) -> tuple[list[Item], list[str]]:
+    """The items, and the notes on what was left out."""
+    dataset = registry.find("dataset", "folder").load()("folder", facts_of(**changes))
+    return dataset.index(root), dataset.notes
+
+
+def fill(root: Path, *names: str) -> None:
+    for seed, name in enumerate(names):
+        picture(root / name, seed)
+
+
+def test_hidden_files_and_folders_are_no_data_anywhere(tmp_path: Path) -> None:
+    root = tmp_path / ".cache" / "set"
+    fill(root, "test/normal/a.png", "test/abnormal/b.png", "test/masks/b.png")
+    litter = (
+        "normal/.ipynb_checkpoints/a.png",
+        "abnormal/p/@eaDir/b.png",
+        ".normal/c.png",
+        "__MACOSX/d.png",
+        "masks/._b.png",
+    )
+    fill(root, *(f"test/{name}" for name in litter), "__MACOSX/test/normal/._a.png", ".git/x.png")
+    (root / "test" / "normal" / "Thumbs.db").touch()
+    items, notes = read(root)
+    assert [(i.id, len(i.mask_files)) for i in items] == [("test/abnormal/b.png", 1), ("test/normal/a.png", 0)]
+    assert notes == []
+
+
+def test_linked_folders_are_read_with_their_masks(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"disk/{kind}/{n}.png" for kind in ("healthy", "ill", "drawn") for n in range(3)))
+    for name, kind in (("normal", "healthy"), ("abnormal", "ill"), ("masks", "drawn")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "batch").symlink_to(tmp_path / "disk" / kind)
+    items = index(tmp_path / "set", split_shares=[0, 0, 1])
+    assert [i.label for i in items] == [1, 1, 1, 0, 0, 0]
+    assert [len(i.mask_files) for i in items] == [1, 1, 1, 0, 0, 0]
+    assert items[0].id == "test/abnormal/batch/0.png"
+    (tmp_path / "set" / "abnormal" / "more").symlink_to(tmp_path / "disk" / "healthy")
+    with pytest.raises(
+        DataError, match=r"abnormal/more and .*normal/batch are the same folder\. Remove one of the links"
+    ):
+        index(tmp_path / "set")
+    (tmp_path / "set" / "abnormal" / "more").unlink()
+    (tmp_path / "set" / "abnormal" / "later").symlink_to("batch")
+    items, notes = read(tmp_path / "set")
+    assert len(items) == 6
+    assert notes == [
+        f"{tmp_path}/set/abnormal/later leads to a folder that is read already or lies above, and isn't read."
+    ]
+
+
+def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/b.png")
+    for name in ("normal/p/c.gif", "normal/d.GIF", "normal/e.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    items, notes = read(tmp_path)
+    assert len(items) == 2
+    assert notes == ["3 files in normal/ have no ending that is read: .gif (2), .webp (1), for example d.GIF."]
+    (tmp_path / "abnormal" / "b.png").rename(tmp_path / "abnormal" / "b.mha.gz")
+    with pytest.raises(
+        DataError,
+        match=r"abnormal holds no image that is read, but 1 other file: \.mha\.gz \(1\), .*Read are \.png, \.jpg",
+    ):
+        index(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "scratch",
+            r"Read: dataset\.abnormal_folders=\[abnormal,ungood,bad,scratch\] \(or normal_folders, mask_folders\)",
+        ),
+        ("Lesion type 2", r'Read: \'dataset\.abnormal_folders=\[abnormal,ungood,bad,"Lesion type 2"\]\''),
+        ("mask_", r"Read: dataset\.mask_folders=\[masks,mask,anomaly_mask,ground_truth,mask_\]\. Leave out"),
+        ("labels", r"Read: dataset\.mask_folders=\[masks,mask,anomaly_mask,ground_truth,labels\]\. Leave out"),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "test/"])
+def test_a_folder_of_images_next_to_the_classes_is_named(tmp_path: Path, split: str, name: str, words: str) -> None:
+    fill(tmp_path, f"{split}good/a.png", f"{split}bad/b.png", f"{split}{name}/p/c.png", f"{split}{name}/d.png")
+    with pytest.raises(
+        DataError, match=rf"holds {name}/ with 2 images, which is no class folder.*{words}.*ignored_folders="
+    ):
+        index(tmp_path)
+    items, notes = read(tmp_path, ignored_folders=[name])
+    assert (len(items), notes) == (2, [])
+
+
+def test_a_folder_that_the_message_names_is_read_by_its_key(tmp_path: Path) -> None:
+    fill(tmp_path, "test/good/000.png", "test/bad/000.png", "test/scratch/000.png", "test/masks/bad/000.png")
+    picture(tmp_path / "test/masks/scratch/000_mask.png", 5)
+    items = index(tmp_path, abnormal_folders=["bad", "scratch"])
+    assert [i.id for i in items] == [
+        "test/abnormal/bad/000.png",
+        "test/normal/000.png",
+        "test/abnormal/scratch/000.png",
+    ]
+    assert [mask.parent.name for i in items for mask in i.mask_files] == ["bad", "scratch"]
+    picture(tmp_path / "test/masks/000.png", 6)
+    with pytest.raises(DataError, match=r"masks/000\.png fits two images"):
+        index(tmp_path, abnormal_folders=["bad", "scratch"])
+
+
+def test_other_things_next_to_the_classes_are_noted_or_named(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/b.png", "overview.png")
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "study.csv").touch()
+    assert read(tmp_path)[1] == [
+        f"{tmp_path.name}/ holds 1 other folder without images: scratch/.",
+        f"1 image in {tmp_path.name}/ lies in no class folder and is left out: for example overview.png.",
+    ]
+    (tmp_path / "masks").write_text("../masks of the study")
+    with pytest.raises(DataError, match="masks is a file; a folder of images is expected there"):
+        index(tmp_path)
+    (tmp_path / "masks").unlink()
+    with pytest.raises(DataError, match=r"ignored_folders names scrtch, but there is no such folder"):
+        index(tmp_path, ignored_folders=["scrtch"])
+
+
+def test_folders_next_to_the_splits_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, "train/normal/a.png", "test/normal/b.png", "test/abnormal/c.png", "validation/normal/d.png")
+    with pytest.raises(DataError, match=r"holds validation/ with 1 image, .*called train, valid \(or val\) and test"):
+        index(tmp_path)
+    fill(tmp_path, "masks/c.png")
+    with pytest.raises(DataError, match=r"masks lies next to test/, where it is not read"):
+        index(tmp_path)
+    assert len(index(tmp_path, masks=False, ignored_folders=["validation"])) == 3
+
+
+def test_splits_that_differ_in_case_are_all_read(tmp_path: Path) -> None:
+    fill(tmp_path, "test/normal/a.png", "Test/abnormal/b.png")
+    assert [i.id for i in index(tmp_path)] == ["test/abnormal/b.png", "test/normal/a.png"]
+
+
+def test_a_mask_folder_of_which_nothing_fits_names_the_file_that_it_needs(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/n.png", "abnormal/image3.png", "abnormal/image4.png", "masks/mask3.png", "masks/mask4.png")
+    with pytest.raises(
+        DataError, match=r"masks holds 2 files, none of .*: expected image3\.\* or image3_mask\.\*, found mask3\.png"
+    ):
+        index(tmp_path)
+    assert all(i.mask is None for i in index(tmp_path, masks=False))
+    for name in ("mask3.png", "mask4.png"):
+        (tmp_path / "masks" / name).rename(tmp_path / "masks" / f"{name}.npy")
+    with pytest.raises(DataError, match=r"masks holds 2 files, none of .*found mask3\.png\.npy"):
+        index(tmp_path)
+
+
+def test_masks_without_an_image_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/n.png", "abnormal/a.jpg", "masks/a_seg.png", "masks/n.png", "masks/z.png", "masks/y_seg.png")
+    items, notes = read(tmp_path)
+    assert [mask.name for i in items for mask in i.mask_files] == ["a_seg.png"]
+    assert notes == [
+        "1 file in masks/ has the name of a normal image, and no mask of these is read: for example n.png.",
+        "2 files in masks/ have the name of no abnormal image, and no use: for example y_seg.png.",
+    ]
+
+
+def test_masks_among_the_images_are_no_images(tmp_path: Path) -> None:
+    names = [f"{kind} ({n}){end}.png" for kind in ("normal", "benign") for n in (1, 2) for end in ("", "_mask")]
+    fill(tmp_path, *(f"{'normal' if name[0] == 'n' else 'bad'}/{name}" for name in names), "bad/benign (2)_mask_1.png")
+    items, notes = read(tmp_path, split_shares=[0, 0, 1])
+    assert [(i.label, len(i.mask_files)) for i in items] == [(1, 1), (1, 2), (0, 0), (0, 0)]
+    assert notes == [
+        "3 files in bad/ have the name of a mask of another image there, and are read as their masks: for example "
+        "benign (1)_mask.png.",
+        "2 files in normal/ have the name of a mask of another image there, and are left out: for example "
+        "normal (1)_mask.png.",
+    ]
+    assert [len(i.mask_files) for i in index(tmp_path, masks=False)] == [0, 0, 0, 0]
+    fill(tmp_path, "masks/benign (1).png")
+    with pytest.raises(
+        DataError, match=r"benign \(1\)\.png has 2 masks, .*bad/benign \(1\)_mask\.png and .*masks/benign"
+    ):
+        index(tmp_path)
+
+
+def test_a_folder_of_masks_below_a_class_is_not_read_as_images(tmp_path: Path) -> None:
+    fill(tmp_path, "good/img/a.png", "Ungood/img/b.png", "Ungood/anomaly_mask/b.png")
+    with pytest.raises(
+        DataError, match=r"Ungood/anomaly_mask lies in the class folder Ungood/ and has a name of masks"
+    ):
+        index(tmp_path)
+    assert len(index(tmp_path, ignored_folders=["anomaly_mask"])) == 2
+
+
+def test_a_mask_that_fits_two_abnormal_images_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/a.png", "abnormal/a.jpg", "masks/a.png")
+    with pytest.raises(DataError, match=r"masks/a\.png fits two images, .*a\.jpg and .*a\.png"):
+        index(tmp_path)
+    assert len(index(tmp_path, masks=False)) == 3
+
+
+def test_what_is_left_out_is_told_by_every_command(adbench, tmp_path: Path) -> None:
+    for i in range(4):
+        picture(tmp_path / "data" / "normal" / f"{i}.png", i)
+        picture(tmp_path / "data" / "abnormal" / f"{i}.png", 10 + i)
+    (tmp_path / "data" / "normal" / "x.gif").touch()
+    answer = adbench("data", "check", "folder", f"data_root={tmp_path / 'data'}", "--json")
+    assert "1 file in normal/ has no ending that is read: .gif (1)" in answer.out
+    picture(tmp_path / "data" / "scratch" / "1.png", 20)
+    answer = adbench("data", "check", "folder", f"data_root={tmp_path / 'data'}")
+    assert answer.code == 3
+    assert "scratch/ with 1 image" in answer.err

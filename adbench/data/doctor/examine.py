@@ -12,6 +12,7 @@ from adbench.data.doctor.copies import duplicates, near_duplicates
 from adbench.data.doctor.finding import EXAMPLES, LEVELS, Finding, ScannedDataset, checked, relative
 from adbench.data.doctor.masks import lesion_masks
 from adbench.data.items import CLASSES, SPLITS, count
+from adbench.data.listing import is_hidden
 
 
 def examine(data: ScannedDataset) -> list[Finding]:
@@ -88,7 +89,7 @@ def stray(data: ScannedDataset) -> list[Finding]:
     for folder in sorted({path.parent for path in used}):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             path = folder / entry.name
-            if path in used or entry.name.startswith(".") or not entry.is_file():
+            if path in used or is_hidden(entry.name) or not entry.is_file():
                 continue
             if path.suffix.lower() in images[folder]:
                 left += 1

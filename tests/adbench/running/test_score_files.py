@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from adbench.errors import DataError
 from adbench.running import score_files
 
 
@@ -69,3 +71,42 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_scored(
     assert answer.code == 2
     assert "cannot write" in answer.err
     assert "out=DIR" in answer.err
+
+
+def test_what_is_left_out_of_a_folder_is_told(adbench, record, images, tmp_path: Path) -> None:
+    one, two = sorted(images.iterdir())[:2]
+    place = tmp_path / "scans"
+    (place / "@eaDir").mkdir(parents=True)
+    for name in ("a.png", "._a.png", "@eaDir/a.png"):
+        (place / name).write_bytes(one.read_bytes() if name == "a.png" else b"resource fork")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "b.png").write_bytes(two.read_bytes())
+    (place / "batch").symlink_to(tmp_path / "disk")
+    (place / "c.gif").write_bytes(b"GIF89a")
+    answer = adbench("score", record, place, place / "a.png", f"out={tmp_path / 'out'}")
+    assert answer.code == 0, answer.err
+    assert (
+        f"Left out in {place}: 1 file without a known ending: .gif (1); 1 hidden file; 1 hidden folder." in answer.out
+    )
+    assert "1 image named twice is scored once." in answer.out
+    assert [Path(path).name for path in pd.read_csv(tmp_path / "out" / "scores.csv")["image"]] == ["a.png", "b.png"]
+
+
+def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").touch()
+    with pytest.raises(DataError, match=r"holds no image \(.*; found 1 file without a known ending: \.gif \(1\)"):
+        score_files.find_images([str(tmp_path)])
+    os.mkfifo(tmp_path / "scan.png")
+    for words in ([str(tmp_path)], [str(tmp_path / "scan.png")]):
+        with pytest.raises(DataError, match=r"scan\.png is a pipe"):
+            score_files.find_images(words)
+    (tmp_path / "link.png").symlink_to("gone.png")
+    with pytest.raises(DataError, match=r"link\.png is a link to gone\.png, which does not exist"):
+        score_files.find_images([str(tmp_path / "link.png")])
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
+        score_files.find_images([str(tmp_path / "nowhere")])
+
+
+def test_a_file_that_is_named_is_read_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".hidden.png").touch()
+    assert score_files.find_images([str(tmp_path / ".hidden.png")]) == ([tmp_path / ".hidden.png"], [])
