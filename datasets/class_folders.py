@@ -18,7 +18,7 @@ from adbench.data.listing import Identity, Listing, below, endings, list_images,
 from adbench.errors import DataError
 from adbench.system.text import counted
 
-from .pairing import add_masks, masks_beside, names_masks, pair_masks
+from .pairing import add_masks, masks_among, names_masks, pair_masks
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ClassFolder:
     """A class folder.
 
     images: its images, at any depth, sorted.
-    beside: mask files that lie among them, with the image of each.
+    masks: mask files that lie among them, with the image of each.
     read: the folders that were read, by device and inode.
     skipped: folders that `ignored_folders` leaves out.
     """
@@ -34,7 +34,7 @@ class ClassFolder:
     label: int
     folder: Path
     images: list[Path]
-    beside: dict[Path, Path]
+    masks: dict[Path, Path]
     read: dict[Identity, Path]
     skipped: list[Path]
 
@@ -74,16 +74,16 @@ def read_class(label: int, folder: Path, config: DatasetConfig, notes: list[str]
             f"{endings(listing.others)}, for example {listing.others[0].name}. Read are {', '.join(IMAGES)}, and DICOM "
             "files without an ending."
         )
-    beside = masks_beside(listing.images, folder)
-    if beside:
+    found = masks_among(listing.images, folder)
+    if found:
         use = "read as their masks" if label and config.masks is not False else "left out"
-        example = next(iter(beside))
+        example = next(iter(found))
         notes.append(
-            f"{_files(len(beside), folder)} the name of a mask of another image there, and "
-            f"{'is' if len(beside) == 1 else 'are'} {use}: for example {example.name}."
+            f"{_files(len(found), folder)} the name of a mask of another image there, and "
+            f"{'is' if len(found) == 1 else 'are'} {use}: for example {example.name}."
         )
-    images = [path for path in listing.images if path not in beside]
-    return ClassFolder(label, folder, images, beside, listing.folders, listing.skipped)
+    images = [path for path in listing.images if path not in found]
+    return ClassFolder(label, folder, images, found, listing.folders, listing.skipped)
 
 
 def check_apart(classes: Iterable[ClassFolder]) -> None:
@@ -145,7 +145,7 @@ def find_masks(
     abnormal = [group for group in classes if group.label]
     for group in abnormal:
         images = [(below(path, group.folder), path) for path in group.images]
-        add_masks(masks, pair_masks(group.beside, group.folder, images).masks)
+        add_masks(masks, pair_masks(group.masks, group.folder, images).masks)
     normal = [group for group in classes if not group.label]
     for folder in mask_folders(place, config):
         listing = _listing(folder, config, notes)

@@ -96,12 +96,12 @@ def add_masks(masks: dict[Path, tuple[Path, ...]], more: Mapping[Path, tuple[Pat
         masks[image] = files
 
 
-def masks_beside(paths: Sequence[Path], base: Path) -> dict[Path, Path]:
+def masks_among(paths: Sequence[Path], base: Path) -> dict[Path, Path]:
     """Return the files that by their names are masks of others in the same folder, with the image of each.
 
     Raises DataError for a file that has the word of such masks but no image.
 
-    >>> found = masks_beside([Path("x/a.jpg"), Path("x/a_seg.png"), Path("x/b.jpg")], Path("x"))
+    >>> found = masks_among([Path("x/a.jpg"), Path("x/a_seg.png"), Path("x/b.jpg")], Path("x"))
     >>> {mask.name: image.name for mask, image in found.items()}
     {'a_seg.png': 'a.jpg'}
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench.datasets.pairing import Pairs, masks_beside, names_masks, pair_masks
+from adbench.datasets.pairing import Pairs, masks_among, names_masks, pair_masks
 from adbench.errors import DataError
 
 BASE = Path("m")
@@ -30,8 +30,9 @@ def paired(masks: str, images: str) -> dict[str, list[str]]:
     "mask",
     [
         "a.png", "a.tiff", "A.png", "a_mask.png", "a_masks.bmp", "a-mask.png", "a_seg.png", "a_segmentation.png",
-        "a_gt.png",        "a-gt.tif", "a.gt.png", "a.bm.png", "a_label.png", "a_anno.bmp", "mask_a.png", "gt-a.png", "a_Mask.PNG",
-        "a_mask_1.png",        "a_mask3.png", "a_ground_truth.png", "a.jpg.png", "a.jpg_mask.png", "a_annotations.png",
+        "a_gt.png", "a-gt.tif", "a.gt.png", "a.bm.png", "a_label.png", "a_anno.bmp", "mask_a.png", "gt-a.png",
+        "a_Mask.PNG", "a_mask_1.png", "a_mask3.png", "a_ground_truth.png", "a.jpg.png", "a.jpg_mask.png",
+        "a_annotations.png",
     ],
 )  # fmt: skip
 def test_usual_words_fit(mask: str) -> None:
@@ -112,12 +113,12 @@ def test_masks_among_images() -> None:
     files = [
         Path("x", name) for name in ("p/a.jpg", "p/a_segmentation.png", "q/a.png", "b (1).png", "B (1)_mask_1.png")
     ]
-    assert masks_beside(files, Path("x")) == {files[1]: files[0], files[4]: files[3]}
+    assert masks_among(files, Path("x")) == {files[1]: files[0], files[4]: files[3]}
     with pytest.raises(
         DataError, match="x/c_mask.png has the name of a mask, like .*_mask_1.png, but its image is missing"
     ):
-        masks_beside([*files, Path("x/c_mask.png")], Path("x"))
-    assert masks_beside([Path("x/c_mask.png"), Path("x/mask.png")], Path("x")) == {}
+        masks_among([*files, Path("x/c_mask.png")], Path("x"))
+    assert masks_among([Path("x/c_mask.png"), Path("x/mask.png")], Path("x")) == {}
 
 
 def test_names_of_mask_folders() -> None:
