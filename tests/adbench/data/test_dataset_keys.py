@@ -19,8 +19,9 @@ from adbench.plugins import registry
 COMMANDS = ("run", "plan", "data check", "data describe", "support show")
 VALUES = {
     "folders": "[x]", "category": "all", "categories": "{}", "table": "t.csv", "split_shares": "[0.5,0,0.5]",
-    "split_seed": "1", "normal_folders": "[a]", "abnormal_folders": "[b]", "mask_folders": "[c]", "ignored_folders": "[d]",
-    "allow_patient_overlap": "true", "allow_absolute_paths": "true", "patient_pattern": "(?P<patient>.)",
+    "split_seed": "1", "normal_folders": "[a]", "abnormal_folders": "[b]", "mask_folders": "[c]",
+    "ignored_folders": "[d]", "allow_patient_overlap": "true", "allow_absolute_paths": "true",
+    "patient_pattern": "(?P<patient>.)",
 }  # fmt: skip
 
 
