@@ -20,7 +20,7 @@ from adbench.data.listing import is_hidden
 from adbench.errors import DataError
 
 from .layout import Layout, image_files, item
-from .splits import deal
+from .splits import splits_of
 from .tables import Row, read_table
 
 COLUMNS = ("Image Data ID", "Subject", "Group")
@@ -32,7 +32,7 @@ class ADNI(Layout):
     """Middle slices of brain volumes: cognitively normal against Alzheimer's disease."""
 
     expected = "LONI's table (*.csv) and <subject>/<description>/<date>/<image data id>/*.dcm"
-    reads = ("folders", "table", "split_shares", "split_seed")
+    reads = ("folders", "table", "split_shares", "split_seed", "folds", "fold")
     phantom_images: ClassVar[dict[str, int]] = {"test": 80}
 
     def looks(self, folder: Path) -> bool:
@@ -54,7 +54,7 @@ class ADNI(Layout):
                 raise DataError(f"{row.where}: there is no folder {row['Subject']}/*/*/{name} in {folder}.")
             path = middle_slice(volumes[name])
             items.append(item("test", GROUPS[row["Group"]], path, path.name, None, row["Subject"], row["Group"]))
-        return deal(items, self.config.split_shares, self.config.split_seed)
+        return splits_of(items, self.config)
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms of three slices each, as PNG so that it needs no pydicom; the middle one is scored."""

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
-from adbench.data.items import SPLITS, Item, Split
+from adbench.data.items import SPLITS, DatasetConfig, Item, Split
 from adbench.errors import DataError
 
 from .layout import Layout, entries, image_files, item, patient_of
@@ -31,7 +30,12 @@ class BMAD(Layout):
         "{valid,test}/{good,Ungood}/[img/]<image> and, for masked sets, {valid,test}/Ungood/{anomaly_mask,label}/<mask>"
     )
     reads = ("folders", "patient_pattern")
-    phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 120}
+
+    def __init__(self, name: str, config: DatasetConfig) -> None:
+        from .phantoms.write import images_of
+
+        super().__init__(name, config)
+        self.phantom_images = images_of(name)  # type: ignore[misc]  # oct17 has fewer than the others
 
     def looks(self, folder: Path) -> bool:
         """Whether a folder has one of the set's names and a class folder in a split."""

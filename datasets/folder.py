@@ -28,7 +28,7 @@ from .class_folders import (
     read_class,
 )
 from .layout import Layout, entries, item, need_mask, patient_of
-from .splits import check_patients, deal
+from .splits import SPLIT_KEYS, check_patients, splits_of
 from .tables import Row, file_below, read_table
 
 TABLE = "images.csv"
@@ -47,6 +47,8 @@ class Folder(Layout):
         "table",
         "split_shares",
         "split_seed",
+        "folds",
+        "fold",
         "normal_folders",
         "abnormal_folders",
         "mask_folders",
@@ -55,7 +57,7 @@ class Folder(Layout):
         "allow_absolute_paths",
         "patient_pattern",
     )
-    phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 60, "test": 60}
+    phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 60}
 
     def looks(self, folder: Path) -> bool:
         """Whether there is a table or a class folder."""
@@ -112,8 +114,8 @@ class Folder(Layout):
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if not given:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
-            return deal(items, self.config.split_shares, self.config.split_seed)
-        self.unused |= dict.fromkeys(("split_shares", "split_seed"), f"{table.name} gives their splits")
+            return splits_of(items, self.config)
+        self.unused |= dict.fromkeys(SPLIT_KEYS, f"{table.name} gives their splits")
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: origin[item.id].where)
         return items
@@ -144,8 +146,8 @@ class Folder(Layout):
             classes = self._list(folder)
             check_apart(classes)
             check_ignored([folder], classes, self.config)
-            return deal(self._items(folder, "test", classes), self.config.split_shares, self.config.split_seed)
-        self.unused |= dict.fromkeys(("split_shares", "split_seed"), "their folders give the splits")
+            return splits_of(self._items(folder, "test", classes), self.config)
+        self.unused |= dict.fromkeys(SPLIT_KEYS, "their folders give the splits")
         loose, masks = class_folders(folder, self.config), mask_folders(folder, self.config)
         if loose:
             raise DataError(

@@ -21,7 +21,7 @@ from adbench.errors import DataError
 
 from .layout import Layout, image_files, item, need_mask, patient_of
 from .pairing import pair_masks
-from .splits import deal
+from .splits import SPLIT_KEYS, splits_of
 from .tables import file_below, read_lines
 
 SAMPLES: dict[str, Split] = {"train.json": "train", "valid.json": "valid", "test.json": "test"}
@@ -51,7 +51,7 @@ class MediCLIP(Layout):
         if not (folder / "samples").is_dir():
             self.unused["patient_pattern"] = "the owner's layout decides their patients"
             return self.read_owners(folder)
-        self.unused |= dict.fromkeys(("split_shares", "split_seed"), "samples/*.json give their splits")
+        self.unused |= dict.fromkeys(SPLIT_KEYS, "samples/*.json give their splits")
         return [item for file, split in SAMPLES.items() for item in self._read_samples(folder, file, split)]
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
@@ -108,7 +108,7 @@ class KaggleBrainMRI(MediCLIP):
     """Brain MRI Images for Brain Tumor Detection (N. Chakrabarty, Kaggle 2019)."""
 
     expected = "samples/{train,test}.json and images/, as MediCLIP has it, or the owner's no/ and yes/"
-    reads = ("folders", "split_shares", "split_seed", "patient_pattern")
+    reads = ("folders", "split_shares", "split_seed", "folds", "fold", "patient_pattern")
     family = "brainmri"
 
     def owners(self, folder: Path) -> bool:
@@ -120,14 +120,14 @@ class KaggleBrainMRI(MediCLIP):
         items = [
             item("test", label, path) for label, name in enumerate(("no", "yes")) for path in image_files(folder / name)
         ]
-        return deal(items, self.config.split_shares, self.config.split_seed)
+        return splits_of(items, self.config)
 
 
 class BUSI(MediCLIP):
     """Breast ultrasound images (Al-Dhabyani et al., Data in Brief 28, 2020)."""
 
     expected = "samples/{train,test}.json and images/, as MediCLIP has it, or the owner's {normal,benign,malignant}/"
-    reads = ("folders", "split_shares", "split_seed", "patient_pattern")
+    reads = ("folders", "split_shares", "split_seed", "folds", "fold", "patient_pattern")
     family = "liverct"  # a stand-in: no ultrasound is drawn
     names = ("normal_{}", "benign_{}")
 
@@ -148,7 +148,7 @@ class BUSI(MediCLIP):
                 if label and self.config.masks:
                     mask = need_mask(masks, path, f"{path.stem}_mask.* next to it")
                 items.append(item("test", label, path, None, mask, subgroup=name))
-        return deal(items, self.config.split_shares, self.config.split_seed)
+        return splits_of(items, self.config)
 
     def subgroup(self, path: Path) -> str | None:
         """Benign, malignant or normal, from the file name."""

@@ -17,7 +17,7 @@ from adbench.data.items import Item
 from adbench.errors import DataError
 
 from .layout import Layout, image_files, item
-from .splits import deal
+from .splits import splits_of
 from .tables import Row, read_table
 
 TABLE = "OCTDL_labels.csv"
@@ -30,7 +30,7 @@ class OCTDL(Layout):
     """Retinal OCT slices with the diagnosis of the eye."""
 
     expected = f"{TABLE} and {{{','.join(DISEASES)}}}/"
-    reads = ("folders", "split_shares", "split_seed")
+    reads = ("folders", "split_shares", "split_seed", "folds", "fold")
     phantom_images: ClassVar[dict[str, int]] = {"test": 120}
 
     def looks(self, folder: Path) -> bool:
@@ -57,7 +57,7 @@ class OCTDL(Layout):
                     raise DataError(f"{row.where} says {row['disease']} of {path}, which is in {disease}/.")
                 label = int(disease != NORMAL)
                 items.append(item("test", label, path, None, None, row["patient_id"], disease))
-        return deal(items, self.config.split_shares, self.config.split_seed)
+        return splits_of(items, self.config)
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw retinal phantoms; the diagnoses are named in turn."""

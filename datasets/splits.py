@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from adbench.data.fingerprint import digest
-from adbench.data.items import SPLITS, Item, check_shares
-from adbench.errors import DataError
+from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, check_shares
+from adbench.errors import AdbenchError, DataError
+
+SPLIT_KEYS = ("split_shares", "split_seed", "folds", "fold")  # have no effect on images that have splits
 
 
 def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> list[Item]:
@@ -37,6 +39,48 @@ def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> li
             dealt += [_moved(item, split) for item in group]
             done += len(group)
     return sorted(dealt, key=lambda item: item.id)
+
+
+def splits_of(items: Sequence[Item], config: DatasetConfig) -> list[Item]:
+    """Split images without official splits as a dataset's configuration says: by `folds`, or by `split_shares`."""
+    if config.folds is None:
+        return deal(items, config.split_shares, config.split_seed)
+    if config.fold is None:
+        raise AdbenchError(
+            f"dataset.folds={config.folds} makes {config.folds} splits: dataset.fold=0 to {config.folds - 1} names one."
+        )
+    numbers = fold_numbers(items, config.folds, config.split_seed)
+    return sorted((_moved(i, 2 if numbers[i.id] == config.fold else 0) for i in items), key=lambda item: item.id)
+
+
+def fold_numbers(items: Sequence[Item], folds: int, seed: int) -> dict[str, int]:
+    """Return by id the fold (0 to `folds` - 1) of every image in a cross-validation; every fold has both classes.
+
+    Images that `deal` keeps together have one fold. Patients with images of both classes are dealt first, then those
+    with abnormal and those with normal images alone, each in the order of `deal`: a patient goes to the fold that has
+    the fewest images of its classes so far, of equal ones the fold with the fewest images.
+
+    Raises DataError where a class has fewer patients than there are folds.
+    """
+    groups = _groups(items)
+    for label, kind in enumerate(CLASSES):
+        have = sum(any(item.label == label for item in group) for group in groups.values())
+        if have < folds:
+            limit = f"At most dataset.folds={have}" if have > 1 else "There is no cross-validation of one"
+            raise DataError(
+                f"dataset.folds={folds} is more than the {have} {'patient' if have == 1 else 'patients'} with {kind} "
+                f"images; files of equal content count as one. {limit}: each fold needs both classes."
+            )
+    filled = [[0, 0] for _ in range(folds)]
+    numbers: dict[str, int] = {}
+    labels = {key: sorted({item.label for item in group}) for key, group in groups.items()}
+    for key in sorted(groups, key=lambda key: (-len(labels[key]), -labels[key][0], digest(f"{seed}\n{key}"))):
+        group, own = groups[key], labels[key]
+        fold = min(range(folds), key=lambda f: (sum(filled[f][label] for label in own), sum(filled[f]), f))
+        for item in group:
+            filled[fold][item.label] += 1
+            numbers[item.id] = fold
+    return numbers
 
 
 def check_patients(items: Sequence[Item], where: Callable[[Item], str]) -> None:

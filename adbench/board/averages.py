@@ -8,23 +8,53 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench.board.leaderboard import COSTS, ROW, unit
+from adbench.board.leaderboard import COSTS, MEAN, ROW, plain, unit
+from adbench.board.published import compared
+from adbench.config.axes import categories
 from adbench.config.groups import groups
-
-MEAN = "mean of "  # prefix of the "dataset" of an average
+from adbench.errors import AdbenchError
 
 
 def averages(datasets: Sequence[str]) -> dict[str, list[str]]:
     """Return the averages over some datasets by name, with the datasets of each.
 
     There is one for each largest group of configs/group whose datasets are all there, else one over all datasets.
-
+    Categories of one dataset have an average of their own, and are in no other.
 
     >>> averages(["brainmri", "busi", "liverct", "resc"])
     {'mean of bmad_masked': ['brainmri', 'liverct', 'resc']}
     >>> averages(["brainmri", "busi"])
     {'mean of 2': ['brainmri', 'busi']}
+    >>> averages(["brainmri", "mvtec/bottle", "mvtec/cable"])
+    {'mean of mvtec (2 of 15)': ['mvtec/bottle', 'mvtec/cable']}
     """
+    parts: dict[str, list[str]] = {}
+    for name in datasets:
+        base, slash, _ = name.partition("/")
+        if slash and not name.startswith(MEAN):
+            parts.setdefault(base, []).append(name)
+    parts = {base: names for base, names in parts.items() if len(names) > 1}
+    inside = {name for names in parts.values() for name in names}
+    whole = [name for name in datasets if name not in inside and not name.startswith(MEAN)]
+    # Two contents of one category are in no average: it would count the category twice.
+    means = {
+        f"{MEAN}{_category_mean(base, len(names))}": names
+        for base, names in parts.items()
+        if len({plain(name) for name in names}) == len(names)
+    }
+    return _group_averages(whole) | means
+
+
+def _category_mean(dataset: str, number: int) -> str:
+    """Name the average over some categories: that over all of them is called like the dataset."""
+    try:
+        total = len(categories(dataset))
+    except AdbenchError:  # of a package that is not installed here
+        return f"{dataset} ({number} categories)"
+    return dataset if number == total else f"{dataset} ({number} of {total})"
+
+
+def _group_averages(datasets: Sequence[str]) -> dict[str, list[str]]:
     if len(datasets) < 2:
         return {}
     members = {name: set(group["dataset"]) for name, group in groups().items() if "dataset" in group}
@@ -39,7 +69,8 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
 
     An average needs figures on all its datasets, over the same draws and seeds. A figure is missing where there is no
     record of the dataset; where there is a record and the metric doesn't apply, there is no row. Published figures have
-    averages but no missing ones. Costs have no averages.
+    averages but no missing ones. Costs have no averages. Where `long` compares figures with published ones, so are its
+    averages over categories: papers print those.
     """
     parts = [frame for _, part in long.groupby(["data", "standing"]) for frame in _added(part)]
     rows = pd.concat([long, *(part for part in parts if len(part))], ignore_index=True)
@@ -69,7 +100,8 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             complete = present & _same(n.fillna(0)[members]) & _same(draws[members])
             means = {"mean": mean[members].mean(axis=1), "n": n[members[0]], "draws": draws[members[0]]}
             means["half_width"] = half[members].mean(axis=1, skipna=False)
-            yield pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)
+            made = pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)
+            yield compared(made) if "published" in part and not published and len(made) else made
             if not published:
                 missing = ~complete & (present | ~ran[members].to_numpy().all(axis=1))
                 yield empty[missing].reset_index().assign(dataset=name, **common)

@@ -1,4 +1,4 @@
-"""Rows of a leaderboard: records are read, grouped by their settings, and averaged over draws and seeds."""
+"""Rows of a leaderboard: records are read, grouped by their settings, and averaged over draws, seeds and splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -19,11 +19,13 @@ from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.records.record import Record, places, read, uncollected
 from adbench.system.text import printable
 
+MEAN = "mean of "  # prefix of the "dataset" of an average
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
 # Why records are not compared with clean ones, by the values of the column `standing`.
 CAVEATS = {
     "oracle": "epoch chosen on the test split (a leak)",
     "overlap": "test images or patients among the training data (a leak)",
+    "test support": "abnormal support taken from the test split, which is scored without it",
     "transductive": "scores depend on the other test images",
     "as published": "epoch chosen as in the papers, mostly on the test split",
 }
@@ -170,21 +172,26 @@ def unit(metric: str) -> str:
 
 
 def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
-    """Average over draws and seeds: one row per (`ROW` keys, dataset, metric) with mean, std and n.
+    """Average over draws, seeds, splits and folds: one row per (`ROW` keys, dataset, metric) with mean, std and n.
 
-    Records are averaged only where nothing but the draw and the seed differs. Other settings, and a support list, are
-    in the column `variant`; two contents of one dataset are two datasets, `name@hash`. Metrics are in per cent. Costs,
-    which depend on the machine, are added where asked for, each in the unit of the column `unit`.
+    Records are averaged only where nothing but the draw, the seed and adbench's split of the same images differs. The
+    folds of a cross-validation are such splits: a figure is the mean of the folds' own figures, never one over their
+    pooled scores, which come from as many models. Its dataset is called `name (5 folds)`.
+
+    Other settings, and a support list, are in the column `variant`; two contents of one dataset are two datasets,
+    `name@hash`. Metrics are in per cent. Costs, which depend on the machine, are added where asked for, each in the
+    unit of the column `unit`.
 
     Further columns: `half_width`, the largest computation error of the averaged figures (0: exact; NaN for costs, and
     for the last epoch of an oracle, for which records don't hold it), and `draws`, draw and seed of each record:
-    `0/0 1/0`.
+    `0/0 1/0`, or with other splits than that of `split_seed=0` draw, seed and split seed, and with
+    folds `0/0/0.4` for fold 4.
     """
     heads = lines(records)
-    draws: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    draws: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
     for record, line in zip(records, heads, strict=True):
-        draws.setdefault(tuple(line.values()), []).append(_draw(record))
-    texts = {key: " ".join(f"{'-' if d < 0 else d}/{s}" for d, s in sorted(pairs)) for key, pairs in draws.items()}
+        draws.setdefault(tuple(line.values()), []).append(run_of(record))
+    texts = {key: _runs(runs) for key, runs in draws.items()}
     rows = []
     for record, line in zip(records, heads, strict=True):
         values = figures(record) | (_costs(record) if costs else {})
@@ -200,10 +207,57 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     return long.merge(more.reset_index(), on=[*ROW, "dataset", "metric"])
 
 
-def _draw(record: Record) -> tuple[int, int]:
-    """Return the draw (-1: none) and the seed."""
+def splitting(record: Record) -> dict[str, Any]:
+    """Return how adbench split the images of a record; empty where they have splits of their own."""
+    return dict((record.content.get("dataset") or {}).get("split") or {})
+
+
+def run_of(record: Record) -> tuple[int, int, int, int]:
+    """Return in which run of its row a record is: draw (-1: none), seed, split seed and fold (-1: no cross-validation).
+
+    The split seed is 0 where the images have splits of their own.
+    """
     kind, _, number = str(record.content["support"]["source"]).partition(":")
-    return int(number) if kind == "draw" else -1, int(record.content["facts"]["seed"])
+    split = splitting(record)
+    fold = split.get("fold")
+    draw = int(number) if kind == "draw" else -1
+    return draw, int(record.content["facts"]["seed"]), int(split.get("seed", 0)), -1 if fold is None else int(fold)
+
+
+def _runs(runs: Sequence[tuple[int, ...]]) -> str:
+    """Write the runs of a figure as `draw/seed`, with the split where one is not 0, and with folds.
+
+    >>> _runs([(1, 0, 0, -1), (-1, 0, 0, -1)]), _runs([(0, 0, 1, -1), (0, 0, 0, -1)]), _runs([(0, 0, 0, 4)])
+    ('-/0 1/0', '0/0/0 0/0/1', '0/0/0.4')
+    """
+    splits = any(split for _, _, split, _ in runs)
+    texts = []
+    for draw, seed, split, fold in sorted(runs):
+        end = f"/{split}.{fold}" if fold >= 0 else f"/{split}" if splits else ""
+        texts.append(f"{'-' if draw < 0 else draw}/{seed}{end}")
+    return " ".join(texts)
+
+
+def partial_folds(records: Sequence[Record]) -> list[str]:
+    """Return a sentence for each cross-validation of which a fold has no record; its figures are means of the others.
+
+    One for each row, dataset, draw, seed and split seed.
+    """
+    have: dict[tuple[Any, ...], set[int]] = {}
+    for record, line in zip(records, lines(records), strict=True):
+        *run, fold = run_of(record)
+        if fold >= 0:
+            folds = int(splitting(record)["folds"])
+            have.setdefault((*line.values(), folds, *run, line["method"], line["dataset"]), set()).add(fold)
+    sentences = []
+    for (*_, folds, draw, seed, split, method, dataset), found in have.items():
+        if missing := sorted(set(range(folds)) - found):
+            number = f"{'' if draw < 0 else f'draw {draw}, '}seed {seed}, split {split}"
+            sentences.append(
+                f"{method} on {dataset}, {number}: fold {', '.join(map(str, missing))} has no record; its figures are "
+                f"means of {len(found)} of {folds} folds"
+            )
+    return sentences
 
 
 def lines(records: Sequence[Record]) -> list[dict[str, str]]:
@@ -212,11 +266,11 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     hashes = [_content(record) for record in records]
     contents: dict[tuple[str, str], set[str]] = {}
     for record, content in zip(records, hashes, strict=True):  # phantom and real data share no table
-        contents.setdefault((record.content["data"], _dataset(record)), set()).add(content)
+        contents.setdefault((record.content["data"], _column(record)), set()).add(content)
     settings = variants(records, heads, _lists(records, heads, hashes))
     rows = []
     for record, head, content, (schedule, variant) in zip(records, heads, hashes, settings, strict=True):
-        name = _dataset(record)
+        name = _column(record)
         dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
         rows.append(head | {"schedule": schedule, "variant": printable(variant), "dataset": dataset})
     return rows
@@ -237,6 +291,7 @@ def _standing(record: Record) -> str:
     reasons = {
         "oracle": content["resolved"]["selection"] == "oracle",
         "overlap": content["overlap"] > 0,
+        "test support": content["facts"].get("abnormal_support") == "test",
         "transductive": content.get("capability", {}).get("transductive", False),
     }
     return " and ".join(name for name, holds in reasons.items() if holds) or "clean"
@@ -282,9 +337,17 @@ def _dataset(record: Record) -> str:
     return f"{name}/{category}" if category and category != "all" else name
 
 
+def _column(record: Record) -> str:
+    """Return the name of a record's column: its dataset, with the number of folds in a cross-validation."""
+    folds = splitting(record).get("folds")
+    return f"{_dataset(record)} ({folds} folds)" if folds else _dataset(record)
+
+
 def _content(record: Record) -> str:
-    facts = record.content["facts"]
-    return digest(json.dumps([facts["data"], facts["dataset_facets"]], sort_keys=True))
+    """Return a hash of what is tested: the same for all splits that adbench makes of the same images in one way."""
+    facts, split = record.content["facts"], splitting(record)
+    data = [split[key] for key in ("images", "shares", "folds")] if split else facts["data"]
+    return digest(json.dumps([data, facts["dataset_facets"]], sort_keys=True))
 
 
 def _lists(records: Sequence[Record], heads: Sequence[dict[str, str]], hashes: Sequence[str]) -> list[str]:

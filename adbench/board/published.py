@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from adbench.board.leaderboard import FIGURES, plain
+from adbench.board.leaderboard import FIGURES, MEAN, plain
 from adbench.config.groups import groups
 from adbench.config.layers import load_yaml, merge
 from adbench.errors import AdbenchError
@@ -29,8 +29,9 @@ class PublishedConfig:
     """The content of `published/NAME.yaml`, which says how to read `NAME.csv` next to it.
 
     `sources` are printed names of papers, `protocols` adbench's names of the papers' settings, `shots` what a record
-    of a protocol has for shots where papers count in another way, and `all_but` the group of datasets that
-    `all_but_NAME` in the column `train_dataset` means.
+    of a protocol has for shots where papers count in another way, `all_but` the group of datasets that
+    `all_but_NAME` in the column `train_dataset` means, and `over_categories` the datasets whose figures are means over
+    their categories.
     """
 
     title: str
@@ -38,6 +39,7 @@ class PublishedConfig:
     protocols: dict[str, str] = field(default_factory=dict)
     shots: dict[str, str] = field(default_factory=dict)
     all_but: str = ""
+    over_categories: list[str] = field(default_factory=list)
 
 
 class Published(NamedTuple):
@@ -95,7 +97,10 @@ def _read(yaml: Traversable, csv: Traversable) -> tuple[pd.DataFrame, pd.DataFra
     raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
     raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].isin(FIGURES)]
     raw = raw.assign(protocol=raw["protocol"].replace(config.protocols)).reset_index(drop=True)
-    return _figures(raw, config.sources), _settings(raw, config.shots, config.all_but)
+    figures = _figures(raw, config.sources)
+    means = {name: f"{MEAN}{name}" for name in config.over_categories}
+    figures = figures.assign(dataset=figures["dataset"].replace(means))
+    return figures, _settings(raw, config.shots, config.all_but)
 
 
 def _figures(raw: pd.DataFrame, sources: Mapping[str, str]) -> pd.DataFrame:
@@ -134,7 +139,9 @@ def added(long: pd.DataFrame) -> pd.DataFrame:
     Their caveat is "as published": most papers chose the epoch on the test split.
     """
     papers = figures()
-    known = papers[papers["dataset"].isin(set(long["dataset"].map(plain)))]
+    names = set(long["dataset"].map(plain))
+    names |= {f"{MEAN}{name.partition('/')[0]}" for name in names if "/" in name}
+    known = papers[papers["dataset"].isin(names)]
     blank = dict.fromkeys(("backbone", "schedule", "selection", "draws"), "")
     rows = known.assign(standing="as published", unit="per cent", **blank)
     return pd.concat([compared(long), rows], ignore_index=True)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.board.averages import MEAN, averages, completed
-from adbench.board.leaderboard import COSTS, FIGURES, ROW, caveat, unit, with_leaks
+from adbench.board.averages import averages, completed
+from adbench.board.leaderboard import COSTS, FIGURES, MEAN, ROW, caveat, unit, with_leaks
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 TITLES = {
@@ -32,9 +32,9 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Characters that begin something in Markdown: code, emphasis, a tag, an entity, a cell, the address of a link.
 SPECIAL = re.compile(r"[\\`*<|~]|&(?=[#\w])|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)")
 LEGEND = (
-    "Mean ± standard deviation (number of runs, each with another draw or seed). Bold: best of its column; italics: "
-    "second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading "
-    "gives the largest computation error."
+    "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold). Bold: best of its column;"
+    " italics: second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the "
+    "heading gives the largest computation error."
 )
 
 
@@ -64,8 +64,12 @@ class Section(NamedTuple):
 
     @property
     def common(self) -> str:
-        """What all rows share, as `key value, key value`."""
-        return ", ".join(f"{key} {text}" for key, text in self.shared.items() if text)
+        """What all rows share, as `key value, key value`, and over how many runs figures are that average splits."""
+        texts = [f"{key} {text}" for key, text in self.shared.items() if text]
+        draws = {str(text) for column in self.columns.values() for text in column["draws"].dropna()}
+        if any(run.count("/") == 2 for text in draws for run in text.split()):
+            texts.append(f"means over {runs(self)}")
+        return ", ".join(texts)
 
     @property
     def units(self) -> str:
@@ -143,7 +147,8 @@ def _datasets(part: pd.DataFrame) -> list[str]:
     """Return the datasets by name, then their averages."""
     names = set(part["dataset"])
     datasets = sorted(name for name in names if not name.startswith(MEAN))
-    return datasets + [name for name in averages(datasets) if name in names]
+    means = [name for name in averages(datasets) if name in names]  # and those that papers print
+    return datasets + means + sorted(name for name in names if name.startswith(MEAN) and name not in means)
 
 
 def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES, marks: Mapping[str, str] = PLAIN) -> Iterator[Part]:
@@ -206,9 +211,9 @@ def best_two(metric: str, means: Sequence[float], half_widths: Sequence[float] =
 
 
 def runs(section: Section) -> str:
-    """Say over how many draws and seeds the figures of a section are averaged, where it is the same number everywhere.
+    """Say over how many draws, seeds, splits and folds a section's figures are, where it is the same number everywhere.
 
-    The number of runs alone where draws or seeds differ between figures, or where not every draw has every seed.
+    The number of runs alone where they differ between figures, or where not every draw has every seed, and so on.
     """
     figures = pd.concat([column[column["n"] > 0] for column in section.columns.values()])
     n, texts = int(figures["n"].max()), sorted(set(figures["draws"]))
@@ -216,16 +221,20 @@ def runs(section: Section) -> str:
 
 
 def repeats(draws: str, n: int) -> str:
-    """Count the draws and seeds of n runs, listed as `draw/seed`.
+    """Count the draws, seeds, splits and folds of n runs, listed as `draw/seed`, `draw/seed/split` or with a fold.
 
     >>> repeats("0/0 1/0 2/0", 3), repeats("-/0 -/1", 2), repeats("0/0 1/1", 2)
     ('3 draws, 1 seed', '2 seeds', '2 runs')
+    >>> repeats("0/0/0 0/0/1", 2), repeats("0/0/0.0 0/0/0.1", 2)
+    ('1 draw, 1 seed, 2 splits', '1 draw, 1 seed, 1 split, 2 folds')
     """
-    pairs = [text.split("/") for text in draws.split()]
-    counts = [(len({draw for draw, _ in pairs} - {"-"}), "draw"), (len({seed for _, seed in pairs}), "seed")]
-    if math.prod(max(count, 1) for count, _ in counts) != n:
+    rows = [(*text.split("/"), "-")[:3] for text in draws.split()]
+    parts = [(draw, seed, *(*split.split("."), "-")[:2]) for draw, seed, split in rows]
+    counts = [len(set(column) - {"-"}) for column in zip(*parts, strict=True)]
+    if math.prod(max(count, 1) for count in counts) != n:
         return f"{n} runs"
-    return ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
+    words = zip(counts, ("draw", "seed", "split", "fold"), strict=True)
+    return ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in words if count)
 
 
 def decimals(value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,20 @@ OF_THE_TEST = ("dataset", "data", "dataset_facets", "protocol")
 OF_SCORING = ("eval_size", "batch_size")
 
 
+def by_split(items: Sequence[Item]) -> dict[str, int]:
+    """Return the number of some images by their split, in the order of their first images."""
+    return dict(Counter(item.split for item in items))
+
+
+def in_words(splits: Sequence[str], dataset: str) -> str:
+    """Name splits of a dataset.
+
+    >>> in_words(["valid", "train"], "oct17")
+    'the valid and train splits of oct17'
+    """
+    return f"the {' and '.join(splits)} split{'s' * (len(splits) > 1)} of {dataset}"
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """The images of one dataset that a method learns from: its support."""
@@ -36,9 +52,14 @@ class TrainingSet:
     manifest: Manifest
 
     @property
+    def splits(self) -> dict[str, int]:
+        """The number of its images by the split they are from, the first choice first."""
+        return by_split(self.support)
+
+    @property
     def where(self) -> str:
-        """The pool, for messages: "the valid split of brainmri"."""
-        return f"the {self.split} split of {self.dataset.name}"
+        """Where its images are from, for messages: "the valid split of brainmri"."""
+        return in_words(list(self.splits) or [self.split], self.dataset.name)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from adbench.cells.cell import Cell, Holdout, TrainingSet
 from adbench.cells.holdout import left_over
-from adbench.cells.protocols import SUPPORT_LABELS, training_set
+from adbench.cells.protocols import SUPPORT_LABELS, training_set, without_support
 from adbench.config.schema import RunConfig
 from adbench.config.words import config_of
 from adbench.data import arrays
@@ -132,6 +132,7 @@ class DataModule(pl.LightningDataModule):
             if labels and (self.config.support or self.config.shots):
                 drawn = training_set(target, target.config.support_split, self.config, labels, session)
                 self.training_sets = (drawn,)
+                self.target = without_support(target, self.training_sets)
                 self.holdout_items = (Holdout(target, drawn.split, left_over(drawn, drawn.split)),)
         _ = self.test, self.support, self.holdouts  # decodes all images
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from adbench.cells.cell import FULL_SPLIT, Holdout, TrainingSet
 from adbench.data.fingerprint import digest
 from adbench.data.items import Item
+from adbench.data.support import draw_order
 from adbench.errors import AdbenchError
 
 FOLDS = 4
@@ -18,7 +19,8 @@ FOLDS = 4
 def holdouts_of(sets: Sequence[TrainingSet], protocol: str) -> tuple[Holdout, ...]:
     """Return for each training set the images of its pool that are neither in the support nor of its patients.
 
-    The pool is the split that the support comes from; where that is all of a normal train split, `support_split`.
+    The pool is the split that the support comes from, filled up as `left_over` says; where that is all of a normal
+    train split, `support_split`.
     Raises AdbenchError where a class is missing there.
     """
     if not sets:
@@ -44,10 +46,29 @@ def _holdout(training: TrainingSet, protocol: str) -> Holdout:
 
 
 def left_over(training: TrainingSet, split: str) -> tuple[Item, ...]:
-    """Return the images of a split that are neither in a support nor of its patients."""
+    """Return the images of a split that are neither in a support nor of its patients.
+
+    Where that leaves none of one class, and the split is the one that supports come from, `support_fill` gives as many
+    as there are of the other class, in the order of draw 0 and under the same condition.
+    """
     taken, patients = {item.id for item in training.support}, {item.patient for item in training.support} - {None}
-    pool = (item for item in training.dataset.items if item.split == split)
-    return tuple(item for item in pool if item.id not in taken and item.patient not in patients)
+    config = training.dataset.config
+
+    def left(name: str) -> list[Item]:
+        pool = (item for item in training.dataset.items if item.split == name)
+        return [item for item in pool if item.id not in taken and item.patient not in patients]
+
+    held = left(split)
+    empty = [label for label in (0, 1) if not any(item.label == label for item in held)]
+    if split != config.support_split or len(empty) != 1:
+        return tuple(held)
+    needed = len(held)
+    for name in config.support_fill:
+        if name != split and needed:
+            more = draw_order([item for item in left(name) if item.label == empty[0]], 0)[:needed]
+            needed -= len(more)
+            held += more
+    return tuple(held)
 
 
 def folds(sets: Sequence[TrainingSet], method: str) -> NDArray[np.int64]:

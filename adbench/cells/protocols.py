@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, NEED_TRAIN_ON, TrainingSet
+from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, NEED_TRAIN_ON, TrainingSet, in_words
 from adbench.config.schema import RunConfig
 from adbench.data import support as supports
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, dataset_class, open_dataset
+from adbench.data.items import CLASSES, Item
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import Session
+from adbench.system.text import counted
 
 if TYPE_CHECKING:  # imports torch, which looking at a support does without
     from adbench.method import Capability
@@ -160,16 +163,67 @@ def training_set(
 
 
 def _listed(dataset: IndexedDataset, split: str, file: str, labels: tuple[int, ...]) -> TrainingSet:
-    where = f"the {split} split of {dataset.name}"
+    pool = _pool(dataset, split, labels)
     chosen, manifest = supports.from_list(
-        Path(file), dataset.split(split), dataset.hashes, labels, where, dataset.items
+        Path(file), pool.items, dataset.hashes, labels, pool.where, dataset.items, pool.fill
     )
     return TrainingSet(dataset, split, tuple(chosen), manifest)
 
 
 def _drawn(dataset: IndexedDataset, split: str, sampler: supports.FewShotSampler) -> TrainingSet:
-    chosen = sampler(dataset.split(split), f"the {split} split of {dataset.name}")
+    pool = _pool(dataset, split, sampler.classes)
+    chosen = sampler(pool.items, pool.where, pool.fill)
     return TrainingSet(dataset, split, tuple(chosen), sampler.manifest(chosen, dataset.hashes))
+
+
+class _Pool(NamedTuple):
+    """The images that a support is chosen from, those that fill up a class in order, and where they are, in words."""
+
+    items: list[Item]
+    fill: list[list[Item]]
+    where: str
+
+
+def _pool(dataset: IndexedDataset, split: str, labels: tuple[int, ...]) -> _Pool:
+    """Return what the support of a dataset is chosen from; another split than `support_split` is taken as it is."""
+    config, items = dataset.config, dataset.split(split)
+    if split != config.support_split:
+        return _Pool(items, [], in_words([split], dataset.name))
+    fills = [name for name in dict.fromkeys(config.support_fill) if name != split]
+    fill = [[item for item in dataset.items if item.split == name] for name in fills]
+    if config.abnormal_support is None or 1 not in labels:
+        return _Pool(items, fill, in_words([split, *fills], dataset.name))
+    if abnormal := sum(item.label for item in (*items, *(item for part in fill for item in part))):
+        raise AdbenchError(
+            f"dataset.abnormal_support=test is for sets without an abnormal image to learn from, and "
+            f"{in_words([split, *fills], dataset.name)} has {abnormal}. Leave it out."
+        )
+    items = [*items, *(item for item in dataset.split("test") if item.label)]
+    where = f"{in_words([split, *fills], dataset.name)} with the abnormal images of its test split"
+    return _Pool(items, fill, where)
+
+
+def without_support(target: IndexedDataset, sets: tuple[TrainingSet, ...]) -> IndexedDataset:
+    """Return the tested dataset with a test split that holds no image that is learned from.
+
+    Files of equal content and images of the same patients leave it too. Only `dataset.abnormal_support=test` takes such
+    images. Raises AdbenchError where a class would have no image left.
+    """
+    taken = [item for one in sets if one.dataset.name == target.name for item in one.support if item.split == "test"]
+    if not taken:
+        return target
+    test, patients = target.split("test"), {item.patient for item in taken} - {None}
+    content = {item.id: target.hashes[item.id][:64] for item in test}  # of the image, without its masks
+    copies = {content[item.id] for item in taken}
+    gone = {item.id for item in test if content[item.id] in copies or item.patient in patients}
+    for label, kind in enumerate(CLASSES):
+        if not any(item.label == label and item.id not in gone for item in test):
+            raise AdbenchError(
+                f"dataset.abnormal_support=test: without the {counted(len(taken), 'abnormal image')} of the support, "
+                f"their copies and their patients, no {kind} image is left in the test split of {target.name}. "
+                "Use fewer shots."
+            )
+    return replace(target, set_aside=frozenset(gone))
 
 
 def manifest_of(sets: tuple[TrainingSet, ...]) -> supports.Manifest:

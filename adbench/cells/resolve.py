@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from adbench.backbone.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
-from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet
+from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
 from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
-from adbench.cells.protocols import LEARNS_FROM, is_diagonal, manifest_of, names_of, protocol_of, training_sets
+from adbench.cells.protocols import (
+    LEARNS_FROM,
+    is_diagonal,
+    manifest_of,
+    names_of,
+    protocol_of,
+    training_sets,
+    without_support,
+)
 from adbench.config import layers
 from adbench.config.schema import Overrides, RunConfig
 from adbench.config.trackers import check_logger
@@ -25,6 +33,7 @@ from adbench.method import Capability, Method, defining
 from adbench.plugins import registry
 from adbench.records.record import SCHEMA
 from adbench.system.session import Session
+from adbench.system.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +117,50 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
         notes.append(f"{show} the organ of {config.dataset} ({target.config.organ}): not trained on.")
     if is_diagonal(config, protocol):
         notes.append("where train_on= is the tested dataset, cross_dataset is the diagonal of its matrix: no transfer.")
+    target = without_support(target, sets)
+    notes += _support_notes(target, sets)
     manifest = manifest_of(sets)
     if config.support and config.shots not in (defaults()["shots"], manifest.shots):
         notes.append(f"support={config.support} names its images: shots={config.shots} has no effect.")
     holdouts = holdouts_of(sets, protocol) if config.selection == "valid" else ()
+    notes += [
+        f"selection=valid: of the {one.dataset.name} images that choose the epoch, {more} are from {split}, as "
+        "dataset.support_fill says."
+        for one in holdouts
+        for split, more in by_split(one.items).items()
+        if split != one.split
+    ]
     facts = _facts(checked, target, sets, holdouts, manifest, session)
     return Cell(
         config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
         protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _support_notes(target: IndexedDataset, sets: tuple[TrainingSet, ...]) -> list[str]:
+    """Say which images of a support are not from the split that it is drawn from."""
+    notes = []
+    for one in sets:
+        name, filled = one.dataset.name, set(one.dataset.config.support_fill) - {one.split}
+        for split, number in one.splits.items():
+            if split in filled:
+                notes.append(
+                    f"{counted(number, 'image')} of the support of {name} {'is' if number == 1 else 'are'} from its "
+                    f"{split} split: {one.split} has too few (dataset.support_fill)."
+                )
+    if target.set_aside:
+        taken = sum(item.split == "test" for one in sets if one.dataset.name == target.name for item in one.support)
+        more = len(target.set_aside) - taken
+        also = f"; nor {'is' if more == 1 else 'are'} {more} more of their patients or content" if more else ""
+        notes.append(
+            f"dataset.abnormal_support=test: {counted(taken, 'abnormal image')} of the test split of {target.name} "
+            f"{'is' if taken == 1 else 'are'} learned from and not scored{also}."
+        )
+    elif target.config.abnormal_support:
+        notes.append(
+            f"dataset.abnormal_support has no effect: no abnormal image of {target.name} is learned from here."
+        )
+    return notes
 
 
 def _facts(
@@ -157,6 +201,8 @@ def _facts(
         "selection": config.selection,
         "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},
     }
+    if target.set_aside:
+        facts["abnormal_support"] = "test"
     if source := entry.source(method.method_class):
         facts["source"] = source
     if config.selection == "support_cv":

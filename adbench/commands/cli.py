@@ -180,13 +180,16 @@ def leaderboard(
         str | None, typer.Option(metavar="NAMES", help="Only these methods: a,b, groups, wildcards in quotes.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the score of every test image as CSV.")
+    ] = None,
 ) -> None:
-    """Aggregate records over draws and seeds: per cent, mean ± standard deviation (n)."""
+    """Aggregate records over draws, seeds, splits and folds: per cent, mean ± standard deviation (n)."""
     from adbench.commands.leaderboard import show_leaderboard
 
     show_leaderboard(
         runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
-        latex=latex, html=html, method=method, dataset=dataset,
+        latex=latex, html=html, method=method, dataset=dataset, predictions=predictions,
     )  # fmt: skip
 
 
@@ -216,13 +219,16 @@ def phantom(
     root: Annotated[Path, typer.Option(metavar="DIR", help="Folder to draw into; required.")],
     dataset: Annotated[str, typer.Option(metavar="NAMES", help="Names or groups with commas between, or all.")] = "all",
     train: Annotated[int, typer.Option(metavar="N", min=0, help="Normal images in train.")] = 60,
-    valid: Annotated[int, typer.Option(metavar="N", min=2, help="Images in valid, half of them abnormal.")] = 80,
+    valid: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=2, help="Images in valid, half of them abnormal (default: 80; oct17: 8 + 24)."),
+    ] = None,
     test: Annotated[int, typer.Option(metavar="N", min=2, help="Images in test, half of them abnormal.")] = 120,
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
     from adbench.commands.phantom import draw_phantoms
 
-    draw_phantoms(root, dataset, {"train": train, "valid": valid, "test": test})
+    draw_phantoms(root, dataset, {"train": train, "test": test} | ({} if valid is None else {"valid": valid}))
 
 
 @data_app.command(cls=Command, rich_help_panel=DATA)

@@ -76,8 +76,14 @@ def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConf
     """Return the configurations that `data_root=`, `cache=` and `dataset.X=` words make; other keys are refused."""
     registry.find("dataset", name)
     allow(words, DATA_KEYS, ("dataset.",))
-    (config,) = parse([f"dataset={name}", *words])
-    return config, dataset_config(name, config.words("dataset"))
+    configs = parse([f"dataset={name}", *words])
+    config, dataset = configs[0], dataset_config(name, configs[0].words("dataset"))
+    if len(configs) > 1:
+        raise AdbenchError(
+            f"one dataset is looked at at a time; {' '.join(words)} names {len(configs)} parts of {name}. Give one "
+            "value of dataset.category, dataset.split_seed and dataset.fold."
+        )
+    return config, dataset
 
 
 def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) -> None:

@@ -28,8 +28,11 @@ def show_leaderboard(
     html: Path | None = None,
     method: str | None = None,
     dataset: str | None = None,
+    predictions: Path | None = None,
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
+
+    `predictions`: a CSV file of the score of every test image.
 
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree.
     """
@@ -54,6 +57,8 @@ def show_leaderboard(
     if not records:
         raise incomplete
     long = leaderboard.table(records, costs)
+    for note in leaderboard.partial_folds(records):
+        print(f"note: {note}", file=sys.stderr)
     if published:
         long = papers.added(long)
         if method is not None:
@@ -66,6 +71,10 @@ def show_leaderboard(
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
             write_atomically(file, text(long).encode(), f"file with --{option} FILE")
+    if predictions is not None:
+        from adbench.board.scores import scores_of, to_csv
+
+        write_atomically(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE")
     extra = leaderboard.COSTS if costs else ()
     if html is not None:
         from adbench.board.site.build import write
@@ -79,7 +88,7 @@ def show_leaderboard(
         print(render.to_markdown(long, (*leaderboard.FIGURES, *extra)))
     else:
         _print_tables(render.parts(long, (*render.HEADLINE, *extra)))
-        for file in (csv, json, html):
+        for file in (csv, json, predictions, html):
             if file is not None:
                 print(f"written: {file}")
     if left_out:

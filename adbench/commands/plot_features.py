@@ -73,7 +73,7 @@ def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple
     }
     clean = {name: purity(rows, labels) for name, rows in features.items()}
     out = out or fitted.record.path / "features.png"
-    picture = draw(points, labels, clean, f"{fitted.config.method_name} on {fitted.config.dataset}")
+    picture = draw(points, labels, clean, f"{fitted.config.method_name} on {fitted.config.dataset_name}")
     write_atomically(out, picture, "file with --out FILE")
     return out, clean
 

@@ -190,7 +190,7 @@ def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
     number = "all images of a class" if shots == "full" else counted(int(shots), "shot")
     return (
-        f"{config.method_name} on {config.dataset} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
+        f"{config.method_name} on {config.dataset_name} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
         f"backbone {config.backbone}, schedule {config.schedule}"
     )
 

@@ -44,7 +44,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
         "licence": dataset.licence,
         "citation": dataset.citation,
         "patients": _patients(dataset, root, items),
-        "supports": f"from the {dataset.support_split} split",
+        "supports": _supports(dataset),
         "folder": str(root),
     }
     for title, text in lines.items():
@@ -77,6 +77,14 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     out = out or Path(f"{name}.png")
     _save(contact.sheet(dataset.title, bands), out)
     console.print(f"drawn: {out}")
+
+
+def _supports(dataset: DatasetConfig) -> str:
+    """Say which splits the supports of a dataset are from."""
+    text = f"from the {dataset.support_split} split"
+    if dataset.support_fill:
+        text += f", filled up from {', then '.join(dataset.support_fill)}"
+    return text + ("; abnormal images from the test split" if dataset.abnormal_support else "")
 
 
 def _patients(dataset: DatasetConfig, root: Path, items: Sequence[Item]) -> str:

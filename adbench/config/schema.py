@@ -97,6 +97,14 @@ class RunConfig:
         return self.method.rpartition(":")[2]
 
     @property
+    def dataset_name(self) -> str:
+        """The dataset for people, with the part of it that is chosen: `mvtec/bottle`, `folder, fold 2 of 5`."""
+        words = self.words("dataset")
+        name = f"{self.dataset}/{words['category']}" if "category" in words else self.dataset
+        name += f", split {words['split_seed']}" if "split_seed" in words else ""
+        return name + (f", fold {words['fold']} of {words.get('folds')}" if "fold" in words else "")
+
+    @property
     def cache_dir(self) -> Path:
         """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
         return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
 from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
 from adbench.config.schema import KEYS, NOT_AXES, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
@@ -26,15 +27,20 @@ def defaults() -> dict[str, Any]:
 def parse(words: Sequence[str]) -> list[RunConfig]:
     """Turn `key=value` words into one configuration per cell; `a,b,c` is an axis, and so are groups and wildcards.
 
+    Of the keys with a dot those in `axes.DOTTED` can be axes.
+
     >>> [(c.shots, c.seed) for c in parse(["shots=4,8", "seed=1"])]
     [(4, 1), (8, 1)]
     >>> [c.dataset for c in parse(["method=clip", "dataset=bmad_mask*"])]
     ['brainmri', 'liverct', 'resc']
+    >>> [c.words("dataset")["category"] for c in parse(["dataset=mvtec", "dataset.category=pill,ca*"])]
+    ['pill', 'cable', 'capsule', 'carpet']
     """
     given = _split(words)
     axes: dict[str, list[str]] = {}
     for key, text in given.items():
-        is_axis = "," in text and "." not in key and key not in NOT_AXES and not text.startswith(("[", "{", '"', "'"))
+        can_be = key in axes_of.DOTTED or ("." not in key and key not in NOT_AXES)
+        is_axis = "," in text and can_be and not text.startswith(("[", "{", '"', "'"))
         axes[key] = [part.strip() for part in text.split(",") if part.strip()] if is_axis else [text]
         if not axes[key]:
             raise AdbenchError(f"{key}={text}: a value is missing. Write {key}=a or {key}=a,b,c.")
@@ -43,7 +49,7 @@ def parse(words: Sequence[str]) -> list[RunConfig]:
             axes[kind] = list(dict.fromkeys(name for part in axes[kind] for name in expand(kind, part)))
     if "train_on" in axes:
         axes["train_on"] = list(dict.fromkeys(name for part in axes["train_on"] for name in trainings(part)))
-    return _build(axes)
+    return _build(axes_of.with_folds(axes))
 
 
 def words_of(keys: Mapping[str, Any]) -> list[str]:
@@ -55,12 +61,18 @@ def words_of(keys: Mapping[str, Any]) -> list[str]:
     words = []
     for key, value in keys.items():
         if key == "overrides":
-            words += [f"{name}={write_value(override, typed=True)}" for name, override in value.items()]
+            words += [f"{name}={_override(name, override)}" for name, override in value.items()]
         elif isinstance(value, (list, tuple, range)):
             words.append(f"{key}={','.join(_word(one) for one in value)}")
         else:
             words.append(f"{key}={_word(value)}")
     return words
+
+
+def _override(key: str, value: Any) -> str:
+    if key in axes_of.DOTTED and isinstance(value, (list, tuple, range)):
+        return ",".join(map(_word, value))
+    return write_value(value, typed=True)
 
 
 def _word(value: Any) -> str:
@@ -100,9 +112,11 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
     given: dict[str, dict[str, Any]] = {}
     for key, texts in axes.items():
         section, dot, rest = key.partition(".")
-        if dot:
+        if dot and key not in axes_of.DOTTED:
             given.setdefault(section, {})[rest] = (read_value if section in SECTIONS else _as_text)(texts[0])
-    overrides: dict[str, dict[str, Any]] = {section: Overrides(words) for section, words in given.items()}
+    common: dict[str, dict[str, Any]] = {section: Overrides(words) for section, words in given.items()}
+    combinations = list(axes_of.cells(axes))
+    parts: dict[str, list[dict[str, dict[str, Any]]]] = {}
     bases: dict[tuple[str, str], RunConfig] = {}
     typed: dict[tuple[str, str], Any] = {}
     configs: list[RunConfig] = []
@@ -116,18 +130,34 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
         for key, text in cell.items():
             if (key, text) not in typed:
                 typed[key, text] = _typed(key, text)
-        config = dataclasses.replace(
-            bases[which], **{key: typed[key, text] for key, text in cell.items()}, overrides=overrides
-        )
-        names = config.method, config.dataset, config.backbone
-        if names not in checked:
-            _check_names(config)
-            if not checked:
-                _check_executor(config)
-            checked.add(names)
-        validate(config)
-        configs.append(config)
+        run = dataclasses.replace(bases[which], **{key: typed[key, text] for key, text in cell.items()})
+        if run.dataset not in parts:
+            parts[run.dataset] = [_merged(common, part) for c in combinations for part in _parts(run.dataset, c)]
+        for overrides in parts[run.dataset]:
+            config = dataclasses.replace(run, overrides=overrides)
+            names = config.method, config.dataset, config.backbone
+            if names not in checked:
+                _check_names(config)
+                if not checked:
+                    _check_executor(config)
+                checked.add(names)
+            validate(config)
+            configs.append(config)
     return configs
+
+
+def _parts(dataset: str, combination: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what dotted axes stand for on a dataset; of an unknown one nothing, as `_check_names` will say."""
+    return axes_of.expanded(dataset, combination) if dataset in registry.entries("dataset") else [{}]
+
+
+def _merged(common: Mapping[str, dict[str, Any]], part: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the overrides of all cells with the values of the dotted axes of one."""
+    overrides = dict(common)
+    for key, text in part.items():
+        section, _, rest = key.partition(".")
+        overrides[section] = Overrides({**overrides.get(section, {}), rest: read_value(text)})
+    return overrides
 
 
 def _typed(key: str, text: str) -> Any:

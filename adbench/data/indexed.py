@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class IndexedDataset:
     items, hashes: its images, and by item id the content hash of image and masks.
     phantom: drawn by adbench.
     notes: what was left out or read in an unusual way, in sentences.
+    set_aside: ids of test images that are learned from; the test split is without them.
+    dealt: whether adbench split the images, by `split_seed` and by `split_shares` or `folds`.
     """
 
     name: str
@@ -34,17 +36,36 @@ class IndexedDataset:
     hashes: dict[str, str]
     phantom: bool
     notes: tuple[str, ...] = ()
+    set_aside: frozenset[str] = frozenset()
+    dealt: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
         """One hash of the dataset's content, independent of its layout."""
         return fingerprint(self.items, self.hashes)
 
+    def splitting(self) -> dict[str, object] | None:
+        """Return how adbench split the images, and a hash of them that is the same in every split; None: it didn't."""
+        if not self.dealt:
+            return None
+        config, bare = self.config, {item.id: item.id.partition("/")[2] for item in self.items}
+        images = [replace(item, id=bare[item.id]) for item in self.items]
+        whole = fingerprint(images, {bare[name]: content for name, content in self.hashes.items()})
+        shares = config.split_shares if config.folds is None else None
+        return {
+            "seed": config.split_seed,
+            "shares": shares,
+            "folds": config.folds,
+            "fold": config.fold,
+            "images": whole,
+        }
+
     def split(self, name: str) -> list[Item]:
         """Return the items of a split; raises DataError where it is empty, or is `test` and lacks a class."""
         if name not in self._splits:
             config = None if name == "test" else self.config
-            self._splits[name] = of_split(self.items, name, self.name, self.root, config)
+            items = [item for item in self.items if item.id not in self.set_aside] if self.set_aside else self.items
+            self._splits[name] = of_split(items, name, self.name, self.root, config)
         return self._splits[name]
 
     @cached_property
@@ -67,6 +88,20 @@ def dataset_config(name: str, words: Overrides = NO_WORDS) -> DatasetConfig:
             raise AdbenchError(
                 f"dataset.{key} has no effect on {name}; leave it out. Of such keys {name} reads: {', '.join(reads)}."
             )
+    if "folds" in words and "split_shares" in words:
+        raise AdbenchError(
+            "dataset.folds and dataset.split_shares exclude each other: with folds one is the test split, and the "
+            "others are train. Keep one."
+        )
+    if config.fold is not None and config.folds is None:
+        raise AdbenchError(
+            f"dataset.fold={config.fold} is one of dataset.folds: give their number, as in dataset.folds=5."
+        )
+    if config.folds is not None and config.support_split != "train":
+        raise AdbenchError(
+            f"dataset.support_split={config.support_split} has no images with dataset.folds={config.folds}: each fold "
+            "is tested, and the others are train. Leave it out."
+        )
     _check_mask_words(config, words)
     return config
 
@@ -83,13 +118,23 @@ def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) 
 
     Raises AdbenchError where a `dataset.X=` word has no effect on these files.
     """
-    dataset = dataset_class(name)(name, config)
+    return _list_items(dataset_class(name)(name, config), config, root, words)
+
+
+def _list_items(
+    dataset: Dataset, config: DatasetConfig, root: Path, words: Overrides
+) -> tuple[list[Item], tuple[str, ...]]:
     items = dataset.index(root)
     unused: dict[str, str] = getattr(dataset, "unused", {})
     for key in words:
         if key in unused:
             raise AdbenchError(f"dataset.{key} has no effect on the images of {root}: {unused[key]}; leave it out.")
     return items, (*getattr(dataset, "notes", ()), *depth_notes(items, config, "intensity_range" in words))
+
+
+def _is_dealt(dataset: Dataset) -> bool:
+    """Whether a dataset that has listed its items split them by `split_seed`."""
+    return "split_seed" in getattr(dataset, "reads", ()) and "split_seed" not in getattr(dataset, "unused", {})
 
 
 def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:
@@ -101,13 +146,14 @@ def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDatas
 def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session) -> IndexedDataset:
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
-    items, notes = index_items(name, config, root, words)
+    dataset = dataset_class(name)(name, config)
+    items, notes = _list_items(dataset, config, root, words)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, keep=not session.offline)
     phantom = dataset_class(name)(name, config).is_phantom(root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
-    return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes)
+    return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes, dealt=_is_dealt(dataset))
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:

@@ -20,7 +20,8 @@ EMPTY_MASKS = ("error", "allow")
 # Keys of a dataset's configuration that only its class can read; it lists those that it does in `reads`.
 OPTIONAL_KEYS = (
     "folders", "category", "categories", "table", "split_shares", "split_seed", "normal_folders", "abnormal_folders",
-    "mask_folders", "ignored_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern",
+    "mask_folders", "ignored_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern", "folds",
+    "fold",
 )  # fmt: skip
 
 
@@ -62,7 +63,10 @@ class DatasetConfig:
         docs/datasets.md; None: each image's own window, else its own lowest and highest value.
     empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
     support_split: the split, "train" or "valid", that supports are drawn from.
+    support_fill: the splits, "train" or "valid", that fill up a class of which `support_split` has too few, in order.
+    abnormal_support: "test" takes abnormal support images from the test split, which they leave; None: never.
     split_shares: shares of train, valid and test (sum 1) for images without splits.
+    folds, fold: a cross-validation of images without splits: fold number `fold`, from 0, of `folds` is the test split.
     patient_pattern: a regular expression with the group `(?P<patient>...)`, matched at the start of a file's name.
     own_images: the user's own images; no phantoms are drawn in their place unless asked for.
     expected: published [normal, abnormal] counts by split; None: unknown.
@@ -80,6 +84,8 @@ class DatasetConfig:
     table: str | None = None
     split_shares: list[float] | None = None
     split_seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
     normal_folders: list[str] = field(default_factory=list)
     abnormal_folders: list[str] = field(default_factory=list)
     mask_folders: list[str] = field(default_factory=list)
@@ -91,6 +97,8 @@ class DatasetConfig:
     empty_masks: str = "error"
     intensity_range: list[float] | None = None
     support_split: str = "valid"
+    support_fill: list[str] = field(default_factory=list)
+    abnormal_support: str | None = None
     own_images: bool = False
     patient_pattern: str | None = None
     licence: str = ""
@@ -161,6 +169,18 @@ def check_config(config: DatasetConfig) -> None:
         raise AdbenchError(
             f"dataset.support_split={config.support_split} is not possible: a support comes from train or valid."
         )
+    for split in config.support_fill:
+        if split not in SUPPORT_SPLITS:
+            raise AdbenchError(
+                f"dataset.support_fill={config.support_fill} is not possible: {split} is neither train nor valid. It "
+                "lists the splits that fill up a class of the support, as in [train]."
+            )
+    if config.abnormal_support not in (None, "test"):
+        raise AdbenchError(
+            f"dataset.abnormal_support={config.abnormal_support} is not possible: `test` takes abnormal support images "
+            "from the test split; null, the default, takes them from dataset.support_split."
+        )
+    check_folds(config)
     if config.split_shares is not None:
         check_shares(config.split_shares)
     _check_pattern(config.patient_pattern)
@@ -177,6 +197,23 @@ def check_config(config: DatasetConfig) -> None:
                 f"dataset.expected has {split}: {counts}; [normal, abnormal] counts of train, valid and test are "
                 "needed, as in {test: [640, 3075]}."
             )
+
+
+def check_folds(config: DatasetConfig) -> None:
+    """Raise AdbenchError for folds that are no cross-validation, or a fold that is not among them."""
+    folds, fold = config.folds, config.fold
+    if folds is None:
+        if fold is not None:
+            raise AdbenchError(
+                f"dataset.fold={fold} is one of dataset.folds: give their number, as in dataset.folds=5."
+            )
+        return
+    if folds < 2:
+        raise AdbenchError(f"dataset.folds={folds} is not possible: at least 2 are needed, each tested by the others.")
+    if fold is not None and not 0 <= fold < folds:
+        raise AdbenchError(
+            f"dataset.fold={fold} is not possible: dataset.folds={folds} has the folds 0 to {folds - 1}."
+        )
 
 
 def check_shares(shares: Sequence[float]) -> None:

@@ -64,7 +64,8 @@ class FewShotSampler:
 
     Draws are numbered, so that a paper can name one, and nested: the images of 2 shots are among those of 4 shots of
     the same draw. A patient gives a second image only after every other patient has given one. `shots="full"` takes
-    every image. The normal images of a draw do not depend on `classes`.
+    every image. The normal images of a draw do not depend on `classes`. Of a class with too few images all are taken,
+    and the rest is drawn from further pools (`fill`), the first one first; draws stay nested.
 
     Raises AdbenchError for a value that is not possible.
 
@@ -89,23 +90,35 @@ class FewShotSampler:
         if tuple(self.classes) not in ((0, 1), (0,), (1,), ()):
             raise AdbenchError(f"classes={self.classes} is not possible: (0, 1), (0,) and (1,) are, 0 being normal.")
 
-    def __call__(self, items: Sequence[Item], where: str = "the pool") -> list[Item]:
-        """Choose from `items`, normal images first; AdbenchError, naming `where`, for more shots than images."""
-        pools = [[item for item in items if item.label == label] for label in self.classes]
-        have = " and ".join(f"{len(p)} {CLASSES[label]}" for p, label in zip(pools, self.classes, strict=True))
+    def __call__(
+        self, items: Sequence[Item], where: str = "the pool", fill: Sequence[Sequence[Item]] = ()
+    ) -> list[Item]:
+        """Choose from `items`, normal images first; AdbenchError, naming `where`, for more shots than images.
+
+        `fill`: pools that fill up a class of which `items` has fewer than `shots`, in order; not for `shots="full"`.
+        """
+        sources = [items, *fill] if isinstance(self.shots, int) else [items]
+        pools = [[[i for i in part if i.label == label] for part in sources] for label in self.classes]
+        counts = [sum(map(len, parts)) for parts in pools]
+        have = " and ".join(f"{n} {CLASSES[label]}" for n, label in zip(counts, self.classes, strict=True))
         if isinstance(self.shots, str):
-            if not all(pools):
+            if not all(counts):
                 raise AdbenchError(
                     f"shots={self.shots} takes every image of each class, and {where} has {have} images. "
                     "Another split: dataset.support_split=train or valid."
                 )
-        elif any(len(pool) < self.shots for pool in pools):
+        elif any(n < self.shots for n in counts):
             raise AdbenchError(
-                f"shots={self.shots} is more than there are: {where} has {have} images. "
-                f"At most shots={min(map(len, pools))}."
+                f"shots={self.shots} is more than there are: {where} has {have} images. At most shots={min(counts)}."
             )
-        count = None if isinstance(self.shots, str) else self.shots
-        return [item for pool in pools for item in draw_order(pool, self.draw)[:count]]
+        chosen: list[Item] = []
+        for parts, n in zip(pools, counts, strict=True):
+            needed = self.shots if isinstance(self.shots, int) else n
+            for pool in parts:
+                taken = draw_order(pool, self.draw)[:needed]
+                needed -= len(taken)
+                chosen += taken
+        return chosen
 
     def manifest(self, chosen: Sequence[Item], hashes: dict[str, str]) -> Manifest:
         """Return which images were chosen, with a hash of their ids and contents."""
@@ -119,16 +132,16 @@ def from_list(
     classes: Sequence[int],
     where: str,
     everything: Sequence[Item] = (),
+    fill: Sequence[Sequence[Item]] = (),
 ) -> tuple[list[Item], Manifest]:
     """Read a support list in the format of the published repositories: `n-0: a.png b.png` and `a-0: c.png d.png`.
 
     A name is a file name, or the end of its path where names repeat, as in `bottle/train/good/000.png`; names with
-    spaces are quoted. `everything`: the images of all splits, for error messages that say where a name is.
+    spaces are quoted. `everything`: the images of all splits, for error messages that say where a name is. `fill`:
+    further pools; a name that `items` doesn't hold is looked for in them, in order.
     """
     named = _read_list(file)
-    by_name: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        by_name[item.path.name].append(item)
+    pools = [_by_name(pool) for pool in (items, *fill)]
     chosen: list[Item] = []
     for label in classes:
         key, kind = LIST_KEYS[label], CLASSES[label]
@@ -136,8 +149,9 @@ def from_list(
             raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {kind} images.")
         number, names = named[key]
         for name in names:
-            called = _called(name, by_name.get(name.rpartition("/")[2], []))
-            meant = [item for item in called if item.label == label]
+            found = [_called(name, pool.get(name.rpartition("/")[2], [])) for pool in pools]
+            called = [item for items in found for item in items]
+            meant = next(filter(None, ([item for item in items if item.label == label] for items in found)), [])
             if not meant:
                 there = called or _called(name, everything)
                 why = f"it is {CLASSES[there[0].label]}, in the {there[0].split} split" if there else "it isn't there"
@@ -188,6 +202,13 @@ def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
         if names:
             named[key] = number, names
     return named
+
+
+def _by_name(items: Sequence[Item]) -> dict[str, list[Item]]:
+    by_name: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        by_name[item.path.name].append(item)
+    return by_name
 
 
 def _called(name: str, items: Sequence[Item]) -> list[Item]:

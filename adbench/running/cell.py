@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save
 
-from adbench.cells.cell import Cell
+from adbench.cells.cell import Cell, by_split
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.data.image_set import ImageSet
@@ -114,8 +114,8 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
 
 def _seen(cell: Cell) -> list[dict[str, Any]]:
     """Name every set of labelled images that the method learnt from (`support`) or whose labels chose its epoch."""
-    sets = [("support", one.dataset, one.split, len(one.support)) for one in cell.training_sets]
-    sets += [("selection", one.dataset, one.split, len(one.items)) for one in cell.holdouts]
+    sets = [("support", one.dataset, split, n) for one in cell.training_sets for split, n in one.splits.items()]
+    sets += [("selection", one.dataset, split, n) for one in cell.holdouts for split, n in by_split(one.items).items()]
     if cell.config.selection == "oracle":
         sets.append(("selection", cell.target, "test", len(cell.test_items)))
     return [
@@ -144,7 +144,7 @@ def _content(
         "resolved": cell.config.as_dict(),
         "facts": cell.facts,
         "dataset": dataclasses.asdict(cell.dataset)
-        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"]},
+        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"], "split": cell.target.splitting()},
         "support": dataclasses.asdict(cell.manifest),
         "seen": _seen(cell),
         "protocol": cell.protocol,

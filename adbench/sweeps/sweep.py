@@ -65,7 +65,7 @@ class Task:
         c = self.config
         number = f"{c.shots} shots" if isinstance(c.shots, str) else counted(c.shots, "shot")
         support = f"support {c.support}" if c.support else f"{number}, draw {c.draw}"
-        return f"{c.method_name} {c.dataset}, {support}, seed {c.seed}"
+        return f"{c.method_name} {c.dataset_name}, {support}, seed {c.seed}"
 
 
 @record.uncollected()

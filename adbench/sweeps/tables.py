@@ -58,6 +58,9 @@ def names(tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
     keys += ["precision", "threads", "batch_size", "shots", "draw", "seed"]
     columns = {key: [str(getattr(task.config, key)) for task in tasks] for key in keys}
     columns["method"] = method_names(columns["method"])
+    for key in ("category", "split_seed", "fold"):  # of the dataset; between its name and the rest
+        columns[f"dataset.{key}"] = [str(task.config.words("dataset").get(key, "")) for task in tasks]
+    keys = [*keys[:2], *(key for key in columns if key not in keys), *keys[2:]]
     kept = [key for key in keys if key in ("method", "dataset") or len(set(columns[key])) > 1]
     return kept, [list(row) for row in zip(*(columns[key] for key in kept), strict=True)]
 

@@ -191,7 +191,7 @@ def start_wandb(cell: Cell) -> tuple[Any, str]:
     def begin(mode: str) -> Any:
         return wandb.init(
             project=asked.project, entity=asked.entity, tags=asked.tags, mode=mode, dir=str(folder),  # type: ignore[arg-type]
-            name=f"{config.method_name} {config.dataset} {cell.key[:8]}", reinit="create_new",
+            name=f"{config.method_name} {config.dataset_name} {cell.key[:8]}", reinit="create_new",
             settings=wandb.Settings(
                 console="off", silent=True, disable_git=True, save_code=False,
                 finish_timeout=LEFT_TO_UPLOAD, finish_timeout_raises=True,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.board.leaderboard import ROW, lines
+from adbench.board.leaderboard import ROW, lines, run_of, splitting
 from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
 from adbench.records import pictures, tables
@@ -56,14 +56,18 @@ class SiteRecord(NamedTuple):
 
     @property
     def which(self) -> str:
-        """Draw and seed, in which averaged records differ."""
+        """Draw, seed, split and fold, in which averaged records differ."""
         kind = "draw" if self.draw.isdecimal() else "support"
-        return f"{kind} {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
+        text = f"{kind} {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
+        if splitting(self.record):
+            _, _, split, fold = run_of(self.record)
+            text += f", split {split}" + (f", fold {fold}" if fold >= 0 else "")
+        return text
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """A sort key: draws by number, then seeds."""
-        return (not self.draw.isdecimal(), self.draw.zfill(9), self.seed.zfill(9), self.name)
+        """A sort key: draws by number, then seeds, splits and folds."""
+        return (not self.draw.isdecimal(), self.draw.zfill(9), self.seed.zfill(9), *run_of(self.record)[2:], self.name)
 
 
 class Picture(NamedTuple):

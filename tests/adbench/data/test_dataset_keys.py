@@ -22,6 +22,7 @@ VALUES = {
     "split_seed": "1", "normal_folders": "[a]", "abnormal_folders": "[b]", "mask_folders": "[c]",
     "ignored_folders": "[d]", "allow_patient_overlap": "true", "allow_absolute_paths": "true",
     "patient_pattern": "(?P<patient>.)",
+    "folds": "5", "fold": "0",
 }  # fmt: skip
 
 
@@ -92,7 +93,8 @@ def test_the_optional_keys_are_fields() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[3].glob("datasets/*.py")), ids=lambda p: p.stem)
 def test_a_key_that_a_class_reads_is_used_in_its_code(path: Path) -> None:
-    shared = "".join((path.parent / name).read_text() for name in ("layout.py", "mediclip.py", "class_folders.py"))
+    names = ("layout.py", "mediclip.py", "class_folders.py", "splits.py")
+    shared = "".join((path.parent / name).read_text() for name in names)
     for name, entry in registry.entries("dataset").items():
         if entry.load().__module__ == f"adbench.datasets.{path.stem}":
             code = path.read_text() + shared
