@@ -57,6 +57,14 @@ def _is_amount(value: Any) -> bool:
     return type(value) in (float, int) and 0 <= value <= 1e18
 
 
+def _is_split(value: Any) -> bool:
+    if type(value) is not dict or not _is_name(value.get("images")) or not SEED.holds(value.get("seed")):
+        return False
+    folds, fold, shares = value.get("folds"), value.get("fold"), value.get("shares")
+    whole = (folds is None and fold is None) or (type(folds) is type(fold) is int and 0 <= fold < folds <= MOST_IMAGES)
+    return whole and (shares is None or (type(shares) is list and all(map(_is_amount, shares))))
+
+
 def _within(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
@@ -107,6 +115,7 @@ SOURCE = Rule(
 )
 NUMBER = Rule(lambda value: type(value) in (float, int) and abs(value) <= 1e18, "a number")
 BLOCK = Rule(_within(0, 10_000), "the number of a block")
+SPLIT = Rule(lambda value: _is_split(value), "a split as adbench makes it")
 
 Fields = Mapping[str, "Rule | Fields"]
 FIELDS: Fields = {
@@ -132,7 +141,7 @@ FIELDS: Fields = {
     "dataset": {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),
         "licence": _maybe(TEXT), "category": _optional(_maybe(NAME)), "object_name": _optional(TEXT), "masks": FLAG,
-        "mask_threshold": _optional(AMOUNT), "fingerprint": NAME,
+        "mask_threshold": _optional(AMOUNT), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
     },
     "support": {
         "source": SOURCE, "shots": SHOTS, "normal": _list_of(TEXT), "abnormal": _list_of(TEXT), "hash": NAME,

@@ -24,7 +24,7 @@ def write(write_record, tmp_path: Path):
         file = tmp_path / key / "record.json"
         content = json.loads(file.read_text())
         content["facts"] |= {"abnormal_support": "test"} if about.pop("from_test", False) else {}
-        file.write_text(json.dumps(content | {"dataset": about}))
+        file.write_text(json.dumps(content | {"dataset": content.get("dataset", {}) | about}))
 
     return write
 
