@@ -76,12 +76,14 @@ def test_folds_are_a_column_of_their_own_and_missing_ones_are_named(write, board
 def test_each_image_has_one_held_out_score(write, tmp_path: Path) -> None:
     for fold in (0, 1):
         write(f"f{fold}", 0.6, split(0, fold, 2))
-        columns = {"image": [f"test/normal/{fold}.png"], "label": [0], "score": [0.1 + fold], "patient": ["p"]}
-        pd.DataFrame(columns | {"subgroup": [None]}).to_parquet(tmp_path / f"f{fold}" / "predictions.parquet")
+        images = [f"test/normal/{fold}.png", f"test/abnormal/{fold}.png"]
+        columns = {"image": images, "label": [0, 1], "score": [0.5 + fold, 2.0], "map_max": [0.0] * 2}
+        columns |= {"map_mean": [0.0] * 2, "patient": ["p", "q"], "subgroup": ["a", "b"]}
+        pd.DataFrame(columns).to_parquet(tmp_path / f"f{fold}" / "predictions.parquet")
     scores = scores_of(collect([tmp_path]).records)
-    assert scores["image"].tolist() == ["test/normal/0.png", "test/normal/1.png"]
-    assert scores["fold"].tolist() == [0, 1]
-    assert to_csv(scores).splitlines()[1].endswith("f0,test/normal/0.png,0,0.1,p,")
+    assert scores["image"].is_unique
+    assert scores["fold"].tolist() == [0, 0, 1, 1]
+    assert to_csv(scores).splitlines()[2].endswith("f0,test/normal/0.png,0,0.5,p,a")
 
 
 def test_categories_have_an_average_of_their_own() -> None:
