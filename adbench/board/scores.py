@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from adbench.board.leaderboard import ROW, lines, run_of
+from adbench.board.render import inert
 from adbench.errors import RecordError
 from adbench.records.record import Record
 
@@ -38,5 +39,7 @@ def scores_of(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def to_csv(scores: pd.DataFrame) -> str:
-    """Return the table as CSV; scores have the nine digits that tell two 32-bit numbers apart."""
+    """Return the table as CSV, see `inert`; scores have the nine digits that tell two 32-bit numbers apart."""
+    names = [*ROW, "dataset", "image", "patient", "subgroup"]
+    scores = scores.assign(**{name: scores[name].map(inert) for name in names})
     return str(scores.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
