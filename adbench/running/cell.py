@@ -17,7 +17,7 @@ from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.data.image_set import ImageSet
-from adbench.method import Method
+from adbench.method import Method, naming_the_method
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
@@ -59,7 +59,12 @@ def run_cell(
     watch.seconds["resolve"] = round(cell.seconds, 3)
     provenance.reset_peak()
     device = device_of(config)
-    with record.writing(Path(config.runs), cell.key, config.force) as folder, tracking(cell, folder) as tracker:
+    provenance.packages()  # raises now, and not when all is computed
+    with (
+        record.writing(Path(config.runs), cell.key, config.force) as folder,
+        tracking(cell, folder) as tracker,
+        naming_the_method(config.method_name),
+    ):
         with watch.stage("decode"):  # all of it: a file that can't be read costs no training
             data = DataModule.of_cell(cell)
             data.setup()
@@ -88,9 +93,10 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     device = device_of(cell.config)
     data = DataModule.of_cell(cell)
     data.setup()
-    method = new_method(cell, device)
-    fit_once(cell, method, data, device, curves(cell.config, None), began)
-    evaluate(cell, method, data.test)
+    with naming_the_method(cell.config.method_name):
+        method = new_method(cell, device)
+        fit_once(cell, method, data, device, curves(cell.config, None), began)
+        evaluate(cell, method, data.test)
 
 
 def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test: ImageSet) -> None:
