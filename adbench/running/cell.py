@@ -26,6 +26,7 @@ from adbench.system.files import shrink
 from adbench.system.ranks import world_size
 from adbench.training.fit import device_of, new_method
 from adbench.training.reuse import fit_once
+from adbench.training.selection import state_of
 from adbench.training.trackers import curves, tracking
 
 
@@ -105,7 +106,8 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
         columns = outcome.histogram.to_arrays()
         table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
         table.to_parquet(folder / "histogram.parquet", index=False)
-    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
+    state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
     metadata = {"method": cell.facts["method"], "cell": cell.key}
     (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))
