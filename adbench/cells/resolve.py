@@ -190,8 +190,8 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
     kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
     if odd:
         raise AdbenchError(
-            f"the method {name} can't be recorded: {odd[0].partition(':')[0]}. Possible are finite numbers, texts, true, "
-            "false, null, and lists and dictionaries of these."
+            f"the method {name} can't be recorded: {odd[0].partition(':')[0]}. Possible are finite numbers, texts, "
+            "true, false, null, and lists and dictionaries of these."
         )
     return ResolvedMethod(method_class, params, kept["params"], capability)
 

@@ -60,7 +60,7 @@ def method(tmp_path: Path) -> str:
     [
         (
             "build",
-            "the method Own failed in build(): FileNotFoundError: [Errno 2] No such file or directory: '/no/such",
+            "the method Own failed in build(): FileNotFoundError: [Errno 2] No such file or directory: '/no/",
         ),
         ("prepare", "the method Own failed in prepare(): FileNotFoundError: [Errno 2] No such file or directory"),
         ("score", "the method Own failed in score(): FileNotFoundError"),
