@@ -152,7 +152,7 @@ def _fetched(hub: str) -> bool:
 def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False, since: float = 0.0) -> str:
     """Return the SHA-256 of the weights file; for random weights, a hash of seed and model.
 
-    `since`: seconds since 1970; a hash remembered from before is computed anew.
+    `since`: seconds since 1970; a hash remembered from before is computed again.
     """
     path = weights_file(config, name, offline)
     if path is None:

@@ -97,13 +97,13 @@ def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDatas
     return session.once(_index, name, words, config.data_root, config.cache_dir, session, config.force)
 
 
-def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session, anew: bool) -> IndexedDataset:
+def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session, again: bool) -> IndexedDataset:
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
     items, notes = index_items(name, config, root, words)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
-    hashes = hash_items(items, cache, name, not session.offline, session.began if anew else 0.0)
+    hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
     phantom = dataset_class(name)(name, config).is_phantom(root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
     return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes)
