@@ -355,12 +355,12 @@ def main() -> None:
         # Files that adbench writes are named in errors of their own: this one is a stream, or another package's file.
         _complain(f"cannot write standard output or a temporary file: {error.strerror}. Free some space there.")
         code = 2
-    if error := _unprinted():
+    if unprinted := _unprinted():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
-        if isinstance(error, BrokenPipeError):
+        if isinstance(unprinted, BrokenPipeError):
             code = 141
         elif not code:
-            _complain(f"cannot write standard output: {error.strerror}.")
+            _complain(f"cannot write standard output: {unprinted.strerror}.")
             code = 2
     sys.exit(code)
 

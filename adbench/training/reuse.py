@@ -46,10 +46,10 @@ def fit_once(
             curve = {int(epoch): figure for epoch, figure in saved["curve"].items()}
             return Selection(saved["rule"], saved["epoch"], curve), saved["last"], True
         chosen, last = fit_and_choose(cell, method, data, device, callbacks)
-        saved = json.dumps(dataclasses.asdict(chosen) | {"last": last})
+        text = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}
-            write_atomically(path, save(state, metadata={"chosen": saved, "sha256": _sum(state, saved)}))
+            write_atomically(path, save(state, metadata={"chosen": text, "sha256": _sum(state, text)}))
         return chosen, last, False
 
 
