@@ -22,8 +22,8 @@ from adbench.system.leases import HOST, leased, tidy
 from adbench.system.text import warn
 
 __all__ = [
-    "BY_KEYS", "HOST", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened", "shrink", "tidy",
-    "unwritable", "write_atomically", "write_output",
+    "BY_KEYS", "HOST", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened", "shrink",
+    "tidy", "unwritable", "write_atomically", "write_output",
 ]  # fmt: skip
 
 LOCKS = ".locks"
