@@ -49,7 +49,9 @@ def fit_once(
         text = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}
-            write_atomically(path, save(state, metadata={"chosen": text, "sha256": _sum(state, text)}))
+            # One entry: safetensors writes several in any order, and the same training is to be the same bytes.
+            facts = json.dumps({"chosen": text, "sha256": _sum(state, text)})
+            write_atomically(path, save(state, metadata={"training": facts}))
         return chosen, last, False
 
 
@@ -63,7 +65,7 @@ def _read(path: Path, since: float) -> tuple[dict[str, Tensor], dict[str, Any]] 
             return None
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = file.metadata() or {}
+            facts = json.loads((file.metadata() or {})["training"])
         saved = facts["chosen"]
         if facts["sha256"] == _sum(state, saved):
             return state, json.loads(saved)
@@ -72,7 +74,7 @@ def _read(path: Path, since: float) -> tuple[dict[str, Tensor], dict[str, Any]] 
         if not path.is_symlink():
             return None
         why = str(error)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
     discard(path, why)
     return None
