@@ -38,6 +38,12 @@ class StoppedError(AdbenchError):
     exit_code = 130
 
 
+class MethodError(AdbenchError):
+    """A method's own code failed."""
+
+    exit_code = 1
+
+
 class NumericalError(AdbenchError):
     """A score, a map or a loss is not finite."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
@@ -17,10 +18,11 @@ from adbench.backbone.clip import Architecture, Backbone, Features
 from adbench.backbone.features import FrozenFeatures
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import AdbenchError, MethodError, RecordError
 from adbench.plugins import registry
 
 P = TypeVar("P")
+LIBRARIES = ("pytorch_lightning", "lightning_fabric", "torch")  # between the harness and a method's function
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,34 @@ class Method(pl.LightningModule, Generic[P]):
                 parent, _, leaf = key.rpartition(".")
                 setattr(self.get_submodule(parent), leaf, torch.empty_like(value))
         self.load_state_dict(dict(state))
+
+
+@contextlib.contextmanager
+def naming_the_method(name: str) -> Iterator[None]:
+    """Turn an OSError that a method's own code raises in the block into a MethodError that names method and function.
+
+    To the harness an OSError is a file of its own that can't be written. `name`: the method, as the user calls it.
+    """
+    try:
+        yield
+    except OSError as error:
+        function = _function_of(error)
+        if function is None:
+            raise
+        raise MethodError(
+            f"the method {name} failed in {function}(): {type(error).__name__}: {' '.join(str(error).split())}. "
+            "Its own code reads or writes that file."
+        ) from error
+
+
+def _function_of(error: BaseException) -> str | None:
+    """Return the method's function that the harness or Lightning called and that raised; None where there is none."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        own = module not in LIBRARIES and frame.f_globals.get("__name__") != __name__
+        if own and isinstance(frame.f_locals.get("self"), Method):
+            return frame.f_code.co_name
+    return None
 
 
 def defining(name: str) -> list[str]:

@@ -85,7 +85,8 @@ class Backbone:
                 f"input_size={input_size} is smaller than one patch of {self.architecture.patch} pixels."
             )
         self.grid = input_size // self.architecture.patch
-        self.model = _build(name, config, input_size, self.activation)
+        self.weights_path = weights_file(config, name)
+        self.model = _build(name, config, input_size, self.activation, self.weights_path)
         self.tokenizer = _tokenizer(self.architecture.context)
         mean, std = STATISTICS[self.normalisation]
         self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
@@ -231,7 +232,7 @@ def _tokenizer(context: int) -> Any:
     return SimpleTokenizer(context_length=context)
 
 
-def _build(name: str, config: BackboneConfig, input_size: int, activation: str) -> Any:
+def _build(name: str, config: BackboneConfig, input_size: int, activation: str, path: Path | None) -> Any:
     from adbench.backbone.openclip import CLIP, QuickGELU, ResidualAttentionBlock
 
     model_kwargs = model_config(config, name)
@@ -239,7 +240,6 @@ def _build(name: str, config: BackboneConfig, input_size: int, activation: str) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = CLIP(**model_kwargs, quick_gelu=activation == "quick_gelu")
-    path = weights_file(config, name)
     if path is not None:
         _load(model, path, name, config)
     for module in model.modules():

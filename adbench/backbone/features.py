@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from adbench.backbone.clip import Backbone, Features, unit_range
-from adbench.errors import AdbenchError
-from adbench.system.files import alone, write_atomically
+from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -132,8 +131,32 @@ class FrozenFeatures:
 
     def _kept(self, stem: Path, without: Iterable[str] = ()) -> dict[str, Tensor]:
         """Return the parts of an image that are on disk, those in `without` left out."""
-        parts = {part: _read(_file(stem, part), part) for part in self.parts if part not in without}
+        parts = {part: self._part(stem, part) for part in self.parts if part not in without}
         return {part: value for part, value in parts.items() if value is not None}
+
+    def _part(self, stem: Path, part: str) -> Tensor | None:
+        """Read one part of an image from disk; a file that does not hold it is removed, to be made again."""
+        path = _file(stem, part)
+        try:
+            value = load_file(path)[part]
+            right = value.shape == self._shape(part) and value.is_floating_point()
+            why = f"it holds {value.dtype} of shape {tuple(value.shape)}"
+        except FileNotFoundError as error:
+            if not path.is_symlink():
+                return None
+            right, why = False, str(error)
+        except (SafetensorError, KeyError, OSError, ValueError) as error:
+            right, why = False, f"{type(error).__name__}: {error}"
+        if not right:
+            discard(path, why)
+            return None
+        with contextlib.suppress(OSError):  # a cache that somebody else owns
+            os.utime(path)
+        return value
+
+    def _shape(self, part: str) -> tuple[int, ...]:
+        shape = self.backbone.architecture
+        return (shape.embed_dim,) if part == POOLED else (1 + self.backbone.grid**2, shape.width)
 
 
 def _stem(folder: Path, image: Tensor) -> Path:
@@ -148,17 +171,3 @@ def _stem(folder: Path, image: Tensor) -> Path:
 
 def _file(stem: Path, part: str) -> Path:
     return stem.with_name(f"{stem.name}.{part}.safetensors")
-
-
-def _read(path: Path, part: str) -> Tensor | None:
-    try:
-        value = load_file(path)[part]
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, KeyError, OSError) as error:
-        raise AdbenchError(
-            f"the cached features {path} are damaged ({error}). Remove that file and run again."
-        ) from error
-    with contextlib.suppress(OSError):  # a cache that somebody else owns
-        os.utime(path)
-    return value

@@ -17,6 +17,8 @@ from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import NotThereError
 
+MEMORY = "backbone-weights.json"  # of the hashes of weights files, in the folder `hashes` of the cache
+
 
 @dataclass(unsafe_hash=True)
 class BackboneConfig:
@@ -147,12 +149,25 @@ def _fetched(hub: str) -> bool:
     return isinstance(try_to_load_from_cache(hub, "open_clip_model.safetensors"), str)
 
 
-def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False) -> str:
-    """Return the SHA-256 of the weights file; for random weights, a hash of seed and model."""
+def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False, since: float = 0.0) -> str:
+    """Return the SHA-256 of the weights file; for random weights, a hash of seed and model.
+
+    `since`: seconds since 1970; a hash remembered from before is computed again.
+    """
     path = weights_file(config, name, offline)
     if path is None:
         return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
-    return hash_files([path], cache / "hashes" / "weights.json", "weights", keep=not offline)[path]
+    return _sha256(path, cache, not offline, since)
+
+
+def check_weights(path: Path | None, expected: str, cache: Path) -> None:
+    """Raise AdbenchError where the file that a backbone was loaded from has no longer the SHA-256 that was expected."""
+    if path is not None and _sha256(path, cache) != expected:
+        raise AdbenchError(f"{path} changed after this command had hashed it. Run the command again.")
+
+
+def _sha256(path: Path, cache: Path, keep: bool = True, since: float = 0.0) -> str:
+    return str(hash_files([path], cache / "hashes" / MEMORY, "weights", keep, since).rows[path][0])
 
 
 def _offer(config: BackboneConfig) -> str:

@@ -31,6 +31,7 @@ from adbench.data.support import Manifest
 from adbench.errors import AdbenchError
 from adbench.method import Capability, Method, defining
 from adbench.plugins import registry
+from adbench.records.plain import plain
 from adbench.records.record import SCHEMA
 from adbench.system.session import Session
 from adbench.system.text import counted
@@ -189,7 +190,14 @@ def _facts(
         "support": manifest.hash,
         "seed": config.seed,
         "backbone": config.backbone,
-        "weights": session.once(weights_hash, backbone, config.backbone, config.cache_dir, session.offline),
+        "weights": session.once(
+            weights_hash,
+            backbone,
+            config.backbone,
+            config.cache_dir,
+            session.offline,
+            session.began if config.force else 0.0,
+        ),
         "model": session.once(model_hash, backbone, config.backbone),
         "activation": _native(capability.activation, backbone.activation),
         "normalisation": _native(capability.normalisation, backbone.normalisation),
@@ -225,7 +233,13 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
             f"{name} asks for the blocks {list(blocks)}; {backbone} has blocks 1 to {shape.depth}, 0 "
             "is what enters the first, and each can be named once."
         )
-    return ResolvedMethod(method_class, params, dataclasses.asdict(params), capability)
+    kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
+    if odd:
+        raise AdbenchError(
+            f"the method {name} can't be recorded: {odd[0].partition(':')[0]}. Possible are finite numbers, texts, "
+            "true, false, null, and lists and dictionaries of these."
+        )
+    return ResolvedMethod(method_class, params, kept["params"], capability)
 
 
 def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -351,6 +353,34 @@ def main() -> None:
     try:
         code = app(prog_name="adbench", standalone_mode=False)
     except AdbenchError as error:
-        typer.echo(f"adbench: {printable(str(error))}", err=True)
+        _complain(printable(str(error)))
         code = error.exit_code
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # Files that adbench writes are named in errors of their own: this one is a stream, or another package's file.
+        _complain(f"cannot write standard output or a temporary file: {error.strerror}. Free some space there.")
+        code = 2
+    if unprinted := _unprinted():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
+        if isinstance(unprinted, BrokenPipeError):
+            code = 141
+        elif not code:
+            _complain(f"cannot write standard output: {unprinted.strerror}.")
+            code = 2
     sys.exit(code)
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # the exit code is all that is left then
+        typer.echo(f"adbench: {text}", err=True)
+
+
+def _unprinted() -> OSError | None:
+    """Return why standard output can't be written; none where all is printed."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -24,7 +24,7 @@ from adbench.data.indexed import dataset_class, dataset_config, find_root, index
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.plugins import registry
-from adbench.system.files import write_atomically
+from adbench.system.files import write_output
 from adbench.system.text import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
@@ -56,7 +56,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if out is not None:
-        write_atomically(out, text.encode(), "file with --out FILE")
+        write_output(out, text.encode(), "file with --out FILE", files_of(root, items, dataset))
     if as_json:
         print(text, end="")
     else:
@@ -70,6 +70,13 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
         if out is not None:
             console.print(f"written: {out}")
     return levels["error"] == 0
+
+
+def files_of(root: Path, items: Sequence[Item], dataset: DatasetConfig) -> Iterator[Path]:
+    """Yield the files that a dataset is read from, which no output may overwrite."""
+    yield root / (dataset.table or "images.csv")
+    for item in items:
+        yield from (item.path, *item.mask_files)
 
 
 def open_config(name: str, words: Sequence[str]) -> tuple[RunConfig, DatasetConfig]:

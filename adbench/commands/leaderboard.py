@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adbench.errors import AdbenchError, RecordError
+from adbench.records.record import TABLES
 
 if TYPE_CHECKING:
     from adbench.board.render import Part
@@ -40,7 +41,7 @@ def show_leaderboard(
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
-    from adbench.system.files import write_atomically
+    from adbench.system.files import write_output
 
     if html is not None:
         from adbench.board.site.build import check
@@ -70,11 +71,13 @@ def show_leaderboard(
             print(f"note: {note}", file=sys.stderr)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
-            write_atomically(file, text(long).encode(), f"file with --{option} FILE")
+            read = (one.path / name for one in collected for name in TABLES)
+            write_output(file, text(long).encode(), f"file with --{option} FILE", read)
     if predictions is not None:
         from adbench.board.scores import scores_of, to_csv
 
-        write_atomically(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE")
+        read = (one.path / name for one in collected for name in TABLES)
+        write_output(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE", read)
     extra = leaderboard.COSTS if costs else ()
     if html is not None:
         from adbench.board.site.build import write

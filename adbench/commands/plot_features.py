@@ -21,9 +21,10 @@ from adbench.data.decode import ImageFormat
 from adbench.data.image_set import to_tensor
 from adbench.data.indexed import open_dataset
 from adbench.errors import AdbenchError, RecordError, did_you_mean
-from adbench.method import Batch, Method, defining
+from adbench.method import Batch, Method, defining, naming_the_method
+from adbench.records.record import TABLES
 from adbench.running.apply import Fitted, load
-from adbench.system.files import write_atomically
+from adbench.system.files import write_output
 from adbench.system.progress import track
 from adbench.system.session import Session
 from adbench.system.text import counted, printable
@@ -61,7 +62,8 @@ def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple
         )
     for note in fitted.notes:
         console.print(f"note: {note}")
-    features, labels = collect(fitted)
+    with naming_the_method(fitted.config.method_name):
+        features, labels = collect(fitted)
     if len(labels) < 10:
         raise AdbenchError(
             f"{record} has {counted(len(labels), 'test image')}; a picture of features needs at least 10."
@@ -74,7 +76,7 @@ def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple
     clean = {name: purity(rows, labels) for name, rows in features.items()}
     out = out or fitted.record.path / "features.png"
     picture = draw(points, labels, clean, f"{fitted.config.method_name} on {fitted.config.dataset_name}")
-    write_atomically(out, picture, "file with --out FILE")
+    write_output(out, picture, "file with --out FILE", (fitted.record.path / name for name in TABLES))
     return out, clean
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from adbench.cells.cell import TrainingSet
 from adbench.cells.protocols import training_set, training_sets
 from adbench.commands import contact
 from adbench.commands.console import plain_console, table_console
-from adbench.commands.data_check import allow, open_config
+from adbench.commands.data_check import allow, files_of, open_config
 from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
@@ -22,7 +22,7 @@ from adbench.data import support as supports
 from adbench.data.indexed import find_root, index_items, open_dataset
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.errors import AdbenchError
-from adbench.system.files import write_atomically
+from adbench.system.files import write_output
 from adbench.system.session import Session
 from adbench.system.text import counted
 
@@ -75,7 +75,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     for note in notes:
         console.print(Text(f"note: {note}"))
     out = out or Path(f"{name}.png")
-    _save(contact.sheet(dataset.title, bands), out)
+    _save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))
     console.print(f"drawn: {out}")
 
 
@@ -142,7 +142,8 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
         console.print(f"manifest {part.manifest.hash}")
     source = f"list-{Path(config.support).stem}" if config.support else f"draw{config.draw}"
     out = out or Path(f"support-{config.dataset}-{shots}-{source}.png")
-    _save(contact.sheet(title, bands), out)
+    read = [file for part in taken for file in files_of(part.dataset.root, part.dataset.items, part.dataset.config)]
+    _save(contact.sheet(title, bands), out, [*read, *([Path(config.support)] if config.support else [])])
     console.print(f"drawn: {out}")
 
 
@@ -174,7 +175,7 @@ def _caption(item: Item) -> str:
     return f"{item.path.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue(), "file with --out FILE")
+    write_output(path, buffer.getvalue(), "file with --out FILE", inputs)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adbench.data.decode import DECODING, Filter, read_image
-from adbench.data.fingerprint import digest
+from adbench.data.fingerprint import check_unchanged, digest
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.levels import IntensityRange
 from adbench.data.masks import read_masks
-from adbench.errors import DataError
-from adbench.system.files import alone, atomic
+from adbench.errors import AdbenchError, DataError
+from adbench.system.files import alone, atomic, discard
 from adbench.system.progress import track
 
 AHEAD = 64  # decoded images that may wait in memory to be written
 
 
 def images(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str,
+    items: Sequence[Item], hashes: Mapping[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str,
     intensity_range: IntensityRange | None = None,
 ) -> NDArray[np.uint8]:  # fmt: skip
     """Return (N, size, size, 3) uint8, memory-mapped from the cache, whose key is the images' content, not their paths.
@@ -38,13 +40,15 @@ def images(
     key = digest("\n".join([*settings, *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
-        return read_image(item.path, size, resize, grey, intensity_range)
+        pixels = read_image(item.path, size, resize, grey, intensity_range)
+        check_unchanged(item, hashes, "image")
+        return pixels
 
     return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size, 3), decode, f"decoding {title}")
 
 
 def masks(
-    items: Sequence[Item], hashes: dict[str, str], cache: Path, size: int, config: DatasetConfig, title: str
+    items: Sequence[Item], hashes: Mapping[str, str], cache: Path, size: int, config: DatasetConfig, title: str
 ) -> NDArray[np.uint8]:
     """Return (N, size, size) uint8 in {0, 1}, 1 where a pixel is abnormal; all zero for normal images.
 
@@ -65,7 +69,9 @@ def masks(
                 f"the mask {item.mask[0]} of an abnormal image is empty above the threshold {config.mask_threshold}. "
                 "Fix or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
             )
-        return read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
+        small = read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
+        check_unchanged(item, hashes, "masks")
+        return small
 
     return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {title}")
 
@@ -73,24 +79,56 @@ def masks(
 def _cached(
     path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], title: str
 ) -> NDArray[np.uint8]:
-    if not path.exists():
+    whole = (len(items), *shape)
+    array = _opened(path, whole)
+    if array is None:
         with alone(path):
-            if not path.exists():
-                _decode_all(path, items, shape, decode, title)
-    else:
-        with contextlib.suppress(OSError):  # the cache may belong to another user
-            os.utime(path)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+            array = _opened(path, whole)
+            if array is None:
+                _decode_all(path, items, whole, decode, title)
+                array = _opened(path, whole)
+    if array is None:
+        raise AdbenchError(f"{path} can't be read back. Is its disk in order? Another place: cache=DIR.")
+    with contextlib.suppress(OSError):  # the cache may belong to another user
+        os.utime(path)
+    return array
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Map the decoded images of a file, which is removed where it can't hold so many; none where there is no file.
+
+    Header and length are checked, the pixels are not: that would read the whole file.
+    """
+    header = _header(shape)
+    try:
+        with path.open("rb") as file:
+            there, size = file.read(len(header)), os.fstat(file.fileno()).st_size
+            if there == header and size == len(header) + math.prod(shape):
+                return np.memmap(file, np.uint8, "r", len(header), shape)
+        why = "its header or length is another"
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            return None
+        why = str(error)
+    except (OSError, ValueError) as error:
+        why = str(error)
+    discard(path, why)
+    return None
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def _decode_all(
     path: Path, items: Sequence[Item], shape: tuple[int, ...], decode: Callable[[Item], NDArray[np.uint8]], title: str
 ) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
     # Written in order, not through a memory map: a full disk is then an error and not a crash.
     # Pillow decodes outside the interpreter lock, so threads are enough.
     with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_header(shape))
         for pixels in track(_ahead(pool, decode, items), title, len(items)):
             file.write(pixels.tobytes())
 

@@ -48,8 +48,8 @@ def damage_notes(items: Sequence[Item], cache: Path, name: str, keep: bool) -> t
         return ()
     paths = [item.path for item in items if is_dicom(item.path)]
     memory = cache / "headers" / f"{digest(f'{DECODING} {paths[0].parent.absolute()} {name}')[:16]}.json"
-    rows = measured(paths, lambda path: (_damage(path),), memory, f"headers of {name}", lambda row: not row[0], keep)
-    damaged = [str(row[0]) for row in rows.values() if row[0]]
+    found = measured(paths, lambda path: (_damage(path),), memory, f"headers of {name}", lambda row: not row[0], keep)
+    damaged = [str(row[0]) for row in found.rows.values() if row[0]]
     if not damaged:
         return ()
     more = f" {len(damaged) - 1} more are damaged: adbench data check lists them." if len(damaged) > 1 else ""

@@ -1,14 +1,18 @@
-"""Content hashes of files, cached by size and modification time, and the fingerprint of a dataset."""
+"""Content hashes of files, remembered while a file is unchanged, and the fingerprint of a dataset."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from adbench.data.items import Item, check_ids
-from adbench.data.stamps import measured
+from adbench.data.stamps import Measured, Stamp, measured, stamp_of
 from adbench.errors import DataError
+
+CHUNK = 1 << 16  # bytes read at a time: most images are one or two
 
 
 def digest(text: str) -> str:
@@ -16,34 +20,61 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_files(paths: Iterable[Path], memory: Path, title: str, keep: bool = True) -> dict[Path, str]:
-    """Return the SHA-256 of every file; those that are unchanged since the last call are read from the cache `memory`.
+class Hashes(dict[str, str]):
+    """Content hashes by item id.
 
-    `keep`: update the cache.
+    stamps: of the files when they were hashed, where a stamp tells a later change; see `check_unchanged`.
     """
-    return {
-        path: str(row[0]) for path, row in measured(paths, _hash_file, memory, f"hashing {title}", write=keep).items()
-    }
+
+    stamps: Mapping[Path, Stamp] = MappingProxyType({})
+
+
+def hash_files(paths: Iterable[Path], memory: Path, title: str, keep: bool = True, since: float = 0.0) -> Measured:
+    """Return the SHA-256 of every file, rows of one text; those that are unchanged are read from the cache `memory`.
+
+    `keep`: update the cache. `since`: see `measured`.
+    """
+    return measured(paths, _hash_file, memory, f"hashing {title}", write=keep, since=since)
 
 
 def _hash_file(path: Path) -> tuple[str]:
     try:
-        with path.open("rb") as file:
-            return (hashlib.file_digest(file, "sha256").hexdigest(),)
+        content = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while part := file.read(CHUNK):
+                content.update(part)
+        return (content.hexdigest(),)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def hash_items(items: Sequence[Item], cache: Path, title: str, keep: bool = True) -> dict[str, str]:
+def hash_items(items: Sequence[Item], cache: Path, title: str, keep: bool = True, since: float = 0.0) -> Hashes:
     """Return by item id the content hash of its image, followed by those of its masks; ids must be unique.
 
-    `keep`: update the cache.
+    `keep`: update the cache. `since`: see `measured`.
     """
     check_ids(items)
-    files = [path for item in items for path in (item.path, *(item.mask or ()))]
-    memory = cache / "hashes" / f"{digest(str(items[0].path.parent) + title)[:16]}.json" if items else cache / "none"
-    sums = hash_files(files, memory, title, keep)
-    return {item.id: "".join(sums[path] for path in (item.path, *(item.mask or ()))) for item in items}
+    files = [path for item in items for path in (item.path, *item.mask_files)]
+    where = ascii(f"{items[0].path.parent.absolute()} {title}") if items else ""
+    found = hash_files(files, cache / "hashes" / f"{digest(where)[:20]}.json", title, keep, since)
+    hashes = Hashes({item.id: "".join(found.rows[path][0] for path in (item.path, *item.mask_files)) for item in items})
+    hashes.stamps = found.stamps
+    return hashes
+
+
+def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", "masks"]) -> None:
+    """Raise DataError where the image or a mask of an item has another content than when `hashes` were made.
+
+    A file with the stamp of that time is not read again.
+    """
+    stamps = hashes.stamps if isinstance(hashes, Hashes) else {}
+    content = hashes[item.id]
+    sums = [content[place : place + 64] for place in range(0, len(content), 64)]
+    files = list(zip((item.path, *item.mask_files), sums, strict=True))
+    for path, expected in files[:1] if of == "image" else files[1:]:
+        stamp = stamps.get(path)
+        if (stamp is None or stamp_of(path) != stamp) and _hash_file(path)[0] != expected:
+            raise DataError(f"{path} changed after this command had hashed it. Run the command again.")
 
 
 def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,10 @@ from adbench.config.schema import NO_WORDS, Overrides, RunConfig
 from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
+from adbench.data.phantoms import drawn
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
-from adbench.system.files import alone, unwritable
-from adbench.system.session import NotThereError, Session
+from adbench.system.session import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,24 +139,24 @@ def _is_dealt(dataset: Dataset) -> bool:
 def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDataset:
     """Find a dataset on disk; the `dataset.X=` words apply to the tested dataset alone."""
     words = config.words("dataset") if name == config.dataset else NO_WORDS
-    return session.once(_index, name, words, config.data_root, config.cache_dir, session)
+    return session.once(_index, name, words, config.data_root, config.cache_dir, session, config.force)
 
 
-def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session) -> IndexedDataset:
+def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session, again: bool) -> IndexedDataset:
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
     dataset = dataset_class(name)(name, config)
     items, notes = _list_items(dataset, config, root, words)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
-    hashes = hash_items(items, cache, name, keep=not session.offline)
+    hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
     phantom = dataset_class(name)(name, config).is_phantom(root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
     return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes, dealt=_is_dealt(dataset))
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:
-    """Return the folder of the images; for `phantom`, draw the phantoms unless they exist."""
+    """Return the folder of the images; for `phantom`, draw the phantoms unless they are there."""
     if data_root != "phantom":
         return Path(data_root)
     if dataset.own_images:
@@ -165,19 +164,4 @@ def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, of
             f"dataset={name} reads your own images: name their folder with data_root=DIR. "
             "docs/datasets.md describes its layout."
         )
-    drawer = dataset_class(name)(name, dataset)
-    folder = cache / "phantom" / drawer.phantom_version()
-    root = folder / name
-    if not root.is_dir():
-        if offline:
-            raise NotThereError(f"the phantoms of {name} are not drawn yet")
-        try:
-            with alone(root):
-                if not root.is_dir():
-                    unfinished = folder / f".{name}.unfinished"
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                    drawer.draw_phantom(unfinished)
-                    unfinished.rename(root)
-        except OSError as error:
-            raise unwritable(root, error) from error
-    return root
+    return drawn(dataset_class(name)(name, dataset), name, cache, offline)

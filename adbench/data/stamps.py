@@ -1,18 +1,44 @@
-"""Measurements of files, cached by file size and modification time."""
+"""Measurements of files, remembered for as long as a file's size, times and inode stay the same."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from adbench.system.files import write_atomically
+from adbench.errors import DataError
+from adbench.system.files import damaged, discard, write_atomically
 from adbench.system.progress import track
 
 Row = tuple[Any, ...]
+Stamp = str  # size in bytes, times of modification and of change in ns, inode; a text is read back fastest
+# A file may change twice within one tick of its file system's clock, and the second time leaves no trace in its stamp.
+# So a stamp counts once it is older than the longest tick there is, FAT's.
+SETTLED_NS = 2_000_000_000
+TRIES = 3
+HEAD, MIDDLE, END = b'{"sha256": "', b'", "files": ', b"}\n"
+START = len(HEAD) + 64 + len(MIDDLE)
+
+
+class Measured(NamedTuple):
+    """The rows by file, and the stamps of those files whose stamp would tell a later change."""
+
+    rows: dict[Path, Row]
+    stamps: dict[Path, Stamp]
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what the file system says of a file's content; none where there is no such file."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def measured(
@@ -22,39 +48,75 @@ def measured(
     title: str,
     keep: Callable[[Row], bool] = lambda row: True,
     write: bool = True,
-) -> dict[Path, Row]:
+    since: float = 0.0,
+) -> Measured:
     """Return `measure` of every file, a tuple of numbers and texts; unchanged files are read from the cache.
 
+    Unchanged: size, times of modification and change, and inode are the same. A file that changed less than two
+    seconds before it was read is not remembered, because its next change might not show.
+
     measure: runs in threads and should release the GIL; it is also called for a file that does not exist.
-    memory: the JSON file of the cache; `write`: whether it is updated.
+    memory: the JSON file of the cache, which is made again where it is damaged; `write`: whether it is updated.
     title: the text of the progress bar.
     keep: whether a row is cached.
+    since: seconds since 1970; what was measured earlier is measured again.
+
+    Raises DataError for a file that changes each time it is read.
     """
-    known: dict[str, list[Any]] = json.loads(memory.read_text()) if memory.exists() else {}
+    known, earliest = _read(memory, write), int(since * 1e9)
     rows: dict[Path, Row] = {}
-    stale: dict[Path, list[int]] = {}
+    stamps: dict[Path, Stamp] = {}
+    stale: dict[Path, Stamp | None] = {}
     for path in paths:
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         entry = known.get(str(path))
-        if entry and entry[:2] == stamp:
-            rows[path] = tuple(entry[2:])
+        if entry and stamp and entry[0] == stamp and entry[1] >= earliest:
+            rows[path], stamps[path] = tuple(entry[2:]), stamp
         else:
             stale[path] = stamp
     if stale:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            measurements = track(pool.map(measure, stale), title, len(stale))
-            for (path, stamp), row in zip(stale.items(), measurements, strict=True):
+            found = pool.map(lambda item: _steady(measure, *item), stale.items())
+            for path, (stamp, when, row) in zip(stale, track(found, title, len(stale)), strict=True):
                 rows[path] = row
-                if keep(row):
-                    known[str(path)] = [*stamp, *row]
+                if stamp and when - int(stamp.split()[2]) > SETTLED_NS:
+                    stamps[path] = stamp
+                    if keep(row):
+                        known[str(path)] = [stamp, when, *row]
         if write:
-            write_atomically(memory, json.dumps(known).encode())
-    return rows
+            body = json.dumps(known).encode()
+            write_atomically(memory, HEAD + hashlib.sha256(body).hexdigest().encode() + MIDDLE + body + END)
+    return Measured(rows, stamps)
 
 
-def _stamp(path: Path) -> list[int]:
+def _steady(measure: Callable[[Path], Row], path: Path, stamp: Stamp | None) -> tuple[Stamp | None, int, Row]:
+    """Measure a file until its stamp is the same before and after; return stamp, the time (ns) before, and the row."""
+    for _ in range(TRIES):
+        when = time.time_ns()
+        row = measure(path)
+        before, stamp = stamp, stamp_of(path)
+        if before == stamp:
+            return stamp, when, row
+    raise DataError(f"{path} changes while it is read. Run the command again when nothing writes to it any more.")
+
+
+def _read(memory: Path, write: bool) -> dict[str, list[Any]]:
+    """Return the entries of a memory: by path the stamp, the time of measuring (ns) and the row."""
     try:
-        stat = path.stat()
-    except OSError:
-        return []  # `measure` reports the error
-    return [stat.st_size, stat.st_mtime_ns]
+        data = memory.read_bytes()
+        if data[: len(HEAD)] == HEAD and data[len(HEAD) : START - len(MIDDLE)].decode() == _sum(data):
+            entries: dict[str, list[Any]] = json.loads(data[START : -len(END)])
+            return entries
+        why = "its checksum is another"
+    except FileNotFoundError as error:
+        if not memory.is_symlink():
+            return {}
+        why = str(error)
+    except (OSError, ValueError) as error:
+        why = str(error)
+    (discard if write else damaged)(memory, why)
+    return {}
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data[START : -len(END)]).hexdigest()

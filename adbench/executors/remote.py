@@ -17,7 +17,7 @@ from pathlib import Path
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
-from adbench.system.files import HOST, write_atomically
+from adbench.system.files import HOST, discard, write_atomically
 from adbench.system.output import redirected_output
 from adbench.system.session import Session
 
@@ -104,14 +104,18 @@ def write_status(folder: Path, key: str, status: Status) -> None:
 
 
 def read_status(folder: Path, key: str) -> Status | None:
-    """Return the last status of a cell, none where it has not begun."""
+    """Return the last status of a cell, none where it has not begun; a damaged file is removed with a warning."""
+    file = folder / f"{key}.json"
     try:
-        content = json.loads((folder / f"{key}.json").read_bytes())
+        content = json.loads(file.read_bytes())
+        if failure := content["failure"]:
+            content["failure"] = Failure(**failure | {"trace": tuple(failure["trace"])})
+        return Status(**content)
     except FileNotFoundError:
         return None
-    if failure := content["failure"]:
-        content["failure"] = Failure(**failure | {"trace": tuple(failure["trace"])})
-    return Status(**content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        discard(file, error)
+        return None
 
 
 def clear_status(folder: Path, key: str) -> None:
@@ -120,6 +124,7 @@ def clear_status(folder: Path, key: str) -> None:
     if status is not None and not status.ended:
         for path in folder.parent.glob(f".{key}.{status.host}.{status.pid}.*.tmp"):
             shutil.rmtree(path, ignore_errors=True)
+            path.with_suffix(".lease").unlink(missing_ok=True)
     (folder / f"{key}.json").unlink(missing_ok=True)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import json
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 from adbench.errors import FailedCellError, RecordError
 from adbench.records import tables
 from adbench.records.check import HASHED, problem
+from adbench.records.plain import plain
 from adbench.system.files import BY_KEYS, replacing
 from adbench.system.text import brief, printable
 
@@ -28,6 +28,7 @@ SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
+TABLES = ("record.json", *FILES, "histogram.parquet")  # all that is read of a record, pictures apart
 MOST_JSON = 2**24  # bytes of a record.json
 
 
@@ -256,16 +257,14 @@ def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
         (folder / "record.json").write_text(to_json(head | content), encoding="utf-8")
 
 
-def to_json(content: Any) -> str:
-    """Write dataclasses, paths and NumPy numbers as plain JSON; NaN is refused."""
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return the text of a record.json.
 
-    def plain(thing: Any) -> Any:
-        if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-            return dataclasses.asdict(thing)
-        if isinstance(thing, Path):
-            return str(thing)
-        if isinstance(thing, np.generic):
-            return thing.item()
-        raise TypeError(f"{type(thing).__name__} cannot be written to a record")
-
-    return json.dumps(content, default=plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    A computed cell is never lost to a value that JSON doesn't know: it is kept as null or as a text, see `plain`, and
+    the record's `notes` say so.
+    """
+    kept, changed = plain(content)
+    if changed:
+        kept["notes"] = [*(kept.get("notes") or []), *changed]
+    text = json.dumps(kept, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # of names that are not UTF-8, as JSON escapes them

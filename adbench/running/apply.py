@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.clip import Backbone
-from adbench.backbone.weights import BackboneConfig, weights_hash
+from adbench.backbone.weights import BackboneConfig, check_weights, weights_hash
 from adbench.config import layers
 from adbench.config.schema import RunConfig, validate
 from adbench.data.decode import decoded, read_image, squashed
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
-from adbench.method import Capability, Method, Scores
+from adbench.method import Capability, Method, Scores, naming_the_method
 from adbench.plugins import registry
 from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
@@ -63,9 +63,10 @@ class Fitted:
         pixels = self.decode(images)
         config = self.config
         how = config.dataset, self.dataset.object_name, config.batch_size, config.precision
-        if self.capability.transductive:
-            show_test_images(self.method, pixels, *how)
-        parts = [part for _, part in score_images(self.method, pixels, *how)]
+        with naming_the_method(config.method_name):
+            if self.capability.transductive:
+                show_test_images(self.method, pixels, *how)
+            parts = [part for _, part in score_images(self.method, pixels, *how)]
         maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
         scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
         check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method_name)
@@ -203,7 +204,9 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
         backbone = Backbone(
             config.backbone, backbone_config, built_size, capability.activation, capability.normalisation
         ).to(device)
-        method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)
+        check_weights(backbone.weights_path, weights, config.cache_dir)
+        with naming_the_method(config.method_name):
+            method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)
         method.load_fitted(state)
     except AdbenchError:
         raise

@@ -17,7 +17,7 @@ from adbench.cells.cell import Cell, by_split
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.data.image_set import ImageSet
-from adbench.method import Method
+from adbench.method import Method, naming_the_method
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
@@ -26,6 +26,7 @@ from adbench.system.files import shrink
 from adbench.system.ranks import world_size
 from adbench.training.fit import device_of, new_method
 from adbench.training.reuse import fit_once
+from adbench.training.selection import state_of
 from adbench.training.trackers import curves, tracking
 
 
@@ -59,7 +60,12 @@ def run_cell(
     watch.seconds["resolve"] = round(cell.seconds, 3)
     provenance.reset_peak()
     device = device_of(config)
-    with record.writing(Path(config.runs), cell.key, config.force) as folder, tracking(cell, folder) as tracker:
+    provenance.packages()  # raises now, and not when all is computed
+    with (
+        record.writing(Path(config.runs), cell.key, config.force) as folder,
+        tracking(cell, folder) as tracker,
+        naming_the_method(config.method_name),
+    ):
         with watch.stage("decode"):  # all of it: a file that can't be read costs no training
             data = DataModule.of_cell(cell)
             data.setup()
@@ -88,9 +94,10 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     device = device_of(cell.config)
     data = DataModule.of_cell(cell)
     data.setup()
-    method = new_method(cell, device)
-    fit_once(cell, method, data, device, curves(cell.config, None), began)
-    evaluate(cell, method, data.test)
+    with naming_the_method(cell.config.method_name):
+        method = new_method(cell, device)
+        fit_once(cell, method, data, device, curves(cell.config, None), began)
+        evaluate(cell, method, data.test)
 
 
 def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test: ImageSet) -> None:
@@ -99,7 +106,8 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
         columns = outcome.histogram.to_arrays()
         table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
         table.to_parquet(folder / "histogram.parquet", index=False)
-    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
+    state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
     metadata = {"method": cell.facts["method"], "cell": cell.key}
     (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))

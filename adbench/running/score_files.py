@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +19,15 @@ from adbench.data.decode import IMAGES, image_size, read_image
 from adbench.data.levels import IntensityRange
 from adbench.data.listing import check_file, is_folder, left_out, list_images
 from adbench.errors import AdbenchError, DataError
+from adbench.method import naming_the_method
 from adbench.records import pictures
 from adbench.running.apply import Fitted
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
-from adbench.system.files import unwritable
+from adbench.system.files import scratch, shortened, unwritable
 from adbench.system.progress import track
 from adbench.system.text import counted
+
+INSTEAD = "folder with out=DIR"
 
 
 def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -85,11 +88,11 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
     the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
     """
     out = out.absolute()
-    folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with _writing(out):
-            folder.mkdir(parents=True)
-        scores, bounds = _score(fitted, paths, folder / "maps", out)
+    if out.exists() and not out.is_dir():
+        raise unwritable(out, NotADirectoryError(errno.ENOTDIR, "it is no folder"), INSTEAD)
+    with scratch(out, INSTEAD) as folder:
+        with naming_the_method(fitted.config.method_name):
+            scores, bounds = _score(fitted, paths, folder / "maps", out)
         table = pd.DataFrame({"image": [str(path) for path in paths], "score": scores})
         if threshold is not None:
             table["abnormal"] = (table["score"] >= threshold).astype(int)
@@ -107,8 +110,6 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
             # scores.csv comes last: it says that all is there.
             for file in sorted(folder.iterdir(), key=lambda file: file.name == "scores.csv"):
                 file.replace(out / file.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return table
 
 
@@ -140,7 +141,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(out, error, "folder with out=DIR") from error
+        raise unwritable(out, error, INSTEAD) from error
 
 
 def _pictures(
@@ -157,7 +158,7 @@ def _pictures(
             shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
         with _writing(out):
             for kind, pixels in shown.items():
-                Image.fromarray(pixels).save(folder / f"{number:04d}_{path.stem}_{kind}.png")
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{shortened(path.stem)}_{kind}.png")
 
 
 def default_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, locks, and the size of the cache."""
+"""Files and folders that appear whole or not at all, output files, locks, and the size of the cache."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
-import platform
-import re
 import shutil
+import stat
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -17,11 +18,24 @@ from pathlib import Path
 from filelock import FileLock
 
 from adbench.errors import AdbenchError
+from adbench.system.leases import HOST, leased, tidy
+from adbench.system.text import warn
+
+__all__ = [
+    "BY_KEYS", "HOST", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened", "shrink",
+    "tidy", "unwritable", "write_atomically", "write_output",
+]  # fmt: skip
 
 LOCKS = ".locks"
-HOST = platform.node().replace(".", "-") or "host"
 BY_KEYS = "place with runs=DIR or cache=DIR"  # the end of an error message about a file of runs or cache
-LEFT = re.compile(rf"\.(?P<name>.+)\.{re.escape(HOST)}\.(?P<pid>\d+)\.[0-9a-f]+\.(?P<kind>tmp|old)")
+LONGEST = 120  # bytes of a file's name that its temporary file keeps, which adds up to 100 of its own
+ABANDONED = 86400.0  # seconds after which a temporary file of the cache belongs to nobody
+# What to do, by the kind of error, before "or choose another".
+ADVICE = {
+    errno.ENOSPC: "Free some space", errno.EDQUOT: "Free some space", errno.EACCES: "Get its permission",
+    errno.EPERM: "Get its permission", errno.EROFS: "Make it writable", errno.ENAMETOOLONG: "Shorten it",
+    errno.EISDIR: "Remove that folder", errno.ENOTDIR: "Remove that file", errno.ELOOP: "Remove that link",
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -32,10 +46,12 @@ def atomic(path: Path, instead: str = BY_KEYS) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = path.with_name(f".{shortened(path.name)}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
         temporary.touch(exist_ok=False)
     except OSError as error:
-        raise unwritable(path.parent, error, instead) from error
+        raise unwritable(path, error, instead) from error
     try:
         yield temporary
         temporary.replace(path)
@@ -51,32 +67,98 @@ def write_atomically(path: Path, content: bytes, instead: str = BY_KEYS) -> None
         temporary.write_bytes(content)
 
 
+def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path] = ()) -> None:
+    """Write a file that the user named: whole or not at all where it is a regular file.
+
+    A link stays and its target is replaced. A device, a pipe or an open descriptor (/dev/stdout) is written to.
+    Raises AdbenchError for a path that can't be written, or that is one of the `inputs` of this command.
+    """
+    try:
+        own = _descriptor(path)
+        there = os.fstat(own) if own is not None else os.stat(path) if path.exists() else None
+        if there and stat.S_ISREG(there.st_mode) and any(_is(there, file) for file in inputs):
+            raise AdbenchError(f"{path} is read by this command and would be overwritten. Choose another {instead}.")
+        if own is not None:
+            sys.stdout.flush()
+            with os.fdopen(os.dup(own), "wb") as stream:
+                stream.write(content)
+        elif there and not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):
+            with path.open("wb") as stream:
+                stream.write(content)
+        else:
+            write_atomically(path.resolve() if path.is_symlink() else path, content, instead)
+    except BrokenPipeError:
+        raise  # its reader has enough, as with `| head`
+    except (OSError, RuntimeError) as error:  # resolve() calls a loop of links a RuntimeError before Python 3.13
+        raise unwritable(path, error if isinstance(error, OSError) else OSError(str(error)), instead) from error
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open file of this process that a path such as /dev/stdout stands for."""
+    own = Path(f"/proc/{os.getpid()}/fd")
+    for _ in range(8):
+        folder = path.parent.resolve()
+        if folder == own and path.name.isdigit():
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = folder / os.readlink(path)
+    return None
+
+
+def _is(there: os.stat_result, file: Path) -> bool:
+    try:
+        return os.path.samestat(there, os.stat(file))
+    except OSError:
+        return False
+
+
+def shortened(name: str, most: int = LONGEST) -> str:
+    """Return the beginning of a name, at most so many bytes.
+
+    >>> shortened("board.csv"), shortened("\u00e9\u00e9\u00e9", most=3)
+    ('board.csv', '\u00e9')
+    """
+    return os.fsencode(name)[:most].decode(errors="ignore")
+
+
+@contextlib.contextmanager
+def scratch(final: Path, instead: str) -> Iterator[Path]:
+    """Yield a new temporary folder next to `final`, with a lease; it is removed when the block ends.
+
+    What killed processes left next to it is cleaned up first.
+    """
+    with contextlib.ExitStack() as after:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            tidy(final.parent)
+            new = final.with_name(f".{shortened(final.name)}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+            after.enter_context(leased(new, final))
+            after.callback(shutil.rmtree, new, ignore_errors=True)
+            new.mkdir()
+        except OSError as error:
+            raise unwritable(final.parent, error, instead) from error
+        yield new
+
+
 @contextlib.contextmanager
 def replacing(final: Path, instead: str, stays: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
     """Yield a temporary folder that replaces `final` when the block ends, and is removed when it fails.
 
-    A folder `final` for which `stays` is true is kept, and the new one is removed. What killed processes left next to
-    it is cleaned up first.
+    A folder `final` for which `stays` is true is kept, and the new one is removed.
     """
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        tidy(final.parent)
-        new = final.with_name(f".{final.name}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-        new.mkdir()
-    except OSError as error:
-        raise unwritable(final.parent, error, instead) from error
-    old = new.with_suffix(".old")
-    try:
-        yield new
-        _take_place(new, final, old, stays)
-    except OSError as error:
-        raise unwritable(final, error, instead) from error
-    finally:
-        if old.exists() and not final.exists():
-            with contextlib.suppress(OSError):  # another process has just put its own there
-                old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(new, ignore_errors=True)
+    with scratch(final, instead) as new:
+        old = new.with_suffix(".old")
+        try:
+            yield new
+            _take_place(new, final, old, stays)
+        except OSError as error:
+            raise unwritable(final, error, instead) from error
+        finally:
+            if old.exists() and not final.exists():
+                with contextlib.suppress(OSError):  # another process has just put its own there
+                    old.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _take_place(new: Path, final: Path, old: Path, stays: Callable[[Path], bool]) -> None:
@@ -96,20 +178,6 @@ def _take_place(new: Path, final: Path, old: Path, stays: Callable[[Path], bool]
                 raise
 
 
-def tidy(folder: Path) -> None:
-    """Clean up after killed `replacing`s of this machine: remove half-written folders, restore those set aside."""
-    for path in folder.glob(".*"):
-        left = LEFT.fullmatch(path.name)
-        if left is None or not Path("/proc/self").exists() or Path(f"/proc/{left['pid']}").exists():
-            continue
-        final = path.with_name(left["name"])
-        if left["kind"] == "old" and not final.exists():
-            with contextlib.suppress(OSError):  # another process does the same
-                path.rename(final)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def alone(path: Path) -> AbstractContextManager[object]:
     """Return a lock under which `path` is made: of two processes, the second waits and finds it made.
 
@@ -126,16 +194,38 @@ def alone(path: Path) -> AbstractContextManager[object]:
 
 def unwritable(path: Path, error: OSError, instead: str = BY_KEYS) -> AdbenchError:
     """Return the error for a path that can't be written: no permission, no space, no folder."""
-    return AdbenchError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another {instead}.")
+    advice = ADVICE.get(error.errno or 0, "Correct that")
+    return AdbenchError(f"cannot write {path}: {error.strerror or error}. {advice} or choose another {instead}.")
+
+
+def damaged(path: Path, why: object) -> None:
+    """Warn that a file of the cache is damaged; it is then made again."""
+    warn(f"{path} is damaged ({' '.join(str(why).split())}) and is made again.")
+
+
+def discard(path: Path, why: object) -> None:
+    """Warn that a file of the cache is damaged, and remove it: it is made again."""
+    damaged(path, why)
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def shrink(folders: Iterable[Path], limit_gb: float) -> int:
-    """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many."""
-    files = []
+    """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many.
+
+    Temporary files are being written, unless they are a day old: then they are removed in any case and not counted.
+    """
+    files, abandoned = [], time.time() - ABANDONED
     for entry in (entry for folder in folders for entry in _files_below(folder)):
-        with contextlib.suppress(FileNotFoundError):
-            stat = entry.stat()
-            files.append((stat.st_mtime_ns, stat.st_size, entry.path))
+        with contextlib.suppress(OSError):
+            found = entry.stat(follow_symlinks=False)
+            if not entry.name.endswith(".tmp"):
+                files.append((found.st_mtime_ns, found.st_size, entry.path))
+            elif found.st_mtime < abandoned:
+                os.unlink(entry.path)
     excess = sum(size for _, size, _ in files) - limit_gb * 1e9
     removed = 0
     for _, size, path in sorted(files) if excess > 0 else ():
@@ -149,9 +239,9 @@ def shrink(folders: Iterable[Path], limit_gb: float) -> int:
 
 def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     """Yield all files but locks. A cache holds 100,000s of them, and `Path.rglob` takes four times as long."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
+            if not entry.is_dir(follow_symlinks=False):
                 yield entry
             elif entry.name != LOCKS:
                 yield from _files_below(entry.path)

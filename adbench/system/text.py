@@ -1,9 +1,10 @@
-"""Text for people: numbers with their nouns, and texts of strangers without control characters."""
+"""Text for people: numbers with their nouns, warnings, and texts of strangers without control characters."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 # C0 and C1 controls, line and paragraph separators, invisible and bidirectional marks, lone surrogates, tags.
@@ -45,3 +46,8 @@ def brief(value: Any, most: int = 60) -> str:
         text = f"a {type(value).__name__}"
     text = printable(text)
     return text if len(text) <= most else f"{text[: most - 3]}…"
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    print(f"adbench: warning: {printable(text)}", file=sys.stderr, flush=True)

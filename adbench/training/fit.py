@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from adbench.backbone.clip import Backbone
+from adbench.backbone.weights import check_weights
 from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
@@ -47,6 +48,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     backbone = Backbone(
         config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation
     ).to(device)
+    check_weights(backbone.weights_path, cell.weights, config.cache_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     cache = config.cache_dir if config.feature_cache else None
     method = cell.method_class.create(

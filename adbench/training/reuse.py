@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
-from adbench.errors import AdbenchError
 from adbench.method import Method
-from adbench.system.files import alone, write_atomically
+from adbench.system.files import alone, discard, write_atomically
 from adbench.system.ranks import broadcast, rank
 from adbench.training.selection import Selection, fit_and_choose, state_of
 
@@ -36,21 +38,51 @@ def fit_once(
         return *fit_and_choose(cell, method, data, device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
     with alone(path) if rank() == 0 else contextlib.nullcontext():
-        if broadcast(path.is_file() and (not cell.config.force or path.stat().st_mtime >= began)):
-            try:
-                with safe_open(path, "pt") as file:
-                    method.load_fitted({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                    saved = json.loads(file.metadata()["chosen"])
-            except (SafetensorError, OSError, KeyError, TypeError) as error:
-                raise AdbenchError(
-                    f"the shared training {path} is damaged ({error}). Remove it and run again."
-                ) from error
+        kept = broadcast(_read(path, began if cell.config.force else -math.inf) if rank() == 0 else None)
+        if kept is not None:
+            state, saved = kept
+            method.load_fitted(state)
             method.eval().to(device)
             curve = {int(epoch): figure for epoch, figure in saved["curve"].items()}
             return Selection(saved["rule"], saved["epoch"], curve), saved["last"], True
         chosen, last = fit_and_choose(cell, method, data, device, callbacks)
-        saved = json.dumps(dataclasses.asdict(chosen) | {"last": last})
+        text = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}
-            write_atomically(path, save(state, metadata={"chosen": saved}))
+            # One entry: safetensors writes several in any order, and the same training is to be the same bytes.
+            facts = json.dumps({"chosen": text, "sha256": _sum(state, text)})
+            write_atomically(path, save(state, metadata={"training": facts}))
         return chosen, last, False
+
+
+def _read(path: Path, since: float) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return a kept training: the state, and how its epoch was chosen.
+
+    None where there is none of after `since`, in seconds since 1970, or it is damaged: it is then removed.
+    """
+    try:
+        if path.stat().st_mtime < since:
+            return None
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads((file.metadata() or {})["training"])
+        saved = facts["chosen"]
+        if facts["sha256"] == _sum(state, saved):
+            return state, json.loads(saved)
+        why = "its checksum is another"
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            return None
+        why = str(error)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+    discard(path, why)
+    return None
+
+
+def _sum(state: Mapping[str, Tensor], saved: str) -> str:
+    content = hashlib.sha256(saved.encode())
+    for name, value in sorted(state.items()):
+        content.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        content.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()

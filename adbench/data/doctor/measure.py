@@ -1,4 +1,4 @@
-"""Measurements of image and mask files, decoded once and cached by size and modification time."""
+"""Measurements of image and mask files, decoded once and remembered while a file is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adbench.data.stamps import Row, measured
 from adbench.errors import DataError
 
 THUMB = 16
-VERSION = 3  # of the measurements; raising it reads all files again
+VERSION = 4  # of the measurements; raising it reads all files again
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,17 @@ def measure_images(
     scale = "" if intensity_range is None else f" {list(intensity_range)}"
     memory = _memory(paths, cache, f"images {what}{scale}")
     measure = image_stats if intensity_range is None else partial(image_stats, intensity_range=intensity_range)
-    rows = measured(paths, lambda path: astuple(measure(path)), memory, f"reading {what}", _readable)
-    return {path: ImageStats(*row) for path, row in rows.items()}
+    found = measured(paths, lambda path: astuple(measure(path)), memory, f"reading {what}", _readable)
+    return {path: ImageStats(*row) for path, row in found.rows.items()}
 
 
 def measure_masks(paths: Sequence[Path], threshold: int, cache: Path, what: str) -> dict[Path, MaskStats]:
     """Measure every mask under one threshold (0 to 255)."""
     memory = _memory(paths, cache, f"masks {what} {threshold}")
-    rows = measured(
+    found = measured(
         paths, lambda path: astuple(mask_stats(path, threshold)), memory, f"reading masks {what}", _readable
     )
-    return {path: MaskStats(*row) for path, row in rows.items()}
+    return {path: MaskStats(*row) for path, row in found.rows.items()}
 
 
 def _readable(row: Row) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from adbench.system.files import alone, write_atomically
+from adbench.system.text import warn
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,33 @@ def write(folder: Path, note: Note) -> None:
     if note.cells:
         write_atomically(file, json.dumps(asdict(note), indent=2).encode())
         return
-    file.unlink(missing_ok=True)
+    if file.is_dir() and not file.is_symlink():  # a damaged note
+        shutil.rmtree(file)
+    else:
+        file.unlink(missing_ok=True)
     if not read(folder):
         shutil.rmtree(folder / "jobs", ignore_errors=True)
 
 
 def read(folder: Path) -> list[Note]:
-    """Return all notes."""
+    """Return all notes. A damaged one names no jobs, like that of a command which was killed while it submitted."""
     files = sorted((folder / "notes").glob("*.json")) if (folder / "notes").is_dir() else []
-    return [Note(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return [note for note in map(_read, files) if note is not None]
+
+
+def _read(file: Path) -> Note | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        cells = content["cells"]
+        if content["name"] == file.stem and cells and all(isinstance(id_, str) for id_ in cells.values()):
+            return Note(cells, file.stem)
+        why = "it is no note"
+    except FileNotFoundError:
+        return None  # another command has just removed it
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = str(error)
+    warn(f"{file} is damaged ({why}): its jobs are cancelled, and their cells submitted again.")
+    return Note({"": ""}, file.stem)
 
 
 def drop(folder: Path, key: str, job: str) -> None:

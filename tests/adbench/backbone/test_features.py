@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from safetensors.torch import save
 
 from adbench.backbone.clip import Backbone, Features
 from adbench.backbone.features import FrozenFeatures, signature
-from adbench.errors import AdbenchError
 from adbench.system.files import shrink
 
 
@@ -120,18 +120,42 @@ def test_other_pixels_or_another_precision_are_other_features(
     assert half.blocks[3].dtype == torch.bfloat16
 
 
-def test_damaged_features_are_named(tmp_path: Path, random_clip: Backbone, noise: torch.Tensor) -> None:
-    frozen(random_clip, tmp_path)(noise[:1])
-    (file,) = tmp_path.rglob("*.12.safetensors")
-    whole = file.read_bytes()
-    for damaged in (whole[:100], b"", save({"other": torch.zeros(1)})):
-        file.write_bytes(damaged)
-        with pytest.raises(AdbenchError, match=rf"{file.name} are damaged.*Remove that file"):
-            frozen(random_clip, tmp_path)(noise[:1])
-    frozen(random_clip, tmp_path, blocks=(3,))(noise[:1])  # reads the other file alone
+def to_folder(file: Path) -> None:
     file.unlink()
-    assert same(frozen(random_clip, tmp_path)(noise[:1]), frozen(random_clip, None)(noise[:1]))
-    assert file.read_bytes() == whole
+    file.mkdir()
+    (file / "x").touch()
+
+
+def to_loop(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:100]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"\xff" * 8 + file.read_bytes()[8:]),
+        lambda file: file.write_bytes(save({"other": torch.zeros(1)})),
+        lambda file: file.write_bytes(save({"12": torch.zeros(3, 4)})),
+        lambda file: file.write_bytes(save({"12": torch.zeros(65, 192, dtype=torch.int32)})),
+        to_folder,
+        to_loop,
+    ],
+)
+def test_damaged_features_are_computed_again(tmp_path: Path, random_clip: Backbone, noise, capsys, spoil) -> None:
+    whole = frozen(random_clip, tmp_path)(noise[:1])
+    (file,) = tmp_path.rglob("*.12.safetensors")
+    content = file.read_bytes()
+    spoil(file)
+    frozen(random_clip, tmp_path, blocks=(3,))(noise[:1])  # reads the other file alone
+    assert capsys.readouterr().err == ""
+    assert same(frozen(random_clip, tmp_path)(noise[:1]), whole)
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert re.search(rf"{file} is damaged .* and is made again", said)
+    assert file.read_bytes() == content
 
 
 def test_the_cache_stays_within_its_limit_and_drops_the_oldest(

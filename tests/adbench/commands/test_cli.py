@@ -93,7 +93,7 @@ def test_what_cannot_be_written_names_the_option_that_was_typed(
     (tmp_path / "FILE").write_text("no folder")
     answer = adbench(*words.replace("FILE", str(tmp_path / "FILE")).split())
     assert answer.code == 2
-    assert re.search(rf"cannot write \S+: .+\. Free some space or choose another {option}\.$", answer.err.strip())
+    assert re.search(rf"cannot write \S+: .+\. [A-Z][a-z ]+ or choose another {option}\.$", answer.err.strip())
 
 
 def test_errors_of_the_phantom_command(adbench, tmp_path: Path) -> None:

@@ -98,3 +98,15 @@ def test_a_record_is_looked_for_in_a_fresh_listing(tmp_path: Path) -> None:
     assert not arrived(job)
     (tmp_path / "runs" / "k").mkdir(parents=True)
     assert arrived(job)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"stage": "fit"}', '{"failure": {"trace": 3}}', '{"failure": null, "x": 1}']
+)
+def test_a_damaged_status_is_no_status_and_is_said_once(tmp_path: Path, capsys, text: str) -> None:
+    file = tmp_path / "k.json"
+    file.write_text(text)
+    assert read_status(tmp_path, "k") is None
+    assert f"{file} is damaged" in capsys.readouterr().err
+    assert read_status(tmp_path, "k") is None
+    assert capsys.readouterr().err == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from adbench.executors.slurm import notes
 from adbench.executors.slurm.notes import Note
 
@@ -24,3 +26,19 @@ def test_notes_lose_their_cells_one_by_one(tmp_path: Path) -> None:
     notes.drop(tmp_path, "b", "7_1")
     assert notes.read(tmp_path) == []
     assert not (tmp_path / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"cells": {}}', '{"cells": {"a": 1}, "name": "NAME"}', '{"cells": 3, "name": 4}']
+)
+def test_a_damaged_note_names_no_job_and_can_be_removed(tmp_path: Path, capsys, text: str) -> None:
+    whole = Note({"a": "7_0"})
+    notes.write(tmp_path, whole)
+    damaged = tmp_path / "notes" / "adbench-0.json"
+    damaged.write_text(text.replace("NAME", damaged.stem))
+    first, second = notes.read(tmp_path)
+    assert first == Note({"": ""}, "adbench-0")
+    assert second == whole
+    assert f"{damaged} is damaged" in capsys.readouterr().err
+    notes.write(tmp_path, Note({}, first.name))
+    assert notes.read(tmp_path) == [whole]

@@ -1,0 +1,134 @@
+"""Leases: what a writer elsewhere is at work on stays, and what a killed one left is cleaned up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adbench.system import leases
+from adbench.system.files import replacing, scratch
+from adbench.system.leases import EXPIRY, HEARTBEAT, HOST, tidy
+
+NOBODY = 2**22 + 1  # beyond the largest process id
+
+
+def left(folder: Path, owner: dict[str, object] | str | None, age: float = 0.0, name: str = "cell") -> Path:
+    """Make a temporary folder, and with an `owner` its lease, touched `age` seconds ago."""
+    path = folder / f".{name}.node7.{NOBODY}.ab12.tmp"
+    path.mkdir(parents=True)
+    (path / "half").write_text("written")
+    if owner is not None:
+        lease = path.with_suffix(".lease")
+        lease.write_text(owner if isinstance(owner, str) else json.dumps({"name": name, **owner}))
+        now = lease.stat().st_mtime
+        os.utime(lease, (now - age, now - age))
+    return path
+
+
+HERE = {"machine": leases._machine(), "pid": os.getpid(), "started": leases._started(os.getpid())}
+ELSEWHERE = {"machine": "another boot pid:[1]", "pid": os.getpid(), "started": "5"}
+needs_proc = pytest.mark.skipif(leases._machine() is None, reason="needs Linux's /proc")
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stays"),
+    [
+        (ELSEWHERE, 0.0, True),
+        (ELSEWHERE, EXPIRY - 30, True),
+        (ELSEWHERE, -(EXPIRY - 30), True),
+        (ELSEWHERE, EXPIRY + 30, False),
+        ({}, 0.0, True),
+        ({}, EXPIRY + 30, False),
+        ("not JSON", 0.0, True),
+        ("[]", EXPIRY + 30, False),
+        (None, 0.0, True),  # of an adbench before leases, on another host
+        pytest.param(HERE, EXPIRY + 30, True, marks=needs_proc),
+        pytest.param(HERE | {"pid": NOBODY}, 0.0, False, marks=needs_proc),
+        pytest.param(HERE | {"started": "1"}, 0.0, False, marks=needs_proc),  # its number was given to another process
+    ],
+)
+def test_a_lease_says_whether_a_folder_is_being_written(tmp_path: Path, owner, age: float, stays: bool) -> None:
+    path = left(tmp_path, owner, age)
+    tidy(tmp_path)
+    assert path.exists() == stays
+    assert path.with_suffix(".lease").exists() == (stays and owner is not None)
+    assert not list(tmp_path.glob(".clock-*"))
+
+
+def test_the_age_of_a_lease_is_counted_by_the_clock_of_its_file_system(tmp_path: Path, monkeypatch) -> None:
+    path = left(tmp_path, ELSEWHERE)
+    hour = path.with_suffix(".lease").stat().st_mtime + 3600
+    monkeypatch.setattr(leases._Clock, "now", property(lambda clock: hour))  # the server has gone on for an hour
+    tidy(tmp_path)
+    assert not path.exists()
+
+
+def test_a_folder_set_aside_by_a_killed_writer_comes_back_under_its_whole_name(tmp_path: Path) -> None:
+    name = "b" * 240  # the temporary folder's name holds only the beginning
+    path = left(tmp_path, ELSEWHERE | {"name": name}, EXPIRY + 30, name="b" * 100)
+    path.rename(path.with_suffix(".old"))
+    tidy(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "half").read_text() == "written"
+
+
+def test_a_writer_has_a_lease_while_it_writes_and_none_afterwards(tmp_path: Path) -> None:
+    with replacing(tmp_path / "site", "folder") as new:
+        (lease,) = tmp_path.glob(".*.lease")
+        assert lease == new.with_suffix(".lease")
+        assert json.loads(lease.read_text())["pid"] == os.getpid()
+        tidy(tmp_path)
+        assert new.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_lease_is_touched_again_and_again(tmp_path: Path, monkeypatch, until: Callable[..., None]) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT", 0.05)
+    with scratch(tmp_path / "x", "folder") as new:
+        lease = new.with_suffix(".lease")
+        for _ in range(2):
+            os.utime(lease, (1, 1))
+            until(lambda: lease.stat().st_mtime > 1)
+    assert HEARTBEAT * 5 < EXPIRY, "some touches may be late"
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from adbench.system.files import replacing
+with replacing(Path(sys.argv[1]), "folder") as new:
+    print(new, flush=True)
+    time.sleep(600)
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize("container", [False, True])
+def test_what_another_process_or_container_writes_stays_until_it_is_killed(
+    tmp_path: Path, until, monkeypatch, container: bool
+) -> None:
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"] if container else []
+    if container and subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("process namespaces need root")
+    command = [*inside, sys.executable, "-c", WRITER, str(tmp_path / "cell")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        new = Path(child.stdout.readline().strip())
+        assert HOST in new.name
+        try:
+            tidy(tmp_path)
+            assert new.is_dir()
+        finally:
+            child.kill()
+    if container:  # nothing here knows that it ended
+        tidy(tmp_path)
+        assert new.is_dir()
+        monkeypatch.setattr(leases, "EXPIRY", 0.0)
+    tidy(tmp_path)
+    assert list(tmp_path.iterdir()) == []
