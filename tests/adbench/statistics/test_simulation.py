@@ -38,7 +38,7 @@ def study(rng: np.random.Generator, patients: int, each: int, draws: int, spread
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("plan", DESIGNS, ids=str)
 def test_five_percent_are_about_five_percent(plan) -> None:
-    rng = np.random.default_rng(DESIGNS.index(plan))
+    rng = np.random.default_rng([11, DESIGNS.index(plan)])
     rejected = done = 0
     while done < REPETITIONS:
         drawn = study(rng, *plan)
