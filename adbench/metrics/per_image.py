@@ -91,7 +91,7 @@ class ImageHistograms:
 
 
 def to_columns(whole: Contributions) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of a record's table; `shift` and the number of images are kept beside it."""
+    """Return the columns of a record's table; `shift` and the number of images are kept elsewhere."""
     return {name: getattr(whole, name) for name in COLUMNS}
 
 
