@@ -195,6 +195,39 @@ def leaderboard(
     )  # fmt: skip
 
 
+@app.command(cls=Command, rich_help_panel=RESULTS)
+def compare(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of records (default: runs).")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Compare this method with each other one, instead of all pairs.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(metavar="NAMES", help="Metrics, as in image_auroc,pixel_auroc.")
+    ] = "image_auroc",
+    method: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these methods.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="K", help="Only this number of shots, and zero-shot.")] = None,
+    margin: Annotated[float, typer.Option(metavar="POINTS", help="Differences within it are equivalent.")] = 1.0,
+    level: Annotated[float, typer.Option(metavar="SHARE", help="Level of the intervals.")] = 0.95,
+    power: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="Add the draws and patients that show such a difference.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparisons as CSV.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparisons as JSON.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead of a terminal table.")] = False,
+) -> None:
+    """Say by how much methods differ: difference, interval for new patients and new draws, verdict."""
+    from adbench.commands.compare import show_comparisons
+
+    show_comparisons(
+        runs or [Path("runs")], metrics=metric, against=against, method=method, dataset=dataset, shots=shots,
+        margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
+    )  # fmt: skip
+
+
 @plot_app.command("features", cls=Command, rich_help_panel=RESULTS)
 def plot_features(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],

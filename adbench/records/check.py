@@ -167,6 +167,9 @@ FIELDS: Fields = {
         lambda v: type(v) is dict and _within(0, 31)(v.get("shift")) and COUNT.holds(v.get("n_regions")),
         "an object with shift, an integer from 0 to 31, and n_regions, at least 0",
     )),
+    "image_histograms": _optional(_maybe(Rule(
+        lambda v: type(v) is dict and _within(0, 31)(v.get("shift")), "an object with shift, an integer from 0 to 31",
+    ))),
     "test_images": Rule(_within(1, MOST_IMAGES), f"an integer from 1 to {MOST_IMAGES}"),
     "parameters": {"trainable": COUNT, "total": _optional(COUNT)},
     "seconds": _object_of(AMOUNT, "fit"),

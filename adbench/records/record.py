@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
+from adbench.metrics.per_image import Contributions, from_columns
 from adbench.records import tables
 from adbench.records.check import HASHED, problem
 from adbench.records.plain import plain
@@ -28,7 +29,8 @@ SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
-TABLES = ("record.json", *FILES, "histogram.parquet")  # all that is read of a record, pictures apart
+IMAGE_HISTOGRAMS = "image_histograms.parquet"
+TABLES = ("record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS)  # all that is read of a record, pictures apart
 MOST_JSON = 2**24  # bytes of a record.json
 
 
@@ -80,6 +82,22 @@ class Record:
             return None
         return tables.histogram(self.path) | {name: np.array(value) for name, value in head.items()}
 
+    def contributions(self) -> Contributions | None:
+        """Return what each test image contributes to the pixel metrics, on coarse bins, or none without pixel metrics.
+
+        Raises RecordError for a record that was written before these were kept.
+        """
+        if self.content["histogram"] is None:
+            return None
+        head = self.content.get("image_histograms")
+        if head is None:
+            raise RecordError(
+                f"{self.path} holds no histograms of single images, which intervals of pixel metrics need; an older "
+                "adbench wrote it. Run its cell again with force=true."
+            )
+        columns = tables.image_histograms(self.path / IMAGE_HISTOGRAMS)
+        return from_columns(columns, head["shift"], self.content["test_images"])
+
 
 def find(runs: Path, key: str) -> Record | None:
     """Return the finished record of a cell, or none; a cell that failed has none.
@@ -130,7 +148,9 @@ def read(path: Path) -> Record:
             f"{path} is of record schema {brief(schema)}; this adbench reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
         )
-    wanted = [*FILES, "histogram.parquet"] if content.get("histogram") else FILES
+    wanted = [*FILES]
+    wanted += ["histogram.parquet"] if content.get("histogram") else []
+    wanted += [IMAGE_HISTOGRAMS] if content.get("image_histograms") else []
     odd = {name: why for name in wanted if (why := tables.regular(path / name))}
     missing = [name for name, why in odd.items() if why == tables.MISSING]
     if missing or status != "complete":

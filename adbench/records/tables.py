@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import RecordError
+from adbench.metrics.per_image import BINS
 from adbench.system.text import printable
 
 MOST_BINS = 2**24  # rows of a histogram
+MOST_CONTRIBUTIONS = 2**26  # rows of the histograms of single images
 MOST_BYTES = 2**31  # of a file, and of a table's texts in memory
 MISSING = "it is missing"
 MOST_PNG, MOST_SIDE = 2**26, 16_384
@@ -26,6 +28,9 @@ PREDICTIONS = {
 }  # fmt: skip
 HISTOGRAM = {
     "keys": "integer", "positive": "integer", "negative": "integer", "region_weight": "float", "mixed": "boolean",
+}  # fmt: skip
+IMAGE_HISTOGRAMS = {
+    "image": "integer", "bin": "integer", "positive": "integer", "negative": "integer", "region_weight": "float",
 }  # fmt: skip
 
 
@@ -140,6 +145,19 @@ def histogram(folder: Path, names: int = len(HISTOGRAM)) -> dict[str, Any]:
         raise unreadable(file, "its keys don't rise from 0 to 2**32")
     if any((column < 0).any() or not np.isfinite(column).all() or column.sum() > 2**53 for column in amounts):
         raise unreadable(file, "a count is negative or too large")
+    return columns
+
+
+def image_histograms(file: Path) -> dict[str, Any]:
+    """Read image_histograms.parquet of a record: its columns as arrays (R,), a row per image and bin."""
+    table = read_table(file, IMAGE_HISTOGRAMS, range(1, MOST_CONTRIBUTIONS + 1), len(IMAGE_HISTOGRAMS))
+    if table.isna().to_numpy().any():
+        raise unreadable(file, "a value is missing")
+    columns = {str(name): table[name].to_numpy() for name in table}
+    if any((column < 0).any() or not np.isfinite(column).all() for name, column in columns.items() if name != "bin"):
+        raise unreadable(file, "a count is negative or too large")
+    if np.ptp(columns["bin"].astype(np.int64)) >= BINS:
+        raise unreadable(file, f"it has more than {BINS} bins")
     return columns
 
 

@@ -18,6 +18,7 @@ from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.data.image_set import ImageSet
 from adbench.method import Method, naming_the_method
+from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
@@ -106,6 +107,9 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
         columns = outcome.histogram.to_arrays()
         table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
         table.to_parquet(folder / "histogram.parquet", index=False)
+    if outcome.contributions is not None:
+        table = pd.DataFrame(to_columns(outcome.contributions))
+        table.to_parquet(folder / record.IMAGE_HISTOGRAMS, index=False, compression="zstd")
     state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
     state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
@@ -168,6 +172,7 @@ def _content(
         "metrics": outcome.metrics,
         "half_widths": outcome.half_widths,
         "histogram": histogram,
+        "image_histograms": None if outcome.contributions is None else {"shift": outcome.contributions.shift},
         "test_images": len(outcome.predictions),
         "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
         "seconds": seconds,

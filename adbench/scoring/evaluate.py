@@ -14,6 +14,7 @@ from adbench.data.image_set import ImageSet
 from adbench.method import Method
 from adbench.metrics import Histogram, pixel_metrics
 from adbench.metrics.modules import ImageScores, PixelHistogram
+from adbench.metrics.per_image import Contributions, ImageHistograms
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
 from adbench.system.progress import track
 from adbench.system.ranks import all_gather, rank, world_size
@@ -21,10 +22,14 @@ from adbench.system.ranks import all_gather, rank, world_size
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an evaluation: one row per image, the pixel histogram (or none), and the metrics."""
+    """The result of an evaluation: one row per image, the pixel histogram (or none), and the metrics.
+
+    contributions: what each image contributes to the histogram, on coarser bins, for intervals.
+    """
 
     predictions: pd.DataFrame
     histogram: Histogram | None
+    contributions: Contributions | None
     metrics: dict[str, float | None]
     half_widths: dict[str, float]
 
@@ -34,6 +39,7 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
     config, size = cell.config, cell.eval_size
     image_evaluator = ImageScores(cell.capability.threshold)
     pixel_evaluator = PixelHistogram() if images.masks is not None and cell.capability.maps else None
+    by_image = ImageHistograms()
     how = images.dataset, images.object_name, config.batch_size, config.precision
     if cell.capability.transductive:
         show_test_images(method, images.images, *how)
@@ -50,16 +56,21 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
         maps = resize_maps(scores.maps, size)
         columns[start] |= {"map_max": maps.flatten(1).amax(1).numpy(), "map_mean": maps.flatten(1).mean(1).numpy()}
         if pixel_evaluator is not None and images.masks is not None:
-            pixel_evaluator.update(maps.numpy(), images.masks[rows].astype(bool))
+            masks = images.masks[rows].astype(bool)
+            pixel_evaluator.update(maps.numpy(), masks)
+            by_image.update(start, maps.numpy(), masks)
     whole = dict(sorted(batch for part in all_gather(columns) for batch in part.items()))
     table = _table(images, list(whole.values()))
     metrics: dict[str, float | None] = {"image_accuracy": None}
     metrics |= {name: float(value) for name, value in image_evaluator.compute().items()}
     histogram = pixel_evaluator.total() if pixel_evaluator is not None else None
+    for other in all_gather(by_image):
+        by_image.merge(other)
+    contributions = by_image.total() if histogram is not None else None
     pixel = pixel_metrics(histogram) if histogram is not None else {}
     metrics |= {name: estimate.value for name, estimate in pixel.items()}
     half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
-    return Outcome(table, histogram, metrics, half_widths)
+    return Outcome(table, histogram, contributions, metrics, half_widths)
 
 
 def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> pd.DataFrame:

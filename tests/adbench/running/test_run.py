@@ -64,6 +64,10 @@ def test_a_run_leaves_a_whole_record(adbench, words, tmp_path: Path) -> None:
     assert table["patient"].notna().all()
     assert record.metrics["image_auroc"] == roc_auc(table["score"], table["label"])
     stored = pixel_metrics(Histogram.from_arrays(record.histogram()))
+    contributions, whole = record.contributions(), Histogram.from_arrays(record.histogram())
+    assert len(contributions.regions) == record.content["test_images"]
+    assert contributions.regions.sum() == whole.n_regions
+    assert (contributions.positive.sum(), contributions.negative.sum()) == (whole.n_positive, whole.n_negative)
     assert stored["pixel_auroc"].value == record.metrics["pixel_auroc"]
     assert stored["pixel_aupro"].half_width == content["half_widths"]["pixel_aupro"]
 

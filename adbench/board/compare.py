@@ -1,0 +1,247 @@
+"""By how much rows of a leaderboard differ, for new draws and new patients: `adbench compare`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adbench.board.samples import Draw, Floats, Row, Sample, images_of, sample
+from adbench.errors import AdbenchError
+from adbench.records.record import Record
+from adbench.statistics import (
+    Design,
+    Interval,
+    Verdict,
+    compare_pair,
+    covariance,
+    design,
+    detectable,
+    draws_needed,
+    holm,
+    mean_of,
+    patients_needed,
+    verdict,
+)
+
+FEWEST = 10  # patients of a class below which no interval is given
+MEAN = "mean of all"
+Pair = tuple[Row, Row]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of two rows on one dataset, first minus second, in points (hundredths).
+
+    difference: None where it has no interval; `why` then says why not.
+    p: after Holm's correction over the comparisons of one dataset and metric.
+    patients, images: of the test split. draws: that both rows have; `only` names those that one row alone has.
+    detectable: the smallest true difference that this design finds with 80 % power.
+    """
+
+    dataset: str
+    metric: str
+    first: str
+    second: str
+    difference: Interval | None
+    why: str = ""
+    p: float = math.nan
+    verdict: Verdict = "undecided"
+    patients: int = 0
+    images: int = 0
+    draws: int = 0
+    only: str = ""
+    detectable: float = math.nan
+    plan: Design | None = None
+
+
+class Samples:
+    """Figures and jackknives of records, each computed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Sample] = {}
+        self.patients: dict[str, tuple[int, int, int, int]] = {}
+
+    def of(self, record: Record, metric: str) -> Sample:
+        """Return a record's figure and its jackknife."""
+        key = record.key, metric
+        if key not in self.known:
+            self.known[key], groups = sample(record, metric)
+            ill = images_of(record)["label"].to_numpy() == 1
+            counts = len(np.unique(groups)), len(groups), len(np.unique(groups[ill])), len(np.unique(groups[~ill]))
+            self.patients[record.key] = counts
+        return self.known[key]
+
+    def counts(self, record: Record) -> tuple[int, int, int, int]:
+        """Return patients, images, patients with an abnormal image and with a normal one."""
+        return self.patients[record.key]
+
+
+def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
+    """Return the pairs to compare on each dataset: all, or one named row with each other.
+
+    Raises AdbenchError where no row has the name, and where rows can't be compared: one of them chose its epoch on the
+    test split, or no two rows are of one dataset.
+    """
+    found = []
+    for _, some in itertools.groupby(rows, key=lambda row: row.dataset):
+        peers = list(some)
+        if against is None:
+            found += list(itertools.combinations(peers, 2))
+        else:
+            named = [row for row in peers if against in (row.name, row.head["method"])]
+            found += [(row, other) for row in named[:1] for other in peers if other is not row]
+            if len(named) > 1:
+                raise AdbenchError(f"--against {against} is {len(named)} rows: {'; '.join(row.name for row in named)}.")
+    if not found:
+        names = ", ".join(dict.fromkeys(row.name for row in rows))
+        what = f"--against {against} is compared with nothing" if against else "nothing can be compared"
+        raise AdbenchError(f"{what}: two rows on the same test images are needed. There are: {names}.")
+    for first, second in found:
+        standings = {row.head["standing"] for row in (first, second)}
+        if len(standings) > 1:
+            raise AdbenchError(
+                f"{first.name} ({first.head['standing']}) and {second.name} ({second.head['standing']}) on "
+                f"{first.dataset} can't be compared: one of them knows more about the test images. Choose rows with "
+                "--method."
+            )
+    return found
+
+
+def compare(
+    rows: Sequence[Row],
+    metric: str,
+    against: str | None = None,
+    margin: float = 1.0,
+    level: float = 0.95,
+    notice: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda work, total: work,
+) -> list[Comparison]:
+    """Compare rows pair by pair, with Holm's correction within each dataset; margin: in points.
+
+    Where several datasets are there, the mean over those that a pair shares follows.
+    """
+    samples, found = Samples(), pairs(rows, against)
+    compared = [_compare(*pair, metric, samples, level) for pair in notice(found, len(found))]
+    datasets = list(dict.fromkeys(one.dataset for one in compared))
+    if len(datasets) > 1:
+        compared += _means(compared, datasets, level)
+    judged: list[Comparison] = []
+    for name in dict.fromkeys(one.dataset for one in compared):
+        some = [one for one in compared if one.dataset == name]
+        corrected = holm([one.difference.p if one.difference else math.nan for one in some])
+        for one, p in zip(some, corrected, strict=True):
+            said = verdict(one.difference, p, margin, level) if one.difference else "undecided"
+            judged.append(replace(one, p=p, verdict=said))
+    return judged
+
+
+def _compare(first: Row, second: Row, metric: str, samples: Samples, level: float) -> Comparison:
+    both, only = _common(first, second)
+    chosen = [[row.records[draw] for draw in both] if row.drawn else _alone(row, len(both)) for row in (first, second)]
+    table = [[samples.of(record, metric) for record in some] for some in chosen]
+    patients, images, abnormal, normal = samples.counts(chosen[0][0])
+    line = Comparison(
+        first.dataset, metric, first.name, second.name, None, patients=patients, images=images, draws=len(both),
+        only=only,
+    )  # fmt: skip
+    if min(abnormal, normal) < FEWEST:
+        few = f"{abnormal} patients have an abnormal image and {normal} a normal one; {FEWEST} of each are needed."
+        return replace(line, why=few)
+    figures = 100 * np.array([[one.figure for one in some] for some in table])
+    without: Floats = 100 * np.stack([one.without for some in table for one in some], axis=1)
+    try:
+        over = covariance(without)
+    except AdbenchError as error:
+        return replace(line, why=str(error))
+    difference = compare_pair(figures, over, level)
+    if difference.se == 0 and difference.estimate != 0:
+        return replace(line, why="neither draws nor patients make these figures vary, so no interval exists.")
+    plan = design(figures, over, patients)
+    return replace(line, difference=difference, detectable=detectable(difference.se**2, level=level), plan=plan)
+
+
+def _alone(row: Row, draws: int) -> list[Record]:
+    """Return the record of a row without draws, once for each draw of the other row."""
+    if len(row.records) > 1:
+        raise AdbenchError(
+            f"{row.name} on {row.dataset} learns from no image and has {len(row.records)} seeds; compare one of them."
+        )
+    return list(row.records.values()) * draws
+
+
+def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
+    """Return the draws that are compared, and in words those that one row alone has."""
+    if not first.drawn and not second.drawn:
+        return [("none", 0)], ""
+    if not first.drawn or not second.drawn:
+        return sorted((first if first.drawn else second).records), ""
+    both = sorted(first.records.keys() & second.records.keys())
+    if not both:
+        raise AdbenchError(
+            f"{first.name} and {second.name} on {first.dataset} have no draw in common: "
+            f"{_named(first.records)} and {_named(second.records)}. Run the same draws and seeds of both."
+        )
+    texts = []
+    for row, other in ((first, second), (second, first)):
+        if alone := row.records.keys() - other.records.keys():
+            texts.append(f"{row.name} alone has {_named(alone)}")
+    return both, "; ".join(texts)
+
+
+def _named(draws: Iterable[Draw]) -> str:
+    return ", ".join(f"{source.replace(':', ' ')} (seed {seed})" for source, seed in sorted(draws))
+
+
+def _means(compared: Sequence[Comparison], datasets: Sequence[str], level: float) -> list[Comparison]:
+    """Return each pair's mean over the datasets; a pair that one of them lacks has none."""
+    means = []
+    for names in dict.fromkeys((one.first, one.second) for one in compared):
+        some = [one for one in compared if (one.first, one.second) == names and one.difference is not None]
+        if [one.dataset for one in some] != list(datasets):
+            continue
+        mean = mean_of([one.difference for one in some if one.difference], level)
+        line = Comparison(f"{MEAN} {len(datasets)}", some[0].metric, *names, mean)
+        fewest = min(one.draws for one in some)
+        means.append(replace(
+            line, patients=sum(one.patients for one in some), images=sum(one.images for one in some), draws=fewest,
+            detectable=detectable(mean.se**2, level=level),
+        ))  # fmt: skip
+    return means
+
+
+def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
+    """Say what would decide an undecided comparison: draws, patients, or neither."""
+    if one.difference is None or one.plan is None or one.verdict != "undecided":
+        return ""
+    wanted = max(abs(one.difference.estimate), margin)
+    draws, patients = (need(one.plan, wanted, level=level) for need in (draws_needed, patients_needed))
+    texts = []
+    if one.plan.draws > 1:
+        texts.append("no number of draws would" if draws is None else f"{max(draws - one.draws, 1)} more draws would")
+    texts.append(
+        "no number of patients would" if patients is None else f"{max(patients - one.patients, 1)} more patients would"
+    )
+    return f"to show {wanted:.1f} points: {'; '.join(texts)}"
+
+
+def needs(one: Comparison, difference: float, level: float = 0.95) -> str:
+    """Say how many draws and patients a difference of so many points needs, at 80 % power."""
+    if one.plan is None:
+        return one.why or "unknown"
+    draws, patients = (need(one.plan, difference, level=level) for need in (draws_needed, patients_needed))
+    least = detectable(one.plan.variance(math.inf, one.patients), level=level)
+    parts = []
+    if one.plan.draws == 1:
+        parts.append("draws: unknown from one")
+    elif draws is None:
+        parts.append(f"no number of draws shows less than {least:.1f} points on these {one.patients} patients")
+    else:
+        parts.append(f"{draws} draws with these {one.patients} patients")
+    parts.append(
+        f"no number of patients with {one.draws} draws" if patients is None
+        else f"{patients} patients with {one.draws} draw{'s' * (one.draws != 1)}"
+    )  # fmt: skip
+    return "; ".join(parts)

@@ -1,0 +1,97 @@
+"""Tables of comparisons: a frame for CSV and JSON, and text for the terminal, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from adbench.board.compare import Comparison, advice, needs
+from adbench.board.latex import escape
+
+HEADER = (
+    "dataset", "metric", "first", "second", "difference", "interval", "patients ±", "draws ±", "p (Holm)", "verdict",
+    "patients", "images", "draws", "detectable", "what would help",
+)  # fmt: skip
+SHORT = ("dataset", "metric", "first", "second", "difference", "interval", "p (Holm)", "verdict")
+
+
+def frame(done: Sequence[Comparison], margin: float, level: float, power: float | None = None) -> pd.DataFrame:
+    """Return one row per comparison; differences, intervals and standard errors in points.
+
+    se_patients, se_draws: the parts of the standard error that more draws, and that more patients, can't shrink.
+    """
+    rows = []
+    for one in done:
+        d = one.difference
+        rows.append({
+            "dataset": one.dataset, "metric": one.metric, "first": one.first, "second": one.second,
+            "difference": d.estimate if d else None, "ci_low": d.low if d else None, "ci_high": d.high if d else None,
+            "level": level, "df": d.df if d and math.isfinite(d.df) else None, "se": d.se if d else None,
+            "se_patients": math.sqrt(d.patients) if d else None, "se_draws": math.sqrt(d.draws) if d else None,
+            "p_holm": None if math.isnan(one.p) else one.p, "verdict": one.verdict, "margin": margin,
+            "patients": one.patients, "images": one.images, "draws": one.draws,
+            "detectable": None if math.isnan(one.detectable) else one.detectable,
+            "help": advice(one, margin, level), "only_one_side": one.only, "why_not": one.why,
+        } | ({"needs": needs(one, power, level)} if power is not None else {}))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def as_json(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of `frame` with null for what is missing."""
+    return [
+        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in table.astype(object).to_dict("records")
+    ]
+
+
+def texts(one: Comparison, margin: float, level: float) -> dict[str, str]:
+    """Return the cells of a comparison by the names of `HEADER`."""
+    d = one.difference
+    cells = {"dataset": one.dataset, "metric": one.metric, "first": one.first, "second": one.second}
+    counts = {"patients": str(one.patients), "images": str(one.images), "draws": str(one.draws)}
+    if d is None:
+        return cells | counts | {"verdict": "no interval", "what would help": one.why}
+    return cells | counts | {
+        "difference": f"{d.estimate:+.2f}",
+        "interval": f"{d.low:+.2f} to {d.high:+.2f}",
+        "patients ±": f"{math.sqrt(d.patients):.2f}",
+        "draws ±": f"{math.sqrt(d.draws):.2f}" if one.draws > 1 else "this draw",
+        "p (Holm)": "" if math.isnan(one.p) else f"{one.p:.3f}" if one.p >= 0.001 else "<0.001",
+        "verdict": one.verdict,
+        "detectable": f"{one.detectable:.1f}",
+        "what would help": advice(one, margin, level),
+    }  # fmt: skip
+
+
+def to_markdown(done: Sequence[Comparison], margin: float, level: float) -> str:
+    """Return a Markdown table, the short columns."""
+    lines = ["| " + " | ".join(SHORT) + " |", "|" + "---|" * len(SHORT)]
+    for one in done:
+        cells = texts(one, margin, level)
+        lines.append("| " + " | ".join(cells.get(name, "").replace("|", "\\|") for name in SHORT) + " |")
+    return "\n".join([*lines, "", legend(margin, level)])
+
+
+def to_latex(done: Sequence[Comparison], margin: float, level: float) -> str:
+    """Return a `table` environment (booktabs), the short columns."""
+    head = " & ".join(escape(name) for name in SHORT)
+    rows = [
+        " & ".join(escape(texts(one, margin, level).get(name, "")) for name in SHORT) + r" \\" for one in done
+    ]  # fmt: skip
+    return "\n".join([
+        r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{escape(legend(margin, level))}}}",
+        rf"\begin{{tabular}}{{{'l' * 4}{'r' * 3}l}}", r"\toprule", head + r" \\", r"\midrule", *rows, r"\bottomrule",
+        r"\end{tabular}", r"\end{table}",
+    ])  # fmt: skip
+
+
+def legend(margin: float, level: float) -> str:
+    """Return what the columns mean, in sentences for a caption."""
+    return (
+        f"Difference (first minus second) in points with its {100 * level:g} % interval for new patients and new draws "
+        "(Obuchowski-Rockette-Hillis, jackknife over patients); p after Holm within a dataset and metric. Equivalent: "
+        f"the interval lies within {margin:g} points of zero; better or worse: p < {1 - level:.2g}."
+    )

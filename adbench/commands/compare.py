@@ -1,0 +1,98 @@
+"""The command `adbench compare`: by how much methods differ, with intervals and verdicts."""
+
+from __future__ import annotations
+
+import json as plain_json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from adbench.board import verdicts
+from adbench.board.compare import Comparison, Pair, compare, needs
+from adbench.board.leaderboard import choose, collect
+from adbench.board.samples import rows_of
+from adbench.errors import AdbenchError, RecordError
+from adbench.system.files import write_atomically
+from adbench.system.progress import track
+
+
+def show_comparisons(
+    runs: Sequence[Path],
+    *,
+    metrics: str,
+    against: str | None,
+    method: str | None,
+    dataset: str | None,
+    shots: str | None,
+    margin: float,
+    level: float,
+    power: float | None,
+    csv: Path | None,
+    json: Path | None,
+    markdown: bool,
+    latex: bool,
+) -> None:
+    """Compare the rows of some folders of records pair by pair; print a line for each, or write them.
+
+    Raises AdbenchError for rows that can't be compared, and RecordError, after the rest, where records were left out.
+    """
+    if not 0 < level < 1:
+        raise AdbenchError(f"--level {level} is not possible: a number between 0 and 1 is needed, as in 0.95.")
+    if not margin > 0:
+        raise AdbenchError(f"--margin {margin} is not possible: a number of points above 0 is needed.")
+    if power is not None and not power > 0:
+        raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed.")
+    if markdown and latex:
+        raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
+    collected, left_out = collect(runs)
+    incomplete = RecordError(" ".join(["left out of the comparison:", *left_out]))
+    if not collected:
+        raise incomplete
+    rows = rows_of(choose(collected, method, dataset))
+    known = {row.head["shots"] for row in rows if row.drawn}
+    if shots is not None and shots not in known:
+        raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")
+    done: list[Comparison] = []
+    for number in [shots] if shots is not None else sorted(known) or ["0"]:
+        chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
+        for metric in metrics.split(","):
+            done += compare(chosen, metric, against, margin, level, _counted(metric))
+    table = verdicts.frame(done, margin, level, power)
+    as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for option, file, text in (("csv", csv, table.to_csv(index=False)), ("json", json, as_json)):
+        if file is not None:
+            write_atomically(file, text.encode(), f"file with --{option} FILE")
+    if markdown or latex:
+        print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level))
+    else:
+        _print(done, margin, level, power)
+        for file in (csv, json):
+            if file is not None:
+                print(f"written: {file}")
+    if left_out:
+        raise incomplete
+
+
+def _counted(metric: str) -> Callable[[Iterable[Pair], int], Iterable[Pair]]:
+    return lambda work, total: track(work, f"comparing {metric}", total)
+
+
+def _print(done: Sequence[Comparison], margin: float, level: float, power: float | None) -> None:
+    table = Table(header_style="bold")
+    for name in verdicts.HEADER:
+        table.add_column(name, overflow="fold")
+    if power is not None:
+        table.add_column(f"to find {power:g} points", overflow="fold")
+    for one in done:
+        cells = verdicts.texts(one, margin, level)
+        row = [cells.get(name, "") for name in verdicts.HEADER]
+        table.add_row(*row, *([needs(one, power, level)] if power is not None else []))
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    console.print(table)
+    console.print(verdicts.legend(margin, level), soft_wrap=True)
+    for text in dict.fromkeys(f"{one.dataset}: {one.only}, which is not compared." for one in done if one.only):
+        console.print(f"note: {text}", soft_wrap=True)

@@ -1,0 +1,48 @@
+"""Patients as groups of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.errors import AdbenchError
+
+Groups = NDArray[np.intp]
+
+
+def group(patients: Sequence[object] | NDArray[np.generic], length: int | None = None) -> Groups:
+    """Return the number of each image's patient, (N,) from 0, in the order in which patients first appear.
+
+    An image whose patient is unknown (None, NaN or an empty text) is a patient of its own.
+
+    Raises AdbenchError where `length` is given and there are not as many.
+
+    >>> group(["a", "b", None, "a", None]).tolist()
+    [0, 1, 2, 0, 3]
+    """
+    names = list(patients)
+    if length is not None and len(names) != length:
+        raise AdbenchError(f"{len(names)} patients are given for {length} images; one for each image is needed.")
+    known: dict[object, int] = {}
+    numbers = np.empty(len(names), np.intp)
+    count = 0
+    for place, name in enumerate(names):
+        unknown = name is None or name == "" or name != name  # NaN differs from itself
+        if unknown or name not in known:
+            numbers[place] = count
+            if not unknown:
+                known[name] = count
+            count += 1
+        else:
+            numbers[place] = known[name]
+    return numbers
+
+
+def sums(values: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+    """Return the sum of `values` (N,) or (K, N) over each patient's images, (I,) or (K, I)."""
+    count = int(groups.max()) + 1 if len(groups) else 0
+    if values.ndim == 1:
+        return np.bincount(groups, values, count)
+    return np.stack([np.bincount(groups, row, count) for row in values])

@@ -1,0 +1,197 @@
+"""Comparisons of records: against the analysis of the same arrays, and what can't be compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adbench.board.compare import compare, needs
+from adbench.board.leaderboard import collect
+from adbench.board.samples import rows_of
+from adbench.errors import AdbenchError
+from adbench.metrics import roc_auc
+from adbench.metrics.per_image import ImageHistograms, to_columns
+from adbench.records.record import IMAGE_HISTOGRAMS
+from adbench.statistics import clustered_covariance, compare_pair
+
+PATIENTS, EACH = 30, 3
+
+
+@pytest.fixture
+def study(write_record):
+    """Write records with predictions: `study(runs, method, draws, shift)`; abnormal images score `shift` higher."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(PATIENTS), EACH)
+    labels = (owner % 3 > 0) & (np.arange(len(owner)) % EACH > 0)
+    base = rng.normal(size=len(owner)) + rng.normal(size=PATIENTS)[owner]
+
+    def write(runs: Path, method: str, draws=(0, 1, 2), shift: float = 1.0, patients: int = PATIENTS, **changes):
+        drawn = {}
+        kept = owner < patients
+        for draw in draws:
+            own = np.random.default_rng([len(method), draw if isinstance(draw, int) else 9])
+            signal = shift + 0.1 * own.normal()
+            scores = (base + signal * labels + 0.5 * own.normal(size=len(owner))).astype(np.float32)
+            source = f"draw:{draw}" if isinstance(draw, int) else draw
+            key = f"{method}-{draw}-{changes.get('dataset', 'brainmri')}".replace(":", "-")
+            auroc = roc_auc(scores[kept], labels[kept])
+            write_record(runs, key, auroc, method=method, source=source, test_images=int(kept.sum()), **dict(changes))
+            pd.DataFrame({
+                "image": [f"test/{i:03d}" for i in range(len(owner))], "label": labels.astype(np.int8), "score": scores,
+                "map_max": scores, "map_mean": scores, "patient": pd.array([f"p{p}" for p in owner], dtype="string"),
+                "subgroup": pd.array([None] * len(owner), dtype="string"),
+            })[kept].to_parquet(runs / key / "predictions.parquet", index=False)  # fmt: skip
+            drawn[draw] = scores[kept]
+        return drawn, labels[kept], owner[kept]
+
+    return write
+
+
+def rows(runs: Path):
+    return rows_of(collect([runs]).records)
+
+
+def test_a_pair_is_what_the_analysis_of_its_scores_says(study, tmp_path: Path) -> None:
+    good, labels, owner = study(tmp_path, "madclip", shift=3.0)
+    poor, *_ = study(tmp_path, "mvfa", shift=0.5)
+    (one,) = compare(rows(tmp_path), "image_auroc")
+    assert (one.first, one.second) == ("madclip", "mvfa")
+    assert (one.patients, one.images, one.draws) == (PATIENTS, PATIENTS * EACH, 3)
+    flat = np.stack([*good.values(), *poor.values()]).astype(float)
+    figures = 100 * np.array([roc_auc(row, labels) for row in flat]).reshape(2, 3)
+    closed = compare_pair(figures, 1e4 * clustered_covariance(flat, labels, owner))
+    assert one.difference.estimate == pytest.approx(closed.estimate)
+    assert one.difference.se == pytest.approx(closed.se, rel=0.05), "the closed form is near the jackknife"
+    assert one.verdict == "better"
+    assert one.difference.low < one.difference.estimate < one.difference.high
+
+
+def test_verdicts_holm_and_against(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip", shift=3.0)
+    study(tmp_path, "mvfa", shift=0.5)
+    study(tmp_path, "clip", draws=["none"], shift=0.5, shots=0)
+    every = compare(rows(tmp_path), "image_auroc")
+    assert len(every) == 3
+    assert [one.draws for one in every] == [3, 3, 3], "one without draws has the same figure in each"
+    two = compare(rows(tmp_path), "image_auroc", against="madclip")
+    assert {(one.first, one.second) for one in two} == {("madclip", "mvfa"), ("madclip", "clip")}
+    raw = {(one.first, one.second): one.difference.p for one in two}
+    assert max(one.p for one in two) >= max(raw.values())
+    wide = compare(rows(tmp_path), "image_auroc", against="madclip", margin=100.0)
+    assert {one.verdict for one in wide} == {"equivalent"}
+
+
+def test_only_common_draws_are_compared_and_the_others_named(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip", draws=(0, 1, 2))
+    study(tmp_path, "mvfa", draws=(1, 2, 3))
+    (one,) = compare(rows(tmp_path), "image_auroc")
+    assert one.draws == 2
+    assert one.only == "madclip alone has draw 0 (seed 0); mvfa alone has draw 3 (seed 0)"
+
+
+def test_what_cannot_be_compared_is_one_sentence(study, tmp_path: Path) -> None:
+    study(tmp_path / "a", "madclip", draws=(0,))
+    with pytest.raises(AdbenchError, match="two rows on the same test images are needed. There are: madclip"):
+        compare(rows(tmp_path / "a"), "image_auroc")
+    study(tmp_path / "b", "madclip", draws=(0,))
+    study(tmp_path / "b", "mvfa", draws=(1,))
+    with pytest.raises(AdbenchError, match="have no draw in common: draw 0 .* and draw 1"):
+        compare(rows(tmp_path / "b"), "image_auroc")
+    study(tmp_path / "c", "madclip", selection="oracle", last={"image_auroc": 0.5})
+    study(tmp_path / "c", "mvfa")
+    with pytest.raises(AdbenchError, match=r"madclip \(oracle\) and mvfa \(clean\) on brainmri can't be compared"):
+        compare(rows(tmp_path / "c"), "image_auroc")
+    study(tmp_path / "d", "madclip", dataset_content="x")
+    study(tmp_path / "d", "mvfa", dataset_content="y")
+    with pytest.raises(AdbenchError, match="two rows on the same test images are needed"):
+        compare(rows(tmp_path / "d"), "image_auroc")
+    with pytest.raises(AdbenchError, match="image_dice has no interval"):
+        study(tmp_path / "e", "madclip")
+        study(tmp_path / "e", "mvfa")
+        compare(rows(tmp_path / "e"), "image_dice")
+
+
+def test_few_patients_have_no_interval(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip", patients=9)
+    study(tmp_path, "mvfa", patients=9)
+    (one,) = compare(rows(tmp_path), "image_auroc")
+    assert one.difference is None
+    assert one.verdict == "undecided"
+    assert one.why == "6 patients have an abnormal image and 9 a normal one; 10 of each are needed."
+
+
+def test_means_over_datasets(study, tmp_path: Path) -> None:
+    for dataset in ("brainmri", "liverct"):
+        study(tmp_path, "madclip", dataset=dataset, shift=2.0)
+        study(tmp_path, "mvfa", dataset=dataset, shift=1.0)
+    first, second, mean = compare(rows(tmp_path), "image_auroc")
+    assert mean.dataset == "mean of all 2"
+    assert mean.difference.estimate == pytest.approx((first.difference.estimate + second.difference.estimate) / 2)
+    assert mean.difference.se == pytest.approx(np.hypot(first.difference.se, second.difference.se) / 2)
+    assert mean.patients == 2 * PATIENTS
+
+
+def test_pixel_metrics_take_the_patients_of_the_rows_of_the_file(study, tmp_path: Path) -> None:
+    rng, side = np.random.default_rng(3), 12
+    for method, shift in (("madclip", 2.0), ("mvfa", 0.3)):
+        study(tmp_path, method, draws=(0, 1), pixel=0.9)
+        for folder in sorted(tmp_path.glob(f"{method}-*")):
+            level = {"madclip": 0.9, "mvfa": 0.6}[method] + 0.01 * (len(method) % 2 == ("-0-" in folder.name))
+            table = pd.read_parquet(folder / "predictions.parquet").sample(frac=1, random_state=1)  # another order
+            table.to_parquet(folder / "predictions.parquet", index=False)
+            masks = np.zeros((len(table), side, side), bool)
+            masks[table["label"].to_numpy() == 1, 2:6, 2:6] = True
+            maps = ImageHistograms()
+            maps.update(0, (rng.normal(size=masks.shape) + shift * masks).astype(np.float32), masks)
+            pd.DataFrame(to_columns(maps.total())).to_parquet(folder / IMAGE_HISTOGRAMS)
+            (folder / "histogram.parquet").touch()
+            content = json.loads((folder / "record.json").read_text())
+            content |= {"histogram": {"shift": 0, "n_regions": 40}, "image_histograms": {"shift": maps.total().shift}}
+            content["metrics"]["pixel_auroc"] = level
+            (folder / "record.json").write_text(json.dumps(content))
+    (one,) = compare(rows(tmp_path), "pixel_auroc")
+    assert one.difference.estimate == pytest.approx(30.0), "the figures are the records'"
+    assert one.verdict == "better"
+    (strict,) = compare(rows(tmp_path), "pixel_aupro_05")
+    assert strict.difference.estimate > 0, "computed from the histograms where the record has no such figure"
+
+
+def test_the_command(study, adbench, tmp_path: Path) -> None:
+    study(tmp_path / "runs", "madclip", shift=1.2)
+    study(tmp_path / "runs", "mvfa", shift=1.0)
+    study(tmp_path / "runs", "clip", draws=["none"], shift=0.5, shots=0)
+    answer = adbench("compare", str(tmp_path / "runs"), "--power", "1.0", "--csv", str(tmp_path / "c.csv"),
+                     "--json", str(tmp_path / "c.json"), "--against", "madclip")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "Obuchowski-Rockette-Hillis" in answer.out
+    table = pd.read_csv(tmp_path / "c.csv")
+    assert list(table["second"]) == ["clip", "mvfa"]
+    assert (table["ci_low"] < table["difference"]).all()
+    assert (table["difference"] < table["ci_high"]).all()
+    assert table["needs"].str.contains("patients").all()
+    assert json.loads((tmp_path / "c.json").read_text())[0]["verdict"] in ("better", "undecided")
+    for option, mark in (("--markdown", "| dataset | metric |"), ("--latex", r"\begin{table}")):
+        assert mark in adbench("compare", str(tmp_path / "runs"), option).out
+    for words, sentence in (
+        (("--shots", "3"), "--shots 3 matches no record; there are 16"),
+        (("--level", "2"), "--level 2.0 is not possible"),
+        (("--margin", "0"), "--margin 0.0 is not possible"),
+        (("--power", "-1"), "--power -1.0 is not possible"),
+        (("--against", "winclip"), "--against winclip is compared with nothing"),
+        (("--latex", "--markdown"), "exclude each other"),
+    ):
+        refused = adbench("compare", str(tmp_path / "runs"), *words)
+        assert refused.code == 2
+        assert sentence in refused.err
+
+
+def test_what_a_difference_needs(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip")
+    study(tmp_path, "mvfa")
+    (one,) = compare(rows(tmp_path), "image_auroc")
+    assert "no number of draws shows less than" in needs(one, 0.01)
+    assert f"draws with these {PATIENTS} patients" in needs(one, 50.0)
