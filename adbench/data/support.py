@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,9 +13,12 @@ import numpy as np
 
 from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, Item
+from adbench.data.text import read_text
 from adbench.errors import AdbenchError
 
 LIST_KEYS = ("n-0", "a-0")  # of the lines of a support list, by label
+BLANK = " \t,;\ufeff"  # at the ends of a line: a spreadsheet fills up rows with separators
+SEPARATOR = re.compile(r"(?<=\.\w{2})[,;]|(?<=\.\w{3})[,;]|(?<=\.\w{4})[,;]|(?<=\.\w{5})[,;]")  # after a file's ending
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,9 @@ def from_list(
     A name is a file name, or the end of its path where names repeat, as in `bottle/train/good/000.png`; names with
     spaces are quoted. `everything`: the images of all splits, for error messages that say where a name is. `fill`:
     further pools; a name that `items` doesn't hold is looked for in them, in order.
+
+    Lists that were saved on Windows or in a spreadsheet are read too: in any encoding of `read_text`, with backslashes
+    in paths, with commas, semicolons or tabs between names.
     """
     named = _read_list(file)
     pools = [_by_name(pool) for pool in (items, *fill)]
@@ -175,14 +182,15 @@ def from_list(
 def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
     """Return by key of a list the number of its line and the names."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(file).content.splitlines()
+    except (OSError, ValueError) as error:
         raise AdbenchError(f"support={file} cannot be read: {error}.") from error
     named: dict[str, tuple[int, list[str]]] = {}
     for number, line in enumerate(lines, 1):
-        key, _, rest = (part.strip() for part in line.partition(":"))
-        if not line.strip():
+        if not line.strip(BLANK):
             continue
+        key, _, rest = (part.strip(BLANK) for part in line.partition(":"))
+        key = key.lower()
         if key not in LIST_KEYS:
             raise AdbenchError(
                 f"support={file}, line {number}, begins with {key[:20]!r}. A line of normal images is "
@@ -193,7 +201,7 @@ def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
                 f"support={file}, line {number}, begins with {key} as line {named[key][0]} does. Join them."
             )
         try:
-            names = shlex.split(rest)
+            names = _names(rest)
         except ValueError as error:
             raise AdbenchError(
                 f"support={file}, line {number}: a quote isn't closed. Quote names with blanks or quotes: "
@@ -209,6 +217,19 @@ def _by_name(items: Sequence[Item]) -> dict[str, list[Item]]:
     for item in items:
         by_name[item.path.name].append(item)
     return by_name
+
+
+def _names(text: str) -> list[str]:
+    r"""Split the names of a line; raises ValueError for a quote that isn't closed.
+
+    >>> _names('img\\a.png, "b (1).png";./c.png,')
+    ['img/a.png', 'b (1).png', 'c.png']
+    """
+    words = shlex.shlex(text.replace("\\ ", "\0"), posix=True)
+    words.whitespace_split, words.escape, words.commenters = True, "", ""
+    parts = (part for word in words for part in SEPARATOR.split(word))
+    names = (part.replace("\0", " ").replace("\\", "/").removeprefix("./") for part in parts)
+    return [name for name in names if name.strip(",;")]
 
 
 def _called(name: str, items: Sequence[Item]) -> list[Item]:

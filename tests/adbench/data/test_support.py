@@ -203,6 +203,31 @@ def test_names_with_blanks_stand_in_quotes(tmp_path: Path) -> None:
     assert items == pool
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "\ufeffa-0: img/m0.png img/m1.png\r\nn-0: img/n0.png img/n1.png\r\n".encode(),
+        "a-0: img/m0.png img/m1.png\r\nn-0: img/n0.png img/n1.png\r\n".encode("utf-16"),
+        b"a-0: img\\m0.png img\\m1.png\nn-0: img\\n0.png img\\n1.png\n",
+        b"A-0:\timg/m0.png\timg/m1.png\t\t\nN-0:\timg/n0.png\timg/n1.png\t\n",
+        b"n-0: img/n0.png, img/n1.png,,\n,,,\na-0: ./img/m0.png,./img/m1.png\n",
+        b'n-0: "n0.png";"n1.png";\na-0: m0.png;m1.png;\n',
+    ],
+)
+def test_lists_are_read_however_they_were_saved(tmp_path: Path, data: bytes) -> None:
+    pool = [Item(f"valid/{k}{i}", "valid", k == "m", Path(f"img/{k}{i}.png")) for k in "nm" for i in range(3)]
+    (tmp_path / "list.txt").write_bytes(data)
+    items, manifest = support.from_list(tmp_path / "list.txt", pool, {i.id: i.id for i in pool}, (0, 1), "the pool")
+    assert [item.id for item in items] == ["valid/n0", "valid/n1", "valid/m0", "valid/m1"]
+    assert manifest.shots == 2
+
+
+def test_a_list_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"n-0: a.png\0\x81")
+    with pytest.raises(AdbenchError, match="cannot be read: it is text in none of UTF-8, UTF-16 and Windows-1252"):
+        support.from_list(tmp_path / "list.txt", POOL, HASHES, (0,), "x")
+
+
 def test_a_run_honours_a_list_and_names_it(adbench, tiny: Path, tmp_path: Path) -> None:
     file = tmp_path / "my list.txt"
     file.write_text("a-0: 00011_65.png\nn-0: 00001_64.png 00000_60.png\n")
