@@ -1,11 +1,13 @@
 """The six image sets of BMAD (Bao et al., CVPR Workshops 2024, arXiv 2306.11876), in every layout in circulation.
 
-    BMAD's README     <folder>/{train,valid,test}/{good,Ungood}/img/*    masks in Ungood/anomaly_mask/*
-    BMAD's archive    <folder>/{train,valid,test}/{good,Ungood}/*        masks in Ungood/label/*
-    MVFA's repackage  <folder>_AD/{valid,test}/{good,Ungood}/img/*       masks in Ungood/anomaly_mask/*, no train
+    BMAD's README      <folder>/{train,valid,test}/{good,Ungood}/img/*    masks in Ungood/anomaly_mask/*
+    BMAD's archives    <folder>/{train,valid,test}/{good,Ungood}/*        masks in Ungood/label/*
+    on Google Drive    Brain_AD/BraTS2021_slice/..., Liver_AD/hist_DIY/..., also with val for valid and ungood
+    others             <folder>/{train,valid,test}/img/{good,Ungood}/*    masks in label/Ungood/*
+    MVFA's repackage   <folder>_AD/{valid,test}/{good,Ungood}/img/*       masks in Ungood/anomaly_mask/*, no train
 
-The `img` level and the `train` split are optional. All six sets have the same layout, so the name of the folder
-identifies the set.
+The `img` level and the `train` split are optional, letter case is ignored (archives.py). All six sets have the same
+layout, so the name of the folder, or of one above it, identifies the set.
 """
 
 from __future__ import annotations
@@ -15,12 +17,11 @@ from pathlib import Path
 
 from adbench.data.items import SPLITS, DatasetConfig, Item, Split
 from adbench.errors import DataError
+from adbench.system.text import counted
 
-from .layout import Layout, entries, image_files, item, patient_of
+from .archives import MASK_FOLDERS, candidates, places
+from .layout import Layout, entries, image_files, item
 from .pairing import add_masks, pair_masks
-
-MASK_FOLDERS = ("anomaly_mask", "label")
-CLASS_FOLDERS = ("good", "Ungood")
 
 
 class BMAD(Layout):
@@ -39,17 +40,15 @@ class BMAD(Layout):
 
     def looks(self, folder: Path) -> bool:
         """Whether a folder has one of the set's names and a class folder in a split."""
-        named = folder.name.lower() in {name.lower() for name in self.folders}
-        return named and any((folder / split / name).is_dir() for split in SPLITS for name in CLASS_FOLDERS)
+        return folder in candidates(folder, self.folders)
+
+    def candidates(self, root: Path) -> list[Path]:
+        """Return the folders with splits: `root`, or those below it, where one of the set's names is on the way."""
+        return candidates(root, self.folders)
 
     def read(self, folder: Path) -> list[Item]:
         """Return the items of all splits; there must be some in valid and in test."""
-        items = [
-            item
-            for split in SPLITS
-            for label, class_folder in enumerate(CLASS_FOLDERS)
-            for item in self._class(folder / split / class_folder, split, label)
-        ]
+        items = [item for split in SPLITS for label in (0, 1) for item in self._class(folder, split, label)]
         splits = {item.split for item in items}
         if not {"valid", "test"} <= splits:
             raise DataError(
@@ -71,27 +70,31 @@ class BMAD(Layout):
         return f"v{PHANTOM_VERSION}-" + "-".join(map(str, self.phantom_images.values()))
 
     def _class(self, folder: Path, split: Split, label: int) -> list[Item]:
-        nested = folder / "img"
+        found = places(folder, split, label)
+        if found is None:
+            return []
+        place, mask_folders = found
+        if place.name.lower() == "img" and (loose := image_files(place.parent)):
+            self.notes.append(f"{counted(len(loose), 'image')} in {place.parent}, next to {place.name}/, left out.")
         masked = bool(label and self.config.masks)
-        paths = image_files(nested if nested.is_dir() else folder)
-        masks = _masks(folder, paths) if masked else {}
+        paths = image_files(place)
+        masks = _masks(mask_folders, paths) if masked else {}
         items = []
         for path in paths:
             mask = masks.get(path)
             if masked and mask is None:
-                where = " or ".join(str(folder / name) for name in MASK_FOLDERS)
+                where = " or ".join(map(str, mask_folders or MASK_FOLDERS))
                 raise DataError(
                     f"the abnormal image {path} has no mask: expected {path.stem}.* in {where}. Without masks: "
                     "dataset.masks=false"
                 )
-            patient = patient_of(self.config.patient_pattern, path.stem)
-            items.append(item(split, label, path, None, mask, patient))
+            items.append(item(split, label, path, None, mask, self.patients.of(path.stem)))
         return items
 
 
-def _masks(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+def _masks(folders: Sequence[Path], images: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
     """Return mask files by their image; raises DataError for an image with a mask in both folders."""
     masks: dict[Path, tuple[Path, ...]] = {}
-    for place in (folder / name for name in MASK_FOLDERS):
-        add_masks(masks, pair_masks(image_files(place), place, ((path.name, path) for path in images)).masks)
+    for folder in folders:
+        add_masks(masks, pair_masks(image_files(folder), folder, ((path.name, path) for path in images)).masks)
     return masks

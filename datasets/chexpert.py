@@ -11,13 +11,14 @@ The train table is the train split; the valid table, read by radiologists, is th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
 
-from .layout import item, patient_of
+from .layout import item
 from .mediclip import MediCLIP
 from .tables import Row, file_below, read_table
 
@@ -26,6 +27,7 @@ FINDINGS = (
     "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
     "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
 )  # fmt: skip
+PATIENT = re.compile(r".*?(patient\d+)/")
 VALUES = {"": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
 
 
@@ -68,6 +70,7 @@ def _read_films(folder: Path, name: str, split: Split) -> list[Item]:
         # `Path` starts with the archive's name, whatever the folder is called here.
         text = row["Path"].partition("/")[2]
         path = file_below(folder, text, row.where)
-        patient = patient_of(r".*?(?P<patient>patient\d+)/", text)
+        match = PATIENT.match(text)
+        patient = match[1] if match else None
         films.append(item(split, label, path, text.partition("/")[2], None, patient, findings))
     return films

@@ -2,6 +2,7 @@
 
     <root>/{normal,abnormal}/**           and <root>/masks/** with the paths of the abnormal images; or
     <root>/{train,valid,test}/{normal,abnormal,masks}/**
+    <root>/{train/good,test/{good,<defect>},ground_truth/<defect>}/**     MVTec AD's layout (defects.py)
     <root>/images.csv                     path, label; and where they are known split, mask, patient, subgroup
 
 PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` assign images by patient (splits.py).
@@ -9,6 +10,7 @@ PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -27,15 +29,21 @@ from .class_folders import (
     mask_folders,
     read_class,
 )
-from .layout import Layout, entries, item, need_mask, patient_of
+from .defects import has_defects, read_defects
+from .layout import Layout, entries, item, need_mask
 from .splits import SPLIT_KEYS, check_patients, splits_of
-from .tables import Row, file_below, read_table
+from .tables import NamedFiles, Row, file_below, read_table
 
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
 LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1}
+OTHER_LABELS = (  # as other tools write them
+    dict.fromkeys(("false", "good", "healthy", "ok", "negative"), 0)
+    | dict.fromkeys(("true", "ungood", "bad", "anomaly", "anomalous", "diseased", "positive"), 1)
+)  # fmt: skip
 NOT_SPLIT = "they have no splits, and adbench gives each patient one"
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+TABLE_SPLITS: dict[str, Split] = {**SPLIT_NAMES, "training": "train", "validation": "valid", "testing": "test"}
 
 
 class Folder(Layout):
@@ -92,26 +100,27 @@ class Folder(Layout):
         return folder / TABLE if (folder / TABLE).is_file() else None
 
     def _read_table(self, folder: Path, table: Path) -> list[Item]:
-        rows = read_table(table, NEEDED, OPTIONAL)
+        rows = read_table(table, NEEDED, OPTIONAL, self.notes)
         given = [row for row in rows if row["split"]]
         if given and len(given) < len(rows):
             row = next(row for row in rows if not row["split"])
             raise DataError(
                 f"{row.where} has no split, while row {given[0].number} has one. Give a split to all rows or to none."
             )
-        seen: dict[Path, Row] = {}
+        files = NamedFiles()
         items: list[Item] = []
         origin: dict[str, Row] = {}
         for row in rows:
             item = self._row(folder, row)
-            if item.path in seen:
-                raise DataError(f"{row.where} names {row['path']} again, as row {seen[item.path].number} did.")
+            files.add(item.path, row["path"], row)
             if item.id in origin:
                 raise DataError(f"{row.where} has the id {item.id} of row {origin[item.id].number}. Rename the file.")
-            seen[item.path] = origin[item.id] = row
+            origin[item.id] = row
             items.append(item)
         names = ("normal_folders", "abnormal_folders", "mask_folders", "ignored_folders")
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
+        if all(row["patient"] for row in rows):
+            self.unused["patient_pattern"] = f"{table.name} gives every patient"
         if not given:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
             return splits_of(items, self.config)
@@ -121,7 +130,7 @@ class Folder(Layout):
         return items
 
     def _row(self, folder: Path, row: Row) -> Item:
-        label, split = LABELS.get(row["label"].lower()), SPLIT_NAMES.get(row["split"].lower() or "test")
+        label, split = label_of(row["label"]), TABLE_SPLITS.get(row["split"].lower() or "test")
         if label is None:
             raise DataError(f"{row.where}: unknown label {row['label']!r}: {did_you_mean(row['label'], LABELS)}")
         if split is None:
@@ -135,7 +144,7 @@ class Folder(Layout):
         if label and mask is None and self.config.masks:
             raise DataError(f"{row.where}: the abnormal image has no mask. Without masks: dataset.masks=false")
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        patient = row["patient"] or patient_of(self.config.patient_pattern, name.rpartition(".")[0])
+        patient = row["patient"] or self.patients.of(name.rpartition(".")[0])
         return item(split, label, path, name, mask, patient, row["subgroup"] or None)
 
     def _read_folders(self, folder: Path) -> list[Item]:
@@ -154,6 +163,17 @@ class Folder(Layout):
                 f"{folder} holds both {loose[0][1].name}/ and {splits[0].name}/. Put all class folders into splits, or "
                 "none."
             )
+        places = {place: SPLIT_NAMES[place.name.lower()] for place in splits}
+        if has_defects(self, places, folder):
+            items = read_defects(self, places, folder)
+        else:
+            items = self._read_splits(folder, splits, masks)
+        if not self.config.allow_patient_overlap:
+            check_patients(items, lambda item: str(item.path))
+        return items
+
+    def _read_splits(self, folder: Path, splits: Sequence[Path], masks: Sequence[Path]) -> list[Item]:
+        """Return the items of the class folders of splits; `masks` are folders next to them."""
         if masks and self.config.masks is not False:
             raise DataError(
                 f"{masks[0]} lies next to {splits[0].name}/, where it is not read. Put masks into the folders of their "
@@ -164,14 +184,11 @@ class Folder(Layout):
         groups = [group for classes in listed.values() for group in classes]
         check_apart(groups)
         check_ignored([folder, *splits], groups, self.config)
-        items = [
+        return [
             item
             for place, classes in listed.items()
             for item in self._items(place, SPLIT_NAMES[place.name.lower()], classes)
         ]
-        if not self.config.allow_patient_overlap:
-            check_patients(items, lambda item: str(item.path))
-        return items
 
     def _list(self, place: Path) -> list[ClassFolder]:
         """List the class folders of a place."""
@@ -197,7 +214,7 @@ class Folder(Layout):
                 if group.label and self.config.masks:
                     mask = need_mask(masks, path, f"{stem}.* in {where} in {place}")
                 name = f"{group.folder.name}/{inner}" if group.label in several else inner
-                patient = patient_of(self.config.patient_pattern, stem)
+                patient = self.patients.of(stem)
                 items.append(item(split, group.label, path, name, mask, patient))
         return items
 
@@ -212,3 +229,13 @@ def _names_repeat(label: int, classes: Sequence[ClassFolder]) -> bool:
     groups = [group for group in classes if group.label == label]
     names = [below(path, group.folder) for group in groups for path in group.images] if len(groups) > 1 else []
     return len(set(names)) < len(names)
+
+
+def label_of(text: str) -> int | None:
+    """Return the label that a word or number of a table means; None where that is not clear.
+
+    >>> [label_of(text) for text in ("Normal", "1.0", "0,0", "TRUE", "bad", "lesion?")]
+    [0, 1, 0, 1, 1, None]
+    """
+    text = re.sub(r"^([01])[.,]0+$", r"\1", text.lower())
+    return (LABELS | OTHER_LABELS).get(text)

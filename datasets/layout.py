@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from adbench.data.items import CLASSES, DatasetConfig, Item, Split
 from adbench.data.listing import is_folder, is_hidden, list_images
 from adbench.errors import DataError
 from adbench.system.progress import counting
+
+from .patients import PatientPattern, check_fit, check_spellings
 
 
 class Layout(ABC):
@@ -28,6 +29,7 @@ class Layout(ABC):
         self.name = name
         self.config = config
         self.folders = config.folders or [name]
+        self.patients = PatientPattern(config.patient_pattern)
         self.unused: dict[str, str] = {}  # filled by `read`: optional keys without effect on these files, and why
         self.notes: list[str] = []  # filled by `read`: what was left out or read in an unusual way, in sentences
 
@@ -49,6 +51,12 @@ class Layout(ABC):
         items = self.read(folder)
         if not items:
             raise DataError(f"{folder} holds no image of {self.config.title}: expected {self.expected}")
+        notes = check_fit(self.patients, self.config) + check_spellings(items, self.config)
+        if notes:  # without this key they would be errors
+            self.unused.pop("allow_patient_overlap", None)
+        self.notes += notes
+        if max(self.config.split_shares or [0]) == 1 and self.config.folds is None:
+            self.unused.setdefault("split_seed", f"dataset.split_shares={self.config.split_shares} makes one split")
         return items
 
     def folder(self, root: Path) -> Path:
@@ -58,22 +66,28 @@ class Layout(ABC):
             raise DataError(
                 f"data_root={root} is not a folder. The folder of {self.config.title} holds {self.expected}."
             )
-        if self.looks(root):
-            return root
-        wanted = {name.lower() for name in names}
-        named = [path for path in sorted(root.iterdir()) if path.name.lower() in wanted and path.is_dir()]
-        matching = [path for path in named if self.looks(path)]
-        if len(matching) > 1:
-            raise DataError(
-                f"{root} holds {matching[0].name} and {matching[1].name}, both of which are {self.name}. Keep one."
-            )
-        if not matching:
-            place = named[0] if named else root
+        found = self.candidates(root)
+        if len(found) > 1:
+            first, second = (path.relative_to(root) if path != root else path for path in found[:2])
+            raise DataError(f"{root} holds {first} and {second}, both of which are {self.name}. Keep one.")
+        if not found:
+            place = next(iter(self._named(root)), root)
             raise DataError(
                 f"data_root={root} does not contain dataset={self.name}: expected {self.expected}, in it or in a "
                 f"folder called {' or '.join(names)}; found {entries(place)} in {place}."
             )
-        return matching[0]
+        return found[0]
+
+    def candidates(self, root: Path) -> list[Path]:
+        """Return the folders that may be the dataset's: `root`, else those in it that have its name and layout."""
+        if self.looks(root):
+            self.unused["folders"] = "it is the folder itself"
+            return [root]
+        return [path for path in self._named(root) if self.looks(path)]
+
+    def _named(self, root: Path) -> list[Path]:
+        wanted = {name.lower() for name in self.folders}
+        return [path for path in sorted(root.iterdir()) if path.name.lower() in wanted and path.is_dir()]
 
     def phantom_version(self) -> str:
         """Name the version of the phantoms."""
@@ -128,12 +142,6 @@ def need_mask(masks: Mapping[Path, tuple[Path, ...]], path: Path, where: str) ->
     if path not in masks:
         raise DataError(f"the abnormal image {path} has no mask: expected {where}. Without masks: dataset.masks=false")
     return masks[path]
-
-
-def patient_of(pattern: str | None, text: str) -> str | None:
-    """Return the group `patient` of a pattern matched at the start of `text`; None without a match."""
-    match = re.match(pattern, text) if pattern is not None else None
-    return match["patient"] if match else None
 
 
 def entries(folder: Path) -> str:

@@ -19,7 +19,7 @@ from typing import ClassVar
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
 
-from .layout import Layout, image_files, item, need_mask, patient_of
+from .layout import Layout, image_files, item, need_mask
 from .pairing import pair_masks
 from .splits import SPLIT_KEYS, splits_of
 from .tables import file_below, read_lines
@@ -95,7 +95,7 @@ class MediCLIP(Layout):
                 masks = tuple(file_below(images, str(text), where) for text in texts)
                 if not masks:
                     raise DataError(f"{where}: the abnormal image has no 'mask'. Without masks: dataset.masks=false")
-            patient = patient_of(self.config.patient_pattern, path.stem)
+            patient = self.patients.of(path.stem)
             items.append(item(split, int(label), path, None, masks, patient, self.subgroup(path)))
         return items
 

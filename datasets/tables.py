@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import io
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from adbench.data.text import read_text
 from adbench.errors import DataError
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
 @dataclass(frozen=True)
@@ -32,33 +38,48 @@ class Row:
         return f"{self.file} row {self.number}"
 
 
-def read_table(file: Path, needed: Collection[str], known: Collection[str] = ()) -> list[Row]:
-    """Read a comma-separated table in UTF-8 whose first row names the columns.
+def read_table(
+    file: Path, needed: Collection[str], known: Collection[str] = (), notes: list[str] | None = None
+) -> list[Row]:
+    """Read a table whose first row names the columns, in any letter case.
+
+    Text is read as `read_text` does; values are separated by commas, semicolons, tabs or `|`, whichever makes the
+    needed columns. Blank rows, and empty values beyond the last column, are passed over. Where `notes` is given, a
+    sentence is added to it for what had to be guessed: the encoding of text that is not Unicode.
 
     Raises DataError for a missing column of `needed`, a column whose name is nearly one of `needed` and `known` (it
     would be ignored), a row with more or fewer values than columns, and a table without rows.
     """
-    text = _text(file)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    text = _text(file, notes)
+    first, text = _body(text)
+    separator = _separator(text, needed)
+    # Blanks before a quote are no part of the value.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator, skipinitialspace=True)
     rows: list[Row] = []
     header: list[str] = []
+    named = 0  # the number of the last column that has a name
     try:
         for values in reader:
-            if not values:
+            stripped = [value.strip() for value in values]
+            if not any(stripped):
                 continue
             if not header:
-                header = [value.strip() for value in values]
-                _check_header(file, header, needed, known)
-            elif len(values) != len(header):
+                header = _header(file, stripped, needed, known)
+                named = max(number for number, value in enumerate(stripped, 1) if value)
+                continue
+            while not stripped[-1] and len(stripped) > len(header):
+                stripped.pop()
+            if len(stripped) >= named:
+                stripped += [""] * (len(header) - len(stripped))
+            if len(stripped) != len(header):
                 raise DataError(
-                    f"{file} row {reader.line_num} has {len(values)} values for {len(header)} columns. Quote what "
-                    "holds a comma."
+                    f"{file} row {first + reader.line_num} has {len(stripped)} values for {len(header)} columns. "
+                    f"Quote what holds a {SEPARATORS[separator]}."
                 )
             else:
-                stripped = (value.strip() for value in values)
-                rows.append(Row(file, reader.line_num, dict(zip(header, stripped, strict=True))))
+                rows.append(Row(file, first + reader.line_num, dict(zip(header, stripped, strict=True))))
     except csv.Error as error:
-        raise DataError(f"{file} row {reader.line_num} is not readable CSV: {error}.") from error
+        raise DataError(f"{file} row {first + reader.line_num} is not readable CSV: {error}.") from error
     if not rows:
         raise DataError(f"{file} has no rows; expected one for each image with the columns {', '.join(needed)}.")
     return rows
@@ -87,11 +108,17 @@ def read_lines(file: Path, needed: Collection[str]) -> Iterator[tuple[str, dict[
 
 
 def file_below(base: Path, text: str, where: str, absolute: bool = False) -> Path:
-    """Return the file that a row names, which must exist below `base`; with `absolute` it may lie anywhere."""
-    path = Path(text)
+    r"""Return the file that a row names, which must exist below `base`; with `absolute` it may lie anywhere.
+
+    Backslashes of a table from Windows are read as slashes, unless a file's name has them.
+    """
     if not text:
         raise DataError(f"{where}: the path is empty.")
-    if path.is_absolute() or PureWindowsPath(text).drive:
+    drive = PureWindowsPath(text).drive
+    path = Path(text)
+    if "\\" in text and not (drive or _is_file(base / path, where)):
+        path = Path(text.replace("\\", "/"))
+    if path.is_absolute() or drive:
         if not absolute:
             raise DataError(
                 f"{where}: {text} is an absolute path; paths are given from {base}. To allow it: "
@@ -99,30 +126,96 @@ def file_below(base: Path, text: str, where: str, absolute: bool = False) -> Pat
             )
     elif os.path.normpath(path).startswith(".."):
         raise DataError(f"{where}: {text} climbs out of {base}; only files below it are read.")
-    file = base / path
-    if not file.is_file():
-        raise DataError(f"{where}: there is no file {text} in {base}.")
+    file = base / (os.path.normpath(path) if ".." in path.parts else path)
+    if not _is_file(file, where):
+        raise DataError(f"{where}: there is no file {text} in {base}{_nearly(file)}.")
     return file
 
 
-def _text(file: Path) -> str:
+class NamedFiles:
+    """The files that the rows of a table have named so far, whatever the spelling of the path."""
+
+    def __init__(self) -> None:
+        self._named: dict[tuple[int, int], tuple[Row, str]] = {}
+
+    def add(self, file: Path, text: str, row: Row) -> None:
+        """Add a file that a row names as `text`; raises DataError where an earlier row names it too.
+
+        Two names of one file are the same: `a.png` and `./a.png`, links, and on some disks `A.png`.
+        """
+        status = os.stat(file)
+        other, earlier = self._named.setdefault((status.st_dev, status.st_ino), (row, text))
+        if other is not row:
+            spelling = "" if earlier == text else f", as {earlier}"
+            raise DataError(f"{row.where} names {text} again, as row {other.number} did{spelling}. Remove one row.")
+
+
+def _is_file(file: Path, where: str) -> bool:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return file.is_file()
+    except OSError as error:  # a name longer than the file system's
+        raise DataError(f"{where}: {str(file)[:80]}... cannot be looked for: {error.strerror}.") from error
+
+
+def _nearly(file: Path) -> str:
+    """Return a hint at a file whose name differs in letter case, or in how an accented letter is written."""
+    if not file.parent.is_dir():
+        return ""
+    wanted = _folded(file.name)
+    near = sorted(name for name in os.listdir(file.parent) if _folded(name) == wanted)
+    return f"; there is {near[0]}, which is written differently" if near else ""
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _text(file: Path, notes: list[str] | None = None) -> str:
+    try:
+        text = read_text(file)
     except FileNotFoundError as error:
         raise DataError(f"{file} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as UTF-8 text: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from error
+    if text.encoding == "windows-1252" and notes is not None:
+        notes.append(f"{file} is not Unicode; its letters were read as Windows-1252. To be sure, save it as UTF-8.")
+    return text.content
 
 
-def _check_header(file: Path, header: list[str], needed: Collection[str], known: Collection[str]) -> None:
+def _body(text: str) -> tuple[int, str]:
+    """Return a table without Excel's line `sep=;`, and how many lines that takes off."""
+    line, end, rest = text.partition("\n")
+    return (1, rest) if end and re.fullmatch(r'"?sep=.?"?', line.strip(), re.I) else (0, text)
+
+
+def _separator(text: str, needed: Collection[str]) -> str:
+    """Return the separator whose columns hold most of the needed ones; a comma where none does."""
+    lines = (line for line in io.StringIO(text) if line.strip(" \t\r\n,;|"))
+    line = next(lines, "")
+    wanted = {name.casefold() for name in needed}
+
+    def found(separator: str) -> int:
+        with contextlib.suppress(csv.Error):
+            names = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+            return len(wanted & {name.strip().casefold() for name in names})
+        return 0
+
+    return max(SEPARATORS, key=found)
+
+
+def _header(file: Path, names: list[str], needed: Collection[str], known: Collection[str]) -> list[str]:
+    """Return the names of the columns, needed and known ones as they are spelled there."""
+    spelling = {name.casefold(): name for name in (*known, *needed)}
+    header = [spelling.get(name.casefold(), name) for name in names]
     missing = [name for name in needed if name not in header]
     if missing:
         has = ", ".join(name or "(unnamed)" for name in header)
         raise DataError(f"{file} has no column {', '.join(missing)}; its columns are {has}.")
-    twice = {name for name in header if header.count(name) > 1}
+    twice = {name for name in header if name and header.count(name) > 1}
     if twice:
         raise DataError(f"{file} has two columns called {sorted(twice)[0]}. Keep one.")
-    for name in set(header) - {*needed, *known} if known else ():
+    for name in set(header) - {*needed, *known, ""} if known else ():
         near = difflib.get_close_matches(name.lower(), [*needed, *known], n=1, cutoff=0.75)
         if near:
             raise DataError(f"{file} has a column {name!r}; is it meant to be {near[0]!r}? Rename it to be sure.")
+    return header

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -113,7 +113,13 @@ class DatasetConfig:
             return
         if self.category != "all" and self.category not in self.categories:
             known = did_you_mean(self.category, ["all", *self.categories])
-            raise AdbenchError(f"dataset.category={self.category} is no category of {self.title}: {known}")
+            raise AdbenchError(
+                f"dataset.category={self.category} is no category of {self.title}: {known}. Images of your own, in "
+                "MVTec's layout too, are read by dataset=folder, with data_root=DIR naming the category's folder."
+            )
+        if self.category == "all":
+            self.expected = self.expected or _together(self.categories)
+            return
         facts = self.categories.get(self.category, {})
         self.object_name = self.object_name or str(facts.get("object_name", "object"))
         self.expected = self.expected or dict(facts.get("expected", {}))
@@ -151,6 +157,19 @@ class Dataset(Protocol):
     def is_phantom(self, root: Path) -> bool:
         """Whether the images at `root` were drawn by `draw_phantom`, wherever they are."""
         ...
+
+
+def _together(categories: Mapping[str, Any]) -> dict[str, list[int] | None]:
+    """Add up the counts of all categories by split; a split of which a category's count is unknown has none."""
+    counts = [dict((facts or {}).get("expected", {})) for facts in categories.values()]
+    splits = [split for split in SPLITS if any(split in each for each in counts)]
+    if not all(counts):
+        return {}
+    together: dict[str, list[int] | None] = {}
+    for split in splits:
+        known = [each[split] for each in counts if each.get(split) is not None]
+        together[split] = [sum(n[label] for n in known) for label in (0, 1)] if len(known) == len(counts) else None
+    return together
 
 
 def check_config(config: DatasetConfig) -> None:

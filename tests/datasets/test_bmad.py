@@ -37,7 +37,35 @@ def as_mvfa(root: Path) -> None:
     (root / "Brain").rename(root / "Brain_AD")
 
 
-@pytest.mark.parametrize("change", [lambda _: None, as_archive, as_mvfa])
+def as_drive(root: Path) -> None:
+    """BraTS2021_slice below Brain_AD, with masks of normal images too, `val`, and letter case as it comes."""
+    (root / "Brain_AD").mkdir()
+    (root / "Brain").rename(root / "Brain_AD" / "BraTS2021_Slice")
+    base = root / "Brain_AD" / "BraTS2021_Slice"
+    (base / "valid").rename(base / "Val")
+    for split in ("Val", "test"):
+        (base / split / "Ungood").rename(base / split / "ungood")
+        (base / split / "ungood" / "anomaly_mask").rename(base / split / "ungood" / "Label")
+        shutil.copytree(base / split / "good" / "img", base / split / "good" / "label")
+
+
+def as_turned(root: Path) -> None:
+    """The class folders below img/ and label/, two folders down."""
+    base = root / "Brain" / "Train" / "slices"
+    base.mkdir(parents=True)
+    for split in ("valid", "test"):
+        (root / "Brain" / split).rename(base / f"{split}_old")
+        for new, old in (
+            ("img/good", "good/img"),
+            ("img/Ungood", "Ungood/img"),
+            ("label/Ungood", "Ungood/anomaly_mask"),
+        ):
+            (base / split / new).parent.mkdir(parents=True, exist_ok=True)
+            (base / f"{split}_old" / old).rename(base / split / new)
+        shutil.rmtree(base / f"{split}_old")
+
+
+@pytest.mark.parametrize("change", [lambda _: None, as_archive, as_mvfa, as_drive, as_turned])
 def test_every_layout_gives_the_same_items_and_fingerprint(tiny: Path, cache: Path, change) -> None:
     before, _ = index(tiny)
     first = fingerprint(before, hash_items(before, cache, "brainmri"))
@@ -88,7 +116,7 @@ def test_a_missing_empty_or_other_folder_says_what_was_expected_and_found(tiny: 
     with pytest.raises(DataError, match=r"data_root=.*nowhere is not a folder"):
         index(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="in a folder called Brain or Brain_AD; found nothing"):
+    with pytest.raises(DataError, match="in a folder called Brain or Brain_AD or .*; found nothing"):
         index(tmp_path / "empty")
     with pytest.raises(DataError, match="a folder called Liver or Liver_AD.*; found Brain"):
         index(tiny, "liverct")
@@ -103,6 +131,45 @@ def test_two_folders_of_one_set_are_ambiguous(tiny: Path) -> None:
     shutil.copytree(tiny / "Brain", tiny / "Brain_AD")
     with pytest.raises(DataError, match="Brain and Brain_AD"):
         index(tiny)
+
+
+@pytest.mark.parametrize("name", [".", "..", "../../data/Brain"])
+def test_the_folder_may_be_where_one_stands(tiny: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tiny / "Brain")
+    assert len(index(Path(name))[0]) == 22
+
+
+def test_the_archive_or_the_folder_in_it_may_be_given(tiny: Path) -> None:
+    as_drive(tiny)
+    for root in (tiny, tiny / "Brain_AD", tiny / "Brain_AD" / "BraTS2021_Slice"):
+        assert len(index(root)[0]) == 22
+    shutil.copytree(tiny / "Brain_AD" / "BraTS2021_Slice", tiny / "Brain_AD" / "again")
+    with pytest.raises(DataError, match="Brain_AD holds BraTS2021_Slice and again, both of which are brainmri"):
+        index(tiny / "Brain_AD")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("valid", "val", "/valid and .*/val both hold valid images"),
+        ("test/good", "test/Good", "/Good and .*/good both hold good images"),
+        ("test/good/img", "test/img/good", "test/good and .*test/img/good both hold test images of good"),
+    ],
+)
+def test_a_split_or_class_in_two_folders_is_refused(tiny: Path, old: str, new: str, says: str) -> None:
+    shutil.copytree(tiny / "Brain" / old, tiny / "Brain" / new)
+    with pytest.raises(DataError, match=says):
+        index(tiny)
+
+
+def test_images_next_to_the_folder_of_images_are_named(tiny: Path) -> None:
+    place = tiny / "Brain" / "test" / "good"
+    shutil.copy(next((place / "img").iterdir()), place / "stray.png")
+    dataset = registry.find("dataset", "brainmri").load()(
+        "brainmri", layers.section(DatasetConfig, "dataset", "brainmri")
+    )
+    assert len(dataset.index(tiny)) == 22
+    assert dataset.notes == [f"1 image in {place}, next to img/, left out."]
 
 
 def test_a_test_split_of_one_class_is_refused(tiny: Path) -> None:

@@ -226,9 +226,10 @@ def test_what_is_refused_can_be_allowed(table: Path, tmp_path_factory: pytest.Te
 
 
 def test_a_table_that_is_no_text_is_named(table: Path) -> None:
-    (table / "images.csv").write_bytes(b"path,label\n\xff\xfe,1\n")
-    with pytest.raises(DataError, match=r"images\.csv cannot be read as UTF-8"):
-        index(table)
+    for content in (b"path,label\n\x81\x8d,1\n", b"PK\x03\x04path,label\n\0\0\0\0"):
+        (table / "images.csv").write_bytes(content)
+        with pytest.raises(DataError, match=r"images\.csv cannot be read: it is text in none of UTF-8, UTF-16 and W"):
+            index(table)
 
 
 def test_a_folder_of_pictures_runs(adbench, tmp_path: Path) -> None:

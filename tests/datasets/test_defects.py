@@ -1,0 +1,122 @@
+"""The user's own images in MVTec AD's layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adbench.config import layers
+from adbench.data.fingerprint import fingerprint, hash_items
+from adbench.data.items import DatasetConfig, Item, count, decide_masks
+from adbench.errors import DataError
+from adbench.plugins import registry
+
+
+def facts_of(**changes: object) -> DatasetConfig:
+    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
+    for key, value in changes.items():
+        setattr(facts, key, value)
+    return facts
+
+
+def picture(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 200, (16, 16), dtype=np.uint8)).save(path)
+
+
+def read(root: Path, **changes: object) -> tuple[list[Item], list[str]]:
+    dataset = registry.find("dataset", "folder").load()("folder", facts_of(**changes))
+    return dataset.index(root), dataset.notes
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """Two defects whose images have the same names, with masks."""
+    root = tmp_path / "part"
+    for i in range(3):
+        picture(root / "train" / "good" / f"{i:03d}.png", i)
+        picture(root / "test" / "good" / f"{i:03d}.png", 10 + i)
+        for number, defect in enumerate(("dent", "stain")):
+            picture(root / "test" / defect / f"{i:03d}.png", 20 + 10 * number + i)
+            picture(root / "ground_truth" / defect / f"{i:03d}_mask.png", 0)
+    return root
+
+
+def test_every_folder_of_test_but_the_normal_one_is_a_defect_with_masks(part: Path) -> None:
+    items, notes = read(part)
+    assert notes == []
+    assert [count(items, split) for split in ("train", "valid", "test")] == [(3, 0), (0, 0), (3, 6)]
+    stain = next(item for item in items if item.id == "test/abnormal/stain/001.png")
+    assert (stain.subgroup, stain.mask) == ("stain", (part / "ground_truth" / "stain" / "001_mask.png",))
+    assert decide_masks(facts_of(), items).masks is True
+
+
+def test_it_has_the_content_of_a_category_of_mvtec(part: Path, tmp_path: Path, cache: Path) -> None:
+    items, _ = read(part)
+    part.rename(tmp_path / "tile")
+    config = layers.section(DatasetConfig, "dataset", "mvtec", {"category": "tile"})
+    same = registry.find("dataset", "mvtec").load()("mvtec", config).index(tmp_path)
+    again, _ = read(tmp_path / "tile")
+    prints = {fingerprint(each, hash_items(each, cache, "x")) for each in (same, again)}
+    assert len(prints) == 1
+    assert [i.id for i in again] == [i.id for i in items]
+
+
+def test_masks_may_have_the_name_of_their_image_or_be_missing(part: Path) -> None:
+    for path in (part / "ground_truth").rglob("*.png"):
+        path.rename(path.with_name(path.name.replace("_mask", "")))
+    assert all(item.mask for item in read(part)[0] if item.label)
+    shutil.rmtree(part / "ground_truth")
+    items, _ = read(part)
+    assert count(items, "test") == (3, 6)
+    assert decide_masks(facts_of(), items).masks is False
+
+
+def test_chosen_defects_and_what_is_left_out(part: Path) -> None:
+    items, notes = read(part, abnormal_folders=["Dent"])
+    assert count(items, "test") == (3, 3)
+    assert {item.subgroup for item in items if item.label} == {"dent"}
+    assert notes == [f"{part / 'test' / 'stain'} with 3 images left out."]
+    shutil.rmtree(part / "ground_truth")
+    assert count(read(part, abnormal_folders=["dent", "stain"])[0], "test") == (3, 6)
+    with pytest.raises(DataError, match=r"names dint, which is no folder of .*test: did you mean 'dent'"):
+        read(part, abnormal_folders=["dint"])
+
+
+def test_masks_that_fit_nothing_are_an_error_and_single_ones_are_named(part: Path) -> None:
+    masks = sorted((part / "ground_truth" / "dent").iterdir())
+    shutil.copy(masks[0], masks[0].with_name("999_mask.png"))
+    assert "1 mask without an image left out" in read(part)[1][0]
+    (part / "ground_truth" / "scratch").mkdir()
+    assert any("there is no test/scratch" in note for note in read(part)[1])
+    for path in (part / "ground_truth" / "dent").iterdir():
+        path.rename(path.with_name("x" + path.name))
+    with pytest.raises(DataError, match=r"no mask in .*ground_truth/dent fits an image in .*test/dent"):
+        read(part)
+
+
+def test_defects_in_train_are_read_and_other_folders_there_are_named(part: Path) -> None:
+    shutil.copytree(part / "test" / "dent", part / "train" / "dent")
+    shutil.copytree(part / "test" / "good", part / "train" / "unlabelled")
+    items, notes = read(part)
+    assert count(items, "train") == (3, 3)
+    assert notes == [f"{part / 'train' / 'unlabelled'} with 3 images left out."]
+
+
+def test_abnormal_folders_of_the_usual_names_are_read_as_before(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        picture(tmp_path / split / "normal" / "a.png", 1)
+        picture(tmp_path / split / "abnormal" / "b.png", 2)
+    picture(tmp_path / "test" / "unlabelled" / "c.png", 3)
+    items, _ = read(tmp_path)
+    assert sorted(item.id for item in items if item.split == "test") == ["test/abnormal/b.png", "test/normal/a.png"]
+
+
+def test_a_category_that_mvtec_does_not_have_names_the_way(adbench, part: Path) -> None:
+    answer = adbench("run", "method=clip", "dataset=mvtec", "dataset.category=part", f"data_root={part.parent}")
+    assert answer.code == 2
+    assert "are read by dataset=folder" in answer.err
