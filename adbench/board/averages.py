@@ -74,7 +74,7 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
     """
     parts = [frame for _, part in long.groupby(["data", "standing"]) for frame in _added(part)]
     rows = pd.concat([long, *(part for part in parts if len(part))], ignore_index=True)
-    rows = rows.fillna({name: "" for name in ("draws", "source") if name in rows})
+    rows = rows.fillna({name: "" for name in ("draws", "source", "content") if name in rows})
     order = pd.DataFrame({"papers": rows["data"] == "published", "mean": rows["dataset"].str.startswith(MEAN)})
     ranked = rows[[*ROW, "dataset", "metric"]].join(order).sort_values(["papers", *ROW, "mean", "dataset", "metric"])
     return rows.loc[ranked.index].reset_index(drop=True)

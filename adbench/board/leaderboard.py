@@ -13,6 +13,7 @@ import pandas as pd
 
 from adbench.board.variants import variants
 from adbench.config import groups
+from adbench.data.counts import differences
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
 from adbench.metrics import Histogram, image_metrics, pixel_metrics
@@ -179,13 +180,13 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     pooled scores, which come from as many models. Its dataset is called `name (5 folds)`.
 
     Other settings, and a support list, are in the column `variant`; two contents of one dataset are two datasets,
-    `name@hash`. Metrics are in per cent. Costs, which depend on the machine, are added where asked for, each in the
-    unit of the column `unit`.
+    `name@hash`, and a content that is not the published one always has its hash. Metrics are in per cent. Costs, which
+    depend on the machine, are added where asked for, each in the unit of the column `unit`.
 
     Further columns: `half_width`, the largest computation error of the averaged figures (0: exact; NaN for costs, and
-    for the last epoch of an oracle, for which records don't hold it), and `draws`, draw and seed of each record:
+    for the last epoch of an oracle, for which records don't hold it), `draws`, draw and seed of each record:
     `0/0 1/0`, or with other splits than that of `split_seed=0` draw, seed and split seed, and with
-    folds `0/0/0.4` for fold 4.
+    folds `0/0/0.4` for fold 4, and `content`, which sets of the records are not the published ones.
     """
     heads = lines(records)
     draws: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
@@ -196,14 +197,14 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     for record, line in zip(records, heads, strict=True):
         values = figures(record) | (_costs(record) if costs else {})
         halves = dict.fromkeys(FIGURES, 0.0) | (record.content.get("half_widths") or {})
-        line = line | {"draws": texts[tuple(line.values())]}
+        line = line | {"draws": texts[tuple(line.values())], "content": unlike_published(record)}
         for metric, value in values.items():
             half = 100 * halves.get(metric, float("nan"))
             rows.append(line | {"metric": metric, "value": value, "half_width": half})
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)
     long = grouped["value"].agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
     long["unit"] = long["metric"].map(unit)
-    more = grouped.agg(half_width=("half_width", "max"), draws=("draws", "first"))
+    more = grouped.agg(half_width=("half_width", "max"), draws=("draws", "first"), content=("content", "max"))
     return long.merge(more.reset_index(), on=[*ROW, "dataset", "metric"])
 
 
@@ -271,9 +272,28 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     rows = []
     for record, head, content, (schedule, variant) in zip(records, heads, hashes, settings, strict=True):
         name = _column(record)
-        dataset = name if len(contents[head["data"], name]) == 1 else f"{name}@{content[:6]}"
+        alone = len(contents[head["data"], name]) == 1 and _about(record).get("published") is not False
+        dataset = name if alone else f"{name}@{content[:6]}"
         rows.append(head | {"schedule": schedule, "variant": printable(variant), "dataset": dataset})
     return rows
+
+
+def unlike_published(record: Record) -> str:
+    """Write which sets of a record, tested or learned from, are not the published ones; empty where none is known."""
+    about, tested = _about(record), record.content["facts"]["dataset"]
+    parts = []
+    if about.get("published") is False:
+        unlike = differences(about.get("expected") or {}, about.get("counts") or {})
+        parts.append(f"not the published set: {unlike}")
+    seen = record.content.get("seen") or ()
+    others = {str(one.get("dataset")) for one in seen if one.get("published") is False} - {tested}
+    parts += [f"learned from {name}, which is not the published set" for name in sorted(others)]
+    return "; ".join(parts)
+
+
+def _about(record: Record) -> dict[str, Any]:
+    about = record.content.get("dataset")
+    return about if isinstance(about, dict) else {}
 
 
 def plain(dataset: str) -> str:

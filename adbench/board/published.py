@@ -142,7 +142,7 @@ def added(long: pd.DataFrame) -> pd.DataFrame:
     names = set(long["dataset"].map(plain))
     names |= {f"{MEAN}{name.partition('/')[0]}" for name in names if "/" in name}
     known = papers[papers["dataset"].isin(names)]
-    blank = dict.fromkeys(("backbone", "schedule", "selection", "draws"), "")
+    blank = dict.fromkeys(("backbone", "schedule", "selection", "draws", "content"), "")
     rows = known.assign(standing="as published", unit="per cent", **blank)
     return pd.concat([compared(long), rows], ignore_index=True)
 
@@ -152,7 +152,7 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
 
     A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen. Where several
     papers print the same setting, the method's own paper comes first. Phantom data are compared with nothing, nor are
-    backbones whose YAML says `stand_in: true`.
+    backbones whose YAML says `stand_in: true`, nor images in the layout of a published set that are not that set.
     """
     papers, settings, _ = collect(registry.config_folders())
     ordered = settings["own"].sort_values(ascending=False, kind="stable").index
@@ -165,7 +165,7 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
     references = references[[*keys, "published", "source"]].drop_duplicates(keys)
     rows = long.assign(name=long["dataset"].map(plain), sets=[_sets(sets, "", "") for sets in long["train_on"]])
     merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets"])
-    comparable = (merged["data"] == "real") & ~merged["backbone"].isin(stand_ins())
+    comparable = (merged["data"] == "real") & ~merged["backbone"].isin(stand_ins()) & (merged["content"] == "")
     merged["published"] = merged["published"].where(comparable)
     merged["source"] = merged["source"].where(merged["published"].notna(), "")
     merged["difference"] = merged["mean"] - merged["published"]

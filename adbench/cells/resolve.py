@@ -258,6 +258,8 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
     if config.draw and (config.shots == "full" or config.support):
         why = f"support={config.support} names its images" if config.support else "shots=full takes every image"
         settle(f"{why}: draw is set to 0.", draw=0)
+    if "support_split" in config.words("dataset") and (why := _no_support_split(config, capability, protocol)):
+        notes.append(f"{why}: dataset.support_split has no effect.")
     if not capability.stochastic and config.seed:
         settle(f"{config.method_name} draws no random number here: seed is set to 0.", seed=0)
     rule, epochs = config.selection, capability.epochs
@@ -284,6 +286,19 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         have = "has" if len(unused) == 1 else "have"
         notes.append(f"{config.method_name} has no epochs: {', '.join(unused)} {have} no effect.")
     return config, notes
+
+
+def _no_support_split(config: RunConfig, capability: Capability, protocol: str) -> str:
+    """Say why no support comes from `support_split` of the tested dataset; empty where one does."""
+    if capability.support == "none":
+        return f"{config.method_name} learns from no image"
+    if protocol in FULL_SPLIT:
+        return "protocol=full_normal takes every normal image of the train split"
+    if protocol == "leave_one_out_published":
+        return "protocol=leave_one_out_published learns from test splits"
+    if protocol in ELSEWHERE and config.dataset not in (config.train_on or "").split("+"):
+        return f"protocol={protocol} learns from other datasets"
+    return ""
 
 
 def _native(asked: str, of_weights: str) -> str:

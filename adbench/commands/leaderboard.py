@@ -58,17 +58,18 @@ def show_leaderboard(
     if not records:
         raise incomplete
     long = leaderboard.table(records, costs)
-    for note in leaderboard.partial_folds(records):
-        print(f"note: {note}", file=sys.stderr)
+    contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
+    notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
+    notes += leaderboard.partial_folds(records)
     if published:
         long = papers.added(long)
         if method is not None:
             long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
-        notes = list(papers.problems())
+        notes += papers.problems()
         if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             notes.append(f"no published figures for {', '.join(without)}")
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
             read = (one.path / name for one in collected for name in TABLES)

@@ -19,7 +19,7 @@ from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
-from adbench.data.indexed import find_root, index_items, open_dataset
+from adbench.data.indexed import as_published, dataset_class, find_root, index_items, open_dataset
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.errors import AdbenchError
 from adbench.system.files import write_output
@@ -35,6 +35,8 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
     items, notes = index_items(name, dataset, root, config.words("dataset"))
+    phantom = dataset_class(name)(name, dataset).is_phantom(root)
+    dataset, _, unlike = as_published(name, dataset, items, phantom)
     console = table_console()
     lines = {
         "title": dataset.title,
@@ -72,7 +74,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
             look = dataset.mask_threshold, dataset.intensity_range
             bands.append(contact.Band(heading, [(contact.tile(i, *look), _caption(i)) for i in shown]))
     console.print(table)
-    for note in notes:
+    for note in (*notes, *unlike):
         console.print(Text(f"note: {note}"))
     out = out or Path(f"{name}.png")
     _save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))

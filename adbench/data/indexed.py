@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from adbench.config import layers
 from adbench.config.schema import NO_WORDS, Overrides, RunConfig
+from adbench.data.counts import counts_of, differences, is_published, without_claims
 from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
@@ -26,6 +28,7 @@ class IndexedDataset:
     notes: what was left out or read in an unusual way, in sentences.
     set_aside: ids of test images that are learned from; the test split is without them.
     dealt: whether adbench split the images, by `split_seed` and by `split_shares` or `folds`.
+    published: whether its counts are those of the published set; None: phantoms, and sets whose counts are unknown.
     """
 
     name: str
@@ -37,6 +40,7 @@ class IndexedDataset:
     notes: tuple[str, ...] = ()
     set_aside: frozenset[str] = frozenset()
     dealt: bool = False
+    published: bool | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -101,12 +105,16 @@ def dataset_config(name: str, words: Overrides = NO_WORDS) -> DatasetConfig:
             f"dataset.support_split={config.support_split} has no images with dataset.folds={config.folds}: each fold "
             "is tested, and the others are train. Leave it out."
         )
+    if "expected" in words and not config.own_images:
+        raise AdbenchError(f"dataset.expected= can't be set: it states the published counts of {name}. Leave it out.")
+    if "own_images" in words:
+        raise AdbenchError(f"dataset.own_images= can't be set: the YAML of {name} states it. Leave it out.")
     _check_mask_words(config, words)
     return config
 
 
 def _check_mask_words(config: DatasetConfig, words: Overrides) -> None:
-    for key in ("mask_threshold", "empty_masks"):
+    for key in ("mask_threshold", "empty_masks", "mask_folders"):
         if key in words and config.masks is False:
             why = "with dataset.masks=false" if words.get("masks") is False else "on a dataset without masks"
             raise AdbenchError(f"dataset.{key} has no effect {why}; leave it out.")
@@ -152,7 +160,23 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
     hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
     phantom = dataset_class(name)(name, config).is_phantom(root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
-    return IndexedDataset(name, config, root, tuple(items), hashes, phantom, notes, dealt=_is_dealt(dataset))
+    config, published, unlike = as_published(name, config, items, phantom)
+    notes += unlike
+    return IndexedDataset(
+        name, config, root, tuple(items), hashes, phantom, notes, published=published, dealt=_is_dealt(dataset)
+    )
+
+
+def as_published(
+    name: str, config: DatasetConfig, items: Sequence[Item], phantom: bool
+) -> tuple[DatasetConfig, bool | None, tuple[str, ...]]:
+    """Return the configuration, without title and source of what it is not, whether it is published, and notes."""
+    counts = counts_of(items)
+    published = None if phantom else is_published(config.expected, counts)
+    if published is not False:
+        return config, published, ()
+    note = f"{name} is not the published set: {differences(config.expected, counts)}."
+    return without_claims(config), published, (note,)
 
 
 def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, offline: bool = False) -> Path:

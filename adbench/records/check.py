@@ -114,6 +114,9 @@ SOURCE = Rule(
     "a draw as in draw:0, or a list",
 )
 NUMBER = Rule(lambda value: type(value) in (float, int) and abs(value) <= 1e18, "a number")
+COUNTS = _object_of(
+    _maybe(Rule(lambda value: _list_of(COUNT).holds(value) and len(value) == 2, "[normal, abnormal] images"))
+)
 BLOCK = Rule(_within(0, 10_000), "the number of a block")
 SPLIT = Rule(lambda value: _is_split(value), "a split as adbench makes it")
 
@@ -142,6 +145,7 @@ FIELDS: Fields = {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),
         "licence": _maybe(TEXT), "category": _optional(_maybe(NAME)), "object_name": _optional(TEXT), "masks": FLAG,
         "mask_threshold": _optional(AMOUNT), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
+        "published": _optional(_maybe(FLAG)), "counts": _optional(COUNTS), "expected": _optional(COUNTS),
     },
     "support": {
         "source": SOURCE, "shots": SHOTS, "normal": _list_of(TEXT), "abnormal": _list_of(TEXT), "hash": NAME,

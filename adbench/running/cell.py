@@ -16,6 +16,7 @@ from safetensors.torch import save
 from adbench.cells.cell import Cell, by_split
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
+from adbench.data.counts import counts_of
 from adbench.data.image_set import ImageSet
 from adbench.method import Method, naming_the_method
 from adbench.metrics.per_image import to_columns
@@ -132,7 +133,7 @@ def _seen(cell: Cell) -> list[dict[str, Any]]:
         sets.append(("selection", cell.target, "test", len(cell.test_items)))
     return [
         {"role": role, "dataset": dataset.name, "split": split, "root": str(dataset.root), "images": images,
-         "data": "phantom" if dataset.phantom else "real"}
+         "data": "phantom" if dataset.phantom else "real", "published": dataset.published}
         for role, dataset, split, images in sets
     ]  # fmt: skip
 
@@ -156,7 +157,8 @@ def _content(
         "resolved": cell.config.as_dict(),
         "facts": cell.facts,
         "dataset": dataclasses.asdict(cell.dataset)
-        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"], "split": cell.target.splitting()},
+        | {"root": str(cell.target.root), "fingerprint": cell.facts["data"], "split": cell.target.splitting(),
+           "published": cell.target.published, "counts": counts_of(cell.target.items)},
         "support": dataclasses.asdict(cell.manifest),
         "seen": _seen(cell),
         "protocol": cell.protocol,

@@ -90,30 +90,42 @@ def test_chosen_defects_and_what_is_left_out(part: Path) -> None:
 def test_masks_that_fit_nothing_are_an_error_and_single_ones_are_named(part: Path) -> None:
     masks = sorted((part / "ground_truth" / "dent").iterdir())
     shutil.copy(masks[0], masks[0].with_name("999_mask.png"))
-    assert "1 mask without an image left out" in read(part)[1][0]
-    (part / "ground_truth" / "scratch").mkdir()
-    assert any("there is no test/scratch" in note for note in read(part)[1])
-    for path in (part / "ground_truth" / "dent").iterdir():
-        path.rename(path.with_name("x" + path.name))
-    with pytest.raises(DataError, match=r"no mask in .*ground_truth/dent fits an image in .*test/dent"):
+    picture(part / "ground_truth" / "scratch" / "000_mask.png", 0)
+    (note,) = read(part)[1]
+    assert note.startswith("2 files in ground_truth/ have the name of no abnormal image, and no use")
+    for path in (part / "ground_truth").rglob("*.png"):
+        path.rename(path.with_name("9" + path.name))
+    with pytest.raises(DataError, match=r"ground_truth holds 8 files, none of which has the name of an abnormal image"):
         read(part)
+    items, _ = read(part, masks=False)
+    assert count(items, "test") == (3, 6)
 
 
-def test_defects_in_train_are_read_and_other_folders_there_are_named(part: Path) -> None:
+def test_defects_in_train_are_read_and_other_folders_there_are_refused(part: Path) -> None:
     shutil.copytree(part / "test" / "dent", part / "train" / "dent")
+    assert count(read(part)[0], "train") == (3, 3)
     shutil.copytree(part / "test" / "good", part / "train" / "unlabelled")
-    items, notes = read(part)
-    assert count(items, "train") == (3, 3)
-    assert notes == [f"{part / 'train' / 'unlabelled'} with 3 images left out."]
+    with pytest.raises(DataError, match=r"train holds unlabelled/ with 3 images.*Leave out: dataset.ignored_folders="):
+        read(part)
+    items, notes = read(part, ignored_folders=["unlabelled"])
+    assert (count(items, "train"), notes) == ((3, 3), [])
+
+
+def test_a_folder_of_test_may_be_ignored(part: Path) -> None:
+    items, notes = read(part, ignored_folders=["stain"])
+    assert count(items, "test") == (3, 3)
+    assert notes == []
 
 
 def test_abnormal_folders_of_the_usual_names_are_read_as_before(tmp_path: Path) -> None:
     for split in ("train", "test"):
         picture(tmp_path / split / "normal" / "a.png", 1)
         picture(tmp_path / split / "abnormal" / "b.png", 2)
-    picture(tmp_path / "test" / "unlabelled" / "c.png", 3)
     items, _ = read(tmp_path)
     assert sorted(item.id for item in items if item.split == "test") == ["test/abnormal/b.png", "test/normal/a.png"]
+    picture(tmp_path / "test" / "unlabelled" / "c.png", 3)
+    with pytest.raises(DataError, match="unlabelled/ with 1 image, which is no class folder"):
+        read(tmp_path)
 
 
 def test_a_category_that_mvtec_does_not_have_names_the_way(adbench, part: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import caveat, figures
+from adbench.board.leaderboard import caveat, figures, unlike_published
 from adbench.board.render import TITLES
 from adbench.board.site import charts, curves
 from adbench.board.site.command import again
@@ -81,6 +81,8 @@ def _support(support: dict[str, Any]) -> str:
 def _summary(entry: SiteRecord) -> Iterator[tuple[str, str]]:
     line = entry.line
     yield "data", line["data"]
+    if unlike := unlike_published(entry.record):
+        yield "content", unlike
     yield "protocol", line["protocol"]
     if line["train_on"]:
         yield "trained on", line["train_on"]

@@ -12,6 +12,7 @@ from adbench.board.render import inert, sections
 from adbench.board.site.records import Picture, SiteRecord, gallery, predictions, shots_text
 from adbench.board.site.shots import LINE_KEYS, Key, LineStyle, chart, legend
 from adbench.board.site.tables import ColumnHead, SiteTable, TableCell, TableRow, matrix, owners
+from adbench.data.counts import differences
 from adbench.system.text import printable
 
 MOST_METHODS = 8
@@ -77,6 +78,8 @@ def _shots(entry: SiteRecord) -> float:
 def _facts(entry: SiteRecord) -> list[tuple[str, str]]:
     about = entry.content["dataset"]
     lines = [(key, str(about[key])) for key in ("title", "modality", "organ", "source", "licence") if about.get(key)]
+    if about.get("published") is False:
+        lines.append(("published set", f"no: {differences(about.get('expected') or {}, about.get('counts') or {})}"))
     lines += [("test images", str(entry.content["test_images"]))]
     return [*lines, ("masks", "yes" if about["masks"] else "no"), ("content", str(about["fingerprint"])[:20])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -89,6 +90,29 @@ def test_datasets_that_no_paper_has_are_named(write_record, adbench, tmp_path: P
     answer = adbench("leaderboard", tmp_path, "--published")
     assert answer.code == 0
     assert "no published figures for mine" in answer.err
+
+
+def test_images_that_are_not_the_published_set_are_compared_with_nothing(write_record, board, tmp_path: Path) -> None:
+    counts = {"expected": {"test": [640, 3075]}, "counts": {"test": [12, 30]}}
+    about = {"real": {"published": True}, "own": {"published": False} | counts, "older": {}}
+    for number, (name, one) in enumerate(about.items()):
+        write_record(tmp_path / name, f"a{number}", 0.9, dataset_content=name)
+        file = tmp_path / name / f"a{number}" / "record.json"
+        content = json.loads(file.read_text())
+        content["dataset"], content["seen"] = one, [{"dataset": "brainmri", **one}]
+        file.write_text(json.dumps(content))
+        (row,) = published.compared(board(tmp_path / name)).to_dict("records")
+        assert pd.isna(row["difference"]) is (name == "own")
+        assert row["content"] == ("not the published set: test 12 + 30 instead of 640 + 3075" if name == "own" else "")
+        assert row["dataset"].startswith("brainmri@") is (name == "own")
+
+
+def test_a_set_to_learn_from_that_is_not_the_published_one_counts_too(write_record, board, tmp_path: Path) -> None:
+    seen = [{"dataset": "brainmri", "published": False}]
+    write_record(tmp_path, "a", 0.9, protocol="cross_dataset", train_on="brainmri", dataset="adni", seen=seen)
+    (row,) = published.compared(board(tmp_path)).to_dict("records")
+    assert pd.isna(row["difference"])
+    assert row["content"] == "learned from brainmri, which is not the published set"
 
 
 PAPER = """source,table,protocol,shots,method,train_dataset,test_dataset,metric,value,std
