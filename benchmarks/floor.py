@@ -29,7 +29,7 @@ def intensity(words: list[str]) -> dict[str, float | None]:
     cell = resolve(config.parse(words)[0])
     size, cache = cell.eval_size, cell.config.cache_dir
     grey = arrays.images(cell.test, cell.hashes, cache, size, "bicubic", True, "test")[..., 0].astype(np.float32)
-    masks = arrays.masks(cell.test, cell.hashes, cache, size, cell.dataset, "test") > 0
+    masks = arrays.masks(cell.test, cell.hashes, cache, size, cell.dataset, "test")[0] > 0
     histogram = Histogram()
     histogram.update(grey, masks)
     labels = [item.label for item in cell.test]

@@ -25,6 +25,7 @@ from adbench.data import arrays
 from adbench.data.decode import ImageFormat
 from adbench.data.image_set import ImageSet, open_images, to_tensor
 from adbench.data.indexed import IndexedDataset, open_dataset
+from adbench.data.mask_facts import notes
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.method import Support
 from adbench.system.session import Session
@@ -157,6 +158,17 @@ class DataModule(pl.LightningDataModule):
             if held.items
         )
 
+    def mask_notes(self) -> list[str]:
+        """What was unusual about the masks of test split, support and holdouts, in sentences."""
+        said = [*self.test.notes]
+        for one in self.training_sets:
+            if one.dataset.config.masks:
+                title = f"the support of {one.dataset.name}"
+                where = one.dataset.hashes, self.cache, self.format.input_size
+                _, facts = arrays.masks(one.support, *where, one.dataset.config, title)
+                said += notes(facts, one.support, title, self.format.input_size)
+        return said + [note for images in self.holdouts for note in images.notes]
+
     def learned_images(self) -> list[ImageSet]:
         """Return the images of the training sets, without masks, and the holdouts."""
         supports = [
@@ -208,7 +220,7 @@ def load_support(sets: Sequence[TrainingSet], how: ImageFormat, cache: Path) -> 
         )
         images.numpy()[part] = np.moveaxis(decoded, 3, 1)
         if config.masks:
-            masks.numpy()[part] = arrays.masks(training.support, hashes, cache, size, config, title)
+            masks.numpy()[part], _ = arrays.masks(training.support, hashes, cache, size, config, title)
         start = part.stop
     return Support(
         images=images,

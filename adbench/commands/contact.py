@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from adbench.data.decode import open_image
-from adbench.data.items import Item
-from adbench.data.levels import IntensityRange
-from adbench.data.masks import read_mask
+from adbench.data.items import DatasetConfig, Item
+from adbench.data.masks import read_masks
+from adbench.data.shrink import resized
 from adbench.records.pictures import outline
 
 TILE = 168  # pixels of the square that holds one image
@@ -33,12 +33,12 @@ class Band:
     tiles: Sequence[tuple[Image.Image, str]]
 
 
-def tile(item: Item, threshold: int, intensity_range: IntensityRange | None = None) -> Image.Image:
-    """Return one image, its proportions kept, in a square of `TILE` pixels; the union of its masks is outlined.
+def tile(item: Item, dataset: DatasetConfig) -> Image.Image:
+    """Return one image, its proportions kept, in a square of `TILE` pixels; its mask is outlined as a run reads it.
 
     Raises DataError where a file can't be read.
     """
-    image = open_image(item.path, intensity_range).convert("RGB")
+    image = open_image(item.path, dataset.intensity_range).convert("RGB")
     image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     if max(image.size) < TILE:  # thumbnail never enlarges
         factor = TILE / max(image.size)
@@ -46,9 +46,8 @@ def tile(item: Item, threshold: int, intensity_range: IntensityRange | None = No
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     pixels: NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
     mask = np.zeros(pixels.shape[:2], bool)
-    for file in item.mask_files:
-        own = Image.fromarray(read_mask(file, None, threshold))
-        mask |= np.asarray(own.resize(image.size, Image.Resampling.NEAREST))
+    if item.label and item.mask_files:
+        mask, _ = resized(read_masks(item.mask_files, dataset).pixels, image.height, image.width)
     square = Image.new("RGB", (TILE, TILE), FIELD)
     framed = Image.fromarray(outline(pixels, mask, COLOUR)) if mask.any() else image
     square.paste(framed, ((TILE - image.width) // 2, (TILE - image.height) // 2))

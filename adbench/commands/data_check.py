@@ -41,7 +41,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
         items,
         dataset,
         measure_images([item.path for item in items], config.cache_dir, name, dataset.intensity_range),
-        measure_masks(masks, dataset.mask_threshold, config.cache_dir, name),
+        measure_masks(masks, dataset, config.cache_dir, name),
         dataset_class(name)(name, dataset).is_phantom(root),
     )
     findings += doctor.examine(data)

@@ -19,6 +19,7 @@ from adbench.records.record import folders
 from adbench.system.text import counted, printable
 
 if TYPE_CHECKING:
+    from adbench.cells.cell import Cell
     from adbench.executors import Executor
     from adbench.records.record import Record
     from adbench.sweeps.sweep import Sweep, Task
@@ -62,6 +63,8 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
             console.print(f"note: {note}")
     else:
         record = devices.run(cell, words)
+    for note in _notes_of_records([(cell, record)]):
+        console.print(f"note: {note}")
     console.print(_figures(record.content, record.path))
     console.print(
         f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
@@ -130,6 +133,8 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
 
     console = plain_console()
     console.print(tables.results(tasks, done.failures))
+    for note in _notes_of_records([(task.cell, task.record) for task in tasks if task.cell and task.record]):
+        console.print(f"note: {note}")
     tracked = [task.record.content["tracker"] for task in todo if task.record and task.record.content.get("tracker")]
     if tracked:
         from adbench.training.trackers import summary
@@ -193,6 +198,14 @@ def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
         f"{config.method_name} on {config.dataset_name} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
         f"backbone {config.backbone}, schedule {config.schedule}"
     )
+
+
+def _notes_of_records(pairs: Sequence[tuple[Cell, Record]]) -> list[str]:
+    """Return the notes that only running the cells could tell, on their masks, each once."""
+    known = {note for cell, _ in pairs for note in cell.notes}
+    return [
+        note for note in dict.fromkeys(n for _, record in pairs for n in record.content["notes"]) if note not in known
+    ]
 
 
 def _other_commit(record: Record) -> str:

@@ -71,8 +71,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
             # The order of draw 0: one patient after the other.
             shown = supports.draw_order(images, 0)[:EACH]
             heading = f"{split}, {CLASSES[label]}: {len(shown)} of {len(images)}"
-            look = dataset.mask_threshold, dataset.intensity_range
-            bands.append(contact.Band(heading, [(contact.tile(i, *look), _caption(i)) for i in shown]))
+            bands.append(contact.Band(heading, [(contact.tile(i, dataset), _caption(i)) for i in shown]))
     console.print(table)
     for note in (*notes, *unlike):
         console.print(Text(f"note: {note}"))
@@ -136,9 +135,9 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
             heading = f"{CLASSES[label]}: {counted(len(images), 'image')}"
             heading += f" of {counted(patients, 'patient')}" if patients else ""
             heading += f", the first {MOST} shown" if len(images) > MOST else ""
-            look = part.dataset.config.mask_threshold, part.dataset.config.intensity_range
             tiles = [
-                (contact.tile(item, *look), f"{place}  {_caption(item)}") for place, item in enumerate(images[:MOST], 1)
+                (contact.tile(item, part.dataset.config), f"{place}  {_caption(item)}")
+                for place, item in enumerate(images[:MOST], 1)
             ]
             bands.append(contact.Band(f"{part.where}, {heading}", tiles))
         console.print(f"manifest {part.manifest.hash}")

@@ -23,6 +23,7 @@ from adbench.data.image_set import to_tensor
 from adbench.data.indexed import dataset_class
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.masks import read_masks
+from adbench.data.shrink import resized
 from adbench.method import Capability, Support
 
 SHOTS = 3
@@ -147,7 +148,7 @@ def renamed(support: Support, every: int) -> Support:
 def _picture(item: Item, size: int, facts: DatasetConfig) -> Picture:
     mask = np.zeros((size, size), np.bool_)
     if item.mask is not None:
-        mask = read_masks(item.mask, size, facts.mask_threshold)
+        mask, _ = resized(read_masks(item.mask, facts).pixels, size, size)
     return Picture(item.id, item.label, read_image(item.path, size), mask)
 
 

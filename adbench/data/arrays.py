@@ -18,7 +18,9 @@ from adbench.data.decode import DECODING, Filter, read_image
 from adbench.data.fingerprint import check_unchanged, digest
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.levels import IntensityRange
-from adbench.data.masks import read_masks
+from adbench.data.mask_facts import MaskFacts, remembered
+from adbench.data.masks import check_mask, read_masks
+from adbench.data.shrink import resized
 from adbench.errors import AdbenchError, DataError
 from adbench.system.files import alone, atomic, discard
 from adbench.system.progress import track
@@ -49,31 +51,48 @@ def images(
 
 def masks(
     items: Sequence[Item], hashes: Mapping[str, str], cache: Path, size: int, config: DatasetConfig, title: str
-) -> NDArray[np.uint8]:
-    """Return (N, size, size) uint8 in {0, 1}, 1 where a pixel is abnormal; all zero for normal images.
+) -> tuple[NDArray[np.uint8], tuple[MaskFacts, ...]]:
+    """Return (N, size, size) uint8 in {0, 1}, 1 where a pixel is abnormal, and what is to be said about each mask.
 
-    Raises DataError for an abnormal image without a mask, and for an empty mask unless `config.empty_masks` is "allow".
+    Normal images are all zero. See `read_masks` and `resized` for how a mask is read and shrunk.
+
+    Raises DataError for an abnormal image without a mask, and for a mask that `check_mask` refuses.
     """
     labels = [str(i.label) for i in items]
-    settings = [str(DECODING), str(size), str(config.mask_threshold), config.empty_masks]
+    refusals = config.empty_masks, config.full_masks, str(config.own_images)
+    settings = [str(DECODING), str(size), str(config.facets()), *refusals]
     key = digest("\n".join(["masks", *settings, *labels, *(hashes[i.id] for i in items)]))
+    path = cache / "decoded" / f"{key[:32]}.npy"
+    facts: dict[str, MaskFacts] = {}
 
     def decode(item: Item) -> NDArray[np.uint8]:
-        if item.label == 0:
-            return np.zeros((size, size), np.uint8)
-        if item.mask is None:
-            raise DataError(f"the abnormal image {item.path} has no mask; a file of the same name was expected.")
-        full = read_masks(item.mask, None, config.mask_threshold, image=item.path)
-        if not full.any() and config.empty_masks != "allow":
-            raise DataError(
-                f"the mask {item.mask[0]} of an abnormal image is empty above the threshold {config.mask_threshold}. "
-                "Fix or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
-            )
-        small = read_masks(item.mask, size, config.mask_threshold).astype(np.uint8)
+        mask, facts[item.id] = _mask(item, size, config)
         check_unchanged(item, hashes, "masks")
-        return small
+        return mask.astype(np.uint8)
 
-    return _cached(cache / "decoded" / f"{key[:32]}.npy", items, (size, size), decode, f"decoding masks {title}")
+    def measure() -> list[MaskFacts]:
+        if len(facts) < len(items):  # the masks come from the cache
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                for _ in track(_ahead(pool, decode, items), f"measuring masks {title}", len(items)):
+                    pass
+        return [facts[item.id] for item in items]
+
+    pixels = _cached(path, items, (size, size), decode, f"decoding masks {title}")
+    return pixels, remembered(path.with_suffix(".json"), len(items), measure)
+
+
+def _mask(item: Item, size: int, config: DatasetConfig) -> tuple[NDArray[np.bool_], MaskFacts]:
+    if item.label and item.mask is None:
+        raise DataError(f"the abnormal image {item.path} has no mask; a file of the same name was expected.")
+    if not item.mask_files:
+        return np.zeros((size, size), np.bool_), MaskFacts()
+    reading = read_masks(item.mask_files, config, image=item.path)
+    check_mask(reading, item.mask_files, item.path, item.label, config)
+    small, kept = resized(reading.pixels, size, size)
+    if not item.label:
+        return np.zeros_like(small), MaskFacts(0, reading.covered, "plain")
+    levels = "" if reading.how == "plain" else reading.levels
+    return small, MaskFacts(kept, reading.covered, reading.how, levels)
 
 
 def _cached(

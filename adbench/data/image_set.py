@@ -15,6 +15,7 @@ from adbench.data import arrays
 from adbench.data.decode import ImageFormat
 from adbench.data.indexed import IndexedDataset
 from adbench.data.items import Item
+from adbench.data.mask_facts import MaskFacts, notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class ImageSet:
     name: its name in progress bars, as in "brainmri test".
     images: (N, S, S, 3) uint8 at network resolution, memory-mapped.
     masks: (N, M, M) uint8 in {0, 1} at evaluation size, memory-mapped; None where the dataset has no masks.
+    mask_facts: what is to be said about each mask; empty where there are none.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ImageSet:
     items: tuple[Item, ...]
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8] | None
+    mask_facts: tuple[MaskFacts, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -46,6 +49,11 @@ class ImageSet:
         """The labels (N,): 0 normal, 1 abnormal."""
         return np.array([item.label for item in self.items], np.int8)
 
+    @property
+    def notes(self) -> list[str]:
+        """What was unusual about the masks, in sentences."""
+        return [] if self.masks is None else notes(self.mask_facts, self.items, self.name, self.masks.shape[1])
+
 
 def open_images(
     dataset: IndexedDataset, items: Sequence[Item], how: ImageFormat, cache: Path, name: str, masks: bool = True
@@ -56,10 +64,10 @@ def open_images(
     """
     scale = dataset.config.intensity_range
     images = arrays.images(items, dataset.hashes, cache, how.input_size, how.resize, how.grey, name, scale)
-    true = None
+    true, facts = None, tuple[MaskFacts, ...]()
     if masks and dataset.config.masks:
-        true = arrays.masks(items, dataset.hashes, cache, how.eval_size, dataset.config, name)
-    return ImageSet(name, dataset.name, dataset.config.object_name, tuple(items), images, true)
+        true, facts = arrays.masks(items, dataset.hashes, cache, how.eval_size, dataset.config, name)
+    return ImageSet(name, dataset.name, dataset.config.object_name, tuple(items), images, true, facts)
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:

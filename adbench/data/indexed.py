@@ -12,7 +12,7 @@ from adbench.config.schema import NO_WORDS, Overrides, RunConfig
 from adbench.data.counts import counts_of, differences, is_published, without_claims
 from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
+from adbench.data.items import MASK_KEYS, OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
 from adbench.data.phantoms import drawn
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
@@ -114,10 +114,14 @@ def dataset_config(name: str, words: Overrides = NO_WORDS) -> DatasetConfig:
 
 
 def _check_mask_words(config: DatasetConfig, words: Overrides) -> None:
-    for key in ("mask_threshold", "empty_masks", "mask_folders"):
+    for key in (*MASK_KEYS, "mask_folders"):
         if key in words and config.masks is False:
             why = "with dataset.masks=false" if words.get("masks") is False else "on a dataset without masks"
             raise AdbenchError(f"dataset.{key} has no effect {why}; leave it out.")
+    if words.get("mask_background") and words.get("mask_threshold") is not None:
+        raise AdbenchError(
+            "dataset.mask_background and dataset.mask_threshold both say which mask pixels are abnormal; give one."
+        )
 
 
 def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) -> tuple[list[Item], tuple[str, ...]]:

@@ -16,7 +16,9 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 CLASSES = ("normal", "abnormal")
 SUPPORT_SPLITS = ("train", "valid")
-EMPTY_MASKS = ("error", "allow")
+MASK_KEYS = ("mask_threshold", "mask_background", "empty_masks", "full_masks")
+MASK_REFUSALS = ("error", "allow")
+MASK_READING = 2  # the version of how masks are read and shrunk; 2: no lesion region is lost
 # Keys of a dataset's configuration that only its class can read; it lists those that it does in `reads`.
 OPTIONAL_KEYS = (
     "folders", "category", "categories", "table", "split_shares", "split_seed", "normal_folders", "abnormal_folders",
@@ -58,10 +60,14 @@ class DatasetConfig:
     patients or contents, and so the fingerprint or the support: they need no facet.
 
     masks: whether abnormal images have lesion masks; None: if every abnormal image has one, see `decide_masks`.
-    mask_threshold: a mask pixel above this 8-bit value (0 to 254) is abnormal.
+    mask_threshold: a mask pixel above this 8-bit value (0 to 254) is abnormal; None: the file decides, see
+        `masks.read_mask`.
+    mask_background: grey values or palette indices (0 to 65535) of a mask that are healthy, all others being abnormal;
+        empty: the threshold decides.
     intensity_range: the values that become black and white, in images of more than 8 bits and in DICOM: see
         docs/datasets.md; None: each image's own window, else its own lowest and highest value.
     empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
+    full_masks: "error" refuses a mask that covers more than 90 % of its image, "allow" takes it with a note.
     support_split: the split, "train" or "valid", that supports are drawn from.
     support_fill: the splits, "train" or "valid", that fill up a class of which `support_split` has too few, in order.
     abnormal_support: "test" takes abnormal support images from the test split, which they leave; None: never.
@@ -93,8 +99,10 @@ class DatasetConfig:
     allow_patient_overlap: bool = False
     allow_absolute_paths: bool = False
     masks: bool | None = True
-    mask_threshold: int = 127
+    mask_threshold: int | None = 127
+    mask_background: list[int] = field(default_factory=list)
     empty_masks: str = "error"
+    full_masks: str = "allow"
     intensity_range: list[float] | None = None
     support_split: str = "valid"
     support_fill: list[str] = field(default_factory=list)
@@ -127,8 +135,14 @@ class DatasetConfig:
     def facets(self) -> dict[str, object]:
         """The part of the configuration that can change a score or a figure."""
         names = ("object_name", "masks", "mask_threshold")
-        chosen = {} if self.intensity_range is None else {"intensity_range": list(self.intensity_range)}
-        return {name: getattr(self, name) for name in names} | chosen
+        facets: dict[str, object] = {name: getattr(self, name) for name in names}
+        if self.intensity_range is not None:
+            facets["intensity_range"] = list(self.intensity_range)
+        if self.masks:
+            facets["mask_reading"] = MASK_READING
+        if self.masks and self.mask_background:
+            facets |= {"mask_threshold": None, "mask_background": sorted(set(self.mask_background))}
+        return facets
 
 
 class Dataset(Protocol):
@@ -174,14 +188,20 @@ def _together(categories: Mapping[str, Any]) -> dict[str, list[int] | None]:
 
 def check_config(config: DatasetConfig) -> None:
     """Raise AdbenchError for a value of a dataset's configuration that is not possible."""
-    if not 0 <= config.mask_threshold <= 254:
+    if config.mask_threshold is not None and not 0 <= config.mask_threshold <= 254:
         raise AdbenchError(
             f"dataset.mask_threshold={config.mask_threshold} is not possible: an 8-bit value from 0 to 254 is needed; "
-            "mask pixels above it are abnormal."
+            "mask pixels above it are abnormal. With null the file decides."
         )
-    if config.empty_masks not in EMPTY_MASKS:
-        known = did_you_mean(config.empty_masks, EMPTY_MASKS)
-        raise AdbenchError(f"dataset.empty_masks={config.empty_masks} is not possible: {known}")
+    if not all(0 <= value <= 65535 for value in config.mask_background):
+        raise AdbenchError(
+            f"dataset.mask_background={list(config.mask_background)} is not possible: grey values or palette indices "
+            "from 0 to 65535 are needed, as in [0,255]; all others are abnormal."
+        )
+    for key in ("empty_masks", "full_masks"):
+        if (value := getattr(config, key)) not in MASK_REFUSALS:
+            known = did_you_mean(value, MASK_REFUSALS)
+            raise AdbenchError(f"dataset.{key}={value} is not possible: {known}")
     if config.intensity_range is not None:
         check_range(config.intensity_range)
     if config.support_split not in SUPPORT_SPLITS:

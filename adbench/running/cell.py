@@ -18,6 +18,7 @@ from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.data.counts import counts_of
 from adbench.data.image_set import ImageSet
+from adbench.data.mask_facts import summary
 from adbench.method import Method, naming_the_method
 from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
@@ -82,6 +83,9 @@ def run_cell(
         with watch.stage("write"):
             _write(folder, cell, method, outcome, data.test)
         content = _content(cell, method, outcome, words, watch.seconds)
+        content["notes"] += data.mask_notes()
+        facts = data.test.mask_facts
+        content["masks"] = summary(facts, cell.eval_size) if data.test.masks is not None else None
         content["overlap"] = leaked
         content["selection"] = dataclasses.asdict(selection) | {"last": last or None, "training_reused": reused}
         content["images_per_second"], content["gflops_per_image"] = speed, gflops

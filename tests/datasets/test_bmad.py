@@ -185,7 +185,7 @@ def mask_of(root: Path) -> Path:
 def decode_masks(root: Path, cache: Path, **changes: object) -> np.ndarray:
     items, facts = index(root, **changes)
     test = of_split(items, "test", "brainmri", root)
-    return arrays.masks(test, hash_items(items, cache, "brainmri"), cache, 16, facts, "test")
+    return arrays.masks(test, hash_items(items, cache, "brainmri"), cache, 16, facts, "test")[0]
 
 
 def test_a_missing_mask_is_named(tiny: Path) -> None:

@@ -107,7 +107,7 @@ def table(root: Path, *rows: str, name: str = "1cls.csv") -> None:
 def test_a_category_of_visa_and_its_small_mask_values(visa: Path, cache: Path) -> None:
     items = index(visa, "visa", "dataset.category=candle")
     assert [i.id for i in items] == ["train/normal/0.JPG", "test/normal/1.JPG", "test/abnormal/0.JPG"]
-    masks = arrays.masks(items, hash_items(items, cache, "visa"), cache, 8, facts_of("visa"), "x")
+    masks, _ = arrays.masks(items, hash_items(items, cache, "visa"), cache, 8, facts_of("visa"), "x")
     assert masks.sum(axis=(1, 2)).tolist() == [0, 0, 64]
     assert facts_of("visa", "dataset.category=pcb1").object_name == "printed circuit board"
 

@@ -115,7 +115,7 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
     double = next(i for i in items if i.id == "test/abnormal/malignant (2).png")
     assert [path.name for path in double.mask or ()] == ["malignant (2)_mask.png", "malignant (2)_mask_1.png"]
     facts = layers.section(DatasetConfig, "dataset", "busi")
-    (mask,) = arrays.masks([double], hash_items([double], cache, "busi"), cache, 8, facts, "x")
+    (mask,), _ = arrays.masks([double], hash_items([double], cache, "busi"), cache, 8, facts, "x")
     assert mask.sum() == 6 + 6
     assert mask[2, 0] == mask[5, 7] == 1
     assert mask[7, 7] == 0

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adbench.data.decode import open_image
+from adbench.data.decode import ImageFormat, open_image
 from adbench.data.fingerprint import digest
+from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
-from adbench.data.masks import open_mask
+from adbench.data.masks import UnclearMask, read_mask
+from adbench.data.shrink import resized
 from adbench.data.stamps import Row, measured
 from adbench.errors import DataError
 
 THUMB = 16
-VERSION = 4  # of the measurements; raising it reads all files again
+VERSION = 5  # of the measurements; raising it reads all files again
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ class MaskStats:
     """One decoded mask.
 
     width, height: its size in pixels.
-    values, highest: the number of different grey values, and the highest.
-    above: share of the pixels (0 to 1) above the dataset's threshold.
+    values, highest: the number of different values that it is read by, and the highest.
+    above: share of the pixels (0 to 1) that are abnormal.
     between: share of the pixels (0 to 1) that have neither the lowest nor the highest value.
+    kept: lesion regions that keep one pixel at evaluation size, because nearest neighbour would lose them.
+    how, levels: see `masks.MaskReading`.
+    unclear: why it is not clear which of its pixels are abnormal; everything else is then empty.
     error: why the file can't be read; everything else is then empty.
     """
 
@@ -61,6 +66,10 @@ class MaskStats:
     highest: int = 0
     above: float = 0.0
     between: float = 0.0
+    kept: int = 0
+    how: str = ""
+    levels: str = ""
+    unclear: str = ""
     error: str = ""
 
 
@@ -81,18 +90,23 @@ def image_stats(path: Path, intensity_range: IntensityRange | None = None) -> Im
     return ImageStats(image.width, image.height, image.mode, colour, mean, spread, content.hexdigest(), thumb)
 
 
-def mask_stats(path: Path, threshold: int) -> MaskStats:
-    """Measure one mask under a threshold (0 to 255); `error` is set where it can't be read."""
+def mask_stats(path: Path, dataset: DatasetConfig) -> MaskStats:
+    """Measure one mask as a run of the dataset reads it; `unclear` or `error` is set where it doesn't."""
     try:
-        image = open_mask(path)
+        reading = read_mask(path, dataset.mask_threshold, dataset.mask_background)
+    except UnclearMask as unclear:
+        return MaskStats(unclear=str(unclear))
     except DataError as error:
         return MaskStats(error=str(error))
-    counts = np.bincount(np.asarray(image).ravel(), minlength=256)
-    levels, total = np.flatnonzero(counts), counts.sum()
-    above, ends = counts[threshold + 1 :].sum(), counts[levels[0]] + (counts[levels[-1]] if len(levels) > 1 else 0)
+    levels, counts = np.unique(reading.values, return_counts=True)
+    total, size = reading.values.size, ImageFormat().eval_size
+    ends = counts[0] + (counts[-1] if len(levels) > 1 else 0)
+    height, width = reading.pixels.shape
+    _, kept = resized(reading.pixels, size, size)
     return MaskStats(
-        image.width, image.height, len(levels), int(levels[-1]), float(above / total), float((total - ends) / total)
-    )
+        width, height, len(levels), int(levels[-1]), reading.covered, float((total - ends) / total), kept, reading.how,
+        reading.levels,
+    )  # fmt: skip
 
 
 def measure_images(
@@ -106,12 +120,10 @@ def measure_images(
     return {path: ImageStats(*row) for path, row in found.rows.items()}
 
 
-def measure_masks(paths: Sequence[Path], threshold: int, cache: Path, what: str) -> dict[Path, MaskStats]:
-    """Measure every mask under one threshold (0 to 255)."""
-    memory = _memory(paths, cache, f"masks {what} {threshold}")
-    found = measured(
-        paths, lambda path: astuple(mask_stats(path, threshold)), memory, f"reading masks {what}", _readable
-    )
+def measure_masks(paths: Sequence[Path], dataset: DatasetConfig, cache: Path, what: str) -> dict[Path, MaskStats]:
+    """Measure every mask as a run of the dataset reads it."""
+    memory = _memory(paths, cache, f"masks {what} {dataset.facets()}")
+    found = measured(paths, lambda path: astuple(mask_stats(path, dataset)), memory, f"reading masks {what}", _readable)
     return {path: MaskStats(*row) for path, row in found.rows.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from adbench.commands import contact
-from adbench.data.items import Item
+from adbench.data.items import DatasetConfig, Item
 
 
 def save(path: Path, pixels: object) -> Path:
@@ -41,7 +41,7 @@ def test_a_tile_keeps_proportions_and_draws_the_union_of_masks(tmp_path: Path) -
     left, right = np.zeros((50, 100)), np.zeros((50, 100))
     left[10:40, 5:35] = right[10:40, 65:95] = 255
     masks = save(tmp_path / "l.png", left), save(tmp_path / "r.png", right)
-    tile = np.asarray(contact.tile(Item("x", "test", 1, path, masks), 127))
+    tile = np.asarray(contact.tile(Item("x", "test", 1, path, masks), DatasetConfig("Set", "object")))
     assert tile.shape == (contact.TILE, contact.TILE, 3)
     quarter = contact.TILE // 4
     assert (tile[0, 0] > 200).all()
@@ -49,7 +49,11 @@ def test_a_tile_keeps_proportions_and_draws_the_union_of_masks(tmp_path: Path) -
     drawn = (tile == contact.COLOUR).all(-1)
     assert drawn[:, : contact.TILE // 2].any()
     assert drawn[:, contact.TILE // 2 :].any()
-    assert not (np.asarray(contact.tile(Item("x", "test", 0, path), 127)) == contact.COLOUR).all(-1).any()
+    assert (
+        not (np.asarray(contact.tile(Item("x", "test", 0, path), DatasetConfig("Set", "object"))) == contact.COLOUR)
+        .all(-1)
+        .any()
+    )
 
 
 def test_long_names_are_cut_in_the_middle() -> None:

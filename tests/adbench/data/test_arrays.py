@@ -33,7 +33,7 @@ def items(tmp_path: Path) -> list[Item]:
 
 def decoded(items: list[Item], hashes: Hashes, cache: Path) -> tuple[bytes, bytes]:
     images = arrays.images(items, hashes, cache, 4, "bicubic", False, "x")
-    masks = arrays.masks(items, hashes, cache, 4, FACTS, "x")
+    masks, _ = arrays.masks(items, hashes, cache, 4, FACTS, "x")
     assert (images.shape, masks.shape) == ((3, 4, 4, 3), (3, 4, 4))
     return images.tobytes(), masks.tobytes()
 

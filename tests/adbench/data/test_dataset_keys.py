@@ -114,6 +114,8 @@ def test_a_class_without_the_attribute_is_not_checked(monkeypatch: pytest.Monkey
         ("dataset.mask_threshold=255", "from 0 to 254"),
         ("dataset.empty_masks=maybe", "dataset.empty_masks=maybe is not possible: Allowed: allow, error"),
         ("dataset.empty_masks=alow", "did you mean 'allow'"),
+        ("dataset.full_masks=maybe", "dataset.full_masks=maybe is not possible: Allowed: allow, error"),
+        ("dataset.mask_background=[-1]", "grey values or palette indices from 0 to 65535"),
         ("dataset.split_shares=[0.5,0.2]", "three shares of train, valid and test"),
         ("dataset.split_shares=[0.5,0.2,0.5]", "that add up to 1"),
         ("dataset.split_shares=[-0.5,1,0.5]", "that add up to 1"),
@@ -133,7 +135,7 @@ def test_a_value_that_is_not_possible_is_refused(call, own: Path, command: str, 
 
 
 def test_keys_of_masks_need_masks(call, tiny: Path, own: Path) -> None:
-    for key in ("dataset.mask_threshold=3", "dataset.empty_masks=allow"):
+    for key in ("dataset.mask_threshold=3", "dataset.mask_background=[0]", "dataset.full_masks=error"):
         name = key.partition("=")[0]
         error = call("plan", "brainmri", f"data_root={tiny}", "dataset.masks=false", key)
         assert f"{name} has no effect with dataset.masks=false; leave it out." in error
@@ -185,3 +187,8 @@ def test_samples_decide_splits_and_owners_layouts_patients(call, tmp_path: Path)
 def test_a_dataset_may_go_without_names_for_its_folder(call, tmp_path: Path) -> None:
     assert call("data check", "octdl", "dataset.folders=[]", f"cache={tmp_path / 'cache'}") == ""
     assert [path.name for path in (tmp_path / "cache" / "phantom").glob("*/octdl/*")] == ["octdl"]
+
+
+def test_two_keys_that_both_say_what_is_abnormal_are_refused(call, tiny: Path) -> None:
+    words = "dataset.mask_threshold=3", "dataset.mask_background=[0,255]"
+    assert "both say which mask pixels are abnormal; give one" in call("plan", "brainmri", f"data_root={tiny}", *words)

@@ -46,21 +46,9 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert np.array_equal(read_image(saved(tmp_path / "a.png", Image.fromarray(deep)), 16)[..., 0], RAMP)
 
 
-def test_one_bit_images_and_masks_are_black_and_white(tmp_path: Path) -> None:
+def test_one_bit_images_are_black_and_white(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.fromarray(RAMP > 99).convert("1"))
     assert set(np.unique(read_image(path, 16))) == {0, 255}
-    assert np.array_equal(read_mask(path, None, 127), RAMP > 99)
-
-
-def test_multi_level_masks_are_cut_strictly_above_the_threshold(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.png", Image.fromarray(RAMP))
-    assert np.array_equal(read_mask(path, None, 127), RAMP > 127)
-    assert np.array_equal(read_mask(path, None, 0), RAMP > 0)
-
-
-def test_masks_are_resized_by_nearest_neighbour(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.png", Image.fromarray(np.kron(RAMP, np.ones((4, 4), np.uint8))))
-    assert np.array_equal(read_mask(path, 16, 127), RAMP > 127)
 
 
 def test_images_are_squashed_to_a_square(tmp_path: Path) -> None:
@@ -89,20 +77,13 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.png", 16)
 
 
-def test_a_mask_of_another_size_is_an_error(tmp_path: Path) -> None:
-    image = saved(tmp_path / "image.png", Image.fromarray(RGB))
-    mask = saved(tmp_path / "mask.png", Image.fromarray(RAMP[:8]))
-    with pytest.raises(DataError, match=r"mask\.png is 16 x 8 pixels, its image image\.png 16 x 16"):
-        read_mask(mask, 16, 127, image=image)
-
-
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tif", Image.fromarray(RAMP.astype(np.float32)))
     with pytest.raises(DataError, match="floating-point"):
         read_image(path, 16)
 
 
-@pytest.mark.parametrize("read", [lambda path: read_image(path, 4), image_size, lambda path: read_mask(path, 4, 0)])
+@pytest.mark.parametrize("read", [lambda path: read_image(path, 4), image_size, lambda path: read_mask(path, 0)])
 def test_an_image_of_too_many_pixels_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read) -> None:
     path = saved(tmp_path / "slide.png", Image.fromarray(RAMP))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

@@ -149,7 +149,7 @@ def test_palettes_with_transparency_warn_nobody(tmp_path: Path) -> None:
 
 def test_masks_of_16_bits_are_not_stretched(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 65535, np.uint16)).save(tmp_path / "a.png")
-    assert read_mask(tmp_path / "a.png", None, 127).all()
+    assert read_mask(tmp_path / "a.png", 127).pixels.all()
 
 
 def test_a_pillow_image_is_read_as_its_file(tmp_path: Path) -> None:

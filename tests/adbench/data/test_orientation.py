@@ -13,8 +13,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from adbench.commands import contact
 from adbench.data.decode import decoded, image_size, open_image, read_image
 from adbench.data.doctor.measure import image_stats
-from adbench.data.items import Item
-from adbench.data.masks import read_mask
+from adbench.data.items import DatasetConfig, Item
+from adbench.data.masks import read_mask, read_masks
 from adbench.errors import DataError
 
 UPRIGHT = np.kron(np.array([[0, 80, 160], [200, 255, 40]], np.uint8), np.ones((16, 16), np.uint8))  # 48 wide, 32 high
@@ -23,6 +23,7 @@ STORED = {
     1: UPRIGHT, 2: UPRIGHT[:, ::-1], 3: UPRIGHT[::-1, ::-1], 4: UPRIGHT[::-1],
     5: UPRIGHT.T, 6: UPRIGHT.T[::-1], 7: UPRIGHT.T[::-1, ::-1], 8: UPRIGHT.T[:, ::-1],
 }  # fmt: skip
+THRESHOLD = DatasetConfig("Set", "object")
 KINDS = ("a.jpg", "a.png", "raw.tif", "lzw.tif", "deflate.tif", "16bit.tif", "16bit.png")
 
 
@@ -56,11 +57,11 @@ def test_mask_sheet_doctor_and_pillow_images_are_upright_too(tmp_path: Path, nam
     turned, plain = saved(tmp_path / name, 6), tmp_path / "plain.png"
     Image.fromarray(UPRIGHT).save(plain)
     assert np.array_equal(read_image(turned, 32), read_image(plain, 32))
-    assert np.array_equal(read_mask(turned, None, 127, image=plain), UPRIGHT > 127)
-    assert np.array_equal(read_mask(plain, None, 127, image=turned), UPRIGHT > 127)
+    assert np.array_equal(read_masks((turned,), THRESHOLD, image=plain).pixels, UPRIGHT > 127)
+    assert np.array_equal(read_masks((plain,), THRESHOLD, image=turned).pixels, UPRIGHT > 127)
     assert image_stats(turned).content == image_stats(plain).content
     assert (image_stats(turned).width, image_stats(turned).height) == (48, 32)
-    sheets = [np.asarray(contact.tile(Item("x", "test", 1, path, (turned,)), 127)) for path in (turned, plain)]
+    sheets = [np.asarray(contact.tile(Item("x", "test", 1, path, (turned,)), THRESHOLD)) for path in (turned, plain)]
     assert np.array_equal(*sheets)
     for loaded in (False, True):
         with Image.open(turned) as image:
@@ -72,7 +73,7 @@ def test_mask_sheet_doctor_and_pillow_images_are_upright_too(tmp_path: Path, nam
 @pytest.mark.parametrize("name", KINDS)
 def test_a_mask_is_turned_once(tmp_path: Path, name: str) -> None:
     for orientation in (5, 6, 8):
-        assert np.array_equal(read_mask(saved(tmp_path / name, orientation), None, 127), UPRIGHT > 127)
+        assert np.array_equal(read_mask(saved(tmp_path / name, orientation), 127).pixels, UPRIGHT > 127)
 
 
 def test_a_pillow_image_that_was_turned_is_not_turned_again(tmp_path: Path) -> None:
@@ -119,4 +120,4 @@ def test_a_mask_in_the_sensors_frame_is_of_another_size(tmp_path: Path) -> None:
     image = saved(tmp_path / "a.png", 6)
     Image.fromarray(np.ascontiguousarray(STORED[6])).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"mask\.png is 32 x 48 pixels, its image a\.png 48 x 32"):
-        read_mask(tmp_path / "mask.png", None, 127, image=image)
+        read_masks((tmp_path / "mask.png",), THRESHOLD, image=image)

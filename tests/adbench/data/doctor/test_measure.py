@@ -13,6 +13,7 @@ from PIL import Image
 from adbench.data import stamps
 from adbench.data.doctor import measure
 from adbench.data.doctor.measure import ImageStats, MaskStats
+from adbench.data.items import DatasetConfig
 
 
 def save(path: Path, pixels: object, mode: str | None = None, **options: object) -> Path:
@@ -47,10 +48,21 @@ def test_measurements_of_an_image_by_hand(tmp_path: Path) -> None:
 
 
 def test_measurements_of_a_mask_by_hand(tmp_path: Path) -> None:
+    by = {level: DatasetConfig("Set", "object", mask_threshold=level) for level in (127, 99, None)}
     path = save(tmp_path / "m.png", [[0, 0, 0, 0, 0], [100, 100, 255, 255, 255]])
-    assert measure.mask_stats(path, 127) == MaskStats(5, 2, 3, 255, 0.3, 0.2)
-    assert measure.mask_stats(path, 99).above == 0.5
-    assert measure.mask_stats(save(tmp_path / "z.png", [[0, 0]]), 127) == MaskStats(2, 1, 1, 0, 0.0, 0.0)
+    text = "0, 100, 255"
+    assert measure.mask_stats(path, by[127]) == MaskStats(5, 2, 3, 255, 0.3, 0.2, 0, "plain", text)
+    assert measure.mask_stats(path, by[99]).above == 0.5
+    assert measure.mask_stats(save(tmp_path / "z.png", [[0, 0]]), by[127]) == MaskStats(
+        2, 1, 1, 0, how="plain", levels="0"
+    )
+    unclear = measure.mask_stats(save(tmp_path / "u.png", [[1, 2]]), by[None])
+    assert "u.png holds the values 1, 2 and no 0" in unclear.unclear
+    tiny = np.zeros((720, 720))
+    tiny[0, 0] = tiny[1, 1] = tiny[360:, :100] = 1
+    assert measure.mask_stats(save(tmp_path / "t.png", tiny), by[None]).kept == 0, "the second row and column are taken"
+    tiny[1, 1] = 0
+    assert measure.mask_stats(save(tmp_path / "s.png", tiny), by[None]).kept == 1
 
 
 def test_a_file_is_decoded_again_only_after_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
