@@ -3,20 +3,25 @@
     <root>/{normal,abnormal}/**           and <root>/masks/** with the paths of the abnormal images; or
     <root>/{train,valid,test}/{normal,abnormal,masks}/**
     <root>/{train/good,test/{good,<defect>},ground_truth/<defect>}/**     MVTec AD's layout (defects.py)
-    <root>/images.csv                     path, label; and where they are known split, mask, patient, subgroup
+    <root>/images.csv                     path, label; and where they are known split, mask, patient, subgroup, slice
 
-PNG, JPEG, TIFF, BMP and DICOM. Without splits, `split_shares` and `split_seed` assign images by patient (splits.py).
+PNG, JPEG, TIFF, BMP, DICOM and NIfTI. A file that holds several images gives an item for each of them (stacks.py); the
+header of a DICOM file names the patient where nothing else does. Without splits, `split_shares` and `split_seed` assign
+images by patient (splits.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from adbench.data.frames import Frame
 from adbench.data.items import CLASSES, Item, Split
 from adbench.data.listing import below, stem_of, subfolders
+from adbench.data.volumes import is_volume
 from adbench.errors import DataError, did_you_mean
 
 from .class_folders import (
@@ -32,10 +37,12 @@ from .class_folders import (
 from .defects import has_defects, read_defects
 from .layout import Layout, entries, item, need_mask
 from .splits import SPLIT_KEYS, check_patients, splits_of
+from .stacks import Stacks, in_series, look, name_patients, spread
 from .tables import NamedFiles, Row, file_below, read_table
 
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
+NUMBERS = ("slice", "frame")  # columns with the number of an image in a file that holds several
 LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1}
 OTHER_LABELS = (  # as other tools write them
     dict.fromkeys(("false", "good", "healthy", "ok", "negative"), 0)
@@ -64,6 +71,10 @@ class Folder(Layout):
         "allow_patient_overlap",
         "allow_absolute_paths",
         "patient_pattern",
+        "slice_axis",
+        "volume_window",
+        "empty_slices",
+        "lesion_free_slices",
     )
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 60}
 
@@ -75,7 +86,11 @@ class Folder(Layout):
     def read(self, folder: Path) -> list[Item]:
         """Return the items of the table if there is one, otherwise those of the folders."""
         table = self._table(folder)
-        return self._read_table(folder, table) if table is not None else self._read_folders(folder)
+        items, found = self._read_table(folder, table) if table is not None else self._read_folders(folder)
+        items, notes = spread(in_series(items, found), found, self.config, self.remember)
+        self.notes += notes
+        self._unused_of_stacks(items, found)
+        return items
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms with a table that names everything."""
@@ -99,7 +114,24 @@ class Folder(Layout):
             return folder / Path(self.config.table).expanduser()  # an absolute path is kept
         return folder / TABLE if (folder / TABLE).is_file() else None
 
-    def _read_table(self, folder: Path, table: Path) -> list[Item]:
+    def _look(self, items: list[Item], found: Stacks | None = None) -> tuple[list[Item], Stacks]:
+        """Look into the files of items, and fill in the patients that headers and names give."""
+        found = found or look((item.path for item in items), self.config, self.remember)
+        items, notes = name_patients(items, found)
+        self.notes += notes
+        return items, found
+
+    def _unused_of_stacks(self, items: list[Item], found: Stacks) -> None:
+        if not found.volumes:
+            keys = ("slice_axis", "volume_window", "empty_slices")
+            self.unused |= dict.fromkeys(keys, "none of them is a NIfTI volume")
+        if not any(item.frame and item.mask for item in items):
+            self.unused["lesion_free_slices"] = "no file with several images has a mask"
+        elif all(is_volume(mask) for item in items for mask in item.mask_files):
+            why = "in a mask volume every label above 0 is abnormal"
+            self.unused |= dict.fromkeys(("mask_threshold", "mask_background"), why)
+
+    def _read_table(self, folder: Path, table: Path) -> tuple[list[Item], Stacks]:
         rows = read_table(table, NEEDED, OPTIONAL, self.notes)
         given = [row for row in rows if row["split"]]
         if given and len(given) < len(rows):
@@ -107,27 +139,40 @@ class Folder(Layout):
             raise DataError(
                 f"{row.where} has no split, while row {given[0].number} has one. Give a split to all rows or to none."
             )
+        listed = [(row, self._row(folder, row)) for row in rows]
+        found = look((file.path for _, file in listed), self.config, self.remember)
         files = NamedFiles()
+        whole: dict[Path, Row] = {}
         items: list[Item] = []
-        origin: dict[str, Row] = {}
-        for row in rows:
-            item = self._row(folder, row)
-            files.add(item.path, row["path"], row)
-            if item.id in origin:
-                raise DataError(f"{row.where} has the id {item.id} of row {origin[item.id].number}. Rename the file.")
-            origin[item.id] = row
-            items.append(item)
+        origin: dict[tuple[str, Frame | None], Row] = {}
+        for row, file in listed:
+            one = replace(file, frame=_frame(row)) if found.holds_several(file.path) else file
+            files.add(one.path, f"{row['path']}{one.frame or ''}", row, one.frame.number if one.frame else None)
+            if (one.id, one.frame) in origin:
+                number = origin[one.id, one.frame].number
+                raise DataError(f"{row.where} has the id {one.id} of row {number}. Rename the file.")
+            origin[one.id, one.frame] = row
+            if one.frame is None:
+                whole[one.path] = row
+            items.append(one)
+        for one in items:
+            if one.frame and one.path in whole:
+                raise DataError(
+                    f"{origin[one.id, one.frame].where} names one image of {one.path.name}, and row "
+                    f"{whole[one.path].number} all of them. Give a slice in every row of the file, or in none."
+                )
+        items, _ = self._look(items, found)
         names = ("normal_folders", "abnormal_folders", "mask_folders", "ignored_folders")
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if all(row["patient"] for row in rows):
             self.unused["patient_pattern"] = f"{table.name} gives every patient"
         if not given:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
-            return splits_of(items, self.config)
+            return splits_of(items, self.config), found
         self.unused |= dict.fromkeys(SPLIT_KEYS, f"{table.name} gives their splits")
         if not self.config.allow_patient_overlap:
-            check_patients(items, lambda item: origin[item.id].where)
-        return items
+            check_patients(items, lambda item: origin[item.id, item.frame].where)
+        return items, found
 
     def _row(self, folder: Path, row: Row) -> Item:
         label, split = label_of(row["label"]), TABLE_SPLITS.get(row["split"].lower() or "test")
@@ -144,10 +189,10 @@ class Folder(Layout):
         if label and mask is None and self.config.masks:
             raise DataError(f"{row.where}: the abnormal image has no mask. Without masks: dataset.masks=false")
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        patient = row["patient"] or self.patients.of(name.rpartition(".")[0])
+        patient = row["patient"] or self.patients.of(stem_of(name))
         return item(split, label, path, name, mask, patient, row["subgroup"] or None)
 
-    def _read_folders(self, folder: Path) -> list[Item]:
+    def _read_folders(self, folder: Path) -> tuple[list[Item], Stacks]:
         self.unused["allow_absolute_paths"] = "there is no table"
         splits = _split_folders(folder)
         if not splits:
@@ -155,7 +200,8 @@ class Folder(Layout):
             classes = self._list(folder)
             check_apart(classes)
             check_ignored([folder], classes, self.config)
-            return splits_of(self._items(folder, "test", classes), self.config)
+            items, found = self._look(self._items(folder, "test", classes))
+            return splits_of(items, self.config), found
         self.unused |= dict.fromkeys(SPLIT_KEYS, "their folders give the splits")
         loose, masks = class_folders(folder, self.config), mask_folders(folder, self.config)
         if loose:
@@ -168,9 +214,10 @@ class Folder(Layout):
             items = read_defects(self, places, folder)
         else:
             items = self._read_splits(folder, splits, masks)
+        items, found = self._look(items)
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: str(item.path))
-        return items
+        return items, found
 
     def _read_splits(self, folder: Path, splits: Sequence[Path], masks: Sequence[Path]) -> list[Item]:
         """Return the items of the class folders of splits; `masks` are folders next to them."""
@@ -229,6 +276,14 @@ def _names_repeat(label: int, classes: Sequence[ClassFolder]) -> bool:
     groups = [group for group in classes if group.label == label]
     names = [below(path, group.folder) for group in groups for path in group.images] if len(groups) > 1 else []
     return len(set(names)) < len(names)
+
+
+def _frame(row: Row) -> Frame | None:
+    """The image that a row of a table names in a file that holds several; None: all of them."""
+    column, text = next(((name, row[name]) for name in NUMBERS if row[name]), ("", ""))
+    if text and not text.isdecimal():
+        raise DataError(f"{row.where}: the {column} {text!r} is no number; the images of a file are numbered from 0.")
+    return Frame(int(text)) if text else None
 
 
 def label_of(text: str) -> int | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, DatasetConfig, Item, Split
 from adbench.data.listing import is_folder, is_hidden, list_images
+from adbench.data.stamps import Row, measured
+from adbench.data.volumes import is_volume
 from adbench.errors import DataError
 from adbench.system.progress import counting
 
@@ -32,6 +35,8 @@ class Layout(ABC):
         self.patients = PatientPattern(config.patient_pattern)
         self.unused: dict[str, str] = {}  # filled by `read`: optional keys without effect on these files, and why
         self.notes: list[str] = []  # filled by `read`: what was left out or read in an unusual way, in sentences
+        self.cache: Path | None = None  # set by the harness: the folder in which `remember` keeps measurements,
+        self.keep = True  # and whether it may write there
 
     @abstractmethod
     def looks(self, folder: Path) -> bool:
@@ -89,6 +94,18 @@ class Layout(ABC):
         wanted = {name.lower() for name in self.folders}
         return [path for path in sorted(root.iterdir()) if path.name.lower() in wanted and path.is_dir()]
 
+    def remember(self, paths: Iterable[Path], measure: Callable[[Path], Row], what: str) -> Mapping[Path, Row]:
+        """Return `measure` of files, from the cache where a file is unchanged.
+
+        measure: returns plain values that JSON can hold; a row that ends in a text, an error, is not kept.
+        what: the name of the measurement, with all settings that it depends on.
+        """
+        paths = list(paths)
+        if self.cache is None or not paths:
+            return {path: measure(path) for path in paths}
+        memory = self.cache / "facts" / f"{digest(f'{paths[0].resolve().parent} {self.name} {what}')[:16]}.json"
+        return measured(paths, measure, memory, f"looking into {self.name} files", _in_order, self.keep).rows
+
     def phantom_version(self) -> str:
         """Name the version of the phantoms."""
         from .phantoms.scenes import version
@@ -114,6 +131,10 @@ class Layout(ABC):
         return (self.folder(root) / MARK).is_file()
 
 
+def _in_order(row: Row) -> bool:
+    return not (isinstance(row[-1], str) and row[-1])
+
+
 def item(
     split: Split,
     label: int,
@@ -133,8 +154,11 @@ def chosen(config: DatasetConfig) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted, and none where there is no folder; see `list_images`."""
-    return list_images(folder).images if is_folder(folder) else []
+    """Return the image files of a folder, sorted, and none where there is no folder; see `list_images`.
+
+    Volumes are left out: `dataset=folder` alone knows their slices.
+    """
+    return [path for path in list_images(folder).images if not is_volume(path)] if is_folder(folder) else []
 
 
 def need_mask(masks: Mapping[Path, tuple[Path, ...]], path: Path, where: str) -> tuple[Path, ...]:

@@ -136,15 +136,16 @@ class NamedFiles:
     """The files that the rows of a table have named so far, whatever the spelling of the path."""
 
     def __init__(self) -> None:
-        self._named: dict[tuple[int, int], tuple[Row, str]] = {}
+        self._named: dict[tuple[int, int, int | None], tuple[Row, str]] = {}
 
-    def add(self, file: Path, text: str, row: Row) -> None:
-        """Add a file that a row names as `text`; raises DataError where an earlier row names it too.
+    def add(self, file: Path, text: str, row: Row, number: int | None = None) -> None:
+        """Add a file that a row names as `text`, or image `number` of it.
 
-        Two names of one file are the same: `a.png` and `./a.png`, links, and on some disks `A.png`.
+        Two names of one file are the same: `a.png` and `./a.png`, links, and on some disks `A.png`. Raises DataError
+        where an earlier row names it too.
         """
         status = os.stat(file)
-        other, earlier = self._named.setdefault((status.st_dev, status.st_ino), (row, text))
+        other, earlier = self._named.setdefault((status.st_dev, status.st_ino, number), (row, text))
         if other is not row:
             spelling = "" if earlier == text else f", as {earlier}"
             raise DataError(f"{row.where} names {text} again, as row {other.number} did{spelling}. Remove one row.")

@@ -38,7 +38,7 @@ def tile(item: Item, dataset: DatasetConfig) -> Image.Image:
 
     Raises DataError where a file can't be read.
     """
-    image = open_image(item.path, dataset.intensity_range).convert("RGB")
+    image = open_image(item.image, dataset.intensity_range).convert("RGB")
     image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     if max(image.size) < TILE:  # thumbnail never enlarges
         factor = TILE / max(image.size)
@@ -47,7 +47,7 @@ def tile(item: Item, dataset: DatasetConfig) -> Image.Image:
     pixels: NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
     mask = np.zeros(pixels.shape[:2], bool)
     if item.label and item.mask_files:
-        mask, _ = resized(read_masks(item.mask_files, dataset).pixels, image.height, image.width)
+        mask, _ = resized(read_masks(item.mask_images, dataset).pixels, image.height, image.width)
     square = Image.new("RGB", (TILE, TILE), FIELD)
     framed = Image.fromarray(outline(pixels, mask, COLOUR)) if mask.any() else image
     square.paste(framed, ((TILE - image.width) // 2, (TILE - image.height) // 2))

@@ -34,14 +34,15 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
     """Examine a dataset, show or write what was found, and return whether nothing makes a result wrong."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    findings, items, dataset = _index_anyway(name, dataset, root, config.words("dataset"))
-    masks = sorted({file for item in items for file in item.mask_files})
+    findings, items, dataset = _index_anyway(name, dataset, root, config.words("dataset"), config.cache_dir)
+    masks = sorted({file for item in items for file in item.mask_images}, key=str)
+    slices = f" {dataset.slice_axis} {dataset.volume_window}" if any(item.frame for item in items) else ""
     data = ScannedDataset(
         root,
         items,
         dataset,
-        measure_images([item.path for item in items], config.cache_dir, name, dataset.intensity_range),
-        measure_masks(masks, dataset, config.cache_dir, name),
+        measure_images([item.image for item in items], config.cache_dir, name + slices, dataset.intensity_range),
+        measure_masks(masks, dataset, config.cache_dir, name + slices),
         dataset_class(name)(name, dataset).is_phantom(root),
     )
     findings += doctor.examine(data)
@@ -102,11 +103,11 @@ def allow(words: Sequence[str], keys: Sequence[str], prefixes: Sequence[str]) ->
 
 
 def _index_anyway(
-    name: str, dataset: DatasetConfig, root: Path, words: Overrides
+    name: str, dataset: DatasetConfig, root: Path, words: Overrides, cache: Path
 ) -> tuple[list[Finding], list[Item], DatasetConfig]:
     """Index a dataset; where a run would refuse it, say so and look at the rest without masks."""
     try:
-        items, notes = index_items(name, dataset, root, words)
+        items, notes = index_items(name, dataset, root, words, cache)
         return [Finding("note", "warning", note, 1) for note in notes], items, dataset
     except DataError as error:
         refused = Finding("refused", "error", "a run refuses this dataset", 1, (), str(error))

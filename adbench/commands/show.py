@@ -34,7 +34,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
-    items, notes = index_items(name, dataset, root, config.words("dataset"))
+    items, notes = index_items(name, dataset, root, config.words("dataset"), config.cache_dir)
     phantom = dataset_class(name)(name, dataset).is_phantom(root)
     dataset, _, unlike = as_published(name, dataset, items, phantom)
     console = table_console()
@@ -172,8 +172,8 @@ def _of_method(config: RunConfig) -> Sequence[TrainingSet]:
 
 def _caption(item: Item) -> str:
     if item.patient is None:
-        return item.path.name
-    return f"{item.path.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
+        return item.image.name
+    return f"{item.image.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
 
 
 def _save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:

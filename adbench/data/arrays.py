@@ -42,7 +42,7 @@ def images(
     key = digest("\n".join([*settings, *(hashes[i.id] for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
-        pixels = read_image(item.path, size, resize, grey, intensity_range)
+        pixels = read_image(item.image, size, resize, grey, intensity_range)
         check_unchanged(item, hashes, "image")
         return pixels
 
@@ -83,11 +83,11 @@ def masks(
 
 def _mask(item: Item, size: int, config: DatasetConfig) -> tuple[NDArray[np.bool_], MaskFacts]:
     if item.label and item.mask is None:
-        raise DataError(f"the abnormal image {item.path} has no mask; a file of the same name was expected.")
+        raise DataError(f"the abnormal image {item.image} has no mask; a file of the same name was expected.")
     if not item.mask_files:
         return np.zeros((size, size), np.bool_), MaskFacts()
-    reading = read_masks(item.mask_files, config, image=item.path)
-    check_mask(reading, item.mask_files, item.path, item.label, config)
+    reading = read_masks(item.mask_images, config, image=item.image)
+    check_mask(reading, item.mask_images, item.image, item.label, config)
     small, kept = resized(reading.pixels, size, size)
     if not item.label:
         return np.zeros_like(small), MaskFacts(0, reading.covered, "plain")

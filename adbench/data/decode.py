@@ -1,4 +1,4 @@
-"""Image files to 8-bit arrays: PNG, JPEG, TIFF, BMP and DICOM, turned upright; 1-bit, palette, grey, RGB(A), 16-bit."""
+"""Image files to 8-bit arrays: PNG, JPEG, TIFF, BMP, DICOM and NIfTI, upright; 1-bit, palette, grey, RGB(A), 16-bit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from adbench.data import dicom
+from adbench.data import dicom, volumes
+from adbench.data.frames import ImagePath, located
 from adbench.data.levels import IntensityRange, grey_levels, own_range
 from adbench.errors import AdbenchError, DataError
 
 Filter = Literal["bicubic", "bilinear"]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS)
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS, *volumes.ENDINGS)
+PAGED = (".tif", ".tiff")
 DECODING = 2  # raised when pixels of a file come out otherwise: part of the keys of cells and of decoded arrays
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 # By EXIF orientation, as ImageOps.exif_transpose, which fails where it can't write the rest of a damaged block again.
@@ -52,10 +54,11 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def read_image(
-    path: Path, size: int, resize: Filter = "bicubic", grey: bool = False, intensity_range: IntensityRange | None = None
-) -> NDArray[np.uint8]:
+    image: ImagePath, size: int, resize: Filter = "bicubic", grey: bool = False,
+    intensity_range: IntensityRange | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
     """Read one image as RGB and squash it to (size, size, 3), uint8; `grey` drops the colour first."""
-    return squashed(open_image(path, intensity_range), size, resize, grey)
+    return squashed(open_image(image, intensity_range), size, resize, grey)
 
 
 def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bool = False) -> NDArray[np.uint8]:
@@ -66,22 +69,31 @@ def squashed(image: Image.Image, size: int, resize: Filter = "bicubic", grey: bo
     return np.asarray(image, dtype=np.uint8)
 
 
-def open_image(path: Path, intensity_range: IntensityRange | None = None) -> Image.Image:
-    """Decode one file at its own size and in its own mode, upright, with 8 bits a channel, as for every run."""
-    if dicom.is_dicom(path):
-        return Image.fromarray(dicom.read_pixels(path, intensity_range))
-    with _opened(path) as file:
-        return decoded(file, str(path), intensity_range)
+def open_image(image: ImagePath, intensity_range: IntensityRange | None = None) -> Image.Image:
+    """Decode one image at its own size and in its own mode, upright, with 8 bits a channel, as for every run.
 
-
-def open_raw(path: Path) -> tuple[Image.Image, str]:
-    """Decode one file upright, at its own mode and depth, with Pillow's name of its format.
-
-    DICOM is of 8 bits, and its format "DICOM".
+    A slice of a volume has the window of its frame, whatever `intensity_range` is.
     """
+    path, frame = located(image)
+    if volumes.is_volume(path):
+        return Image.fromarray(volumes.read_slice(path, frame))
     if dicom.is_dicom(path):
-        return Image.fromarray(dicom.read_pixels(path)), "DICOM"
-    with _opened(path) as file:
+        return Image.fromarray(dicom.read_pixels(path, intensity_range, frame.number if frame else None))
+    with _opened(image) as file:
+        return decoded(file, str(image), intensity_range)
+
+
+def open_raw(mask: ImagePath) -> tuple[Image.Image, str]:
+    """Decode one mask upright, at its own mode and depth, with Pillow's name of its format.
+
+    DICOM is of 8 bits, and its format "DICOM". Of a volume every label above 0 is 255, and the format "NIfTI".
+    """
+    path, frame = located(mask)
+    if volumes.is_volume(path):
+        return Image.fromarray(volumes.read_mask_slice(path, frame)), "NIfTI"
+    if dicom.is_dicom(path):
+        return Image.fromarray(dicom.read_pixels(path, frame=frame.number if frame else None)), "DICOM"
+    with _opened(mask) as file:
         form = str(file.format)
         turn = _loaded(file)
         image = file.copy() if turn is None else file.transpose(turn)
@@ -90,11 +102,14 @@ def open_raw(path: Path) -> tuple[Image.Image, str]:
     return image, form
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(image: ImagePath) -> tuple[int, int]:
     """Return (width, height) of the upright image, from the file's header."""
+    path, frame = located(image)
+    if volumes.is_volume(path):
+        return volumes.slice_size(path, frame)
     if dicom.is_dicom(path):
         return dicom.image_size(path)
-    with _opened(path) as file:
+    with _opened(image) as file:
         tags = getattr(file, "tag_v2", None)
         width, height = file.size if tags is None else (tags[256], tags[257])
         if file.format == "PNG" and not _png_may_be_turned(path):
@@ -102,11 +117,35 @@ def image_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(file) >= 5 else (width, height)
 
 
-def is_deep(path: Path) -> bool:
+def page_count(path: Path) -> int:
+    """Return the number of pages of a TIFF file, 1 for any other and for one that can't be read.
+
+    Raises DataError where the pages differ in size: they are no frames of one examination.
+    """
+    if path.suffix.lower() not in PAGED:
+        return 1
+    try:
+        with Image.open(path) as file:
+            number = int(getattr(file, "n_frames", 1))
+            sizes = set()
+            for page in range(number if number > 1 else 0):
+                file.seek(page)
+                sizes.add(file.size)
+    except Exception:  # PIL raises all kinds of errors for damaged files, and decoding names them
+        return 1
+    if len(sizes) > 1:
+        raise DataError(f"{path} holds {number} pages of different sizes; save the right one as a separate file.")
+    return number
+
+
+def is_deep(image: ImagePath) -> bool:
     """Whether an image has more than 8 bits, and no window of its own, by its header. Raises DataError."""
+    path, _ = located(image)
+    if volumes.is_volume(path):
+        return False  # its slices share a window
     if dicom.is_dicom(path):
         return dicom.is_deep(path)
-    with _opened(path) as file:
+    with _opened(image) as file:
         return file.mode in (*_DEEP, "F")
 
 
@@ -195,12 +234,15 @@ def _png_may_be_turned(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """Open an image file that holds one image; errors, those of decoding too, become DataError."""
+def _opened(image: ImagePath) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file at its only image, or at the frame asked for; errors, also of decoding, become DataError."""
+    path, frame = located(image)
     try:
         with path.open("rb") as content, Image.open(content) as file:
             pages = getattr(file, "n_frames", 1)
-            if pages > 1 and file.format != "MPO":  # the first of a camera's MPO is the photograph
+            if frame is not None:
+                file.seek(frame.number)
+            elif pages > 1 and file.format != "MPO":  # the first of a camera's MPO is the photograph
                 what = "pages" if file.format == "TIFF" else "frames"
                 raise DataError(f"{path} holds {pages} {what}; save the right one as a separate file.")
             yield file

@@ -8,6 +8,7 @@ from pathlib import Path
 from adbench.data.decode import DECODING, is_deep
 from adbench.data.dicom import is_dicom
 from adbench.data.fingerprint import digest
+from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.stamps import measured
 from adbench.errors import AdbenchError
@@ -20,13 +21,13 @@ def depth_notes(items: Sequence[Item], config: DatasetConfig, chosen: bool) -> t
     `chosen`: `dataset.intensity_range` was asked for; AdbenchError where it has no effect on any image.
     """
     if config.intensity_range is not None:
-        if chosen and not any(is_dicom(item.path) or _deep(item.path) for item in items):
+        if chosen and not any(is_dicom(item.path) or _deep(item.image) for item in items):
             raise AdbenchError(
                 "dataset.intensity_range has no effect on these images: all have 8 bits, and stay as they are; leave "
                 "it out."
             )
         return ()
-    first = {(item.split, item.label): item.path for item in reversed(items)}
+    first = {(item.split, item.label): item.image for item in reversed(items)}
     deep = next((path for path in first.values() if _deep(path)), None)
     if deep is None:
         return ()
@@ -46,7 +47,7 @@ def damage_notes(items: Sequence[Item], cache: Path, name: str, keep: bool) -> t
     first = {(item.split, item.label): item.path for item in reversed(items)}
     if not any(map(is_dicom, first.values())):
         return ()
-    paths = [item.path for item in items if is_dicom(item.path)]
+    paths = [path for path in dict.fromkeys(item.path for item in items) if is_dicom(path)]
     memory = cache / "headers" / f"{digest(f'{DECODING} {paths[0].parent.absolute()} {name}')[:16]}.json"
     found = measured(paths, lambda path: (_damage(path),), memory, f"headers of {name}", lambda row: not row[0], keep)
     damaged = [str(row[0]) for row in found.rows.values() if row[0]]
@@ -64,8 +65,8 @@ def _damage(path: Path) -> str:
     return ""
 
 
-def _deep(path: Path) -> bool:
+def _deep(image: ImagePath) -> bool:
     try:
-        return is_deep(path)
+        return is_deep(image)
     except AdbenchError:  # that it can't be read is said when it is decoded
         return False

@@ -45,10 +45,10 @@ def is_dicom(path: Path) -> bool:
         return ending in ENDINGS
     with path.open("rb") as file:
         head = file.read(132)
-    return head[128:] == b"DICM" or _begins_plainly(head)
+    return head[128:] == b"DICM" or begins_plainly(head)
 
 
-def _begins_plainly(head: bytes) -> bool:
+def begins_plainly(head: bytes) -> bool:
     """Whether the first bytes are an element of group 2 or 8, with a VR or a plausible length: DICOM sans preamble."""
     if len(head) < 12:
         return False
@@ -60,16 +60,22 @@ def _begins_plainly(head: bytes) -> bool:
     return False
 
 
-def read_pixels(path: Path, intensity_range: IntensityRange | None = None) -> NDArray[np.uint8]:
+def read_pixels(
+    path: Path, intensity_range: IntensityRange | None = None, frame: int | None = None
+) -> NDArray[np.uint8]:
     """Return one DICOM image as (H, W) grey or (H, W, 3) RGB, uint8, bright where the scanner's screen is bright.
 
+    frame: its number from 0, in a file that holds several.
     Grey: see `to_grey`. Raises DataError, naming the file and the tag, for no pixel data, several frames, damaged
     values, or a compression that can't be decoded here.
     """
     header = read_header(path)
-    if (frames := frame_count(header, path)) > 1:
+    frames = frame_count(header, path)
+    if frame is None and frames > 1:
         raise DataError(f"{path} holds {frames} frames; save the right one as a separate file.")
-    return read_frame(header, path, 0, intensity_range)
+    if frame is not None and frame >= frames:
+        raise DataError(f"{path} holds {frames} frames, and no frame {frame}; they are numbered from 0.")
+    return read_frame(header, path, frame or 0, intensity_range)
 
 
 def read_frame(
@@ -124,7 +130,7 @@ def read_header(path: Path, whole: bool = True) -> Dataset:
     try:
         with path.open("rb") as file:
             head = file.read(132)
-        header = dcmread(path, stop_before_pixels=not whole, force=head[128:] != b"DICM" and _begins_plainly(head))
+        header = dcmread(path, stop_before_pixels=not whole, force=head[128:] != b"DICM" and begins_plainly(head))
         if not ("Rows" in header or "Columns" in header) or (whole and not any(k in header for k in _PIXELS)):
             raise DataError(f"{path} is a DICOM file without pixel data. Remove it from the images.")
         if not hasattr(header, "file_meta"):

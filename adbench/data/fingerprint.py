@@ -29,7 +29,9 @@ class Hashes(dict[str, str]):
     stamps: Mapping[Path, Stamp] = MappingProxyType({})
 
 
-def hash_files(paths: Iterable[Path], memory: Path, title: str, keep: bool = True, since: float = 0.0) -> Measured:
+def hash_files(
+    paths: Iterable[Path], memory: Path, title: str, keep: bool = True, since: float = 0.0
+) -> Measured[Path]:
     """Return the SHA-256 of every file, rows of one text; those that are unchanged are read from the cache `memory`.
 
     `keep`: update the cache. `since`: see `measured`.
@@ -49,15 +51,22 @@ def _hash_file(path: Path) -> tuple[str]:
 
 
 def hash_items(items: Sequence[Item], cache: Path, title: str, keep: bool = True, since: float = 0.0) -> Hashes:
-    """Return by item id the content hash of its image, followed by those of its masks; ids must be unique.
+    """Return by item id the content hash of its file, followed by those of its masks and by its frame.
+
+    Ids must be unique. A file that holds many images is hashed once.
 
     `keep`: update the cache. `since`: see `measured`.
     """
     check_ids(items)
-    files = [path for item in items for path in (item.path, *item.mask_files)]
+    files = dict.fromkeys(path for item in items for path in (item.path, *item.mask_files))
     where = ascii(f"{items[0].path.parent.absolute()} {title}") if items else ""
     found = hash_files(files, cache / "hashes" / f"{digest(where)[:20]}.json", title, keep, since)
-    hashes = Hashes({item.id: "".join(found.rows[path][0] for path in (item.path, *item.mask_files)) for item in items})
+
+    def content(item: Item) -> str:
+        sums = "".join(found.rows[path][0] for path in (item.path, *item.mask_files))
+        return sums + item.frame.content if item.frame else sums
+
+    hashes = Hashes({item.id: content(item) for item in items})
     hashes.stamps = found.stamps
     return hashes
 
@@ -68,9 +77,8 @@ def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", 
     A file with the stamp of that time is not read again.
     """
     stamps = hashes.stamps if isinstance(hashes, Hashes) else {}
-    content = hashes[item.id]
-    sums = [content[place : place + 64] for place in range(0, len(content), 64)]
-    files = list(zip((item.path, *item.mask_files), sums, strict=True))
+    paths, content = (item.path, *item.mask_files), hashes[item.id]
+    files = [(path, content[64 * place : 64 * place + 64]) for place, path in enumerate(paths)]
     for path, expected in files[:1] if of == "image" else files[1:]:
         stamp = stamps.get(path)
         if (stamp is None or stamp_of(path) != stamp) and _hash_file(path)[0] != expected:

@@ -124,17 +124,23 @@ def _check_mask_words(config: DatasetConfig, words: Overrides) -> None:
         )
 
 
-def index_items(name: str, config: DatasetConfig, root: Path, words: Overrides) -> tuple[list[Item], tuple[str, ...]]:
+def index_items(
+    name: str, config: DatasetConfig, root: Path, words: Overrides, cache: Path
+) -> tuple[list[Item], tuple[str, ...]]:
     """List the items of a dataset, with the notes of its class.
 
+    cache: the folder of what its files were found to hold.
     Raises AdbenchError where a `dataset.X=` word has no effect on these files.
     """
-    return _list_items(dataset_class(name)(name, config), config, root, words)
+    return _list_items(dataset_class(name)(name, config), config, root, words, cache)
 
 
 def _list_items(
-    dataset: Dataset, config: DatasetConfig, root: Path, words: Overrides
+    dataset: Dataset, config: DatasetConfig, root: Path, words: Overrides, cache: Path, keep: bool = True
 ) -> tuple[list[Item], tuple[str, ...]]:
+    for key, value in (("cache", cache), ("keep", keep)):
+        if hasattr(dataset, key):
+            setattr(dataset, key, value)
     items = dataset.index(root)
     unused: dict[str, str] = getattr(dataset, "unused", {})
     for key in words:
@@ -158,7 +164,7 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
     dataset = dataset_class(name)(name, config)
-    items, notes = _list_items(dataset, config, root, words)
+    items, notes = _list_items(dataset, config, root, words, cache, keep=not session.offline)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adbench.data.frames import Frame, ImagePath, image_path
 from adbench.errors import AdbenchError, DataError, did_you_mean
 
 Split = Literal["train", "valid", "test"]
@@ -17,13 +18,19 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 CLASSES = ("normal", "abnormal")
 SUPPORT_SPLITS = ("train", "valid")
 MASK_KEYS = ("mask_threshold", "mask_background", "empty_masks", "full_masks")
-MASK_REFUSALS = ("error", "allow")
 MASK_READING = 2  # the version of how masks are read and shrunk; 2: no lesion region is lost
+WORDS = {  # the values of keys that have a few
+    "empty_masks": ("error", "allow"),
+    "full_masks": ("error", "allow"),
+    "slice_axis": ("axial", "coronal", "sagittal"),
+    "empty_slices": ("leave_out", "keep"),
+    "lesion_free_slices": ("leave_out", "normal"),
+}
 # Keys of a dataset's configuration that only its class can read; it lists those that it does in `reads`.
 OPTIONAL_KEYS = (
     "folders", "category", "categories", "table", "split_shares", "split_seed", "normal_folders", "abnormal_folders",
     "mask_folders", "ignored_folders", "allow_patient_overlap", "allow_absolute_paths", "patient_pattern", "folds",
-    "fold",
+    "fold", "slice_axis", "volume_window", "empty_slices", "lesion_free_slices",
 )  # fmt: skip
 
 
@@ -31,11 +38,14 @@ OPTIONAL_KEYS = (
 class Item:
     """One image on disk.
 
-    id: `<split>/<normal|abnormal>/<file name>`, with folders where names repeat; the same in every layout.
+    id: `<split>/<normal|abnormal>/<file name>`, with folders where names repeat; the same in every layout. A frame of a
+        file ends in its number, as in `test/normal/sub-0.nii.gz#012`.
     label: 0 normal, 1 abnormal.
     mask: one or more files whose union is the lesion mask; None without a mask.
     patient: None where unknown.
     subgroup: a kind of image within its class, such as a diagnosis, or None.
+    frame: which image of a file that holds several; None: the file is one image. Masks have the frame of their image.
+    position: the place of a slice in its volume or series, from 0; None where unknown.
     """
 
     id: str
@@ -45,6 +55,18 @@ class Item:
     mask: tuple[Path, ...] | None = None
     patient: str | None = None
     subgroup: str | None = None
+    frame: Frame | None = None
+    position: int | None = None
+
+    @property
+    def image(self) -> ImagePath:
+        """Where the image is: its file, or the frame of it."""
+        return image_path(self.path, self.frame)
+
+    @property
+    def mask_images(self) -> tuple[ImagePath, ...]:
+        """Where the masks are, which have the frame of the image: none, one, or several whose union is the mask."""
+        return tuple(image_path(path, self.frame) for path in self.mask_files)
 
     @property
     def mask_files(self) -> tuple[Path, ...]:
@@ -74,6 +96,10 @@ class DatasetConfig:
     split_shares: shares of train, valid and test (sum 1) for images without splits.
     folds, fold: a cross-validation of images without splits: fold number `fold`, from 0, of `folds` is the test split.
     patient_pattern: a regular expression with the group `(?P<patient>...)`, matched at the start of a file's name.
+    slice_axis: "axial", "coronal" or "sagittal": the slices of a volume that are its images.
+    volume_window: two percentiles (0 to 100) of a volume's values, which become black and white.
+    empty_slices: "leave_out" or "keep" the slices of a volume that show nothing.
+    lesion_free_slices: "leave_out" those of an abnormal volume with masks, or take them for "normal".
     own_images: the user's own images; no phantoms are drawn in their place unless asked for.
     expected: published [normal, abnormal] counts by split; None: unknown.
 
@@ -109,6 +135,10 @@ class DatasetConfig:
     abnormal_support: str | None = None
     own_images: bool = False
     patient_pattern: str | None = None
+    slice_axis: str = "axial"
+    volume_window: list[float] = field(default_factory=lambda: [0.5, 99.5])
+    empty_slices: str = "leave_out"
+    lesion_free_slices: str = "leave_out"
     licence: str = ""
     source: str = ""
     citation: str = ""
@@ -151,7 +181,9 @@ class Dataset(Protocol):
     A class may list in `reads: ClassVar[tuple[str, ...]]` which of `OPTIONAL_KEYS` it reads; `dataset.X=` for another
     of them is then refused. Without the attribute no key is refused. Where the files decide, `index` may set
     `unused: dict[str, str]`, which of those keys had no effect and why, and `notes: list[str]`, what it left out or
-    read in an unusual way, in sentences: every command prints them, and the record keeps them.
+    read in an unusual way, in sentences: every command prints them, and the record keeps them. A class that looks into
+    its files may have the attributes `cache: Path | None` and `keep: bool`: `index` finds there the cache's folder, and
+    whether it may write to it.
     """
 
     def __init__(self, name: str, config: DatasetConfig) -> None: ...
@@ -198,10 +230,16 @@ def check_config(config: DatasetConfig) -> None:
             f"dataset.mask_background={list(config.mask_background)} is not possible: grey values or palette indices "
             "from 0 to 65535 are needed, as in [0,255]; all others are abnormal."
         )
-    for key in ("empty_masks", "full_masks"):
-        if (value := getattr(config, key)) not in MASK_REFUSALS:
-            known = did_you_mean(value, MASK_REFUSALS)
-            raise AdbenchError(f"dataset.{key}={value} is not possible: {known}")
+    for key, allowed in WORDS.items():
+        if getattr(config, key) not in allowed:
+            value = getattr(config, key)
+            raise AdbenchError(f"dataset.{key}={value} is not possible: {did_you_mean(str(value), allowed)}")
+    low_high = config.volume_window
+    if len(low_high) != 2 or not 0 <= low_high[0] < low_high[1] <= 100:
+        raise AdbenchError(
+            f"dataset.volume_window={list(low_high)} is not possible: two percentiles from 0 to 100 are needed, the "
+            "lower first, as in [0.5,99.5]."
+        )
     if config.intensity_range is not None:
         check_range(config.intensity_range)
     if config.support_split not in SUPPORT_SPLITS:
@@ -311,7 +349,7 @@ def check_ids(items: Sequence[Item]) -> None:
         other = seen.setdefault(item.id, item)
         if other is not item:
             raise DataError(
-                f"{other.path} and {item.path} have the same id {item.id}; each image needs its own. Rename one file."
+                f"{other.image} and {item.image} have the same id {item.id}; each image needs its own. Rename one file."
             )
 
 

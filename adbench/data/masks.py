@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adbench.data.decode import decoded, image_size, open_raw
+from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import SIXTEEN_BITS
 from adbench.data.mask_values import MOST_CLASSES, UnclearMaskError, abnormal, hides_classes, levels_of
@@ -57,13 +57,14 @@ class MaskReading:
         return float(self.pixels.mean())
 
 
-def read_mask(path: Path, threshold: int | None = None, background: Sequence[int] = ()) -> MaskReading:
+def read_mask(path: ImagePath, threshold: int | None = None, background: Sequence[int] = ()) -> MaskReading:
     """Read one mask at its own size.
 
     background: grey values or palette indices that are healthy; all others are abnormal, as is every colour.
     threshold: where there is no `background`: grey values (8-bit) above it are abnormal; a colour counts as its grey.
 
-    With neither, the file decides:
+    A slice of a volume has labels, every one above 0 abnormal, whatever `background` and `threshold` are. With neither
+    of these, the file decides:
 
     * an alpha channel whose colour is the same everywhere is the mask itself; next to a colour that differs, what is
       transparent is healthy, where that agrees with the colour or with the alpha channel alone;
@@ -76,6 +77,9 @@ def read_mask(path: Path, threshold: int | None = None, background: Sequence[int
     """
     image, form = open_raw(path)
     jpeg = form in ("JPEG", "MPO")
+    if form == "NIfTI":
+        labels = np.asarray(image)
+        return MaskReading(labels > 0, "plain", labels)
     if background:
         values = _named_values(image)
         return MaskReading(~np.isin(values, list(background)), "plain", np.maximum(values, 0))
@@ -89,7 +93,7 @@ def read_mask(path: Path, threshold: int | None = None, background: Sequence[int
         raise UnclearMask(f"the mask {path} {unclear}. {KEYS}.") from unclear
 
 
-def read_masks(paths: Sequence[Path], config: DatasetConfig, image: Path | None = None) -> MaskReading:
+def read_masks(paths: Sequence[ImagePath], config: DatasetConfig, image: ImagePath | None = None) -> MaskReading:
     """Read the masks of one image, at least one, and return their union, by the keys of a dataset: see `read_mask`.
 
     Raises DataError where they differ in size, or, with `image` given, one differs from its image.
@@ -115,7 +119,9 @@ def read_masks(paths: Sequence[Path], config: DatasetConfig, image: Path | None 
     return MaskReading(pixels, telling.how, telling.values)
 
 
-def check_mask(reading: MaskReading, files: Sequence[Path], image: Path, label: int, config: DatasetConfig) -> None:
+def check_mask(
+    reading: MaskReading, files: Sequence[ImagePath], image: ImagePath, label: int, config: DatasetConfig
+) -> None:
     """Raise DataError for the mask of an image that contradicts its label, or covers nearly all of it.
 
     Which of these are accepted is in `config`: `empty_masks`, `full_masks`, and `own_images` for normal images.

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from adbench.errors import DataError
 from adbench.system.files import damaged, discard, write_atomically
 from adbench.system.progress import track
 
 Row = tuple[Any, ...]
+File = TypeVar("File", bound="os.PathLike[str]")  # a path, or that of a frame
 Stamp = str  # size in bytes, times of modification and of change in ns, inode; a text is read back fastest
 # A file may change twice within one tick of its file system's clock, and the second time leaves no trace in its stamp.
 # So a stamp counts once it is older than the longest tick there is, FAT's.
@@ -25,14 +26,14 @@ HEAD, MIDDLE, END = b'{"sha256": "', b'", "files": ', b"}\n"
 START = len(HEAD) + 64 + len(MIDDLE)
 
 
-class Measured(NamedTuple):
+class Measured(NamedTuple, Generic[File]):
     """The rows by file, and the stamps of those files whose stamp would tell a later change."""
 
-    rows: dict[Path, Row]
-    stamps: dict[Path, Stamp]
+    rows: dict[File, Row]
+    stamps: dict[File, Stamp]
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def stamp_of(path: os.PathLike[str]) -> Stamp | None:
     """Return what the file system says of a file's content; none where there is no such file."""
     try:
         stat = os.stat(path)
@@ -42,19 +43,20 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 def measured(
-    paths: Iterable[Path],
-    measure: Callable[[Path], Row],
+    paths: Iterable[File],
+    measure: Callable[[File], Row],
     memory: Path,
     title: str,
     keep: Callable[[Row], bool] = lambda row: True,
     write: bool = True,
     since: float = 0.0,
-) -> Measured:
+) -> Measured[File]:
     """Return `measure` of every file, a tuple of numbers and texts; unchanged files are read from the cache.
 
     Unchanged: size, times of modification and change, and inode are the same. A file that changed less than two
     seconds before it was read is not remembered, because its next change might not show.
 
+    paths: of files, or of frames of files.
     measure: runs in threads and should release the GIL; it is also called for a file that does not exist.
     memory: the JSON file of the cache, which is made again where it is damaged; `write`: whether it is updated.
     title: the text of the progress bar.
@@ -64,9 +66,9 @@ def measured(
     Raises DataError for a file that changes each time it is read.
     """
     known, earliest = _read(memory, write), int(since * 1e9)
-    rows: dict[Path, Row] = {}
-    stamps: dict[Path, Stamp] = {}
-    stale: dict[Path, Stamp | None] = {}
+    rows: dict[File, Row] = {}
+    stamps: dict[File, Stamp] = {}
+    stale: dict[File, Stamp | None] = {}
     for path in paths:
         stamp = stamp_of(path)
         entry = known.get(str(path))
@@ -89,7 +91,7 @@ def measured(
     return Measured(rows, stamps)
 
 
-def _steady(measure: Callable[[Path], Row], path: Path, stamp: Stamp | None) -> tuple[Stamp | None, int, Row]:
+def _steady(measure: Callable[[File], Row], path: File, stamp: Stamp | None) -> tuple[Stamp | None, int, Row]:
     """Measure a file until its stamp is the same before and after; return stamp, the time (ns) before, and the row."""
     for _ in range(TRIES):
         when = time.time_ns()

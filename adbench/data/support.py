@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from adbench.data.fingerprint import digest
+from adbench.data.frames import split_name
 from adbench.data.items import CLASSES, Item
 from adbench.data.text import read_text
 from adbench.errors import AdbenchError
@@ -141,8 +142,9 @@ def from_list(
     """Read a support list in the format of the published repositories: `n-0: a.png b.png` and `a-0: c.png d.png`.
 
     A name is a file name, or the end of its path where names repeat, as in `bottle/train/good/000.png`; names with
-    spaces are quoted. `everything`: the images of all splits, for error messages that say where a name is. `fill`:
-    further pools; a name that `items` doesn't hold is looked for in them, in order.
+    spaces are quoted. An image of a file that holds several is named as `sub-0.nii.gz#12`. `everything`: the images of
+    all splits, for error messages that say where a name is. `fill`: further pools; a name that `items` doesn't hold is
+    looked for in them, in order.
 
     Lists that were saved on Windows or in a spreadsheet are read too: in any encoding of `read_text`, with backslashes
     in paths, with commas, semicolons or tabs between names.
@@ -156,7 +158,8 @@ def from_list(
             raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {kind} images.")
         number, names = named[key]
         for name in names:
-            found = [_called(name, pool.get(name.rpartition("/")[2], [])) for pool in pools]
+            last = name.rpartition("/")[2]
+            found = [_called(name, pool.get(last) or pool.get(split_name(last)[0], [])) for pool in pools]
             called = [item for items in found for item in items]
             meant = next(filter(None, ([item for item in items if item.label == label] for items in found)), [])
             if not meant:
@@ -165,10 +168,15 @@ def from_list(
                 raise AdbenchError(
                     f"support={file}, line {number}, names {name}, which is no {kind} image of {where}: {why}."
                 )
+            if len(meant) > 1 and len({item.path for item in meant}) == 1:
+                raise AdbenchError(
+                    f"support={file}, line {number}, names {name}, which holds {len(meant)} {kind} images of {where}. "
+                    f"Name one of them, as in {meant[0].image.name}"
+                )
             if len(meant) > 1:
                 raise AdbenchError(
                     f"support={file}, line {number}, names {name}, and {len(meant)} {kind} images of {where} are "
-                    f"called so: {meant[0].path}, {meant[1].path}. Write as much of the path as tells them apart."
+                    f"called so: {meant[0].image}, {meant[1].image}. Write as much of the path as tells them apart."
                 )
             chosen.append(meant[0])
     ids = [item.id for item in chosen]
@@ -233,7 +241,14 @@ def _names(text: str) -> list[str]:
 
 
 def _called(name: str, items: Sequence[Item]) -> list[Item]:
-    return [item for item in items if f"/{item.path.as_posix()}".endswith(f"/{name}")]
+    file, number = split_name(name)
+
+    def meant(item: Item) -> bool:
+        path = f"/{item.path.as_posix()}"
+        one = item.frame is not None and item.frame.number == number
+        return path.endswith(f"/{name}") or (one and path.endswith(f"/{file}"))
+
+    return [item for item in items if meant(item)]
 
 
 def nothing() -> Manifest:

@@ -20,8 +20,10 @@ from adbench.backbone.weights import BackboneConfig, check_weights, weights_hash
 from adbench.config import layers
 from adbench.config.schema import RunConfig, validate
 from adbench.data.decode import decoded, read_image, squashed
+from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
+from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.method import Capability, Method, Scores, naming_the_method
 from adbench.plugins import registry
@@ -54,7 +56,8 @@ class Fitted:
     def score(self, images: Picture | Sequence[Picture]) -> Scores:
         """Score images, decoded and resized as in the run.
 
-        `images`: one or several of: the path of an image file (DICOM too), a PIL image, a uint8 array or tensor
+        `images`: one or several of: the path of an image file (DICOM too; of a file that holds several images, such as
+        a NIfTI volume, all are scored, in their order), a PIL image, a uint8 array or tensor
         (H, W, 3) or (H, W); or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W). Any height and
         width will do. The same pixels have the same scores, bit for bit, in whatever form they are given.
         Returns `Scores` on the CPU, fp32: `image` (N,), higher is more abnormal, and `maps` (N, S, S) at the input
@@ -74,7 +77,7 @@ class Fitted:
 
     def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
         """Return images as the network sees them: (N, S, S, 3) uint8."""
-        pictures = list(_each(images))
+        pictures = [one for picture in _each(images) for one in self._frames(picture)]
         if not pictures:
             raise AdbenchError("no image given to score: give a path, a PIL image, an array, or several.")
         size, how = self.method.backbone.input_size, (self.capability.resize, self.capability.grey)
@@ -85,6 +88,11 @@ class Fitted:
             else read_image(picture, size, *how, scale)
             for number, picture in enumerate(pictures, 1)
         ])  # fmt: skip
+
+    def _frames(self, picture: Path | Image.Image) -> Sequence[ImagePath | Image.Image]:
+        if isinstance(picture, Image.Image):
+            return [picture]
+        return images_in(picture, self.dataset.slice_axis, self.dataset.volume_window)
 
 
 def _loaded(picture: Image.Image, number: int, intensity_range: IntensityRange | None) -> Image.Image:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adbench.data.decode import IMAGES, image_size, read_image
+from adbench.data.frames import ImagePath, located, stem
 from adbench.data.levels import IntensityRange
 from adbench.data.listing import check_file, is_folder, left_out, list_images
+from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError
 from adbench.method import naming_the_method
 from adbench.records import pictures
@@ -67,43 +69,47 @@ def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 class _Images:
-    """The images of files as an array (N, H, W, 3) that holds only the rows asked for."""
+    """Images as an array (N, H, W, 3) that holds only the rows asked for."""
 
-    def __init__(self, paths: Sequence[Path], fitted: Fitted) -> None:
-        self.paths, self.size = paths, fitted.method.backbone.input_size
+    def __init__(self, images: Sequence[ImagePath], fitted: Fitted) -> None:
+        self.images, self.size = images, fitted.method.backbone.input_size
         self.how = fitted.capability.resize, fitted.capability.grey, fitted.dataset.intensity_range
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
-        return np.stack([read_image(path, self.size, *self.how) for path in self.paths[rows]])
+        return np.stack([read_image(image, self.size, *self.how) for image in self.images[rows]])
 
 
 def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
     """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
 
+    Of a file that holds several images each is scored; a row and a picture are then named as in `scan.nii.gz#012` and
+    `<n>_scan_012_heatmap.png`. Volumes are sliced as the record's dataset configuration says.
     With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
     whose map reaches it. Heatmaps of one call share one colour scale: from the median of the maps' 5th percentiles to
     the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
     """
+    config = fitted.dataset
+    images = [image for path in paths for image in images_in(path, config.slice_axis, config.volume_window)]
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise unwritable(out, NotADirectoryError(errno.ENOTDIR, "it is no folder"), INSTEAD)
     with scratch(out, INSTEAD) as folder:
         with naming_the_method(fitted.config.method_name):
-            scores, bounds = _score(fitted, paths, folder / "maps", out)
-        table = pd.DataFrame({"image": [str(path) for path in paths], "score": scores})
+            scores, bounds = _score(fitted, images, folder / "maps", out)
+        table = pd.DataFrame({"image": [str(image) for image in images], "score": scores})
         if threshold is not None:
             table["abnormal"] = (table["score"] >= threshold).astype(int)
         with _writing(out):
             (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
         if bounds:
             size = fitted.method.backbone.input_size
-            maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(paths), size, size))
+            maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(images), size, size))
             lows, highs = zip(*bounds, strict=True)
             scale = float(np.median(lows)), max(highs)
-            _pictures(folder, paths, maps, scale, threshold, fitted.dataset.intensity_range, out)
+            _pictures(folder, images, maps, scale, threshold, fitted.dataset.intensity_range, out)
         with _writing(out):
             (folder / "maps").unlink()
             out.mkdir(exist_ok=True)
@@ -114,7 +120,7 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
 
 
 def _score(
-    fitted: Fitted, paths: Sequence[Path], maps: Path, out: Path
+    fitted: Fitted, paths: Sequence[ImagePath], maps: Path, out: Path
 ) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
     """Return the scores, and 5th percentile and maximum of each map; the maps themselves go to a file."""
     config, images = fitted.config, cast(NDArray[np.uint8], _Images(paths, fitted))
@@ -145,7 +151,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _pictures(
-    folder: Path, paths: Sequence[Path], maps: Any, scale: tuple[float, float], threshold: float | None,
+    folder: Path, paths: Sequence[ImagePath], maps: Any, scale: tuple[float, float], threshold: float | None,
     intensity_range: IntensityRange | None, out: Path,
 ) -> None:  # fmt: skip
     for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
@@ -156,9 +162,11 @@ def _pictures(
         shown = {"heatmap": pictures.overlay(image, full, *scale)}
         if threshold is not None:
             shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
+        file, frame = located(path)
+        name = shortened(stem(file)) + (f"_{frame.number:03d}" if frame else "")
         with _writing(out):
             for kind, pixels in shown.items():
-                Image.fromarray(pixels).save(folder / f"{number:04d}_{shortened(path.stem)}_{kind}.png")
+                Image.fromarray(pixels).save(folder / f"{number:04d}_{name}_{kind}.png")
 
 
 def default_folder() -> Path:

@@ -6,12 +6,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adbench.data.doctor.measure import ImageStats
+from adbench.data.frames import ImagePath, stem
 from adbench.data.items import SPLITS, Item
 from adbench.metrics.image import roc_auc
 
@@ -39,22 +39,22 @@ class Confound:
     why: str
 
 
-def confounds(items: Sequence[Item], images: Mapping[Path, ImageStats]) -> list[Confound]:
+def confounds(items: Sequence[Item], images: Mapping[ImagePath, ImageStats]) -> list[Confound]:
     """Return every shortcut that can be measured, over all splits that have both classes."""
-    good = [item for item in items if not images[item.path].error]
+    good = [item for item in items if not images[item.image].error]
 
     def of(name: str) -> Measure:
-        return lambda some: np.array([float(getattr(images[item.path], name)) for item in some])
+        return lambda some: np.array([float(getattr(images[item.image], name)) for item in some])
 
     def area(some: Sequence[Item]) -> Values:
-        return np.array([float(images[item.path].width * images[item.path].height) for item in some])
+        return np.array([float(images[item.image].width * images[item.image].height) for item in some])
 
     def shape(some: Sequence[Item]) -> Values:
-        return np.array([images[item.path].width / images[item.path].height for item in some])
+        return np.array([images[item.image].width / images[item.image].height for item in some])
 
     def kind(some: Sequence[Item]) -> Values:
         return by_kind(
-            [f"{images[i.path].mode} {'colour' if images[i.path].colour else 'grey'}" for i in some],
+            [f"{images[i.image].mode} {'colour' if images[i.image].colour else 'grey'}" for i in some],
             [i.label for i in some],
         )
 
@@ -88,14 +88,20 @@ def chance(normal: int, abnormal: int) -> float:
 
 
 def slice_number(item: Item) -> int | None:
-    """Return the last number that follows the patient in the file's name, or none where the patient is unknown.
+    """Return the place of a slice in its volume or series, else the last number after the patient in its file's name.
 
+    None where neither is known.
+
+    >>> from pathlib import Path
     >>> slice_number(Item("x", "test", 0, Path("TCGA_DU_5851_12.png"), patient="TCGA_DU_5851"))
     12
     """
-    if not item.patient or item.patient not in item.path.stem:
+    if item.position is not None:
+        return item.position
+    name = stem(item.path)
+    if not item.patient or item.patient not in name:
         return None
-    numbers = re.findall(r"\d+", item.path.stem.partition(item.patient)[2])
+    numbers = re.findall(r"\d+", name.partition(item.patient)[2])
     return int(numbers[-1]) if numbers else None
 
 

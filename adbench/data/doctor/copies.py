@@ -19,8 +19,8 @@ def duplicates(data: ScannedDataset) -> list[Finding]:
     """Find images with equal pixels in any file format: with two labels, across splits, within a split."""
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in data.items:
-        if data.images[item.path].content:
-            groups[data.images[item.path].content].append(item)
+        if data.images[item.image].content:
+            groups[data.images[item.image].content].append(item)
     twice = sorted((group for group in groups.values() if len(group) > 1), key=lambda group: group[0].id)
     labels = [_equal(group) for group in twice if len({item.label for item in group}) > 1]
     leaks: list[str] = []
@@ -49,10 +49,10 @@ def duplicates(data: ScannedDataset) -> list[Finding]:
 
 def near_duplicates(data: ScannedDataset) -> list[Finding]:
     """Find test images whose thumbnail correlates above `NEAR` with one of train or valid, and whose pixels differ."""
-    known = [item for item in data.items if data.images[item.path].thumb]
+    known = [item for item in data.items if data.images[item.image].thumb]
     rest = [item for item in known if item.split != "test"]
-    contents = {data.images[item.path].content for item in rest}
-    test = [i for i in known if i.split == "test" and data.images[i.path].content not in contents]
+    contents = {data.images[item.image].content for item in rest}
+    test = [i for i in known if i.split == "test" and data.images[i.image].content not in contents]
     near: list[tuple[float, str]] = []
     others = _thumbs(data, rest)
     for item, row in zip(test, _thumbs(data, test), strict=True) if rest else ():
@@ -73,7 +73,7 @@ def _thumbs(data: ScannedDataset, items: Sequence[Item]) -> NDArray[np.float32]:
     """Return (N, THUMB * THUMB) thumbnails with mean 0 and length 1; a uniform one is all 0."""
     thumbs = np.zeros((len(items), THUMB * THUMB), np.float32)
     for row, item in enumerate(items):
-        thumbs[row] = np.frombuffer(bytes.fromhex(data.images[item.path].thumb), np.uint8)
+        thumbs[row] = np.frombuffer(bytes.fromhex(data.images[item.image].thumb), np.uint8)
     thumbs -= thumbs.mean(1, keepdims=True)
     length = np.linalg.norm(thumbs, axis=1, keepdims=True)
     return np.divide(thumbs, length, out=thumbs, where=length > 0)

@@ -102,7 +102,7 @@ def stray(data: ScannedDataset) -> list[Finding]:
 
 def blank(data: ScannedDataset) -> list[Finding]:
     """List the images that have a single grey value."""
-    bad = [i.id for i in data.items if not data.images[i.path].error and data.images[i.path].spread == 0]
+    bad = [i.id for i in data.items if not data.images[i.image].error and data.images[i.image].spread == 0]
     why = "They show nothing, and a method gives all of them the same score."
     return [checked("blank", "warning", "blank images", bad, why, "no image is blank")]
 

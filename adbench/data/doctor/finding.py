@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from adbench.data.doctor.measure import ImageStats, MaskStats
+from adbench.data.frames import ImagePath, located
 from adbench.data.items import DatasetConfig, Item
 
 Level = Literal["error", "warning", "ok"]
@@ -39,15 +40,15 @@ class ScannedDataset:
     """The items of a dataset and the measurements of their files.
 
     root: the folder that was scanned; paths are reported relative to it.
-    images, masks: measurements by file; no masks for a dataset without masks.
+    images, masks: measurements by file or frame; no masks for a dataset without masks.
     phantom: drawn by adbench, so published counts don't apply.
     """
 
     root: Path
     items: Sequence[Item]
     config: DatasetConfig
-    images: Mapping[Path, ImageStats]
-    masks: Mapping[Path, MaskStats] = field(default_factory=dict)
+    images: Mapping[ImagePath, ImageStats]
+    masks: Mapping[ImagePath, MaskStats] = field(default_factory=dict)
     phantom: bool = False
 
 
@@ -58,6 +59,7 @@ def checked(check: str, level: Level, what: str, bad: Sequence[str], why: str, o
     return Finding(check, level, what, len(bad), tuple(bad[:EXAMPLES]), why)
 
 
-def relative(path: Path, root: Path) -> str:
+def relative(image: ImagePath, root: Path) -> str:
     """Return a path relative to the dataset's folder, as text."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    path, frame = located(image)
+    return f"{path.relative_to(root).as_posix() if path.is_relative_to(root) else path}{frame or ''}"

@@ -15,12 +15,12 @@ def lesion_masks(data: ScannedDataset) -> list[Finding]:
     if configured is False or (configured is None and not data.masks):
         return [Finding("masks", "ok", "masks: the dataset has none, or they are not used")]
     missing = [i.id for i in data.items if i.label and not i.mask_files]
-    pairs = [(item, [data.masks[file] for file in item.mask_files]) for item in data.items if item.mask_files]
+    pairs = [(item, [data.masks[file] for file in item.mask_images]) for item in data.items if item.mask_files]
     unclear = [mask.unclear for _, masks in pairs for mask in masks if mask.unclear]
     whole = [
         (item, masks)
         for item, masks in pairs
-        if not data.images[item.path].error and not any(mask.error or mask.unclear for mask in masks)
+        if not data.images[item.image].error and not any(mask.error or mask.unclear for mask in masks)
     ]
     hint = " Without masks: dataset.masks=false"
     return [
@@ -40,8 +40,8 @@ def lesion_masks(data: ScannedDataset) -> list[Finding]:
 def _sizes(data: ScannedDataset, pairs: list[tuple[Item, list[MaskStats]]]) -> list[str]:
     differ = []
     for item, masks in pairs:
-        image = data.images[item.path]
-        for file, mask in zip(item.mask_files, masks, strict=True):
+        image = data.images[item.image]
+        for file, mask in zip(item.mask_images, masks, strict=True):
             if (mask.width, mask.height) != (image.width, image.height):
                 mask_size, image_size = f"{mask.width} x {mask.height}", f"{image.width} x {image.height}"
                 differ.append(f"{relative(file, data.root)} is {mask_size}, its image {image_size}")
@@ -82,7 +82,7 @@ def _coverage(data: ScannedDataset, pairs: list[tuple[Item, list[MaskStats]]]) -
 def _values(data: ScannedDataset, pairs: list[tuple[Item, list[MaskStats]]]) -> list[Finding]:
     grey, classes, hidden = [], [], []
     for item, masks in pairs:
-        for file, mask in zip(item.mask_files, masks, strict=True):
+        for file, mask in zip(item.mask_images, masks, strict=True):
             name = relative(file, data.root)
             if mask.how == "classes":
                 classes.append(f"{name}: {mask.levels}")

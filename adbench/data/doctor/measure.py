@@ -13,6 +13,7 @@ from PIL import Image
 
 from adbench.data.decode import ImageFormat, open_image
 from adbench.data.fingerprint import digest
+from adbench.data.frames import ImagePath, located
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
 from adbench.data.masks import UnclearMask, read_mask
@@ -73,7 +74,7 @@ class MaskStats:
     error: str = ""
 
 
-def image_stats(path: Path, intensity_range: IntensityRange | None = None) -> ImageStats:
+def image_stats(path: ImagePath, intensity_range: IntensityRange | None = None) -> ImageStats:
     """Measure one image; `error` is set where it can't be read."""
     try:
         image = open_image(path, intensity_range)
@@ -90,7 +91,7 @@ def image_stats(path: Path, intensity_range: IntensityRange | None = None) -> Im
     return ImageStats(image.width, image.height, image.mode, colour, mean, spread, content.hexdigest(), thumb)
 
 
-def mask_stats(path: Path, dataset: DatasetConfig) -> MaskStats:
+def mask_stats(path: ImagePath, dataset: DatasetConfig) -> MaskStats:
     """Measure one mask as a run of the dataset reads it; `unclear` or `error` is set where it doesn't."""
     try:
         reading = read_mask(path, dataset.mask_threshold, dataset.mask_background)
@@ -110,8 +111,8 @@ def mask_stats(path: Path, dataset: DatasetConfig) -> MaskStats:
 
 
 def measure_images(
-    paths: Sequence[Path], cache: Path, what: str, intensity_range: IntensityRange | None = None
-) -> dict[Path, ImageStats]:
+    paths: Sequence[ImagePath], cache: Path, what: str, intensity_range: IntensityRange | None = None
+) -> dict[ImagePath, ImageStats]:
     """Measure every image, decoding in parallel; each takes some hundred bytes of memory."""
     scale = "" if intensity_range is None else f" {list(intensity_range)}"
     memory = _memory(paths, cache, f"images {what}{scale}")
@@ -120,7 +121,9 @@ def measure_images(
     return {path: ImageStats(*row) for path, row in found.rows.items()}
 
 
-def measure_masks(paths: Sequence[Path], dataset: DatasetConfig, cache: Path, what: str) -> dict[Path, MaskStats]:
+def measure_masks(
+    paths: Sequence[ImagePath], dataset: DatasetConfig, cache: Path, what: str
+) -> dict[ImagePath, MaskStats]:
     """Measure every mask as a run of the dataset reads it."""
     memory = _memory(paths, cache, f"masks {what} {dataset.facets()}")
     found = measured(paths, lambda path: astuple(mask_stats(path, dataset)), memory, f"reading masks {what}", _readable)
@@ -131,6 +134,6 @@ def _readable(row: Row) -> bool:
     return not row[-1]
 
 
-def _memory(paths: Sequence[Path], cache: Path, what: str) -> Path:
-    folder = paths[0].resolve().parent if paths else ""
+def _memory(paths: Sequence[ImagePath], cache: Path, what: str) -> Path:
+    folder = located(paths[0])[0].resolve().parent if paths else ""
     return cache / "facts" / f"{digest(f'{VERSION} {folder} {what}')[:16]}.json"

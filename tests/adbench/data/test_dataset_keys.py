@@ -22,7 +22,8 @@ VALUES = {
     "split_seed": "1", "normal_folders": "[a]", "abnormal_folders": "[b]", "mask_folders": "[c]",
     "ignored_folders": "[d]", "allow_patient_overlap": "true", "allow_absolute_paths": "true",
     "patient_pattern": "(?P<patient>.)",
-    "folds": "5", "fold": "0",
+    "folds": "5", "fold": "0", "slice_axis": "coronal", "volume_window": "[1,99]", "empty_slices": "keep",
+    "lesion_free_slices": "normal",
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def test_the_optional_keys_are_fields() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[3].glob("datasets/*.py")), ids=lambda p: p.stem)
 def test_a_key_that_a_class_reads_is_used_in_its_code(path: Path) -> None:
-    names = ("layout.py", "mediclip.py", "class_folders.py", "splits.py")
+    names = ("layout.py", "mediclip.py", "class_folders.py", "splits.py", "stacks.py")
     shared = "".join((path.parent / name).read_text() for name in names)
     for name, entry in registry.entries("dataset").items():
         if entry.load().__module__ == f"adbench.datasets.{path.stem}":

@@ -1,0 +1,241 @@
+"""Files that hold several images, spread into one item for each, and DICOM series, whose headers name the patient."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adbench.data import dicom, series, volumes
+from adbench.data.decode import PAGED, page_count
+from adbench.data.frames import Frame, FramePath, stem
+from adbench.data.items import DatasetConfig, Item
+from adbench.data.masks import read_mask
+from adbench.data.series import Header
+from adbench.data.stacks import frame_count, slices
+from adbench.data.stamps import Row
+from adbench.data.volumes import VolumeStats
+from adbench.errors import DataError
+from adbench.system.text import counted
+
+BIDS = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")  # how the Brain Imaging Data Structure begins the name of a file
+SINGLE = (".png", ".jpg", ".jpeg", ".bmp")
+Remember = Callable[[Iterable[Path], Callable[[Path], Row], str], Mapping[Path, Row]]
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """What the files of a dataset hold besides pixels.
+
+    volumes, headers: of NIfTI and of DICOM files.
+    pages: the number of pages of TIFF files.
+    """
+
+    volumes: dict[Path, VolumeStats]
+    headers: dict[Path, Header]
+    pages: dict[Path, int]
+
+    def holds_several(self, path: Path) -> bool:
+        """Whether a file is a volume or holds several images."""
+        return path in self.volumes or self.count(path) > 1
+
+    def count(self, path: Path) -> int:
+        """The number of images in a file, empty slices too."""
+        if path in self.volumes:
+            return self.volumes[path].count
+        return self.headers[path].frames if path in self.headers else self.pages.get(path, 1)
+
+
+def look(paths: Iterable[Path], config: DatasetConfig, remember: Remember) -> Stacks:
+    """Look into the files that may hold several images or name a patient; `remember` measures and caches."""
+    axis, window = config.slice_axis, tuple(config.volume_window)
+    some = [path for path in dict.fromkeys(paths) if path.suffix.lower() not in SINGLE]
+    nifti = [path for path in some if volumes.is_volume(path)]
+    headers = [path for path in some if not volumes.is_volume(path) and dicom.is_dicom(path)]
+    tiff = [path for path in some if path.suffix.lower() in PAGED]
+    seen = remember(nifti, lambda path: astuple(volumes.measure(path, axis, window)), f"volumes {axis} {window}")
+    read = remember(headers, lambda path: astuple(series.read_header(path)), "headers")
+    pages_of = remember(tiff, lambda path: (page_count(path),), "pages")
+    return Stacks(
+        {path: _stats(row) for path, row in seen.items()},
+        {path: Header(*row) for path, row in read.items()},
+        {path: int(row[0]) for path, row in pages_of.items()},
+    )
+
+
+def _stats(row: Row) -> VolumeStats:
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]  # lists come from JSON
+    return VolumeStats(*values)
+
+
+def name_patients(items: Sequence[Item], stacks: Stacks) -> tuple[list[Item], list[str]]:
+    """Fill in patients that neither table nor pattern gave, and the places of slices in DICOM series; with notes."""
+    headers = stacks.headers
+    if not (headers or stacks.volumes or stacks.pages):
+        return list(items), []
+    names, notes = series.patients({i.path: headers[i.path] for i in items if i.path in headers and i.patient is None})
+    places = series.positions(headers)
+
+    def patient(item: Item) -> str | None:
+        if item.patient is not None or item.path in names:
+            return names.get(item.path) if item.patient is None else item.patient
+        return _name(item) if stacks.holds_several(item.path) else None
+
+    named = [replace(item, patient=patient(item), position=places.get(item.path)) for item in items]
+    return named, notes + series.oddities(headers)
+
+
+def in_series(items: Sequence[Item], stacks: Stacks) -> list[Item]:
+    """Return the items with the slices of a DICOM series after each other, sorted by their place in it."""
+    if not stacks.headers:
+        return list(items)
+    first: dict[tuple[str, str], int] = {}
+    keys = []
+    for row, item in enumerate(items):
+        if item.position is None:
+            keys.append((row, 0, row))
+        else:
+            group = item.split, stacks.headers[item.path].series
+            keys.append((first.setdefault(group, row), item.position, row))
+    return [items[row] for *_, row in sorted(keys)]
+
+
+def _name(item: Item) -> str:
+    """Return a patient for a file with several images: the BIDS subject, else the path without its ending."""
+    if subject := BIDS.match(stem(item.path)):
+        return subject.group()
+    below = item.id.split("/", 2)[2]
+    return below[: len(below) - len(item.path.name)] + stem(item.path)
+
+
+def spread(
+    items: Sequence[Item], stacks: Stacks, config: DatasetConfig, remember: Remember
+) -> tuple[list[Item], list[str]]:
+    """Replace each file with several images by an item for each of them; return the items, and notes.
+
+    An item with a frame keeps this one alone. A slice of an abnormal file with masks is abnormal where one of its masks
+    has a lesion there. Raises DataError for a mask that doesn't fit, and a frame that isn't there.
+    """
+    lesions = _lesions([i for i in items if i.mask_files and stacks.holds_several(i.path)], stacks, config, remember)
+    out: list[Item] = []
+    empty: list[Path] = []
+    healthy: list[Path] = []
+    unmasked: list[Path] = []
+    for item in items:
+        stats = stacks.volumes.get(item.path)
+        if (stats and stats.error) or not stacks.holds_several(item.path):
+            out.append(replace(item, frame=None) if item.frame else item)  # decoding names the error
+            continue
+        number = item.frame.number if item.frame else None
+        count = stacks.count(item.path)
+        if number is not None and number >= count:
+            raise DataError(f"{item.path} has no slice {number}: it has {count}, numbered from 0 to {count - 1}.")
+        frames = slices(item.path, stats, config.slice_axis) if stats else [Frame(n) for n in range(count)]
+        if item.label and not item.mask_files:
+            unmasked.append(item.path)
+        for frame in frames if number is None else [frames[number]]:
+            one = replace(item, id=f"{item.id}{frame}", frame=frame, position=frame.number)
+            asked = number is not None
+            if stats and not asked and config.empty_slices == "leave_out" and frame.number not in stats.shown:
+                empty.append(item.path)
+            elif item.path not in lesions or asked or frame.number in lesions[item.path]:
+                out.append(one)
+            else:
+                healthy.append(item.path)
+                if config.lesion_free_slices == "normal":
+                    below = item.id.split("/", 2)[2]
+                    out.append(replace(one, id=f"{item.split}/normal/abnormal/{below}{frame}", label=0, mask=None))
+    return out, _notes(stacks, config, empty, healthy, unmasked)
+
+
+def _lesions(
+    items: Sequence[Item], stacks: Stacks, config: DatasetConfig, remember: Remember
+) -> dict[Path, frozenset[int]]:
+    """Return by image file the numbers of the slices with a lesion in one of its masks."""
+    axis, how = config.slice_axis, (config.mask_threshold, config.mask_background)
+    files = {mask for item in items for mask in item.mask_files}
+    nifti = sorted(file for file in files if volumes.is_volume(file))
+
+    def in_frames(path: Path) -> Row:
+        count = frame_count(path)
+        some = [Frame(number) for number in range(count)] if count > 1 else []
+        return count, [f.number for f in some if read_mask(FramePath(path, f), *how).pixels.any()]
+
+    seen = remember(nifti, lambda path: astuple(volumes.lesion_slices(path, axis)), f"mask volumes {axis}")
+    masks = {path: _stats(row) for path, row in seen.items()}
+    frames = remember(sorted(files - set(nifti)), in_frames, f"mask frames {config.facets()}")
+    found: dict[Path, frozenset[int]] = {}
+    for item in items:
+        image = stacks.volumes.get(item.path)
+        for file in item.mask_files:
+            if image is not None and not image.error:
+                numbers = _fitting(item.path, image, file, masks.get(file))
+            else:
+                count, numbers = frames.get(file, (1, ()))
+                if image is None and count != stacks.count(item.path):
+                    raise DataError(
+                        f"the mask {file} holds {counted(count, 'image')}, and {item.path} holds "
+                        f"{stacks.count(item.path)}. A mask needs a frame for each of them."
+                    )
+            found[item.path] = found.get(item.path, frozenset()) | frozenset(numbers)
+    return found
+
+
+def _fitting(path: Path, image: VolumeStats, file: Path, mask: VolumeStats | None) -> Sequence[int]:
+    """Return the slices with a lesion of a mask volume, which must lie as its image does."""
+    if mask is None:
+        raise DataError(f"the mask {file} is no volume, and its image {path} is one. Give a mask volume of its shape.")
+    if mask.error:
+        raise DataError(mask.error)
+    if mask.shape != image.shape:
+        have, need = (" x ".join(map(str, one.shape)) for one in (mask, image))
+        raise DataError(f"the mask {file} has {have} voxels, its image {path} {need}. A mask needs its image's shape.")
+    if not np.allclose(mask.affine, image.affine, rtol=1e-4, atol=1e-3):
+        raise DataError(
+            f"the mask {file} lies elsewhere than its image {path}: their affines differ. Resample the mask to the "
+            "grid of the image, by nearest neighbour."
+        )
+    return mask.shown
+
+
+def _notes(
+    stacks: Stacks, config: DatasetConfig, empty: Sequence[Path], healthy: Sequence[Path], unmasked: Sequence[Path]
+) -> list[str]:
+    read = {path: stats for path, stats in stacks.volumes.items() if not stats.error}
+    notes = []
+    if empty:
+        total = sum(stats.count for stats in read.values())
+        notes.append(
+            f"{len(empty)} of {total} slices of {counted(len(read), 'volume')} show nothing but background or one "
+            "value and are left out; dataset.empty_slices=keep keeps them."
+        )
+    blank = [path for path, stats in read.items() if not stats.shown]
+    if blank and config.empty_slices == "leave_out":
+        notes.append(f"{blank[0]} shows nothing in any slice, and is left out (one of {len(blank)}).")
+    if healthy:
+        number = counted(len(healthy), "slice")
+        what = f"{number} of {counted(len(set(healthy)), 'abnormal file')} without a lesion in the mask"
+        notes.append(
+            f"{what}: left out, as their patient is ill; dataset.lesion_free_slices=normal takes them for normal."
+            if config.lesion_free_slices == "leave_out"
+            else f"{what}: normal images by dataset.lesion_free_slices=normal."
+        )
+    if unmasked:
+        notes.append(
+            f"{counted(len(unmasked), 'abnormal file')} with several images and without a mask: every image of them "
+            "counts as abnormal, those without a lesion too."
+        )
+    nan = [path for path, stats in read.items() if stats.nan]
+    if nan:
+        notes.append(f"{nan[0]} holds voxels that are not a number, shown black (one of {len(nan)}).")
+    loose = [path for path, stats in read.items() if not stats.oriented]
+    if loose:
+        notes.append(
+            f"{loose[0]} does not say how the patient lies (qform and sform codes are 0; one of {len(loose)}): its "
+            "axes are read as right to left, posterior to anterior, inferior to superior."
+        )
+    return notes

@@ -1,0 +1,405 @@
+"""Volumes, DICOM series and files of several frames in one's own folders and tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from adbench.config import layers
+from adbench.data import arrays, support
+from adbench.data.fingerprint import fingerprint, hash_items
+from adbench.data.items import DatasetConfig, Item, decide_masks
+from adbench.errors import AdbenchError, DataError
+from adbench.plugins import registry
+
+SHAPE = (8, 10, 6)
+LESION = {2: 1, 3: 2}  # of a mask, voxels by slice
+
+
+def volume(path: Path, seed: int, lesion: bool = False, affine: np.ndarray | None = None) -> Path:
+    """Write a block of noise in slices 1 to 4 of 6; with `lesion` bright voxels in slices 2 and 3."""
+    voxels = np.zeros(SHAPE, np.int16)
+    voxels[1:7, 1:9, 1:5] = np.random.default_rng(seed).integers(100, 200, (6, 8, 4))
+    if lesion:
+        voxels[lesions() > 0] = 400
+    return nifti(path, voxels, affine)
+
+
+def lesions() -> np.ndarray:
+    labels = np.zeros(SHAPE, np.uint8)
+    for number, voxels in LESION.items():
+        labels[3 : 3 + voxels, 4, number] = number
+    return labels
+
+
+def nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+def dicom(path: Path, frames: np.ndarray, **values: Any) -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = values.get("SOPInstanceUID", f"1.2.{abs(hash(path))}")
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = frames.astype(np.uint8).tobytes()
+    for name, value in values.items():
+        setattr(data, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def noise(seed: int, frames: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 250, (frames, 6, 8)).astype(np.uint8)
+
+
+def folder(root: Path, cache: Path | None = None, **changes: object) -> tuple[list[Item], Any]:
+    config: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
+    for key, value in changes.items():
+        setattr(config, key, value)
+    dataset = registry.find("dataset", "folder").load()("folder", config)
+    dataset.cache = cache
+    return dataset.index(root), dataset
+
+
+@pytest.fixture
+def brains(tmp_path: Path) -> Path:
+    """Four healthy and four ill patients, with masks."""
+    root = tmp_path / "brains"
+    for number in range(4):
+        volume(root / "normal" / f"n{number}.nii.gz", number)
+        volume(root / "abnormal" / f"a{number}.nii.gz", 10 + number, lesion=True)
+        nifti(root / "masks" / f"a{number}.nii.gz", lesions())
+    return root
+
+
+def test_a_volume_is_a_patient_and_its_slices_are_the_images(brains: Path) -> None:
+    items, dataset = folder(brains)
+    assert {i.patient: {k.split for k in items if k.patient == i.patient} for i in items}.keys() == {
+        f"{kind}{number}" for kind in "na" for number in range(4)
+    }
+    assert all(len({k.split for k in items if k.patient == i.patient}) == 1 for i in items), "patients stay together"
+    assert Counter((i.split, i.label) for i in items) == {
+        ("train", 0): 8, ("test", 0): 8, ("train", 1): 4, ("test", 1): 4
+    }  # fmt: skip
+    first = [i for i in items if i.patient == "n0"]
+    assert [i.id for i in first] == [f"{first[0].split}/normal/n0.nii.gz#{n:03d}" for n in range(1, 5)]
+    assert [i.position for i in first] == [1, 2, 3, 4]
+    assert len({i.frame.window for i in first if i.frame}) == 1, "one window for all slices of a volume"
+    ill = [i for i in items if i.patient == "a2"]
+    assert [i.position for i in ill] == [2, 3], "slices without a lesion are neither normal nor abnormal"
+    assert dataset.notes == [
+        "16 of 48 slices of 8 volumes show nothing but background or one value and are left out; "
+        "dataset.empty_slices=keep keeps them.",
+        "8 slices of 4 abnormal files without a lesion in the mask: left out, as their patient is ill; "
+        "dataset.lesion_free_slices=normal takes them for normal.",
+    ]
+
+
+def test_keys_keep_empty_slices_and_take_lesion_free_ones_for_normal(brains: Path) -> None:
+    items, _ = folder(brains, empty_slices="keep", lesion_free_slices="normal")
+    assert Counter(i.label for i in items) == {0: 4 * 6 + 4 * 4, 1: 4 * 2}
+    healthy = next(i for i in items if i.patient == "a0" and not i.label)
+    assert (healthy.id, healthy.mask) == (f"{healthy.split}/normal/abnormal/a0.nii.gz#000", None)
+    across, _ = folder(brains, slice_axis="sagittal")
+    assert Counter(i.position for i in across if i.label) == {3: 4, 4: 4}
+
+
+def test_masks_are_those_of_the_slices(brains: Path, tmp_path: Path) -> None:
+    items, dataset = folder(brains)
+    config = decide_masks(dataset.config, items)
+    ill = [i for i in items if i.patient == "a1"]
+    hashes = hash_items(items, tmp_path / "cache", "x")
+    masks, _ = arrays.masks(ill, hashes, tmp_path / "cache", 40, config, "x")
+    assert config.masks
+    assert masks.sum((1, 2)).tolist() == [5 * 4, 2 * 5 * 4], "a voxel is 5 x 4 of the 40 x 40 pixels"
+    # Right 3 of 8 is column 8 - 1 - 3 = 4, so pixels 20 to 24; anterior 4 of 10 is row 5, so pixels 20 to 23.
+    assert np.argwhere(masks[0]).min(0).tolist() == [20, 20]
+    pictures = arrays.images(ill, hashes, tmp_path / "cache", 40, "bilinear", True, "x")
+    row, column = np.unravel_index(pictures[0, ..., 0].argmax(), (40, 40))
+    assert masks[0, row, column], "the brightest pixel is in the lesion"
+
+
+def test_content_hashes_tell_slices_axes_and_windows_apart(brains: Path, tmp_path: Path) -> None:
+    def print_of(**changes: object) -> str:
+        items, _ = folder(brains, **changes)
+        hashes = hash_items(items, tmp_path / "cache", "x")
+        assert len(set(hashes.values())) == len(items)
+        return fingerprint(items, hashes)
+
+    first = print_of()
+    assert print_of() == first
+    assert len({first, print_of(slice_axis="coronal"), print_of(volume_window=[2, 98])}) == 3
+
+
+def test_a_shot_comes_from_each_patient_before_a_second_comes_from_one(brains: Path) -> None:
+    items, _ = folder(brains)
+    pool = [i for i in items if i.split == "train" and not i.label]
+    order = support.draw_order(pool, 3)
+    assert [len({i.patient for i in order[:k]}) for k in (1, 2, 3)] == [1, 2, 2]
+    assert {i.id for i in order} == {i.id for i in pool}
+
+
+def test_what_a_pass_over_the_volumes_found_is_cached(brains: Path, tmp_path: Path, monkeypatch) -> None:
+    from adbench.data import stamps, volumes
+
+    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**12))  # files that were written a moment ago count as unchanged
+    cache, seen = tmp_path / "cache", []
+    first, _ = folder(brains, cache)
+    whole = volumes.open_volume
+    monkeypatch.setattr(volumes, "open_volume", lambda path: seen.append(path.name) or whole(path))
+    again, _ = folder(brains, cache)
+    assert (again, seen) == (first, [])
+    volume(brains / "normal" / "n9.nii.gz", 9)
+    assert len(folder(brains, cache)[0]) == len(first) + 4
+    assert seen == ["n9.nii.gz"]
+    folder(brains, cache, slice_axis="coronal")
+    assert len(seen) == 1 + 9 + 4, "another axis is another measurement, of volumes and masks"
+
+
+def test_patients_of_volumes_in_subfolders_and_of_bids_names(tmp_path: Path) -> None:
+    for name in ("p1/t1.nii.gz", "p2/t1.nii.gz", "sub-07_ses-1_T1w.nii.gz", "sub-07_ses-2_T1w.nii"):
+        volume(tmp_path / "normal" / name, len(name))
+    volume(tmp_path / "abnormal" / "x_1.nii", 5)
+    items, dataset = folder(tmp_path)
+    assert {i.patient for i in items} == {"p1/t1", "p2/t1", "sub-07", "x_1"}
+    assert dataset.notes[-1] == (
+        "1 abnormal file with several images and without a mask: every image of them counts as abnormal, those without "
+        "a lesion too."
+    )
+    by_pattern, _ = folder(tmp_path, patient_pattern="(?P<patient>[^/_]+)")
+    assert {i.patient for i in by_pattern} == {"p1", "p2", "sub-07", "x"}
+
+
+def test_splits_of_volumes_are_checked_by_patient(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for kind in ("normal", "abnormal"):
+            volume(tmp_path / split / kind / f"{kind}_{split}.nii.gz", 1)
+    assert Counter(i.split for i in folder(tmp_path)[0]) == {"train": 8, "test": 8}
+    volume(tmp_path / "train" / "normal" / "normal_test.nii.gz", 1)
+    with pytest.raises(DataError, match="patient normal_test is in train here and in test by"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda path: nifti(path, lesions()[:-1]),
+            r"mask .*a0\.nii\.gz has 7 x 10 x 6 voxels, its image .*a0\.nii\.gz 8 x 10 x 6",
+        ),
+        (
+            lambda path: nifti(path, lesions(), np.diag([1.0, 1, 2, 1])),
+            r"mask .*a0\.nii\.gz lies elsewhere than its image .*their affines differ",
+        ),
+        (lambda path: nifti(path, lesions() / 2), r"a0\.nii\.gz holds 1\.5; a mask volume holds whole numbers"),
+        (lambda path: path.write_bytes(b"\x1f\x8b nonsense"), r"masks/a0\.nii\.gz cannot be read as NIfTI"),
+        (
+            lambda path: (path.unlink(), Image.new("L", (8, 10)).save(path.with_name("a0.png"))),
+            r"a0\.png is no volume, and its image .*a0\.nii\.gz is one",
+        ),
+        (
+            lambda path: path.rename(path.with_name("b0.nii.gz")),
+            r"the abnormal image .*a0\.nii\.gz has no mask, one of 4 of 10",
+        ),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_named(brains: Path, spoil, says: str) -> None:
+    spoil(brains / "masks" / "a0.nii.gz")
+    with pytest.raises(DataError, match=says):
+        items, dataset = folder(brains)
+        decide_masks(dataset.config, items)
+
+
+def test_odd_volumes_are_named_and_the_others_read(brains: Path) -> None:
+    nifti(brains / "normal" / "blank.nii.gz", np.zeros(SHAPE, np.int16))
+    holes = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    holes[0, 0, 0] = np.nan
+    nifti(brains / "normal" / "holes.nii.gz", holes)
+    (brains / "normal" / "cut.nii.gz").write_bytes((brains / "normal" / "n0.nii.gz").read_bytes()[:60])
+    items, dataset = folder(brains)
+    assert [i.frame for i in items if i.path.name == "cut.nii.gz"] == [None], "decoding will name it"
+    assert not [i for i in items if i.path.name == "blank.nii.gz"]
+    text = "\n".join(dataset.notes)
+    assert "blank.nii.gz shows nothing in any slice, and is left out (one of 1)" in text
+    assert "holes.nii.gz holds voxels that are not a number" in text
+
+
+def test_keys_of_volumes_have_no_effect_without_them(adbench, tmp_path: Path, brains: Path) -> None:
+    for kind in ("normal", "abnormal"):
+        for number in range(2):
+            (tmp_path / "flat" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise(number)[0]).save(tmp_path / "flat" / kind / f"{kind}{number}.png")
+    out = tmp_path / "sheet.png"
+    for key in ("slice_axis=coronal", "volume_window=[1,99]", "empty_slices=keep", "lesion_free_slices=normal"):
+        answer = adbench("data", "describe", "folder", f"data_root={tmp_path / 'flat'}", f"dataset.{key}", "--out", out)
+        assert answer.code != 0
+        assert f"dataset.{key.partition('=')[0]} has no effect on the images of" in answer.err
+    answer = adbench("data", "describe", "folder", f"data_root={brains}", "dataset.mask_threshold=9", "--out", out)
+    assert "in a mask volume every label above 0 is abnormal" in answer.err
+    for key in ("slice_axis=up", "volume_window=[9,1]", "volume_window=[1]", "empty_slices=drop"):
+        answer = adbench("data", "describe", "folder", f"data_root={brains}", f"dataset.{key}", "--out", out)
+        assert answer.code != 0
+        assert f"dataset.{key.partition('=')[0]}=" in answer.err
+
+
+def test_frames_of_dicom_and_pages_of_tiff_are_images_of_one_patient(tmp_path: Path) -> None:
+    dicom(tmp_path / "normal" / "cine.dcm", noise(1, 3), PatientID="P1")
+    dicom(tmp_path / "normal" / "other.dcm", noise(2, 2))
+    dicom(tmp_path / "abnormal" / "ill.dcm", noise(3, 3), PatientID="P2")
+    marks = np.zeros((3, 6, 8), np.uint8)
+    marks[1, 2, 3] = 255
+    pages = [Image.fromarray(page) for page in marks]
+    (tmp_path / "masks").mkdir()
+    pages[0].save(tmp_path / "masks" / "ill.tif", save_all=True, append_images=pages[1:])
+    items, dataset = folder(tmp_path, split_shares=[0, 0, 1])
+    assert [(i.id.partition("/")[2], i.patient) for i in items] == [
+        ("abnormal/ill.dcm#001", "P2"),
+        *((f"normal/cine.dcm#00{n}", "P1") for n in range(3)),
+        *((f"normal/other.dcm#00{n}", "other") for n in range(2)),
+    ]
+    assert "2 slices of 1 abnormal file without a lesion in the mask" in dataset.notes[0]
+    pages[0].save(tmp_path / "masks" / "ill.tif", save_all=True, append_images=pages[1:2])
+    with pytest.raises(DataError, match=r"the mask .*ill\.tif holds 2 images, and .*ill\.dcm holds 3"):
+        folder(tmp_path)
+
+
+def test_a_series_is_sorted_by_position_and_its_patient_stays_together(tmp_path: Path) -> None:
+    lie = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    for patient in range(4):
+        kind = ("normal", "abnormal")[patient // 2]
+        for number, height in enumerate((30, -10, 10)):
+            values = {"ImagePositionPatient": [0, 0, height], "PatientID": f"P{patient}"} | lie
+            values |= {"StudyInstanceUID": f"1.{patient}", "SeriesInstanceUID": f"1.{patient}.5"}
+            dicom(tmp_path / kind / f"IM{patient}{number}.dcm", noise(10 * patient + number), **values)
+    items, dataset = folder(tmp_path)
+    assert not dataset.notes
+    for patient in range(4):
+        own = [i for i in items if i.patient == f"P{patient}"]
+        assert len({i.split for i in own}) == 1
+        assert [(i.path.name, i.position) for i in own] == [
+            (f"IM{patient}{number}.dcm", place) for place, number in enumerate((1, 2, 0))
+        ]
+        assert items.index(own[-1]) - items.index(own[0]) == 2, "slices of a series follow each other"
+    by_name, _ = folder(tmp_path, patient_pattern="IM(?P<patient>.)")
+    assert {i.patient for i in by_name} == {"0", "1", "2", "3"}, "a pattern goes before the header"
+
+
+HEADER = "path,label,split,mask,patient,slice"
+
+
+def table(root: Path, *rows: str, header: str = HEADER) -> None:
+    (root / "images.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_a_table_names_volumes_or_single_slices(brains: Path) -> None:
+    table(
+        brains,
+        "normal/n0.nii.gz,0,train,,P7,2",
+        "normal/n0.nii.gz,0,train,,P7,4",
+        "normal/n1.nii.gz,0,test,,,",
+        "abnormal/a0.nii.gz,1,test,masks/a0.nii.gz,,",
+        "abnormal/a1.nii.gz,0,test,,,1",
+        "abnormal/a1.nii.gz,1,test,masks/a1.nii.gz,,3",
+    )
+    items, _ = folder(brains)
+    assert [(i.id, i.patient) for i in items] == [
+        *((f"train/normal/normal/n0.nii.gz#00{n}", "P7") for n in (2, 4)),
+        *((f"test/normal/normal/n1.nii.gz#00{n}", "normal/n1") for n in (1, 2, 3, 4)),
+        *((f"test/abnormal/abnormal/a0.nii.gz#00{n}", "abnormal/a0") for n in (2, 3)),
+        ("test/normal/abnormal/a1.nii.gz#001", "abnormal/a1"),
+        ("test/abnormal/abnormal/a1.nii.gz#003", "abnormal/a1"),
+    ]
+
+
+def test_a_column_of_slices_means_nothing_for_single_images(tmp_path: Path) -> None:
+    for name in "ab":
+        Image.fromarray(noise(ord(name))[0]).save(tmp_path / f"{name}.png")
+    table(tmp_path, "a.png,0,test,,,17", "b.png,1,test,,,top")
+    assert [i.id for i in folder(tmp_path)[0]] == ["test/normal/a.png", "test/abnormal/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["normal/n0.nii.gz,0,test,,,6"], r"n0\.nii\.gz has no slice 6: it has 6, numbered from 0 to 5"),
+        (["normal/n0.nii.gz,0,test,,,top"], r"row 2: the slice 'top' is no number"),
+        (["normal/n0.nii.gz,0,test,,,2"] * 2, r"row 3 names normal/n0\.nii\.gz#002 again, as row 2 did"),
+        (["normal/n0.nii.gz,0,test,,,"] * 2, r"row 3 names normal/n0\.nii\.gz again, as row 2 did"),
+        (
+            ["normal/n0.nii.gz,0,test,,,", "normal/n0.nii.gz,0,test,,,2"],
+            r"row 3 names one image of n0\.nii\.gz, and row 2 all of them",
+        ),
+        (
+            ["normal/n0.nii.gz,0,test,,,1", "normal/n0.nii.gz,0,train,,,2"],
+            r"row 3: patient normal/n0 is in train here and in test by .*row 2",
+        ),
+    ],
+)
+def test_rows_that_name_no_slice_are_named(brains: Path, rows: list[str], says: str) -> None:
+    table(brains, *rows)
+    with pytest.raises(DataError, match=says):
+        folder(brains)
+
+
+def test_a_support_list_names_slices(brains: Path, tmp_path: Path) -> None:
+    items, _ = folder(brains, split_shares=[1, 0, 0])
+    hashes = hash_items(items, tmp_path / "cache", "x")
+
+    def listed(text: str) -> list[str]:
+        (tmp_path / "list.txt").write_text(text)
+        chosen, _ = support.from_list(tmp_path / "list.txt", items, hashes, (0,), "the train split", items)
+        return [i.id for i in chosen]
+
+    assert listed("n-0: n1.nii.gz#2 normal/n0.nii.gz#004") == [
+        "train/normal/n1.nii.gz#002",
+        "train/normal/n0.nii.gz#004",
+    ]
+    with pytest.raises(AdbenchError, match=r"names n1\.nii\.gz, which holds 4 normal images.*as in n1\.nii\.gz#001"):
+        listed("n-0: n1.nii.gz")
+    with pytest.raises(AdbenchError, match=r"names n1\.nii\.gz#5, which is no normal image.*it isn't there"):
+        listed("n-0: n1.nii.gz#5")
+    with pytest.raises(AdbenchError, match=r"names a1\.nii\.gz#3, which is no normal image.*it is abnormal"):
+        listed("n-0: a1.nii.gz#3")
+
+
+def test_volumes_run_are_checked_described_and_scored(adbench, brains: Path, tmp_path: Path) -> None:
+    data, runs = f"data_root={brains}", f"runs={tmp_path / 'runs'}"
+    answer = adbench("run", "method=patchcore", "dataset=folder", "shots=2", "gallery=1", data, runs)
+    assert answer.code == 0, answer.err
+    assert "8 slices of 4 abnormal files without a lesion in the mask" in answer.out
+    (record,) = (path for path in (tmp_path / "runs").iterdir() if (path / "record.json").is_file())
+    table = pd.read_parquet(record / "predictions.parquet")
+    assert table["image"].str.contains(r"\.nii\.gz#00\d$").all()
+    assert table["patient"].nunique() == 4
+    assert (record / "gallery" / "hit_01.png").is_file()
+    answer = adbench("data", "check", "folder", data)
+    assert answer.code == 0, answer.out
+    assert "slice position" in answer.out or "every file is readable" in answer.out
+    answer = adbench("support", "show", "dataset=folder", "shots=1", data, "--out", tmp_path / "s.png")
+    assert "nii.gz#00" in answer.out
+    out = tmp_path / "out"
+    answer = adbench("score", record, brains / "abnormal" / "a0.nii.gz", f"out={out}")
+    assert answer.code == 0, answer.err
+    scores = pd.read_csv(out / "scores.csv")
+    assert scores["image"].tolist() == [f"{brains / 'abnormal' / 'a0.nii.gz'}#00{n}" for n in range(6)]
+    assert sorted(path.name for path in out.glob("*.png")) == [f"000{n + 1}_a0_00{n}_heatmap.png" for n in range(6)]
+    own = table.set_index("image")["score"]
+    for name, score in own.items():
+        if "/abnormal/a0.nii.gz" in name:
+            assert score == pytest.approx(scores["score"][int(name[-3:])], rel=1e-5), "as in the run"
