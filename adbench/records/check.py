@@ -144,7 +144,7 @@ FIELDS: Fields = {
     "dataset": {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),
         "licence": _maybe(TEXT), "category": _optional(_maybe(NAME)), "object_name": _optional(TEXT), "masks": FLAG,
-        "mask_threshold": _optional(AMOUNT), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
+        "mask_threshold": _optional(_maybe(AMOUNT)), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
         "published": _optional(_maybe(FLAG)), "counts": _optional(COUNTS), "expected": _optional(COUNTS),
     },
     "support": {
