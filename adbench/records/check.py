@@ -144,7 +144,7 @@ FIELDS: Fields = {
     "dataset": {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),
         "licence": _maybe(TEXT), "category": _optional(_maybe(NAME)), "object_name": _optional(TEXT), "masks": FLAG,
-        "mask_threshold": _optional(AMOUNT), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
+        "mask_threshold": _optional(_maybe(AMOUNT)), "fingerprint": NAME, "split": _optional(_maybe(SPLIT)),
         "published": _optional(_maybe(FLAG)), "counts": _optional(COUNTS), "expected": _optional(COUNTS),
     },
     "support": {
@@ -184,6 +184,10 @@ FIELDS: Fields = {
     "packages": _object_of(TEXT),
     "device": OBJECT,
     "finished": TEXT,
+    "masks": _optional(_maybe(Rule(
+        lambda v: type(v) is dict and SIDE.holds(v.get("size")) and all(map(COUNT.holds, v.values())),
+        "an object with size, an integer from 1 to 4096, and counts",
+    ))),
     "overlap": COUNT,
     "selection": {"rule": NAME, "epoch": _optional(COUNT), "curve": _optional(OBJECT), "last": _maybe(FIGURES)},
     "images_per_second": _maybe(AMOUNT),
