@@ -137,7 +137,9 @@ def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, split
 def find_masks(
     place: Path, classes: Sequence[ClassFolder], config: DatasetConfig, notes: list[str]
 ) -> dict[Path, tuple[Path, ...]]:
-    """Return the masks of abnormal images in a place, in its mask folders or among the images; adds to `notes`.
+    """Return the masks of images in a place, in its mask folders or among the abnormal images; adds to `notes`.
+
+    A mask of a normal image must be empty, which a run checks.
 
     Raises DataError for a mask folder of which nothing fits, and for an image with masks in two places.
     """
@@ -171,12 +173,12 @@ def find_masks(
             )
         others = {stem_of(name) for name, _ in _names(normal, folder)} if pairs.unused else set()
         healthy = {path for path in pairs.unused if stem_of(below(path, folder)) in others}
-        for unused, why in (
-            (sorted(healthy), "the name of a normal image, and no mask of these is read"),
-            ([path for path in pairs.unused if path not in healthy], "the name of no abnormal image, and no use"),
-        ):
-            if unused:
-                notes.append(f"{_files(len(unused), folder)} {why}: for example {unused[0].relative_to(folder)}.")
+        add_masks(masks, pair_masks(sorted(healthy), folder, _names(normal, folder)).masks)
+        if unused := [path for path in pairs.unused if path not in healthy]:
+            notes.append(
+                f"{_files(len(unused), folder)} the name of no abnormal image, and no use: for example "
+                f"{unused[0].relative_to(folder)}."
+            )
     return masks
 
 

@@ -184,6 +184,10 @@ FIELDS: Fields = {
     "packages": _object_of(TEXT),
     "device": OBJECT,
     "finished": TEXT,
+    "masks": _optional(_maybe(Rule(
+        lambda v: type(v) is dict and SIDE.holds(v.get("size")) and all(map(COUNT.holds, v.values())),
+        "an object with size, an integer from 1 to 4096, and counts",
+    ))),
     "overlap": COUNT,
     "selection": {"rule": NAME, "epoch": _optional(COUNT), "curve": _optional(OBJECT), "last": _maybe(FIGURES)},
     "images_per_second": _maybe(AMOUNT),

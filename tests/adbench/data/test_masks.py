@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from adbench.data import arrays
+from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.masks import UnclearMask, check_mask, read_mask, read_masks
 from adbench.errors import DataError
@@ -150,7 +151,8 @@ def test_what_is_kept_next_to_decoded_masks_is_measured_again_where_it_is_damage
                 (tmp_path / "a.png",))  # fmt: skip
 
     def decode() -> tuple[list[int], list[int]]:
-        pixels, facts = arrays.masks([item], {item.id: "x"}, tmp_path / "cache", 10, OWN, "test")
+        hashes = hash_items([item], tmp_path / "cache", "own")
+        pixels, facts = arrays.masks([item], hashes, tmp_path / "cache", 10, OWN, "test")
         return [int(pixels.sum())], [one.kept for one in facts]
 
     first = decode()

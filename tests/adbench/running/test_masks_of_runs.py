@@ -59,3 +59,19 @@ def test_an_inverted_mask_stops_a_run_of_own_images(adbench, own: Path, tmp_path
     report = adbench("data", "check", "folder", f"data_root={own}", "--json")
     levels = {f["check"]: f["level"] for f in json.loads(report.out)["findings"]}
     assert (report.code, levels["mask-full"]) == (1, "error")
+
+
+def test_the_mask_of_a_normal_image_must_be_empty(adbench, own: Path, tmp_path: Path) -> None:
+    words = ["run", "method=clip", "dataset=folder", f"data_root={own}", "gallery=0", f"runs={tmp_path / 'runs'}"]
+    for i in range(4):
+        Image.new("L", (480, 480)).save(own / "masks" / f"n{i}.png")
+    assert adbench(*words).code == 0
+    for i in range(4):
+        Image.new("L", (480, 480), 255).save(own / "masks" / f"n{i}.png")
+    answer = adbench(*words)
+    assert answer.code == 3
+    assert "the normal image" in answer.err
+    assert "has a mask, " in answer.err
+    report = adbench("data", "check", "folder", f"data_root={own}", "--json")
+    levels = {f["check"]: f["level"] for f in json.loads(report.out)["findings"]}
+    assert levels["mask-of-normal"] == "error"
