@@ -44,5 +44,5 @@ def sums(values: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
     """Return the sum of `values` (N,) or (K, N) over each patient's images, (I,) or (K, I)."""
     count = int(groups.max()) + 1 if len(groups) else 0
     if values.ndim == 1:
-        return np.bincount(groups, values, count)
-    return np.stack([np.bincount(groups, row, count) for row in values])
+        return np.bincount(groups, values, count).astype(np.float64)
+    return np.stack([np.bincount(groups, row, count).astype(np.float64) for row in values])
