@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adbench.commands.console import plain_console
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
-from adbench.errors import StoppedError, SweepError
+from adbench.errors import MethodError, StoppedError, SweepError
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
@@ -47,6 +48,7 @@ def run_words(words: Sequence[str]) -> None:
 
 def _run_one(task: Task, words: Sequence[str]) -> None:
     from adbench.running import devices
+    from adbench.sweeps.sweep import log_of
 
     if task.cell is None:
         assert task.error is not None
@@ -61,13 +63,28 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         for note in _other_sources([task]):
             console.print(f"note: {note}")
     else:
-        record = devices.run(cell, words)
+        try:
+            record = devices.run(cell, words)
+        except MethodError as error:
+            raise _with_traceback(error, log_of(task)) from error
     console.print(_figures(record.content, record.path))
     console.print(
         f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
         f"backbone: {config.backbone}, schedule: {config.schedule}; "
         f"adbench leaderboard {config.runs} shows it next to others"
     )
+
+
+def _with_traceback(error: MethodError, log: Path) -> MethodError:
+    """Return the error with the name of a log that holds its traceback, as a cell of a sweep has one."""
+    if error.__cause__ is None:
+        return error
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    except OSError:  # the sentence matters more
+        return error
+    return type(error)(f"{error} The traceback is in {log}.")
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:

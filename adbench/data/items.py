@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adbench.config import ranges
 from adbench.errors import AdbenchError, DataError, did_you_mean
 
 Split = Literal["train", "valid", "test"]
@@ -160,6 +161,7 @@ def check_config(config: DatasetConfig) -> None:
             f"dataset.mask_threshold={config.mask_threshold} is not possible: an 8-bit value from 0 to 254 is needed; "
             "mask pixels above it are abnormal."
         )
+    ranges.check(config, ranges.OF_DATASET, "dataset")
     if config.empty_masks not in EMPTY_MASKS:
         known = did_you_mean(config.empty_masks, EMPTY_MASKS)
         raise AdbenchError(f"dataset.empty_masks={config.empty_masks} is not possible: {known}")
@@ -218,7 +220,7 @@ def check_folds(config: DatasetConfig) -> None:
 
 def check_shares(shares: Sequence[float]) -> None:
     """Raise AdbenchError unless there are three shares, none negative, with sum 1."""
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise AdbenchError(
             f"dataset.split_shares={list(shares)} is not possible: three shares of train, valid and test are needed "
             "that add up to 1, as in [0.5,0,0.5]."
