@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from adbench.errors import DataError
+from adbench.system.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def file_below(base: Path, text: str, where: str, absolute: bool = False) -> Pat
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text(file, "utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"{file} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:

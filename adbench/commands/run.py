@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from adbench.commands.console import plain_console
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
-from adbench.errors import MethodError, StoppedError, SweepError
+from adbench.errors import MethodError, PluginError, StoppedError, SweepError
+from adbench.executors import start as executors
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
@@ -29,11 +30,12 @@ def run_words(words: Sequence[str]) -> None:
     """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
     asked = parse(words)
     config = asked[0]
-    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
+    executor = executors.of(config, len(asked))
     warm_up = executor.warm_up if len(asked) > 1 or executor.remote else None
     with closing(executor):
         if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run
-            warm_up()
+            with executors.naming(config, "warm_up"):
+                warm_up()
             warm_up = None
         # torch and Lightning take seconds to import: only after the words have been checked.
         from adbench.sweeps.sweep import plan
@@ -103,7 +105,7 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
     _announce(tasks, executor)
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
-        with watch.shown():
+        with watch.shown(), executors.naming(config):
             done = run(tasks, words, executor, watch)
     except KeyboardInterrupt:
         executor.close()
@@ -157,6 +159,10 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     if failed:
         console.print(f"failed, {failed} of {counted(len(tasks), 'cell')}:", style="bold")
         console.print(tables.failed(tasks, done.failures))
+    if done.left and not done.stopped:
+        raise PluginError(
+            f"the executor {tasks[0].config.executor} ended with {counted(done.left, 'cell')} left that it never ran."
+        )
     if done.stopped:
         raise StoppedError(f"stopped as asked, with {counted(done.left, 'cell')} left. The same command goes on.")
     if failed:

@@ -17,21 +17,25 @@ from yaml import YAMLError
 from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import locate, registry
+from adbench.system.reading import read_text
+from adbench.system.text import said
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
 P = TypeVar("P")
+MOST_YAML = 4 << 20  # bytes
 MOST_DIGITS = 4000  # Python reads no number of more
 
 
 def load_yaml(file: Traversable | Path) -> dict[str, Any]:
     """Read one YAML file into a plain dictionary."""
     try:
-        content = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise AdbenchError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
+        text = read_text(file, most=MOST_YAML) if isinstance(file, Path) else file.read_text(encoding="utf-8")
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, OSError) as error:
+        raise AdbenchError(f"{file} is not readable YAML: {said(error).partition(': ')[2]}.") from error
     if not isinstance(content, dict):
         raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
     return {str(key): value for key, value in content.items()}
@@ -141,8 +145,9 @@ def read_value(text: str) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        shown = text if len(text) < 200 else f"{text[:200]}…"
         raise AdbenchError(
-            f"{text if len(text) < 200 else text[:200] + '…'} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
+            f"{shown} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.system.text import CONTROL, brief, printable
+from adbench.system.text import CONTROL, printable
 
 SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
 ALLOWED = {
@@ -137,7 +137,7 @@ def validate(config: RunConfig) -> None:
     if config.eval_size != "method":
         if not re.fullmatch(r"-?[0-9]{1,20}", config.eval_size):
             raise AdbenchError(
-                f"eval_size={brief(config.eval_size)} is not possible: a number of pixels, or `method`, is needed."
+                f"eval_size={printable(config.eval_size)[:80]} is not possible: a number of pixels, or `method`, is needed."
             )
         ranges.check({"eval_size": int(config.eval_size)}, {"eval_size": ranges.EVAL_SIZE})
     for key in NAMES:

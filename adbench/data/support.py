@@ -13,6 +13,7 @@ import numpy as np
 from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, Item
 from adbench.errors import AdbenchError
+from adbench.system.reading import read_text
 
 LIST_KEYS = ("n-0", "a-0")  # of the lines of a support list, by label
 
@@ -175,7 +176,7 @@ def from_list(
 def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
     """Return by key of a list the number of its line and the names."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AdbenchError(f"support={file} cannot be read: {error}.") from error
     named: dict[str, tuple[int, list[str]]] = {}

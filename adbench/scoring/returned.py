@@ -13,7 +13,7 @@ from adbench.method import Batch, Method, Scores, naming_the_method
 
 
 def scores_of(method: Method[Any], batch: Batch) -> Scores:
-    """Return what `score` says of a batch, without gradient; raises MethodError where it fails or says something else."""
+    """Return what `score` says of a batch, without gradient; MethodError where it fails or says something else."""
     name, n = type(method).__name__, len(batch.images)
     with naming_the_method(name, "score"):
         scores = method.score(batch)
