@@ -137,7 +137,7 @@ def validate(config: RunConfig) -> None:
     if config.eval_size != "method":
         if not re.fullmatch(r"-?[0-9]{1,20}", config.eval_size):
             raise AdbenchError(
-                f"eval_size={printable(config.eval_size)[:80]} is not possible: a number of pixels, or `method`, is needed."
+                f"eval_size={printable(config.eval_size)[:80]} is not possible: pixels, or `method`, are needed."
             )
         ranges.check({"eval_size": int(config.eval_size)}, {"eval_size": ranges.EVAL_SIZE})
     for key in NAMES:
