@@ -108,7 +108,7 @@ def test_numbers_of_a_method(method: str, key: str) -> None:
     [
         ("cache_gb=inf", "cache_gb=inf is not possible: at least 0 is needed, and at most 1000000."),
         ("seed=4294967296", "seed=4294967296 is not possible: at least 0 is needed, and at most 4294967295."),
-        ("threads=100000", "threads=100000 is not possible: at least 1 is needed, and at most 1024."),
+        ("threads=100000", "threads=100000 is not possible: at least 1 is needed, and at most 512."),
         ("batch_size=0", "batch_size=0 is not possible: at least 1 is needed"),
         ("batch_size=1000000000", "at most 65536"),
         ("workers=1000000", "at most 1024"),

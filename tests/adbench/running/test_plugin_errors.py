@@ -164,7 +164,7 @@ def is_one_sentence(answer: Any) -> bool:
     ],
 )  # fmt: skip
 def test_whatever_a_method_raises_is_one_sentence(adbench, words, method: str, tmp_path: Path, where, how) -> None:
-    answer = adbench("run", method, f"method.where={where}", f"method.how={how}", *words)
+    answer = adbench("run", method, "shots=2", f"method.where={where}", f"method.how={how}", *words)
     assert is_one_sentence(answer), answer
     assert f"the method Bad failed in {where}" in answer.err
     records = list((tmp_path / "runs").glob("*/record.json"))
@@ -195,13 +195,13 @@ def test_whatever_a_method_raises_is_one_sentence(adbench, words, method: str, t
     ],
 )
 def test_what_a_function_returns_is_checked(adbench, words, method: str, returns: str, says: str) -> None:
-    answer = adbench("run", method, f"method.returns={returns}", *words)
+    answer = adbench("run", method, "shots=2", f"method.returns={returns}", *words)
     assert is_one_sentence(answer), answer
     assert says in answer.err
 
 
 def test_a_score_with_a_gradient_is_taken(adbench, words, method: str) -> None:
-    assert adbench("run", method, "method.returns=grad", *words).code == 0
+    assert adbench("run", method, "shots=2", "method.returns=grad", *words).code == 0
 
 
 @pytest.mark.parametrize(("where", "workers"), [("capability", 1), ("score", 2), ("Params", 2)])
@@ -209,7 +209,7 @@ def test_in_a_sweep_it_costs_its_own_cells(adbench, words, method: str, tmp_path
     (tmp_path / "bad.py").write_text(
         METHOD.replace('where: str = ""', f'where: str = "{where}"').replace('"lines"', '"exit"')
     )
-    answer = adbench("run", f"{method},clip", *words, f"workers={workers}")
+    answer = adbench("run", f"{method},clip", "shots=2", *words, f"workers={workers}")
     assert answer.code == 1
     assert "failed, 1 of 2 cells" in answer.out
     assert f"failed in {where}" in " ".join(answer.out.split())
@@ -219,7 +219,7 @@ def test_in_a_sweep_it_costs_its_own_cells(adbench, words, method: str, tmp_path
 
 
 def test_the_traceback_of_a_cell_is_in_its_log(adbench, words, method: str) -> None:
-    answer = adbench("run", method, "method.where=score", *words)
+    answer = adbench("run", method, "shots=2", "method.where=score", *words)
     log = Path(answer.err.partition("The traceback is in ")[2].strip().rstrip("."))
     assert "RuntimeError: one\ntwo {x} %s" in log.read_text()
     assert "in score" in log.read_text()
