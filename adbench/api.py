@@ -16,8 +16,8 @@ from adbench.board.averages import completed
 from adbench.config import words as config_words
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
-from adbench.executors import Executor, Failure
-from adbench.plugins import registry
+from adbench.executors import Failure
+from adbench.executors import start as executors
 from adbench.records.record import Record
 from adbench.running import devices
 from adbench.sweeps import sweep
@@ -85,7 +85,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     tasks = sweep.plan(asked)
     several = len(asked) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
     config = asked[0]
-    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(tasks)), config)
+    executor = executors.of(config, len(tasks))
     with closing(executor):
         if executor.remote or config.workers > 1:
             failures = {key: _sentence(f) for key, f in sweep.run(tasks, words, executor, _Silent()).failures.items()}

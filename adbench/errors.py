@@ -38,10 +38,18 @@ class StoppedError(AdbenchError):
     exit_code = 130
 
 
-class MethodError(AdbenchError):
+class PluginError(AdbenchError):
+    """The code of a method, dataset or executor can't be imported, failed, or broke its contract."""
+
+
+class MethodError(PluginError):
     """A method's own code failed."""
 
     exit_code = 1
+
+
+class ReturnError(MethodError):
+    """A function of a method returned something else than its contract says."""
 
 
 class NumericalError(AdbenchError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import traceback
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
@@ -14,12 +15,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture, Backbone, Features
+from adbench.backbone.clip import ACTIVATIONS, STATISTICS, Architecture, Backbone, Features
 from adbench.backbone.features import FrozenFeatures
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
-from adbench.errors import AdbenchError, MethodError, RecordError
+from adbench.errors import AdbenchError, MethodError, RecordError, ReturnError
 from adbench.plugins import registry
+from adbench.plugins.blame import blaming
+from adbench.system.text import printable
 
 P = TypeVar("P")
 LIBRARIES = ("pytorch_lightning", "lightning_fabric", "torch")  # between the harness and a method's function
@@ -115,6 +118,10 @@ class Batch:
         """Return uint8 images (B, 3, H, W) of one dataset as `score` sees them, encoded unless `features` are given."""
         device, n = method.backbone.device, len(images)
         features = method.encode(images) if features is None else features
+        if not isinstance(features, Features):
+            raise ReturnError(
+                f"encode() of {type(method).__name__} returned a {type(features).__name__}; Features are needed."
+            )
         return cls(images.to(device), features.to(device), (dataset,) * n, (object_name,) * n)
 
 
@@ -245,22 +252,13 @@ class Method(pl.LightningModule, Generic[P]):
         self.load_state_dict(dict(state))
 
 
-@contextlib.contextmanager
-def naming_the_method(name: str) -> Iterator[None]:
-    """Turn an OSError that a method's own code raises in the block into a MethodError that names method and function.
+def naming_the_method(name: str, function: str | None = None) -> contextlib.AbstractContextManager[None]:
+    """Turn what a method's own code raises in the block into a MethodError that names method and function.
 
-    To the harness an OSError is a file of its own that can't be written. `name`: the method, as the user calls it.
+    `name`: the method, as the user calls it. `function`: what the block calls; None: an error that comes through no
+    function of a method is the harness's own, and passes.
     """
-    try:
-        yield
-    except OSError as error:
-        function = _function_of(error)
-        if function is None:
-            raise
-        raise MethodError(
-            f"the method {name} failed in {function}(): {type(error).__name__}: {' '.join(str(error).split())}. "
-            "Its own code reads or writes that file."
-        ) from error
+    return blaming(f"the method {name}", function, MethodError, _function_of)
 
 
 def _function_of(error: BaseException) -> str | None:
@@ -268,9 +266,46 @@ def _function_of(error: BaseException) -> str | None:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         own = module not in LIBRARIES and frame.f_globals.get("__name__") != __name__
-        if own and isinstance(frame.f_locals.get("self"), Method):
+        called, of_class = frame.f_locals.get("self"), frame.f_locals.get("cls")
+        if own and (isinstance(called, Method) or (isinstance(of_class, type) and issubclass(of_class, Method))):
             return frame.f_code.co_name
     return None
+
+
+def fault_in(capability: object, depth: int) -> str | None:
+    """Return what is wrong with what `capability` returned, on a backbone of `depth` blocks; None: nothing."""
+    if not isinstance(capability, Capability):
+        return f"{said_of(capability)} came back, where a Capability is needed"
+    choices: dict[str, tuple[object, tuple[object, ...]]] = {
+        "support": (capability.support, ("none", "normal", "both")),
+        "resize": (capability.resize, ("bicubic", "bilinear")),
+        "activation": (capability.activation, ("native", *ACTIVATIONS)),
+        "normalisation": (capability.normalisation, ("native", *STATISTICS)),
+    }
+    choices |= {
+        name: (getattr(capability, name), (True, False))
+        for name in ("pooled", "maps", "stochastic", "grey", "transductive")
+    }
+    for name, (value, allowed) in choices.items():
+        if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
+            return f"{name}={said_of(value)}, which is none of {', '.join(map(str, allowed))}"
+    blocks = capability.blocks
+    each = isinstance(blocks, (tuple, list)) and all(type(block) is int and 0 <= block <= depth for block in blocks)
+    if not each or len(set(blocks)) < len(blocks):
+        shown = said_of(list(blocks) if isinstance(blocks, tuple) else blocks)
+        return f"blocks={shown}, where blocks 1 to {depth} (0: what enters the first) can each be named once"
+    if isinstance(capability.threshold, float) and not math.isfinite(capability.threshold):
+        return f"threshold={capability.threshold}"
+    return None
+
+
+def said_of(value: object) -> str:
+    """Return a value of somebody else's class in one short line: what Python prints, else the class."""
+    try:
+        text = printable(" ".join(repr(value)[:1000].split()))
+        return text if len(text) <= 120 else f"{text[:119]}…"
+    except BaseException:  # `__repr__` may be anybody's
+        return f"a {type(value).__name__}"
 
 
 def defining(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
+from adbench.system.reading import read_text
 
 from .layout import Layout, image_files, item
 from .tables import Row, read_table
@@ -71,7 +72,7 @@ class NIHChest(Layout):
 def _names(file: Path) -> Iterator[tuple[str, str]]:
     if not file.is_file():
         raise DataError(f"{file} does not exist; the official split is needed: {' and '.join(LISTS)}.")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if line.strip():
             yield f"{file} line {number}", line.strip()
 

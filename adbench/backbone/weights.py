@@ -12,6 +12,7 @@ from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
+from adbench.config import ranges
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
@@ -38,6 +39,10 @@ class BackboneConfig:
     normalisation: str
     seed: int = 0
     stand_in: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise AdbenchError for a number that is not possible."""
+        ranges.check(self, ranges.OF_BACKBONE, "backbone")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from adbench.errors import AdbenchError
 
+MOST = 10**6  # of what has no bound of its own: a larger number is a slip, and ends in a crash or in no memory
+
 
 def choices(params: Any, **allowed: tuple[Any, ...]) -> None:
     """Require each parameter to be one of the values `allowed` for its name.
@@ -45,25 +47,25 @@ def shares(params: Any, *keys: str) -> None:
             _refuse(params, key, "a share from 0 to 1 is needed.")
 
 
-def positive(params: Any, *keys: str) -> None:
-    """Require numbers above 0."""
+def positive(params: Any, *keys: str, most: float = MOST) -> None:
+    """Require numbers above 0, up to `most`."""
     for key in keys:
-        if not getattr(params, key) > 0:
-            _refuse(params, key, "a number above 0 is needed.")
+        if not 0 < getattr(params, key) <= most:
+            _refuse(params, key, f"a number above 0 is needed, at most {most}.")
 
 
-def at_least(params: Any, least: int, *keys: str) -> None:
-    """Require numbers of at least `least`."""
+def at_least(params: Any, least: int, *keys: str, most: float = MOST) -> None:
+    """Require numbers from `least` to `most`."""
     for key in keys:
-        if not getattr(params, key) >= least:
-            _refuse(params, key, f"at least {least} is needed.")
+        if not least <= getattr(params, key) <= most:
+            _refuse(params, key, f"at least {least} is needed, and at most {most}.")
 
 
-def odd(params: Any, *keys: str) -> None:
+def odd(params: Any, *keys: str, most: int = 1001) -> None:
     """Require odd whole numbers above 0, such as the side of a window with a middle."""
     for key in keys:
-        if getattr(params, key) < 1 or getattr(params, key) % 2 == 0:
-            _refuse(params, key, "an odd number is needed.")
+        if not 1 <= getattr(params, key) <= most or getattr(params, key) % 2 == 0:
+            _refuse(params, key, f"an odd number from 1 to {most} is needed.")
 
 
 def _refuse(params: Any, key: str, needed: str) -> NoReturn:

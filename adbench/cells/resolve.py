@@ -28,8 +28,8 @@ from adbench.data.decode import DECODING
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
-from adbench.errors import AdbenchError
-from adbench.method import Capability, Method, defining
+from adbench.errors import AdbenchError, MethodError, PluginError
+from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of
 from adbench.plugins import registry
 from adbench.records.plain import plain
 from adbench.records.record import SCHEMA
@@ -74,6 +74,11 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
         )
     backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
+    key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
+    if size < shape.patch:
+        raise AdbenchError(
+            f"{key}={size} is smaller than one patch of {config.backbone}: at least {shape.patch} pixels."
+        )
     method = session.once(
         resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
     )
@@ -224,15 +229,18 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
     """Import a method and resolve its parameters and what it declares."""
     method_class = registry.find("method", name).load()
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
-        raise AdbenchError(f"the method {name!r} is {method_class!r}, which is no subclass of adbench.Method.")
-    params = layers.method_params(method_class.Params, name, schedule, words)
-    capability = method_class.capability(params, shape)
-    blocks = capability.blocks
-    if len(set(blocks)) < len(blocks) or not all(0 <= block <= shape.depth for block in blocks):
-        raise AdbenchError(
-            f"{name} asks for the blocks {list(blocks)}; {backbone} has blocks 1 to {shape.depth}, 0 "
-            "is what enters the first, and each can be named once."
-        )
+        raise PluginError(f"the method {name!r} is {said_of(method_class)}, which is no subclass of adbench.Method.")
+    called = name.rpartition(":")[2]
+    if not dataclasses.is_dataclass(getattr(method_class, "Params", None)):
+        raise MethodError(f"the method {called} has no dataclass Params: class {called}(Method[Params]) names it.")
+    if not isinstance(method_class.version, str):
+        raise MethodError(f"the method {called} has version={said_of(method_class.version)}, where a text is needed.")
+    with naming_the_method(called, "Params"):
+        params = layers.method_params(method_class.Params, name, schedule, words)
+    with naming_the_method(called, "capability"):
+        capability = method_class.capability(params, shape)
+    if fault := fault_in(capability, shape.depth):
+        raise MethodError(f"capability() of the method {called} is wrong on {backbone}: {fault}.")
     kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
     if odd:
         raise AdbenchError(

@@ -253,12 +253,16 @@ def plot_features(
 def phantom(
     root: Annotated[Path, typer.Option(metavar="DIR", help="Folder to draw into; required.")],
     dataset: Annotated[str, typer.Option(metavar="NAMES", help="Names or groups with commas between, or all.")] = "all",
-    train: Annotated[int, typer.Option(metavar="N", min=0, help="Normal images in train.")] = 60,
+    train: Annotated[int, typer.Option(metavar="N", min=0, max=10**6, help="Normal images in train.")] = 60,
     valid: Annotated[
         int | None,
-        typer.Option(metavar="N", min=2, help="Images in valid, half of them abnormal (default: 80; oct17: 8 + 24)."),
+        typer.Option(
+            metavar="N", min=2, max=10**6, help="Images in valid, half of them abnormal (default 80; oct17: 8 + 24)."
+        ),
     ] = None,
-    test: Annotated[int, typer.Option(metavar="N", min=2, help="Images in test, half of them abnormal.")] = 120,
+    test: Annotated[
+        int, typer.Option(metavar="N", min=2, max=10**6, help="Images in test, half of them abnormal.")
+    ] = 120,
 ) -> None:
     """Draw the phantoms of every dataset, in the real ones' layout: data_root=ROOT then reads them."""
     from adbench.commands.phantom import draw_phantoms

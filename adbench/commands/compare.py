@@ -41,10 +41,10 @@ def show_comparisons(
     """
     if not 0 < level < 1:
         raise AdbenchError(f"--level {level} is not possible: a number between 0 and 1 is needed, as in 0.95.")
-    if not margin > 0:
-        raise AdbenchError(f"--margin {margin} is not possible: a number of points above 0 is needed.")
-    if power is not None and not power > 0:
-        raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed.")
+    if not 0 < margin <= 100:
+        raise AdbenchError(f"--margin {margin} is not possible: a number of points above 0 is needed, at most 100.")
+    if power is not None and not 0 < power <= 100:
+        raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed, at most 100.")
     if markdown and latex:
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     collected, left_out = collect(runs)

@@ -24,6 +24,7 @@ from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.method import Batch, Method, defining, naming_the_method
 from adbench.records.record import TABLES
 from adbench.running.apply import Fitted, load
+from adbench.scoring.returned import adapted_of
 from adbench.system.files import write_output
 from adbench.system.progress import track
 from adbench.system.session import Session
@@ -121,7 +122,7 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
         features = encode(part).to(device)
         batch = Batch.of(method, part, test.dataset, test.object_name, features)
         with autocast(device, config.precision):
-            adapted = method.adapted_features(batch)
+            adapted = adapted_of(method, batch)
         frozen = features.pooled if block is None else features.blocks[block][:, 1:].float().mean(1)
         assert frozen is not None
         columns["frozen"].append(frozen.float().cpu().numpy())

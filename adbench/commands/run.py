@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from adbench.commands.console import plain_console
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
-from adbench.errors import StoppedError, SweepError
+from adbench.errors import MethodError, PluginError, StoppedError, SweepError
+from adbench.executors import start as executors
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
@@ -29,11 +31,12 @@ def run_words(words: Sequence[str]) -> None:
     """Run the cells that the words name; recorded cells are reused, and one cell's failure costs that cell."""
     asked = parse(words)
     config = asked[0]
-    executor: Executor = registry.find("executor", config.executor).load()(min(config.workers, len(asked)), config)
+    executor = executors.of(config, len(asked))
     warm_up = executor.warm_up if len(asked) > 1 or executor.remote else None
     with closing(executor):
         if warm_up and len(folders(Path(config.runs))) < len(asked):  # one at least is to run
-            warm_up()
+            with executors.naming(config, "warm_up"):
+                warm_up()
             warm_up = None
         # torch and Lightning take seconds to import: only after the words have been checked.
         from adbench.sweeps.sweep import plan
@@ -48,6 +51,7 @@ def run_words(words: Sequence[str]) -> None:
 
 def _run_one(task: Task, words: Sequence[str]) -> None:
     from adbench.running import devices
+    from adbench.sweeps.sweep import log_of
 
     if task.cell is None:
         assert task.error is not None
@@ -62,7 +66,10 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         for note in _other_sources([task]):
             console.print(f"note: {note}")
     else:
-        record = devices.run(cell, words)
+        try:
+            record = devices.run(cell, words)
+        except MethodError as error:
+            raise _with_traceback(error, log_of(task)) from error
     for note in _notes_of_records([(cell, record)]):
         console.print(f"note: {note}")
     console.print(_figures(record.content, record.path))
@@ -71,6 +78,18 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         f"backbone: {config.backbone}, schedule: {config.schedule}; "
         f"adbench leaderboard {config.runs} shows it next to others"
     )
+
+
+def _with_traceback(error: MethodError, log: Path) -> MethodError:
+    """Return the error with the name of a log that holds its traceback, as a cell of a sweep has one."""
+    if error.__cause__ is None:
+        return error
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    except OSError:  # the sentence matters more
+        return error
+    return type(error)(f"{error} The traceback is in {log}.")
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
@@ -89,7 +108,7 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
     _announce(tasks, executor)
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
-        with watch.shown():
+        with watch.shown(), executors.naming(config):
             done = run(tasks, words, executor, watch)
     except KeyboardInterrupt:
         executor.close()
@@ -145,6 +164,10 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     if failed:
         console.print(f"failed, {failed} of {counted(len(tasks), 'cell')}:", style="bold")
         console.print(tables.failed(tasks, done.failures))
+    if done.left and not done.stopped:
+        raise PluginError(
+            f"the executor {tasks[0].config.executor} ended with {counted(done.left, 'cell')} left that it never ran."
+        )
     if done.stopped:
         raise StoppedError(f"stopped as asked, with {counted(done.left, 'cell')} left. The same command goes on.")
     if failed:

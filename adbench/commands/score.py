@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
             threshold = float(keys["threshold"])
         except ValueError:
             raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
+        if not math.isfinite(threshold):
+            raise AdbenchError(f"threshold={threshold} is not possible: a finite number is needed.")
     from adbench.running.apply import load
     from adbench.running.score_files import default_folder, find_images, score_files
 

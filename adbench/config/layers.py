@@ -14,27 +14,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import locate, registry
+from adbench.system.reading import read_text
+from adbench.system.text import said
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
 P = TypeVar("P")
-# Parameters that mean the same in every method that has them.
-LEAST_OF_METHOD = {
-    "epochs": ("at least", 0), "batch_size": ("at least", 1), "context_length": ("at least", 1),
-    "weight_decay": ("at least", 0), "learning_rate": ("more than", 0),
-}  # fmt: skip
+MOST_YAML = 4 << 20  # bytes
+MOST_DIGITS = 4000  # Python reads no number of more
 
 
 def load_yaml(file: Traversable | Path) -> dict[str, Any]:
     """Read one YAML file into a plain dictionary."""
     try:
-        content = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise AdbenchError(f"{file} is not readable YAML: {' '.join(str(error).split())}.") from error
+        text = read_text(file, most=MOST_YAML) if isinstance(file, Path) else file.read_text(encoding="utf-8")
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, OSError) as error:
+        raise AdbenchError(f"{file} is not readable YAML: {said(error).partition(': ')[2]}.") from error
     if not isinstance(content, dict):
         raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
     return {str(key): value for key, value in content.items()}
@@ -47,11 +48,17 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
         for key in layer:
             if str(key) not in names:
                 raise AdbenchError(f"unknown key {str(key)!r} for {what}: {did_you_mean(str(key), names)}")
+    structure = OmegaConf.structured(schema)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(base), over)
+        merged = OmegaConf.merge(structure, dict(base), over)
+    except (OmegaConfBaseException, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        name = getattr(error, "full_key", None) or " or ".join(map(str, over)) or "a key"
+        raise AdbenchError(f"{what}: {name} cannot be set: {reason}.") from error
+    try:
         return cast(P, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0][:300]
         raise AdbenchError(f"{what}: {error.full_key or 'a key'} cannot be set: {reason}.") from error
 
 
@@ -85,10 +92,7 @@ def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, overri
     """Fill the dataclass `schema` from a method's YAML, the schedule, and `overrides` such as `prompts.normal`."""
     base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
     merged = merge(schema, base, _nested(overrides), what)
-    for key, (bound, least) in LEAST_OF_METHOD.items():
-        number = getattr(merged, key, None)
-        if isinstance(number, int | float) and not (number > least or (number == least and bound == "at least")):
-            raise AdbenchError(f"method.{key}={number} is not possible: {bound} {least} is needed.")
+    ranges.check(merged, ranges.OF_METHOD, "method")
     return merged
 
 
@@ -135,12 +139,15 @@ def _nested(overrides: Mapping[str, Any]) -> DictConfig:
 def read_value(text: str) -> Any:
     """Read one value as OmegaConf does: numbers, booleans, null, [lists] and {maps}; anything else is text."""
     if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        if len(text) > MOST_DIGITS:
+            raise AdbenchError(f"{text[:20]}… is not possible: a number of {len(text)} digits.")
         return int(text)
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        shown = text if len(text) < 200 else f"{text[:200]}…"
         raise AdbenchError(
-            f"{text} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
+            f"{shown} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
         ) from error
 
 

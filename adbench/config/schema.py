@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.text import CONTROL, printable
 
 SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
 ALLOWED = {
@@ -26,9 +28,10 @@ NOT_AXES = (
     "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
     "feature_cache", "executor", "workers", "loader_workers", "logger",
 )  # fmt: skip
-LEAST = {
-    "shots": 0, "draw": 0, "seed": 0, "threads": 1, "batch_size": 1, "gallery": 0, "workers": 1, "loader_workers": 0,
-}  # fmt: skip
+
+
+NAMES = ("method", "dataset", "backbone", "train_on", "data_root", "support", "runs", "cache")
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take, of one name and of a whole path
 
 
 class Overrides(dict[str, Any]):
@@ -125,15 +128,30 @@ def validate(config: RunConfig) -> None:
         raise AdbenchError(
             f"shots={config.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
-    for key, least in LEAST.items():
-        if getattr(config, key) != "full" and getattr(config, key) < least:
-            raise AdbenchError(f"{key}={getattr(config, key)} is not possible: at least {least} is needed.")
-    if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9]\d*", config.selection):
+    ranges.check(config, ranges.OF_RUN)
+    if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", config.selection):
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
         raise AdbenchError(f"selection={config.selection} is not possible: {did_you_mean(config.selection, rules)}")
     if config.gallery_levels and config.gallery == 0:
         raise AdbenchError("gallery.levels=true adds maps to the pictures, and gallery=0 makes none. Leave one out.")
-    if config.input_size is not None and config.input_size < 1:
-        raise AdbenchError(f"input_size={config.input_size} is not possible: give a number of pixels, as in 240.")
-    if config.eval_size != "method" and not (config.eval_size.isdigit() and int(config.eval_size) > 0):
-        raise AdbenchError(f"eval_size={config.eval_size} is not possible: a number of pixels, or `method`.")
+    if config.eval_size != "method":
+        if not re.fullmatch(r"-?[0-9]{1,20}", config.eval_size):
+            raise AdbenchError(
+                f"eval_size={printable(config.eval_size)[:80]} is not possible: pixels, or `method`, are needed."
+            )
+        ranges.check({"eval_size": int(config.eval_size)}, {"eval_size": ranges.EVAL_SIZE})
+    for key in NAMES:
+        check_name(key, getattr(config, key))
+
+
+def check_name(key: str, text: str | None) -> None:
+    """Raise AdbenchError for a name or path with control characters, or longer than file systems take."""
+    if text is None:
+        return
+    if CONTROL.search(text):
+        raise AdbenchError(f"{key}={printable(text)[:200]} is not possible: it holds control or invisible characters.")
+    parts = [len(os.fsencode(part)) for part in text.split("/")]
+    if max(parts) > LONGEST_NAME or sum(parts) + len(parts) > LONGEST_PATH:
+        raise AdbenchError(
+            f"{key}={text[:40]}… is not possible: a name has at most {LONGEST_NAME} bytes, and a path {LONGEST_PATH}."
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.text import brief, said
 
 # Keys of the Trainer that adbench itself sets, each with what to do instead.
 OWNED = {
@@ -35,6 +38,12 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
             raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
         if key not in allowed:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
+    ranges.check(overrides, ranges.OF_TRAINER, "trainer")
+    for key in ranges.OF_TRAINER.keys() & overrides.keys() - {"devices", "val_check_interval"}:
+        if overrides[key] is not None and type(overrides[key]) not in (int, float):
+            raise AdbenchError(
+                f"trainer.{key}={brief(overrides[key])} is not possible: a number, {ranges.OF_TRAINER[key]}."
+            )
     devices, strategy = overrides.get("devices", 1), overrides.get("strategy", "auto")
     if type(devices) is not int or devices < 1:
         raise AdbenchError(
@@ -49,6 +58,32 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
         raise AdbenchError(
             "trainer.strategy=ddp is for several devices: add trainer.devices=2 or more, or leave it out."
         )
+
+    given = {key: value for key, value in overrides.items() if key not in ("devices", "strategy")}
+    for key, value in given.items():
+        if why := _refused({key: value}):
+            raise AdbenchError(f"trainer.{key}={brief(value)} is not possible: {why}")
+    if len(given) > 1 and (why := _refused(given)):
+        keys = " ".join(f"trainer.{key}={brief(value)}" for key, value in given.items())
+        raise AdbenchError(f"{keys} are not possible together: {why}")
+
+
+def _refused(given: Mapping[str, Any]) -> str:
+    """Return why Lightning makes no Trainer of these keys; empty where it does."""
+    import torch
+    from pytorch_lightning import Trainer
+
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    before = torch.are_deterministic_algorithms_enabled()
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    try:
+        Trainer(max_epochs=1, accelerator="cpu", devices=1, **{**quiet, "enable_model_summary": False, **given})
+    except Exception as error:  # of many classes: Lightning checks some keys and uses others as they are
+        return said(error)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    return ""
 
 
 def trainer_facts(overrides: Mapping[str, Any]) -> dict[str, Any]:

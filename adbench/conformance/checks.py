@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import ACTIVATIONS, STATISTICS
 from adbench.config.schema import ALLOWED
 from adbench.conformance.bench import PROBES, Bench, half_masked, renamed
 from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
-from adbench.errors import AdbenchError, RecordError
-from adbench.method import Capability, Method, Support
+from adbench.errors import AdbenchError, RecordError, ReturnError
+from adbench.method import Method, Support, fault_in
 
 FLOAT32 = float(torch.finfo(torch.float32).max)
 
@@ -68,7 +66,7 @@ def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Be
             continue
         try:
             seen = check.run(subject)
-        except Exception as error:  # a stranger's method may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's method may raise anything
             seen = subject.said(error)
         if seen is None:
             findings.append(CheckResult(check.name, "passed", check.expected))
@@ -117,22 +115,9 @@ def _parameters(s: Subject) -> str | None:
 
 @check("capability", "a Capability that the backbone can serve, always the same", "capability", gate=True)
 def _capability(s: Subject) -> str | None:
-    can, depth = s.capability, s.bench.architecture.depth
-    if not isinstance(can, Capability):
-        return f"{can!r}"
-    choices = {
-        "support": (can.support, ("none", "normal", "both")),
-        "resize": (can.resize, ("bicubic", "bilinear")),
-        "activation": (can.activation, ("native", *ACTIVATIONS)),
-        "normalisation": (can.normalisation, ("native", *STATISTICS)),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            return f"{name}={value!r}, which is none of {', '.join(allowed)}"
-    if len(set(can.blocks)) < len(can.blocks) or not all(0 <= block <= depth for block in can.blocks):
-        return f"blocks={list(can.blocks)}, where blocks 1 to {depth} (0: what enters the first) can each be named once"
-    if can.threshold is not None and not math.isfinite(can.threshold):
-        return f"threshold={can.threshold}"
+    can = s.capability
+    if fault := fault_in(can, s.bench.architecture.depth):
+        return fault
     again = s.method_class.capability(s.params, s.bench.architecture)
     return None if again == can else f"another answer at the second call: {again}"
 
@@ -165,19 +150,20 @@ def _fit(s: Subject) -> str | None:
 
 @check("batch alone", "scores from images, features and names: a Batch has no label, mask or path", "score", gate=True)
 def _batch(s: Subject) -> str | None:
-    assert s.scores is not None
+    try:
+        assert s.scores is not None
+    except ReturnError as error:  # the next check's
+        if not str(error).startswith("score()"):
+            raise
     return None
 
 
 @check("shapes", "image (B,) and maps (B, h, w), or none where maps=False is declared", "score", gate=True)
 def _shapes(s: Subject) -> str | None:
-    image, maps = s.scores.image, s.scores.maps
-    if image.shape != (PROBES,):
-        return f"image of shape {tuple(image.shape)} for {PROBES} images"
-    if (maps is None) == s.capability.maps:
-        return f"maps={s.capability.maps} is declared and maps are {'none' if maps is None else 'there'}"
-    if maps is not None and (maps.ndim != 3 or len(maps) != PROBES or not maps.numel()):
-        return f"maps of shape {tuple(maps.shape)} for {PROBES} images"
+    try:
+        assert s.scores is not None
+    except ReturnError as error:
+        return str(error).rstrip(".")
     return None
 
 

@@ -26,7 +26,7 @@ from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse
 from adbench.conformance.bench import PROBES, SHOTS, Bench
 from adbench.data.image_set import to_tensor
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
@@ -162,6 +162,8 @@ class Subject:
 
     def said(self, error: BaseException) -> str:
         """Return an error's class and first line, and the deepest place in the method's own file."""
+        if isinstance(error, MethodError) and error.__cause__ is not None:
+            error = error.__cause__
         file = inspect.getfile(self.method_class)
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         at = f" ({Path(file).name}:{frames[-1].lineno})" if frames else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,10 +13,11 @@ from adbench.config.schema import NO_WORDS, Overrides, RunConfig
 from adbench.data.counts import counts_of, differences, is_published, without_claims
 from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import MASK_KEYS, OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, of_split
+from adbench.data.items import MASK_KEYS, OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, fault_in, of_split
 from adbench.data.phantoms import drawn
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, PluginError
 from adbench.plugins import registry
+from adbench.plugins.blame import blaming
 from adbench.system.session import Session
 
 
@@ -79,6 +81,8 @@ class IndexedDataset:
 def dataset_class(name: str) -> type[Dataset]:
     """Return the registered class of a dataset."""
     loaded: type[Dataset] = registry.find("dataset", name).load()
+    if not isinstance(loaded, type) or not callable(getattr(loaded, "index", None)):
+        raise PluginError(f"the dataset {name!r} is no class with a function index(root).")
     return loaded
 
 
@@ -132,16 +136,34 @@ def index_items(
     cache: the folder of what its files were found to hold.
     Raises AdbenchError where a `dataset.X=` word has no effect on these files.
     """
-    return _list_items(dataset_class(name)(name, config), config, root, words, cache)
+    return _list_items(name, new_dataset(name, config), config, root, words, cache)
+
+
+def new_dataset(name: str, config: DatasetConfig) -> Dataset:
+    """Return a dataset of the registered class."""
+    with naming_the_dataset(name, "__init__"):
+        return dataset_class(name)(name, config)
+
+
+def naming_the_dataset(name: str, function: str) -> contextlib.AbstractContextManager[None]:
+    """Turn what a dataset of another package raises in the block into a PluginError that names it and `function`.
+
+    The datasets that adbench brings raise sentences of their own.
+    """
+    foreign = registry.find("dataset", name).foreign
+    return blaming(f"the dataset {name}", function) if foreign else contextlib.nullcontext()
 
 
 def _list_items(
-    dataset: Dataset, config: DatasetConfig, root: Path, words: Overrides, cache: Path, keep: bool = True
+    name: str, dataset: Dataset, config: DatasetConfig, root: Path, words: Overrides, cache: Path, keep: bool = True
 ) -> tuple[list[Item], tuple[str, ...]]:
     for key, value in (("cache", cache), ("keep", keep)):
         if hasattr(dataset, key):
             setattr(dataset, key, value)
-    items = dataset.index(root)
+    with naming_the_dataset(name, "index"):
+        items = dataset.index(root)
+    if registry.find("dataset", name).foreign and (fault := fault_in(items)):
+        raise PluginError(f"index() of the dataset {name} returned {fault}.")
     unused: dict[str, str] = getattr(dataset, "unused", {})
     for key in words:
         if key in unused:
@@ -163,12 +185,13 @@ def open_dataset(name: str, config: RunConfig, session: Session) -> IndexedDatas
 def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Session, again: bool) -> IndexedDataset:
     config = dataset_config(name, words)
     root = find_root(name, config, data_root, cache, session.offline)
-    dataset = dataset_class(name)(name, config)
-    items, notes = _list_items(dataset, config, root, words, cache, keep=not session.offline)
+    dataset = new_dataset(name, config)
+    items, notes = _list_items(name, dataset, config, root, words, cache, keep=not session.offline)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
-    phantom = dataset_class(name)(name, config).is_phantom(root)
+    with naming_the_dataset(name, "is_phantom"):
+        phantom = bool(new_dataset(name, config).is_phantom(root))
     notes += damage_notes(items, cache, name, keep=not session.offline)
     config, published, unlike = as_published(name, config, items, phantom)
     notes += unlike
@@ -198,4 +221,5 @@ def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, of
             f"dataset={name} reads your own images: name their folder with data_root=DIR. "
             "docs/datasets.md describes its layout."
         )
-    return drawn(dataset_class(name)(name, dataset), name, cache, offline)
+    with naming_the_dataset(name, "draw_phantom"):
+        return drawn(new_dataset(name, dataset), name, cache, offline)

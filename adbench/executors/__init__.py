@@ -30,7 +30,7 @@ class Job:
 class Failure:
     """The error that stopped a cell: its class, its message, and the last lines of its traceback.
 
-    `foreseen`: an AdbenchError; after any other error the process is not used again.
+    `foreseen`: an AdbenchError but no MethodError; after any other error the process is not used again.
     """
 
     kind: str

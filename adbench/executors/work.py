@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adbench.cells.resolve import resolve
-from adbench.errors import AdbenchError, DataError
+from adbench.errors import AdbenchError, DataError, MethodError, PluginError
 from adbench.executors import Failure, Job
 from adbench.records import record
 from adbench.running import devices
@@ -31,11 +31,13 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
                 f"{job.key} has become {cell.key}. Run the command again."
             )
         devices.run(cell, job.words, notice, session.began, job.log)
-    except Exception as error:  # whatever a method raises costs its own cell only
+    except (Exception, SystemExit) as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)
         lines = tuple(text.rstrip().splitlines()[-LINES:])
-        return Failure(type(error).__name__, str(error), lines, isinstance(error, AdbenchError))
+        cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
+        foreseen = isinstance(error, AdbenchError) and not isinstance(error, MethodError)
+        return Failure(type(cause).__name__, str(error), lines, foreseen)
     finally:
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():

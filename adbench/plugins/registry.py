@@ -16,8 +16,9 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError, PluginError, did_you_mean
 from adbench.plugins import locate
+from adbench.system.text import said
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -63,8 +64,8 @@ class Entry:
             return loaded
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
-                raise AdbenchError(f"{self.target} cannot be imported: {reason(error)}. Fix it.") from error
-            raise AdbenchError(
+                raise PluginError(f"{self.target} cannot be imported: {reason(error)}. Fix it.") from error
+            raise PluginError(
                 f"{self.name!r} is registered by {self.package} as {self.target}, which cannot be imported: "
                 f"{reason(error)}. Fix or uninstall that package."
             ) from error
@@ -92,9 +93,8 @@ class Entry:
 
 
 def reason(error: BaseException) -> str:
-    """Return the class and first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Return the class and text of an error in one line."""
+    return said(error)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from adbench.backbone.features import autocast
 from adbench.cells.cell import Cell
 from adbench.data.image_set import ImageSet, to_tensor
 from adbench.method import Batch, Method
+from adbench.scoring.returned import levels_of, scores_of
 from adbench.scoring.score import resize_maps, score_images
 
 
@@ -34,7 +35,7 @@ def level_maps_of(
     """Return, for pictures, the maps (n, S, S) of each level of some images."""
     batch = Batch.of(method, to_tensor(images.images[list(rows)]), images.dataset, images.object_name)
     with autocast(method.backbone.device, cell.config.precision):
-        levels = method.level_maps(batch)
+        levels = levels_of(method, batch)
     return {block: resize_maps(maps.float().cpu(), cell.eval_size).numpy() for block, maps in levels.items()}
 
 
@@ -49,7 +50,7 @@ def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) ->
         with autocast(method.backbone.device, cell.config.precision):
             features = method.backbone.features(part, cell.capability.blocks, cell.capability.pooled)
             batch = Batch.of(method, part, images.dataset, images.object_name, features)
-            method.score(batch).image.sum().item()
+            scores_of(method, batch).image.sum().item()
 
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fused attention operator is not counted

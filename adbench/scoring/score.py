@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from adbench.backbone.features import autocast
 from adbench.data.image_set import to_tensor
 from adbench.errors import NumericalError
-from adbench.method import Batch, Method, Scores
+from adbench.method import Batch, Method, Scores, naming_the_method
+from adbench.scoring.returned import scores_of
 
 
 @torch.no_grad()
@@ -34,7 +35,7 @@ def score_images(
     method.eval()
     for start, batch in batches(method, images, dataset, object_name, batch_size, share):
         with autocast(method.backbone.device, precision):
-            scores = method.score(batch)
+            scores = scores_of(method, batch)
         maps = None if scores.maps is None else scores.maps.float().cpu()
         yield start, Scores(scores.image.float().cpu(), maps)
 
@@ -45,7 +46,7 @@ def show_test_images(
 ) -> None:
     """Let a transductive method observe all (N, H, W, 3) uint8 images that are about to be scored."""
     method.eval()
-    with autocast(method.backbone.device, precision):
+    with autocast(method.backbone.device, precision), naming_the_method(type(method).__name__, "observe_test_images"):
         method.observe_test_images(batch for _, batch in batches(method, images, dataset, object_name, batch_size))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,11 @@ def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Se
     if len(groups) != len(whole.regions):
         raise AdbenchError(f"{len(groups)} patients are given for {len(whole.regions)} images.")
     p, n, w, regions = _by_patient(whole, groups)
-    rows = [
-        _figures(*(column.sum(axis=0) - column[i : i + CHUNK] for column in (p, n, w, regions)), metrics)
-        for i in range(0, len(p), CHUNK)
-    ]
+    rows = []
+    for start in range(0, len(p), CHUNK):
+        some = slice(start, start + CHUNK)
+        left = p.sum(axis=0) - p[some], n.sum(axis=0) - n[some], w.sum(axis=0) - w[some]
+        rows.append(_figures(*left, regions.sum() - regions[some], metrics))
     return np.concatenate(rows)
 
 
@@ -46,12 +48,12 @@ def _by_patient(whole: Contributions, groups: Groups) -> tuple[Floats, Floats, F
     low = int(whole.bin.min()) if whole.bin.size else 0
     bins = int(whole.bin.max()) - low + 1 if whole.bin.size else 0
     at = groups[whole.image] * bins + (bins - 1 - (whole.bin - low))
-    tables = (
-        np.bincount(at, column, count * bins).reshape(count, bins)
-        for column in (whole.positive, whole.negative, whole.region_weight)
-    )
-    p, n, w = tables
-    return p, n, w, np.bincount(groups, whole.regions, count)
+
+    def table(column: NDArray[Any]) -> Floats:
+        return np.bincount(at, column, count * bins).astype(np.float64).reshape(count, bins)
+
+    regions = np.bincount(groups, whole.regions, count).astype(np.float64)
+    return table(whole.positive), table(whole.negative), table(whole.region_weight), regions
 
 
 def _figures(p: Floats, n: Floats, w: Floats, regions: Floats, metrics: Sequence[str]) -> Floats:

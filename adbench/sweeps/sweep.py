@@ -16,7 +16,7 @@ from adbench.backbone.features import parts_of, signature
 from adbench.cells.cell import Cell
 from adbench.cells.resolve import CheckedConfig, check_config, open_cell
 from adbench.config.schema import RunConfig
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import AdbenchError, PluginError, RecordError
 from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
 from adbench.records.record import Record
@@ -78,8 +78,8 @@ def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[
     """
     tasks: dict[str, Task] = {}
     session = Session(offline=offline)
-    for checked in [check_config(config, session) for config in configs]:
-        task = _open(checked, session)
+    for checked in [_check(config, session) for config in configs]:
+        task = checked if isinstance(checked, Task) else _open(checked, session)
         if tasks.setdefault(task.key or repr(task.config), task) is not task:
             continue
         if task.cell and not task.config.force:
@@ -91,6 +91,14 @@ def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[
             warm_up()
             warm_up = None
     return list(tasks.values())
+
+
+def _check(config: RunConfig, session: Session) -> CheckedConfig | Task:
+    """Check a configuration; what a plug-in's own code does wrong costs the cells of that plug-in."""
+    try:
+        return check_config(config, session)
+    except PluginError as error:
+        return Task(config, error=error)
 
 
 def _open(checked: CheckedConfig, session: Session) -> Task:

@@ -48,6 +48,21 @@ def brief(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}…"
 
 
+def said(error: BaseException, most: int = 300) -> str:
+    r"""Return class and text of anybody's error in one line, which a terminal shows and doesn't obey.
+
+    >>> said(ValueError("two\nlines")), said(KeyError())
+    ('ValueError: two lines', 'KeyError')
+    """
+    name = printable(type(error).__name__)
+    try:
+        text = printable(" ".join(str(error)[: 10 * most].split()))
+    except BaseException as other:  # even `__str__` may be somebody else's code
+        return f"{name} (its text can't be read: {type(other).__name__})"
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"{name}: {text}" if text else name
+
+
 def warn(text: str) -> None:
     """Print a warning on standard error."""
     print(f"adbench: warning: {printable(text)}", file=sys.stderr, flush=True)

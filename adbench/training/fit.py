@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,10 +17,12 @@ from adbench.backbone.weights import check_weights
 from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
-from adbench.method import Method, Support
+from adbench.method import Method, Support, naming_the_method
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
 from adbench.training.trainer import new_trainer, place_of
+
+TRAINING = "its training (training_step, configure_optimizers, or another function that Lightning calls)"
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -51,9 +55,10 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     check_weights(backbone.weights_path, cell.weights, config.cache_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     cache = config.cache_dir if config.feature_cache else None
-    method = cell.method_class.create(
-        cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision, cache=cache
-    )
+    with naming_the_method(config.method_name, "__init__"):
+        method = cell.method_class.create(
+            cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision, cache=cache
+        )
     method.loader_workers = config.loader_workers
     return method
 
@@ -69,24 +74,39 @@ def fit(
 
     Where several processes run the cell, all leave with the state of process 0.
     """
-    method.prepare(support)
+    name = type(method).__name__
+    with naming_the_method(name, "prepare"):
+        method.prepare(support)
     shards = ShardedDataModule(method) if world_size() > 1 else None
     if method.declared.epochs > 0:
         if shards:
             callbacks = [LossWeighting(shards), *callbacks]
         with tempfile.TemporaryDirectory() as scratch:
             trainer = new_trainer(config, method.declared.epochs, device, scratch, callbacks)
-            try:
-                trainer.fit(method, datamodule=shards)
-            except LossError as error:
-                raise NumericalError(f"{type(method).__name__}, {place_of(trainer)}: {error}") from error
-            except SystemExit as stop:
-                # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                raise KeyboardInterrupt from stop
+            # Of several processes, the others lose their connection when one fails: that is no fault of theirs.
+            with naming_the_method(name, TRAINING if world_size() == 1 else None), _interrupts():
+                try:
+                    trainer.fit(method, datamodule=shards)
+                except LossError as error:
+                    raise NumericalError(f"{name}, {place_of(trainer)}: {error}") from error
     method.eval().to(device)
-    method.build_memory(support)
+    with naming_the_method(name, "build_memory"):
+        method.build_memory(support)
     if shards:
         state = {name: value.cpu() for name, value in method.state_dict().items()}
         method.load_fitted(broadcast(state))
         method.to(device)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """Let Ctrl-C out of Lightning as a KeyboardInterrupt: it makes an exit of it, and leaves the signal ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+        raise stop.__context__ from None

@@ -23,7 +23,7 @@ from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
-from adbench.blocks.validate import shares
+from adbench.blocks.validate import positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -55,6 +55,7 @@ class AprilGAN(Method[Params]):
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from both classes; read all levels and the image embedding."""
         shares(params, "map_share")
+        positive(params, "scale")
         return Capability(
             support="both",
             blocks=architecture.checked_levels(params.levels or architecture.levels(4)),

@@ -246,8 +246,10 @@ def _check(p: Params) -> None:
         insert=("add", "replace"), start=("words", "random"),
     )  # fmt: skip
     some_of(p, directions=DIRECTIONS)
-    positive(p, "temperature", "level_tokens", "width")
-    at_least(p, 0, "text_tokens")
+    positive(p, "temperature")
+    at_least(p, 1, "level_tokens", most=1024)
+    at_least(p, 1, "width", most=65536)
+    at_least(p, 0, "text_tokens", most=1024)
     for state, phrases in (("normal", p.prompts.normal), ("abnormal", p.prompts.abnormal)):
         if len(phrases) != 1:
             raise AdbenchError(

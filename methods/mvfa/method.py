@@ -28,7 +28,7 @@ from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
-from adbench.blocks.validate import choices, shares
+from adbench.blocks.validate import choices, positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -373,3 +373,4 @@ def _check(p: Params) -> None:
         fusion=("support", "transductive", "none"),
     )
     shares(p, "keep", "text_share")
+    positive(p, "scale")

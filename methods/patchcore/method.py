@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from adbench.backbone.clip import Architecture
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.memory_bank import coreset, nearest
-from adbench.blocks.validate import at_least, odd
+from adbench.blocks.validate import at_least, odd, positive, shares
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -41,7 +41,9 @@ class PatchCore(Method[Params]):
         """Learn from normal images alone."""
         odd(params, "neighbourhood")
         at_least(params, 1, "neighbours")
-        at_least(params, 0, "sigma")
+        at_least(params, 0, "sigma", most=1000)
+        positive(params, "coreset")
+        shares(params, "coreset")
         return Capability(
             support="normal",
             blocks=tuple(params.blocks) or architecture.levels(4)[1:3],

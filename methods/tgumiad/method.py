@@ -290,8 +290,9 @@ def _check(p: Params) -> None:
         ssim=("space", "channels"),
     )
     some_of(p, states=("normal", "abnormal"), **({"jitter": ("spatial", "frequency")} if p.jitter else {}))
-    at_least(p, 0, "clip_norm", "epoch_images", "encoder_layers", "decoder_layers", "jitter_scale", "score_weight")
-    at_least(p, 1, "heads", "feed_forward")
+    at_least(p, 0, "clip_norm", "epoch_images", "jitter_scale", "score_weight")
+    at_least(p, 0, "encoder_layers", "decoder_layers", "neighbours", most=1001)
+    at_least(p, 1, "heads", "feed_forward", "width", most=65536)
     positive(p, "decay_at")
     shares(p, "decay_at", "dropout", "high_share", *(["score_weight"] if p.score == "mix" else []))
     odd(p, "ssim_window")

@@ -20,7 +20,7 @@ from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import NORMAL, Prompts
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
-from adbench.blocks.validate import positive
+from adbench.blocks.validate import at_least, positive
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -59,6 +59,7 @@ class WinCLIP(Method[Params]):
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Read the tokens that enter the first block, the patches of a late block, and the image embedding."""
         positive(params, "temperature")
+        at_least(params, 0, "patch_block")
         if not params.windows or len(set(params.windows)) < len(params.windows) or min(params.windows) < 1:
             raise AdbenchError(
                 f"method.windows={params.windows} is not possible: name sides of windows in patches, each once, as in "

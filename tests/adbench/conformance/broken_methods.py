@@ -431,7 +431,7 @@ BROKEN = [
     (MapsUndeclared, "shapes", "maps=True is declared and maps are none", r"Sound\.score"),
     (DividesByZero, "finite", "scores of 2 of 6 odd images not finite", r"Sound\.score"),
     (Constant, "range", "the same value 1 everywhere in image", r"Sound\.score"),
-    (WholeNumbers, "range", r"image of type torch\.int64", r"Sound\.score"),
+    (WholeNumbers, "shapes", r"image of type torch\.int64", r"Sound\.score"),
     (Unseeded, "determinism", "after a second fit", r"Method\.generator"),
     (DropoutInScore, "determinism", "scored again: something random", r"Sound\.score"),
     (StirredByLooking, "scored in mid-fit", "where selection rules look", r"Sound\.build_memory"),

@@ -14,6 +14,7 @@ from adbench.conformance.checks import CHECKS, CheckResult, examine
 from adbench.conformance.subject import Subject
 from adbench.errors import AdbenchError
 from adbench.testing import check_method, new_bench
+from tests.adbench.conformance.breaking_off import BREAKING_OFF
 from tests.adbench.conformance.broken_methods import (
     ALSO_BROKEN,
     BROKEN,
@@ -68,6 +69,17 @@ def test_a_check_sees_other_breaks_too(bench: Bench, method: type[Method], check
     except Exception as error:
         found = under.said(error)
     assert re.search(seen, found or "passed")
+
+
+@pytest.mark.parametrize(("method", "check", "seen"), BREAKING_OFF, ids=[one[0].__name__ for one in BREAKING_OFF])
+def test_a_method_that_breaks_off_or_returns_another_thing_fails_a_gate(
+    bench: Bench, method: type[Method], check: str, seen: str
+) -> None:
+    findings = examine(method, {}, bench)
+    failed = failures(findings)
+    assert set(failed) == {check}, failed
+    assert re.search(seen, failed[check].seen), failed[check]
+    assert "not run" in {finding.outcome for finding in findings}
 
 
 def test_every_check_is_broken_by_somebody() -> None:
