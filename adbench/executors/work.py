@@ -34,10 +34,10 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
     except (Exception, SystemExit) as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)
-        lines = tuple(text.rstrip().splitlines()[-LINES:])
         cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
+        lines = "".join(traceback.format_exception(cause)).rstrip().splitlines()[-LINES:]
         foreseen = isinstance(error, AdbenchError) and not isinstance(error, MethodError)
-        return Failure(type(cause).__name__, str(error), lines, foreseen)
+        return Failure(type(error).__name__, str(error), tuple(lines), foreseen)
     finally:
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():

@@ -193,7 +193,7 @@ def test_a_process_that_dies_and_an_error_cost_their_own_cells(words, fake, star
         if content["status"] == "failed":
             failed[content["resolved"]["seed"]] = content["error"]
     assert failed[1]["kind"] == "WorkerDied"
-    assert failed[2]["message"] == "the fake method raises"
+    assert "failed in prepare(): ValueError: the fake method raises" in failed[2]["message"]
     assert failed[2]["traceback"][-1] == "ValueError: the fake method raises"
     assert "Traceback" not in out + err
     logs = list((tmp_path / "runs" / "logs").iterdir())

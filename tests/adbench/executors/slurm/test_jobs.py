@@ -120,7 +120,7 @@ def test_an_error_and_a_dead_process_cost_their_own_cells(adbench, words, fake, 
     assert "2 of 3 cells failed" in answer.err
     runs = tmp_path / "runs"
     failed = errors(runs)
-    assert failed[0]["message"] == "the fake method raises"
+    assert "failed in prepare(): ValueError: the fake method raises" in failed[0]["message"]
     assert failed[0]["traceback"][-1] == "ValueError: the fake method raises"
     assert failed[1]["kind"] == ("FAILED" if daemon else "GONE")
     assert not list(runs.glob(".*.tmp"))
