@@ -13,8 +13,17 @@ from adbench.config.schema import NO_WORDS, Overrides, RunConfig
 from adbench.data.counts import counts_of, differences, is_published, without_claims
 from adbench.data.depth import damage_notes, depth_notes
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import MASK_KEYS, OPTIONAL_KEYS, Dataset, DatasetConfig, Item, decide_masks, fault_in, of_split
+from adbench.data.items import (
+    MASK_KEYS,
+    OPTIONAL_KEYS,
+    Dataset,
+    DatasetConfig,
+    Item,
+    decide_masks,
+    of_split,
+)
 from adbench.data.phantoms import drawn
+from adbench.data.returned import fault_in
 from adbench.errors import AdbenchError, PluginError
 from adbench.plugins import registry
 from adbench.plugins.blame import blaming
