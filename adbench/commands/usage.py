@@ -109,8 +109,9 @@ def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
             needed = [_metavar(p) if not _is_option(p) else f"{p.opts[0]} {_metavar(p)}" for p in _needed(ctx)]
             name = param.opts[0] if _is_option(param) else _metavar(param).partition("...")[0]
             return f"{name} is missing in `{' '.join([command, *needed])}`. {more}"
-        least = getattr(param, "min", None) or 0
-        return f"{_given(param, args)} is not possible: a whole number of at least {least} is needed. {more}"
+        least, most = getattr(param, "min", None) or 0, getattr(param, "max", None)
+        end = "" if most is None else f", and at most {most}"
+        return f"{_given(param, args)} is not possible: a whole number of at least {least} is needed{end}. {more}"
     if extra := re.search(r"extra arguments?(?:\(s\))? \((.*)\)$", str(error.message)):
         return f"`{command}` takes no {extra[1]!r} here. {more}"
     return f"`{command}`: {str(error.message).rstrip('.')}. {more}"

@@ -142,6 +142,14 @@ def test_the_ends_of_a_range_are_allowed_and_the_defaults_within() -> None:
     assert set(ranges.OF_RUN) == set(keys_of(RunConfig))
 
 
+def test_the_options_of_phantoms_have_ranges(adbench: Any, tmp_path: Path) -> None:
+    answer = adbench("data", "phantom", "--root", tmp_path / "x", "--train", 10**9)
+    assert answer.code == 2
+    assert (
+        "--train 1000000000 is not possible: a whole number of at least 0 is needed, and at most 1000000" in answer.err
+    )
+
+
 def test_the_command_ends_with_2_and_no_folder(adbench: Any, tmp_path: Path) -> None:
     answer = adbench("run", "method=clip", "threads=100000", f"runs={tmp_path / 'runs'}")
     assert (answer.code, answer.out) == (2, "")
