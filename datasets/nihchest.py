@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adbench.data.items import Item, Split
+from adbench.data.text import read_text
 from adbench.errors import DataError
-from adbench.system.reading import read_text
 
 from .layout import Layout, image_files, item
 from .tables import Row, read_table
@@ -72,7 +72,11 @@ class NIHChest(Layout):
 def _names(file: Path) -> Iterator[tuple[str, str]]:
     if not file.is_file():
         raise DataError(f"{file} does not exist; the official split is needed: {' and '.join(LISTS)}.")
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    try:
+        lines = read_text(file).content.splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from error
+    for number, line in enumerate(lines, 1):
         if line.strip():
             yield f"{file} line {number}", line.strip()
 

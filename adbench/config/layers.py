@@ -17,7 +17,6 @@ from yaml import YAMLError
 from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import locate, registry
-from adbench.system.reading import read_text
 from adbench.system.text import said
 
 if TYPE_CHECKING:
@@ -32,7 +31,9 @@ MOST_DIGITS = 4000  # Python reads no number of more
 def load_yaml(file: Traversable | Path) -> dict[str, Any]:
     """Read one YAML file into a plain dictionary."""
     try:
-        text = read_text(file, most=MOST_YAML) if isinstance(file, Path) else file.read_text(encoding="utf-8")
+        if isinstance(file, Path) and file.exists() and (not file.is_file() or file.stat().st_size > MOST_YAML):
+            raise OSError(f"no regular file of at most {MOST_YAML} bytes: {file}")
+        text = file.read_text(encoding="utf-8")
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, OSError) as error:
         raise AdbenchError(f"{file} is not readable YAML: {said(error).partition(': ')[2]}.") from error

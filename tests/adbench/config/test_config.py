@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -149,3 +150,13 @@ def test_a_path_below_the_home_folder_is_spelt_out_once(monkeypatch: pytest.Monk
     )
     (plain,) = config.parse([])
     assert (plain.runs, plain.cache, plain.data_root) == ("runs", None, "phantom")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe", "large.yaml", "nested.yaml"])
+def test_yaml_without_an_end_is_one_sentence(tmp_path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nested.yaml").write_text("a: " + "[" * 5000)
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(AdbenchError, match="is not readable YAML: ."):
+        layers.load_yaml(tmp_path / name)
