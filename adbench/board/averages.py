@@ -86,7 +86,8 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
     cells = part.drop_duplicates([*ROW, "dataset"]).assign(ran=True)
     ran = cells.set_index([*ROW, "dataset"])["ran"].unstack(fill_value=False)
     for metric, figures in part.groupby("metric"):
-        wide = figures.set_index([*ROW, "dataset"])[["mean", "n", "half_width", "draws"]].unstack().reindex(ran.index)
+        names = ["mean", "n", "half_width", "draws", *(["content"] if "content" in part else [])]
+        wide = figures.set_index([*ROW, "dataset"])[names].unstack().reindex(ran.index)
         mean, n, half, draws = (pd.DataFrame(wide[key]) for key in ("mean", "n", "half_width", "draws"))
         common = {"metric": metric, "unit": unit(str(metric))}
         empty = pd.DataFrame({"mean": float("nan"), "n": 0.0}, ran.index)
@@ -100,6 +101,8 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             complete = present & _same(n.fillna(0)[members]) & _same(draws[members])
             means = {"mean": mean[members].mean(axis=1), "n": n[members[0]], "draws": draws[members[0]]}
             means["half_width"] = half[members].mean(axis=1, skipna=False)
+            if "content" in part:
+                means["content"] = pd.DataFrame(wide["content"])[members].fillna("").max(axis=1)
             made = pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)
             yield compared(made) if "published" in part and not published and len(made) else made
             if not published:

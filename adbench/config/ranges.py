@@ -50,7 +50,7 @@ OF_METHOD = {
     "batch_size": Range(1, 65536),
     "context_length": Range(1, 1024),
     "weight_decay": Range(0, 10**6),
-    "learning_rate": Range(0, 10**6, above=True),
+    "learning_rate": Range(0, 1e30, above=True),
 }
 OF_DATASET = {"split_seed": Range(0, MOST_SEED), "folds": Range(2, 1000)}
 OF_BACKBONE = {"input_size": OF_RUN["input_size"], "seed": Range(0, MOST_SEED)}

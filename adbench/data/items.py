@@ -157,6 +157,7 @@ class DatasetConfig:
                 "MVTec's layout too, are read by dataset=folder, with data_root=DIR naming the category's folder."
             )
         if self.category == "all":
+            self.object_name = self.object_name or "object"
             self.expected = self.expected or _together(self.categories)
             return
         facts = self.categories.get(self.category, {})

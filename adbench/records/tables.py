@@ -143,7 +143,10 @@ def histogram(folder: Path, names: int = len(HISTOGRAM)) -> dict[str, Any]:
     keys, amounts = columns["keys"], [columns[name] for name in list(kinds)[1:4] if name in columns]
     if keys[0] < 0 or keys[-1] >= 2**32 or (keys[1:] <= keys[:-1]).any():
         raise unreadable(file, "its keys don't rise from 0 to 2**32")
-    if any((column < 0).any() or not np.isfinite(column).all() or column.sum() > 2**53 for column in amounts):
+    if any(
+        (column < 0).any() or not np.isfinite(column).all() or column.astype(np.float64).sum() > 2**53
+        for column in amounts
+    ):
         raise unreadable(file, "a count is negative or too large")
     return columns
 

@@ -192,7 +192,7 @@ def test_other_words_after_training(bench, support) -> None:
         ({"text_tokens": -1}, "text_tokens=-1 .*at least 0"),
         ({"directions": "[]"}, "some of patches_to_text, text_to_patches, levels"),
         ({"prompts.normal": "[a,b]"}, "normal has 2 phrases"),
-        ({"level_tokens": 0}, "level_tokens=0 .*above 0"),
+        ({"level_tokens": 0}, "level_tokens=0 .*at least 1"),
     ],
 )
 def test_what_is_refused(bench, word: dict[str, object], message: str) -> None:

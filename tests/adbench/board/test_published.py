@@ -99,7 +99,7 @@ def test_images_that_are_not_the_published_set_are_compared_with_nothing(write_r
         write_record(tmp_path / name, f"a{number}", 0.9, dataset_content=name)
         file = tmp_path / name / f"a{number}" / "record.json"
         content = json.loads(file.read_text())
-        content["dataset"], content["seen"] = one, [{"dataset": "brainmri", **one}]
+        content["dataset"], content["seen"] = content["dataset"] | one, [{"dataset": "brainmri", **one}]
         file.write_text(json.dumps(content))
         (row,) = published.compared(board(tmp_path / name)).to_dict("records")
         assert pd.isna(row["difference"]) is (name == "own")

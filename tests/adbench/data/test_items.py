@@ -62,7 +62,7 @@ def test_a_subgroup_enters_the_fingerprint_and_none_leaves_it_as_it_was() -> Non
     ("words", "name", "counts"),
     [
         (["dataset.category=metal_nut"], "metal nut", {"train": [220, 0], "test": [22, 93]}),
-        ([], "object", {}),
+        ([], "object", {"train": [3629, 0], "test": [467, 1258]}),
         (["dataset.category=bottle", "dataset.object_name=jar"], "jar", {"train": [209, 0], "test": [20, 63]}),
     ],
 )

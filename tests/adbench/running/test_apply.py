@@ -56,7 +56,7 @@ def forge(tmp_path: Path) -> Forge:
         if content["key"] != old:
             state = load_file(folder / "method.safetensors")
             save_file(state, folder / "method.safetensors", {"cell": content["key"]})
-        return folder
+        return folder.rename(folder.with_name(content["key"])) if folder.name == old else folder
 
     return edit
 
@@ -162,7 +162,7 @@ def test_the_cache_of_a_record_is_not_written(adbench: Any, stranger: Path, forg
 def test_edited_content_is_one_sentence(
     adbench: Any, copy: Path, forge: Forge, tiny: Path, changes: dict[str, Any], said: str
 ) -> None:
-    forge(copy, **changes)
+    copy = forge(copy, **changes)
     answer = adbench("score", copy, next(tiny.rglob("*.png")), "out=scored")
     assert answer.code in (2, 4)
     assert re.search(said, answer.err), answer.err

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from adbench.metrics import Histogram, pixel_metrics, roc_auc
+from adbench.records.check import key_of
 from adbench.records.record import read
 
 QUICK = ("method=madclip", "shots=2", "method.epochs=1", "gallery=6")
@@ -349,10 +350,13 @@ def test_the_leaderboard_aggregates_draws_and_keeps_real_from_phantom(adbench, w
         if len(list((tmp_path / "runs").iterdir())) == 1
         else sorted((tmp_path / "runs").iterdir())[0]
     )
-    copy = tmp_path / "runs" / "phantom_copy"
+    content = json.loads((first / "record.json").read_text())
+    for part in ("facts", "resolved"):
+        content[part]["seed"] = 7
+    content |= {"data": "phantom", "key": key_of(content["facts"])}
+    copy = tmp_path / "runs" / content["key"]
     shutil.copytree(first, copy)
-    content = json.loads((copy / "record.json").read_text())
-    (copy / "record.json").write_text(json.dumps(content | {"data": "phantom", "key": "phantom_copy"}))
+    (copy / "record.json").write_text(json.dumps(content))
     answer = adbench("leaderboard", tmp_path / "runs", "--csv", tmp_path / "board.csv", "--markdown")
     assert answer.code == 0, answer.err
     board = pd.read_csv(tmp_path / "board.csv")
@@ -372,7 +376,7 @@ def test_two_records_of_one_cell_that_disagree_are_reported(adbench, words, tmp_
     shutil.copytree(tmp_path / "runs", other)
     file = only(other) / "record.json"
     content = json.loads(file.read_text())
-    content["metrics"]["image_auroc"] += 0.01
+    content["metrics"]["image_auroc"] -= 0.01
     file.write_text(json.dumps(content))
     answer = adbench("leaderboard", tmp_path / "runs", other)
     assert answer.code == 4

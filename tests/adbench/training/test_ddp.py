@@ -195,7 +195,7 @@ def test_nothing_stays_behind(seven: Path, tmp_path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        (["trainer.devices=0"], "trainer.devices=0 is not possible: give a number of devices"),
+        (["trainer.devices=0"], "trainer.devices=0 is not possible: at least 1 is needed"),
         (["trainer.devices=auto"], "trainer.devices=auto is not possible: give a number of devices"),
         (["trainer.devices=2", "trainer.strategy=fsdp"], "trainer.strategy=fsdp is not possible.*strategy=ddp"),
         (["trainer.strategy=ddp"], "trainer.strategy=ddp is for several devices"),

@@ -31,7 +31,7 @@ def test_a_gallery_names_the_images_that_it_shows(runs: Path) -> None:
 
 
 def test_shares_are_of_the_normal_images_and_ties_count_half(make_record, tmp_path: Path) -> None:
-    folder = make_record(tmp_path, "a0")
+    folder = make_record(tmp_path, "a0", images=4)
     table = pd.DataFrame({"image": list("abcd"), "label": [0, 0, 1, 1], "score": [1.0, 2.0, 2.0, 3.0]})
     table.to_parquet(folder / "predictions.parquet", index=False)
     assert predictions(read(folder))["share"].tolist() == [0.25, 0.75, 0.75, 1.0]

@@ -179,7 +179,7 @@ def test_the_table_shows_levels_examples_and_how_many_more(adbench, tiny: Path) 
     assert "5   test/normal/99990_[bold]1.png" in row
     assert "and 2 more" in row
     assert "ok        every abnormal image has a mask" in answer.out
-    assert "3 warnings," in answer.out, "counts, and the patients of these names, beside the blank ones"
+    assert "4 warnings," in answer.out, "blank images, counts, and twice the patients of these names"
 
 
 def test_json_goes_to_a_file_as_well(adbench, tiny: Path, tmp_path: Path) -> None:
