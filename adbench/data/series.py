@@ -79,7 +79,8 @@ def patients(headers: Mapping[Path, Header]) -> tuple[dict[Path, str], list[str]
     """Return the patient of each file where the headers say it, and notes.
 
     The patient is the PatientID; where it is empty or a placeholder, the study and then the series stands for the
-    patient. A PatientID that all files of several studies share is a placeholder too.
+    patient. A PatientID that all files of several studies share is a placeholder too. Where all files that have a
+    patient then have the same, none has.
     """
     notes = []
     ids = {header.patient for header in headers.values()}
@@ -95,6 +96,12 @@ def patients(headers: Mapping[Path, Header]) -> tuple[dict[Path, str], list[str]
         known = header.patient if header.patient != same and header.patient.lower() not in NO_PATIENT else ""
         if patient := known or header.study or header.series:
             found[path] = patient
+    if len(found) > 1 and len(set(found.values())) == 1:
+        notes.append(
+            f"all {len(found)} DICOM files name one patient, {next(iter(found.values()))!r}, and so none is distinct: "
+            "the patient of each image counts as unknown. To name patients: dataset.patient_pattern"
+        )
+        return {}, notes
     return found, notes
 
 

@@ -156,7 +156,9 @@ def test_patients_come_from_headers_unless_they_are_placeholders() -> None:
     found, notes = patients({Path("a"): of("STUDY-A", "1"), Path("b"): of("STUDY-A", "2")})
     assert found == {Path("a"): "1", Path("b"): "2"}
     assert "'STUDY-A' in all DICOM files, which belong to 2 studies" in notes[0]
-    assert patients({Path("a"): of("P1", "1"), Path("b"): of("P1", "1")})[0] == {Path("a"): "P1", Path("b"): "P1"}
+    found, notes = patients({Path("a"): of("P1", "1"), Path("b"): of("P1", "1")})
+    assert found == {}, "one patient for everything tells nobody apart, and could not be split"
+    assert "all 2 DICOM files name one patient, 'P1'" in notes[0]
 
 
 def test_scouts_and_repeated_images_are_named() -> None:
