@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from adbench.board import latex
 from adbench.board.compare import Comparison, advice, needs
-from adbench.board.latex import escape
+from adbench.board.render import escape
 
 HEADER = (
     "dataset", "metric", "first", "second", "difference", "interval", "patients ±", "draws ±", "p (Holm)", "verdict",
@@ -71,18 +72,18 @@ def to_markdown(done: Sequence[Comparison], margin: float, level: float) -> str:
     lines = ["| " + " | ".join(SHORT) + " |", "|" + "---|" * len(SHORT)]
     for one in done:
         cells = texts(one, margin, level)
-        lines.append("| " + " | ".join(cells.get(name, "").replace("|", "\\|") for name in SHORT) + " |")
+        lines.append("| " + " | ".join(escape(cells.get(name, "")) for name in SHORT) + " |")
     return "\n".join([*lines, "", legend(margin, level)])
 
 
 def to_latex(done: Sequence[Comparison], margin: float, level: float) -> str:
     """Return a `table` environment (booktabs), the short columns."""
-    head = " & ".join(escape(name) for name in SHORT)
+    head = " & ".join(latex.escape(name) for name in SHORT)
     rows = [
-        " & ".join(escape(texts(one, margin, level).get(name, "")) for name in SHORT) + r" \\" for one in done
+        " & ".join(latex.escape(texts(one, margin, level).get(name, "")) for name in SHORT) + r" \\" for one in done
     ]  # fmt: skip
     return "\n".join([
-        r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{escape(legend(margin, level))}}}",
+        r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{latex.escape(legend(margin, level))}}}",
         rf"\begin{{tabular}}{{{'l' * 4}{'r' * 3}l}}", r"\toprule", head + r" \\", r"\midrule", *rows, r"\bottomrule",
         r"\end{tabular}", r"\end{table}",
     ])  # fmt: skip

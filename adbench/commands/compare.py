@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json as plain_json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from adbench.board import verdicts
+from adbench.board import render, verdicts
 from adbench.board.compare import Comparison, Pair, compare, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import rows_of
+from adbench.commands.console import print_table
 from adbench.errors import AdbenchError, RecordError
-from adbench.system.files import write_atomically
+from adbench.records.record import TABLES
+from adbench.system.files import write_output
 from adbench.system.progress import track
 
 
@@ -61,10 +59,12 @@ def show_comparisons(
         for metric in metrics.split(","):
             done += compare(chosen, metric, against, margin, level, _counted(metric))
     table = verdicts.frame(done, margin, level, power)
+    inert = table.map(render.inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for option, file, text in (("csv", csv, table.to_csv(index=False)), ("json", json, as_json)):
+    for option, file, text in (("csv", csv, inert.to_csv(index=False)), ("json", json, as_json)):
         if file is not None:
-            write_atomically(file, text.encode(), f"file with --{option} FILE")
+            read = (one.path / name for one in collected for name in TABLES)
+            write_output(file, text.encode(), f"file with --{option} FILE", read)
     if markdown or latex:
         print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level))
     else:
@@ -81,18 +81,11 @@ def _counted(metric: str) -> Callable[[Iterable[Pair], int], Iterable[Pair]]:
 
 
 def _print(done: Sequence[Comparison], margin: float, level: float, power: float | None) -> None:
-    table = Table(header_style="bold")
-    for name in verdicts.HEADER:
-        table.add_column(name, overflow="fold")
-    if power is not None:
-        table.add_column(f"to find {power:g} points", overflow="fold")
+    header = [*verdicts.HEADER, *([f"to find {power:g} points"] if power is not None else [])]
+    rows = []
     for one in done:
         cells = verdicts.texts(one, margin, level)
-        row = [cells.get(name, "") for name in verdicts.HEADER]
-        table.add_row(*row, *([needs(one, power, level)] if power is not None else []))
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
-    console.print(table)
-    console.print(verdicts.legend(margin, level), soft_wrap=True)
-    for text in dict.fromkeys(f"{one.dataset}: {one.only}, which is not compared." for one in done if one.only):
-        console.print(f"note: {text}", soft_wrap=True)
+        more = [needs(one, power, level)] if power is not None else []
+        rows.append([*(cells.get(name, "") for name in verdicts.HEADER), *more])
+    only = dict.fromkeys(f"note: {one.dataset}: {one.only}, which is not compared." for one in done if one.only)
+    print_table(header, rows, after=[verdicts.legend(margin, level), *only])

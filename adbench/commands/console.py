@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Sequence
+
 from rich.console import Console
+from rich.table import Table
 
 
 def plain_console() -> Console:
@@ -15,3 +19,21 @@ def table_console() -> Console:
     console = Console(highlight=False, markup=False)
     # Piped, a table would be folded to 80 columns.
     return console if console.is_terminal else Console(highlight=False, markup=False, width=120, soft_wrap=True)
+
+
+def print_table(
+    header: Iterable[str], rows: Iterable[Sequence[str]], title: str = "", after: Iterable[str] = ()
+) -> None:
+    """Print a table of results under its title, and lines after it; a file or another program gets whole lines."""
+    table = Table(header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    if title:
+        console.print(title, style="bold", soft_wrap=True)  # no title of the table: that is folded to the table's width
+    console.print(table)
+    for line in after:
+        console.print(line, soft_wrap=True)

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
+from adbench.commands.console import print_table
 from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import TABLES
 
@@ -102,13 +100,4 @@ def show_leaderboard(
 def _print_tables(parts: Iterable[Part]) -> None:
     for part in parts:
         title = "; ".join(filter(None, [part.section.name, part.heading, part.section.common]))
-        table = Table(header_style="bold")
-        for name in part.header:
-            table.add_column(name, overflow="fold")
-        for row in part.rows:
-            table.add_row(*row)
-        # A file or another program gets whole lines, never folded ones.
-        width = None if sys.stdout.isatty() else 10_000
-        console = Console(highlight=False, markup=False, emoji=False, width=width)
-        console.print(title, style="bold", soft_wrap=True)  # no title of the table: that is folded to the table's width
-        console.print(table)
+        print_table(part.header, part.rows, title)
