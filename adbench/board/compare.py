@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adbench.board.samples import Draw, Floats, Row, Sample, images_of, sample
+from adbench.board.samples import Draw, Floats, Row, Samples
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
 from adbench.statistics import (
@@ -58,28 +58,6 @@ class Comparison:
     plan: Design | None = None
 
 
-class Samples:
-    """Figures and jackknives of records, each computed once."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, str], Sample] = {}
-        self.patients: dict[str, tuple[int, int, int, int]] = {}
-
-    def of(self, record: Record, metric: str) -> Sample:
-        """Return a record's figure and its jackknife."""
-        key = record.key, metric
-        if key not in self.known:
-            self.known[key], groups = sample(record, metric)
-            ill = images_of(record)["label"].to_numpy() == 1
-            counts = len(np.unique(groups)), len(groups), len(np.unique(groups[ill])), len(np.unique(groups[~ill]))
-            self.patients[record.key] = counts
-        return self.known[key]
-
-    def counts(self, record: Record) -> tuple[int, int, int, int]:
-        """Return patients, images, patients with an abnormal image and with a normal one."""
-        return self.patients[record.key]
-
-
 def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
     """Return the pairs to compare on each dataset: all, or one named row with each other.
 
@@ -114,6 +92,7 @@ def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
 def compare(
     rows: Sequence[Row],
     metric: str,
+    samples: Samples,
     against: str | None = None,
     margin: float = 1.0,
     level: float = 0.95,
@@ -123,7 +102,7 @@ def compare(
 
     Where several datasets are there, the mean over those that a pair shares follows.
     """
-    samples, found = Samples(), pairs(rows, against)
+    found = pairs(rows, against)
     compared = [_compare(*pair, metric, samples, level) for pair in notice(found, len(found))]
     datasets = list(dict.fromkeys(one.dataset for one in compared))
     if len(datasets) > 1:
@@ -142,7 +121,8 @@ def _compare(first: Row, second: Row, metric: str, samples: Samples, level: floa
     both, only = _common(first, second)
     chosen = [[row.records[draw] for draw in both] if row.drawn else _alone(row, len(both)) for row in (first, second)]
     table = [[samples.of(record, metric) for record in some] for some in chosen]
-    patients, images, abnormal, normal = samples.counts(chosen[0][0])
+    test = samples.images(chosen[0][0])
+    (abnormal, normal), patients, images = test.patients, len(np.unique(test.groups)), len(test.groups)
     line = Comparison(
         first.dataset, metric, first.name, second.name, None, patients=patients, images=images, draws=len(both),
         only=only,

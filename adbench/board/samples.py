@@ -21,6 +21,7 @@ from adbench.statistics import (
     pixels,
     placements,
 )
+from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
@@ -47,12 +48,21 @@ class Row:
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
-    """Group records into rows, one for each setting and dataset; names tell rows of one dataset apart."""
+    """Group records into rows, one for each setting and dataset; names tell rows of one dataset apart.
+
+    Raises AdbenchError for records that differ in how adbench split the images: a row has one set of test images.
+    """
     grouped: dict[tuple[str, ...], dict[Draw, Record]] = {}
     for record, line in zip(records, lines(records), strict=True):
         source = str(record.content["support"]["source"])
         draw = (source, int(record.content["facts"]["seed"]))
-        grouped.setdefault((*(line[key] for key in ROW), line["dataset"]), {})[draw] = record
+        drawn = grouped.setdefault((*(line[key] for key in ROW), line["dataset"]), {})
+        if draw in drawn:
+            raise AdbenchError(
+                f"{drawn[draw].path} and {record.path} are of one draw and seed on {line['dataset']}, of two splits or "
+                "folds of its images: other test images, which are not compared. Give the records of one split alone."
+            )
+        drawn[draw] = record
     heads = {key: dict(zip(ROW, key, strict=False)) for key in grouped}
     rows = []
     for key, some in grouped.items():
@@ -75,29 +85,63 @@ class Sample:
     without: Floats
 
 
-def images_of(record: Record) -> pd.DataFrame:
-    """Return a record's predictions in the order of their image ids; the column `place` is the row in the file."""
-    table = record.predictions().reset_index(names="place")
-    return table.sort_values("image", kind="stable").reset_index(drop=True)
+@dataclass(frozen=True)
+class ScoredImages:
+    """The test images of a record, in the order of their ids.
 
-
-def sample(record: Record, metric: str) -> tuple[Sample, NDArray[np.intp]]:
-    """Return a record's figure with its jackknife, and the patient of each image in the order of image ids.
-
-    Pixel metrics are those of the record's coarse histograms: of their covariances alone use is made, the figure itself
-    is the record's. Raises AdbenchError for a metric without a jackknife, and for one that the record does not have.
+    table: its predictions; the column `place` is the row in the file. groups: (N,), the patient of each.
     """
+
+    table: pd.DataFrame
+    groups: Groups
+
+    @property
+    def patients(self) -> tuple[int, int]:
+        """The numbers of patients with an abnormal image, and with a normal one."""
+        ill = self.table["label"].to_numpy() == 1
+        return len(np.unique(self.groups[ill])), len(np.unique(self.groups[~ill]))
+
+
+class Samples:
+    """Test images, figures and jackknives of records; each is read and computed once."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, ScoredImages] = {}
+        self._samples: dict[tuple[str, str], Sample] = {}
+
+    def images(self, record: Record) -> ScoredImages:
+        """Return the test images of a record."""
+        if record.key not in self._images:
+            table = record.predictions().reset_index(names="place")
+            table = table.sort_values("image", kind="stable").reset_index(drop=True)
+            names = table["patient"].astype(object).where(table["patient"].notna(), None).tolist()
+            self._images[record.key] = ScoredImages(table, group(names))
+        return self._images[record.key]
+
+    def of(self, record: Record, metric: str) -> Sample:
+        """Return a record's figure with its jackknife.
+
+        Pixel metrics are those of the record's coarse histograms: of their covariances alone use is made, the figure
+        itself is the record's. Raises AdbenchError for a metric without a jackknife, and for one that the record does
+        not have.
+        """
+        key = record.key, metric
+        if key not in self._samples:
+            self._samples[key] = _sample(record, self.images(record), metric)
+        return self._samples[key]
+
+
+def _sample(record: Record, test: ScoredImages, metric: str) -> Sample:
     if metric not in METRICS:
         raise AdbenchError(f"--metric {metric} has no interval; {', '.join(METRICS)} have.")
-    table = images_of(record)
-    groups = group(table["patient"].astype(object).where(table["patient"].notna(), None).tolist())
+    table, groups = test.table, test.groups
     if metric in images.METRICS:
         labels = table["label"].to_numpy() == 1
         scores = table["score"].to_numpy(np.float64)
         without = image_figures_without_each(scores, labels, groups, (metric,))[:, 0]
         figure = record.metrics.get(metric)
         figure = float(placements(scores, labels)[labels].mean()) if figure is None else figure
-        return Sample(figure, without), groups
+        return Sample(figure, without)
     contributions = record.contributions()
     if contributions is None:
         raise AdbenchError(f"{record.path} has no {metric}: its dataset has no masks, or its method draws no maps.")
@@ -105,4 +149,4 @@ def sample(record: Record, metric: str) -> tuple[Sample, NDArray[np.intp]]:
     in_file[table["place"].to_numpy()] = groups
     without = pixel_figures_without_each(contributions, in_file, (metric,))[:, 0]
     kept = record.metrics.get(metric)
-    return Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, without), groups
+    return Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, without)

@@ -9,7 +9,7 @@ from pathlib import Path
 from adbench.board import render, verdicts
 from adbench.board.compare import Comparison, Pair, compare, needs
 from adbench.board.leaderboard import choose, collect
-from adbench.board.samples import rows_of
+from adbench.board.samples import Samples, rows_of
 from adbench.commands.console import print_table
 from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import TABLES
@@ -53,11 +53,11 @@ def show_comparisons(
     known = {row.head["shots"] for row in rows if row.drawn}
     if shots is not None and shots not in known:
         raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")
-    done: list[Comparison] = []
+    done, samples = list[Comparison](), Samples()
     for number in [shots] if shots is not None else sorted(known) or ["0"]:
         chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
         for metric in metrics.split(","):
-            done += compare(chosen, metric, against, margin, level, _counted(metric))
+            done += compare(chosen, metric, samples, against, margin, level, _counted(metric))
     table = verdicts.frame(done, margin, level, power)
     inert = table.map(render.inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

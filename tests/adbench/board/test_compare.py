@@ -11,7 +11,7 @@ import pytest
 
 from adbench.board.compare import compare, needs
 from adbench.board.leaderboard import collect
-from adbench.board.samples import rows_of
+from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
 from adbench.metrics import roc_auc
 from adbench.metrics.per_image import ImageHistograms, to_columns
@@ -58,7 +58,7 @@ def rows(runs: Path):
 def test_a_pair_is_what_the_analysis_of_its_scores_says(study, tmp_path: Path) -> None:
     good, labels, owner = study(tmp_path, "madclip", shift=3.0)
     poor, *_ = study(tmp_path, "mvfa", shift=0.5)
-    (one,) = compare(rows(tmp_path), "image_auroc")
+    (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert (one.first, one.second) == ("madclip", "mvfa")
     assert (one.patients, one.images, one.draws) == (PATIENTS, PATIENTS * EACH, 3)
     flat = np.stack([*good.values(), *poor.values()]).astype(float)
@@ -74,21 +74,21 @@ def test_verdicts_holm_and_against(study, tmp_path: Path) -> None:
     study(tmp_path, "madclip", shift=3.0)
     study(tmp_path, "mvfa", shift=0.5)
     study(tmp_path, "clip", draws=["none"], shift=0.5, shots=0)
-    every = compare(rows(tmp_path), "image_auroc")
+    every = compare(rows(tmp_path), "image_auroc", Samples())
     assert len(every) == 3
     assert [one.draws for one in every] == [3, 3, 3], "one without draws has the same figure in each"
-    two = compare(rows(tmp_path), "image_auroc", against="madclip")
+    two = compare(rows(tmp_path), "image_auroc", Samples(), against="madclip")
     assert {(one.first, one.second) for one in two} == {("madclip", "mvfa"), ("madclip", "clip")}
     raw = {(one.first, one.second): one.difference.p for one in two}
     assert max(one.p for one in two) >= max(raw.values())
-    wide = compare(rows(tmp_path), "image_auroc", against="madclip", margin=100.0)
+    wide = compare(rows(tmp_path), "image_auroc", Samples(), against="madclip", margin=100.0)
     assert {one.verdict for one in wide} == {"equivalent"}
 
 
 def test_only_common_draws_are_compared_and_the_others_named(study, tmp_path: Path) -> None:
     study(tmp_path, "madclip", draws=(0, 1, 2))
     study(tmp_path, "mvfa", draws=(1, 2, 3))
-    (one,) = compare(rows(tmp_path), "image_auroc")
+    (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert one.draws == 2
     assert one.only == "madclip alone has draw 0 (seed 0); mvfa alone has draw 3 (seed 0)"
 
@@ -96,29 +96,29 @@ def test_only_common_draws_are_compared_and_the_others_named(study, tmp_path: Pa
 def test_what_cannot_be_compared_is_one_sentence(study, tmp_path: Path) -> None:
     study(tmp_path / "a", "madclip", draws=(0,))
     with pytest.raises(AdbenchError, match="two rows on the same test images are needed. There are: madclip"):
-        compare(rows(tmp_path / "a"), "image_auroc")
+        compare(rows(tmp_path / "a"), "image_auroc", Samples())
     study(tmp_path / "b", "madclip", draws=(0,))
     study(tmp_path / "b", "mvfa", draws=(1,))
     with pytest.raises(AdbenchError, match="have no draw in common: draw 0 .* and draw 1"):
-        compare(rows(tmp_path / "b"), "image_auroc")
+        compare(rows(tmp_path / "b"), "image_auroc", Samples())
     study(tmp_path / "c", "madclip", selection="oracle", last={"image_auroc": 0.5})
     study(tmp_path / "c", "mvfa")
     with pytest.raises(AdbenchError, match=r"madclip \(oracle\) and mvfa \(clean\) on brainmri can't be compared"):
-        compare(rows(tmp_path / "c"), "image_auroc")
+        compare(rows(tmp_path / "c"), "image_auroc", Samples())
     study(tmp_path / "d", "madclip", dataset_content="x")
     study(tmp_path / "d", "mvfa", dataset_content="y")
     with pytest.raises(AdbenchError, match="two rows on the same test images are needed"):
-        compare(rows(tmp_path / "d"), "image_auroc")
+        compare(rows(tmp_path / "d"), "image_auroc", Samples())
     with pytest.raises(AdbenchError, match="image_dice has no interval"):
         study(tmp_path / "e", "madclip")
         study(tmp_path / "e", "mvfa")
-        compare(rows(tmp_path / "e"), "image_dice")
+        compare(rows(tmp_path / "e"), "image_dice", Samples())
 
 
 def test_few_patients_have_no_interval(study, tmp_path: Path) -> None:
     study(tmp_path, "madclip", patients=9)
     study(tmp_path, "mvfa", patients=9)
-    (one,) = compare(rows(tmp_path), "image_auroc")
+    (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert one.difference is None
     assert one.verdict == "undecided"
     assert one.why == "6 patients have an abnormal image and 9 a normal one; 10 of each are needed."
@@ -128,7 +128,7 @@ def test_means_over_datasets(study, tmp_path: Path) -> None:
     for dataset in ("brainmri", "liverct"):
         study(tmp_path, "madclip", dataset=dataset, shift=2.0)
         study(tmp_path, "mvfa", dataset=dataset, shift=1.0)
-    first, second, mean = compare(rows(tmp_path), "image_auroc")
+    first, second, mean = compare(rows(tmp_path), "image_auroc", Samples())
     assert mean.dataset == "mean of all 2"
     assert mean.difference.estimate == pytest.approx((first.difference.estimate + second.difference.estimate) / 2)
     assert mean.difference.se == pytest.approx(np.hypot(first.difference.se, second.difference.se) / 2)
@@ -153,10 +153,10 @@ def test_pixel_metrics_take_the_patients_of_the_rows_of_the_file(study, tmp_path
             content |= {"histogram": {"shift": 0, "n_regions": 40}, "image_histograms": {"shift": maps.total().shift}}
             content["metrics"]["pixel_auroc"] = level
             (folder / "record.json").write_text(json.dumps(content))
-    (one,) = compare(rows(tmp_path), "pixel_auroc")
+    (one,) = compare(rows(tmp_path), "pixel_auroc", Samples())
     assert one.difference.estimate == pytest.approx(30.0), "the figures are the records'"
     assert one.verdict == "better"
-    (strict,) = compare(rows(tmp_path), "pixel_aupro_05")
+    (strict,) = compare(rows(tmp_path), "pixel_aupro_05", Samples())
     assert strict.difference.estimate > 0, "computed from the histograms where the record has no such figure"
 
 
@@ -192,6 +192,20 @@ def test_the_command(study, adbench, tmp_path: Path) -> None:
 def test_what_a_difference_needs(study, tmp_path: Path) -> None:
     study(tmp_path, "madclip")
     study(tmp_path, "mvfa")
-    (one,) = compare(rows(tmp_path), "image_auroc")
+    (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert "no number of draws shows less than" in needs(one, 0.01)
     assert f"draws with these {PATIENTS} patients" in needs(one, 50.0)
+
+
+def test_records_of_two_splits_do_not_hide_one_another(study, tmp_path: Path) -> None:
+    for seed, name in enumerate(("one", "two")):
+        study(tmp_path / name, "madclip", draws=(0,))
+        (folder,) = (tmp_path / name).iterdir()
+        content = json.loads((folder / "record.json").read_text())
+        split = {"seed": seed, "fold": None, "folds": None, "shares": [0.5, 0, 0.5], "images": "i"}
+        content["dataset"]["split"], content["key"] = split, name
+        (folder / "record.json").write_text(json.dumps(content))
+    records, left_out = collect([tmp_path / "one", tmp_path / "two"])
+    assert (len(records), left_out) == (2, [])
+    with pytest.raises(AdbenchError, match="of two splits or folds of its images"):
+        rows_of(records)
