@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from adbench.config import groups, layers
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
+from adbench.system.text import said
 
 
 def listing(plural: str) -> Iterator[str]:
@@ -47,5 +48,5 @@ def _title(kind: registry.Kind, entry: registry.Entry) -> str:
             entry.load()
     except AdbenchError as error:
         cause = error.__cause__
-        return f"broken: {registry.reason(cause) if cause else error}"
+        return f"broken: {said(cause) if cause else error}"
     return title

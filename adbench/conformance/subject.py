@@ -30,6 +30,7 @@ from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
+from adbench.system.text import said
 from adbench.training.fit import fit
 from adbench.training.selection import EpochSelector
 
@@ -167,7 +168,7 @@ class Subject:
         file = inspect.getfile(self.method_class)
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         at = f" ({Path(file).name}:{frames[-1].lineno})" if frames else ""
-        return registry.reason(error) + at
+        return said(error) + at
 
 
 def _yaml_of(method_class: type[Method[Any]]) -> dict[str, Any]:

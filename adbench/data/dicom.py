@@ -114,23 +114,36 @@ def frame_count(header: Dataset, path: Path) -> int:
         return integer(header, "NumberOfFrames", 1) or 1
 
 
+def need_pydicom(path: Path) -> None:
+    """Raise AdbenchError, naming the file and the extra, where pydicom is not installed."""
+    try:
+        import pydicom  # noqa: F401
+    except ImportError as error:
+        raise AdbenchError(
+            f"reading the DICOM file {path} needs pydicom: pip install 'adbench-medical[dicom]'"
+        ) from error
+
+
+def opened(path: Path, **options: Any) -> Dataset:
+    """Return `pydicom.dcmread` of a file, also of one without preamble; raises what pydicom raises."""
+    from pydicom import dcmread
+
+    with path.open("rb") as file:
+        head = file.read(132)
+    return dcmread(path, force=head[128:] != b"DICM" and begins_plainly(head), **options)
+
+
 def read_header(path: Path, whole: bool = True) -> Dataset:
     """Return the header of a DICOM image, `whole` with its pixel data.
 
     Raises DataError for what is no DICOM file or holds no image, AdbenchError without pydicom.
     """
+    need_pydicom(path)
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
     try:
-        from pydicom import dcmread
-        from pydicom.dataset import FileMetaDataset
-        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-    except ImportError as error:
-        raise AdbenchError(
-            f"reading the DICOM file {path} needs pydicom: pip install 'adbench-medical[dicom]'"
-        ) from error
-    try:
-        with path.open("rb") as file:
-            head = file.read(132)
-        header = dcmread(path, stop_before_pixels=not whole, force=head[128:] != b"DICM" and begins_plainly(head))
+        header = opened(path, stop_before_pixels=not whole)
         if not ("Rows" in header or "Columns" in header) or (whole and not any(k in header for k in _PIXELS)):
             raise DataError(f"{path} is a DICOM file without pixel data. Remove it from the images.")
         if not hasattr(header, "file_meta"):

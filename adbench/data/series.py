@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from adbench.data import dicom
-from adbench.errors import AdbenchError
 
 TAGS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "ImagePositionPatient",
@@ -43,17 +42,9 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Read the header of a DICOM file, without its pixels; an empty one where it can't be read: decoding says why."""
+    dicom.need_pydicom(path)
     try:
-        from pydicom import dcmread
-    except ImportError as error:
-        raise AdbenchError(
-            f"reading the DICOM file {path} needs pydicom: pip install 'adbench-medical[dicom]'"
-        ) from error
-    try:
-        with path.open("rb") as file:
-            head = file.read(132)
-        bare = head[128:] != b"DICM" and dicom.begins_plainly(head)
-        data = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=bare)
+        data = dicom.opened(path, stop_before_pixels=True, specific_tags=list(TAGS))
         text = {name: str(data.get(name) or "").strip() for name in TAGS[:4]}
         kinds = [str(kind).upper() for kind in data.get("ImageType") or ()]
         number = data.get("InstanceNumber")

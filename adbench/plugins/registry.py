@@ -64,10 +64,10 @@ class Entry:
             return loaded
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
-                raise PluginError(f"{self.target} cannot be imported: {reason(error)}. Fix it.") from error
+                raise PluginError(f"{self.target} cannot be imported: {said(error)}. Fix it.") from error
             raise PluginError(
                 f"{self.name!r} is registered by {self.package} as {self.target}, which cannot be imported: "
-                f"{reason(error)}. Fix or uninstall that package."
+                f"{said(error)}. Fix or uninstall that package."
             ) from error
 
     def source(self, loaded: Any) -> str | None:
@@ -90,11 +90,6 @@ class Entry:
             with contextlib.suppress(AdbenchError):
                 return locate.source_hash(loaded)
         return None
-
-
-def reason(error: BaseException) -> str:
-    """Return the class and text of an error in one line."""
-    return said(error)
 
 
 @functools.cache
@@ -162,7 +157,7 @@ def _shipped() -> tuple[tuple[tuple[str, Traversable], ...], Mapping[str, str]]:
         try:
             folders.append((package, resources.files(point.value)))
         except (Exception, SystemExit) as error:  # importing it runs somebody else's code
-            broken[package] = f"its configurations {point.value} cannot be imported: {reason(error)}"
+            broken[package] = f"its configurations {point.value} cannot be imported: {said(error)}"
     return tuple(folders), MappingProxyType(broken)
 
 
