@@ -12,7 +12,15 @@ from sklearn.metrics import brier_score_loss
 
 from adbench.errors import AdbenchError
 from adbench.statistics import calibration
-from adbench.statistics.calibration import ReliabilityBin, brier, expected_error, in_the_large, platt, reliability, slope
+from adbench.statistics.calibration import (
+    ReliabilityBin,
+    brier,
+    expected_error,
+    in_the_large,
+    platt,
+    reliability,
+    slope,
+)
 
 N = 200
 OWNER = np.arange(N) // 2
