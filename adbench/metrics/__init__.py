@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from adbench.metrics.at_threshold import AtThreshold, pixels_at
 from adbench.metrics.exact import exact_pixel
 from adbench.metrics.histogram import Histogram
 from adbench.metrics.image import accuracy, average_precision, f1_max, image_metrics, roc_auc
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from adbench.metrics.modules import ImageScores, PixelHistogram
 
 __all__ = [
+    "AtThreshold",
     "Estimate",
     "Histogram",
     "ImageScores",
@@ -36,6 +38,7 @@ __all__ = [
     "pixel_f1_max",
     "pixel_metrics",
     "pixel_operating_point",
+    "pixels_at",
     "roc_auc",
 ]
 

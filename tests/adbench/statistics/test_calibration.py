@@ -15,11 +15,8 @@ from adbench.statistics import calibration
 from adbench.statistics.calibration import (
     ReliabilityBin,
     brier,
-    expected_error,
-    in_the_large,
     platt,
     reliability,
-    slope,
 )
 
 N = 200
@@ -88,7 +85,7 @@ def test_brier_as_in_scikit_learn() -> None:
 
 def test_calibration_in_the_large_is_where_the_mean_probability_is_the_share_of_abnormal_images() -> None:
     logits = RNG.normal(size=N)
-    found = in_the_large(logits, LABELS, OWNER)
+    found = calibration_in_the_large(logits, LABELS, OWNER)
     root = brentq(lambda a: expit(a + logits).mean() - LABELS.mean(), -20, 20, xtol=1e-14)
     assert found.value == pytest.approx(root, abs=1e-9)
     assert found.low < root < found.high
@@ -96,7 +93,7 @@ def test_calibration_in_the_large_is_where_the_mean_probability_is_the_share_of_
 
 def test_the_slope_is_that_of_a_logistic_regression() -> None:
     logits = 2 * RNG.normal(size=N) + LABELS
-    found = slope(logits, LABELS, OWNER)
+    found = calibration_slope(logits, LABELS, OWNER)
     assert found.value == pytest.approx(_sklearn(logits, LABELS.astype(float))[0], rel=1e-6)
     assert found.low < found.value < found.high
 
@@ -106,7 +103,7 @@ def test_right_probabilities_have_intercept_0_and_slope_1_within_the_intervals()
     logits = rng.normal(size=2000)
     labels = rng.random(2000) < expit(logits)
     owner = np.arange(2000) // 20
-    for function, right in ((in_the_large, 0.0), (slope, 1.0)):
+    for function, right in ((calibration_in_the_large, 0.0), (calibration_slope, 1.0)):
         found = function(logits, labels, owner, 0.999)
         assert found.low < right < found.high
         assert found.high - found.low < 0.6
@@ -114,15 +111,15 @@ def test_right_probabilities_have_intercept_0_and_slope_1_within_the_intervals()
 
 def test_separated_classes_and_one_class_have_no_slope() -> None:
     labels = np.arange(40) >= 20
-    apart = slope(np.arange(40.0), labels, np.arange(40))
+    apart = calibration_slope(np.arange(40.0), labels, np.arange(40))
     assert (apart.value, apart.low) == (None, None)
     assert "separate the classes" in apart.why
-    assert slope(np.zeros(40), labels, np.arange(40)).value is None, "all equal"
-    for function in (slope, in_the_large):
+    assert calibration_slope(np.zeros(40), labels, np.arange(40)).value is None, "all equal"
+    for function in (calibration_slope, calibration_in_the_large):
         assert function(np.arange(40.0), np.ones(40, bool), np.arange(40)).why == "there is no normal image"
     one_overlaps = labels.copy()
     one_overlaps[0] = True
-    found = slope(np.arange(40.0), one_overlaps, np.arange(40))
+    found = calibration_slope(np.arange(40.0), one_overlaps, np.arange(40))
     assert found.value is not None
     assert "without one of the patients the figure does not exist" in found.why
 
@@ -135,7 +132,7 @@ def test_the_reliability_diagram_as_in_scikit_learn() -> None:
     assert [one.probability for one in points] == pytest.approx(predicted.tolist(), abs=1e-12)
     assert [one.images for one in points] == [20] * 10
     by_hand = sum(abs(o - q) for o, q in zip(observed, predicted, strict=True)) / 10
-    assert expected_error(points) == pytest.approx(by_hand, abs=1e-12)
+    assert expected_calibration_error(points) == pytest.approx(by_hand, abs=1e-12)
 
 
 def test_equal_probabilities_share_a_bin_whatever_their_order() -> None:
