@@ -9,7 +9,7 @@ from adbench.board.operating import OperatingReport, operating_points
 from adbench.commands.console import plain_console
 from adbench.records.record import Record, read
 from adbench.statistics.figures import Figure
-from adbench.system.text import counted
+from adbench.system.text import counted, printable
 
 
 def show(path: Path, specificity: float, prevalence: float | None) -> None:
@@ -29,7 +29,7 @@ def _head(record: Record) -> Iterator[str]:
     )
     for name, value in record.metrics.items():
         if value is not None:
-            yield _line(name, f"{100 * value:.2f} %")
+            yield _line(printable(name), f"{100 * value:.2f} %")
 
 
 def operating_lines(report: OperatingReport) -> Iterator[str]:
