@@ -115,6 +115,10 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
     if outcome.contributions is not None:
         table = pd.DataFrame(to_columns(outcome.contributions))
         table.to_parquet(folder / record.IMAGE_HISTOGRAMS, index=False, compression="zstd")
+    if outcome.lesions is not None:
+        pd.DataFrame(outcome.lesions.lesions._asdict()).to_parquet(folder / record.LESIONS, index=False)
+        if outcome.lesions.false_positives.size:
+            outcome.lesions.counts().to_parquet(folder / record.FALSE_POSITIVES, index=False)
     state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
     state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
@@ -179,6 +183,7 @@ def _content(
         "half_widths": outcome.half_widths,
         "histogram": histogram,
         "image_histograms": None if outcome.contributions is None else {"shift": outcome.contributions.shift},
+        "lesions": None if outcome.lesions is None else outcome.lesions.head(),
         "test_images": len(outcome.predictions),
         "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
         "seconds": seconds,

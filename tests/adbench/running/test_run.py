@@ -59,7 +59,8 @@ def test_a_run_leaves_a_whole_record(adbench, words, tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob(".*"))
 
     table = record.predictions()
-    assert list(table.columns) == ["image", "label", "score", "map_max", "map_mean", "patient", "subgroup"]
+    columns = ["image", "label", "score", "map_max", "map_mean", "patient", "subgroup"]
+    assert list(table.columns) == [*columns, "lesion_area", "aupimo", "aupimo_loose"]
     assert len(table) == 10
     assert table["label"].sum() == 5
     assert table["patient"].notna().all()
