@@ -60,6 +60,7 @@ class RunKeys(TypedDict, total=False):
     workers: int
     loader_workers: int
     logger: str
+    operating: Text
     overrides: Mapping[str, Any]
 
 

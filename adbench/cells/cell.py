@@ -26,6 +26,7 @@ FULL_SPLIT = ("full_normal", "unified_full_normal")
 # Facts of testing, which no training depends on. The second group matters where an epoch is chosen by scores.
 OF_THE_TEST = ("dataset", "data", "dataset_facets", "protocol")
 OF_SCORING = ("eval_size", "batch_size")
+OF_HELD_OUT = ("operating", "held_out")  # facts of the images held out for thresholds, which no training sees
 
 
 def by_split(items: Sequence[Item]) -> dict[str, int]:
@@ -138,7 +139,7 @@ class Cell:
         if self.protocol not in ELSEWHERE:
             return None
         rule = self.config.selection
-        apart: tuple[str, ...] = () if rule == "oracle" else OF_THE_TEST
+        apart: tuple[str, ...] = OF_HELD_OUT if rule == "oracle" else (*OF_HELD_OUT, *OF_THE_TEST)
         if rule == "last" or rule.startswith("fixed:"):
             apart += OF_SCORING
         facts = {key: v for key, v in self.facts.items() if key not in apart}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from adbench.cells.cell import Cell, Holdout, TrainingSet
 from adbench.cells.holdout import left_over
+from adbench.cells.operating import HeldOutItems, held_out_of
+from adbench.cells.overlap import content_of, contents_of
 from adbench.cells.protocols import SUPPORT_LABELS, training_set, without_support
 from adbench.config.schema import RunConfig
 from adbench.config.words import config_of
@@ -114,6 +117,7 @@ class DataModule(pl.LightningDataModule):
         self.target: IndexedDataset | None = None
         self.training_sets: tuple[TrainingSet, ...] = ()
         self.holdout_items: tuple[Holdout, ...] = ()
+        self.held_out_items: HeldOutItems | None = None
 
     @classmethod
     def of_cell(cls, cell: Cell) -> Self:
@@ -122,6 +126,7 @@ class DataModule(pl.LightningDataModule):
         super(DataModule, data).__init__()
         data._configure(cell.config, cell.format)
         data.target, data.training_sets, data.holdout_items = cell.target, cell.training_sets, cell.holdouts
+        data.held_out_items = held_out_of(cell)
         return data
 
     def setup(self, stage: str | None = None) -> None:
@@ -135,7 +140,7 @@ class DataModule(pl.LightningDataModule):
                 self.training_sets = (drawn,)
                 self.target = without_support(target, self.training_sets)
                 self.holdout_items = (Holdout(target, drawn.split, left_over(drawn, drawn.split)),)
-        _ = self.test, self.support, self.holdouts  # decodes all images
+        _ = self.test, self.support, self.holdouts, self.held_out  # decodes all images
 
     @cached_property
     def test(self) -> ImageSet:
@@ -157,6 +162,28 @@ class DataModule(pl.LightningDataModule):
             for held in self.holdout_items
             if held.items
         )
+
+    @cached_property
+    def test_contents(self) -> set[bytes]:
+        """A hash of each test image as the network sees it."""
+        return contents_of(self.test)
+
+    @cached_property
+    def held_out(self) -> ImageSet | None:
+        """Images, without masks, that fix thresholds; None where a cell has none.
+
+        An image that the network sees alike in the test split or in the support is not among them.
+        """
+        target, chosen = self._check_set_up(), self.held_out_items
+        if chosen is None or not chosen.items:
+            return None
+        images = open_images(target, chosen.items, self.format, self.cache, f"{target.name} held out", masks=False)
+        learned = {content_of(np.moveaxis(image.numpy(), 0, 2)) for image in self.support.images}
+        new = [content_of(image) not in self.test_contents | learned for image in images.images]
+        if all(new):
+            return images
+        items = tuple(item for item, kept in zip(images.items, new, strict=True) if kept)
+        return replace(images, items=items, images=images.images[np.array(new)]) if items else None
 
     def mask_notes(self) -> list[str]:
         """What was unusual about the masks of test split, support and holdouts, in sentences."""

@@ -14,6 +14,7 @@ from adbench.data.support import draw_order
 from adbench.errors import AdbenchError
 
 FOLDS = 4
+INSTEAD = {"selection": "selection=last or fixed:N", "operating": "operating=valid or none"}
 
 
 def holdouts_of(sets: Sequence[TrainingSet], protocol: str) -> tuple[Holdout, ...]:
@@ -71,10 +72,11 @@ def left_over(training: TrainingSet, split: str) -> tuple[Item, ...]:
     return tuple(held)
 
 
-def folds(sets: Sequence[TrainingSet], method: str) -> NDArray[np.int64]:
+def folds(sets: Sequence[TrainingSet], method: str, key: str = "selection") -> NDArray[np.int64]:
     """Return the fold (N,) of each support image: each class is spread evenly, and a patient's images stay together.
 
-    Raises AdbenchError where the images outside a fold lack a class: `method` couldn't learn from them.
+    key: of the run, whose value is support_cv. Raises AdbenchError where the images outside a fold lack a class of the
+    support: `method` couldn't learn from them.
     """
     people: list[tuple[str, str | None, str | None]] = []
     labels = []
@@ -93,12 +95,12 @@ def folds(sets: Sequence[TrainingSet], method: str) -> NDArray[np.int64]:
         fold_of[person] = int(filled[labels_of].sum(0).argmin())
         filled[:, fold_of[person]] += has[person]
     left = filled.sum(1, keepdims=True) - filled[:, filled.any(0)]
-    if not left.all():
+    if not left[sorted(set(labels))].all():
         normal, abnormal = left[:, left.min(0).argmin()]
         raise AdbenchError(
-            f"selection=support_cv is not possible for {method}: of the {labels.count(0)} normal and {labels.count(1)} "
+            f"{key}=support_cv is not possible for {method}: of the {labels.count(0)} normal and {labels.count(1)} "
             f"abnormal images of its support, {normal} and {abnormal} are left to learn from where one fold, patients "
-            "kept together, is scored. Use selection=last or fixed:N, or more shots."
+            f"kept together, is scored. Use {INSTEAD[key]}, or more shots."
         )
     return np.array([fold_of[person] for person in people])
 

@@ -10,6 +10,7 @@ from typing import Any
 from adbench.backbone.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
 from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
+from adbench.cells.operating import check_operating, operating_facts
 from adbench.cells.protocols import (
     LEARNS_FROM,
     is_diagonal,
@@ -89,6 +90,7 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
             f"Methods that have: {', '.join(defining('level_maps'))}."
         )
     protocol = protocol_of(config, capability)
+    check_operating(config.operating, config.method_name, protocol, capability.support, capability.transductive)
     session.once(check_trainer, config.words("trainer"))
     session.once(check_logger, config.logger, config.words("wandb"))
     config, notes = _settle(config, capability, protocol)
@@ -222,6 +224,8 @@ def _facts(
         facts["held"] = digest(str(folds(sets, config.method).tolist()))
     elif holdouts:
         facts["held"] = holdouts_hash(holdouts)
+    if config.operating != "valid":
+        facts |= operating_facts(config.operating, target, sets, capability.transductive, config.method_name)
     return facts
 
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "schedule": ("short", "paper"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
+    "operating": ("valid", "support_cv", "none"),
     "logger": ("none", "csv", "tensorboard", "wandb"),
 }
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
@@ -75,6 +76,7 @@ class RunConfig:
     workers: int = 1
     loader_workers: int = 0
     logger: str = "none"
+    operating: str = "valid"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

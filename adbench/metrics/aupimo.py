@@ -71,7 +71,9 @@ def aupimo(
 def check_rates(low: float, high: float) -> None:
     """Raise AdbenchError unless 0 < low < high <= 1."""
     if not 0 < low < high <= 1:
-        raise AdbenchError(f"AUPIMO from {low:g} to {high:g} is not possible: false positive rates 0 < low < high <= 1.")
+        raise AdbenchError(
+            f"AUPIMO from {low:g} to {high:g} is not possible: false positive rates 0 < low < high <= 1."
+        )
 
 
 def too_few(images: int, pixels: int, low: float) -> str:

@@ -59,7 +59,9 @@ def by_patient(scores: Any, labels: Any, patients: Any, how: How = "max") -> Pat
         raise AdbenchError(f"how={how} is not known: a patient's score is the max or the mean over its images.")
     images = np.bincount(groups)
     if (images == 0).any():
-        raise AdbenchError(f"patient {int(np.argmin(images))} of {images.size} has no image; number them without a gap.")
+        raise AdbenchError(
+            f"patient {int(np.argmin(images))} of {images.size} has no image; number them without a gap."
+        )
     ill = np.bincount(groups, truth) > 0
     if how == "mean":
         return Patients(np.bincount(groups, values) / images, ill, images)

@@ -66,6 +66,19 @@ def _is_split(value: Any) -> bool:
     return whole and (shares is None or (type(shares) is list and all(map(_is_amount, shares))))
 
 
+def _is_held_out(value: Any) -> bool:
+    if type(value) is not dict or value.get("source") not in ("valid", "support_cv", "none"):
+        return False
+    counts = [value.get(name) for name in ("images", "patients", "normal", "abnormal", "of", "in_test")]
+    if not all(type(count) is int and 0 <= count <= MOST_IMAGES for count in counts):
+        return False
+    images, patients, normal, abnormal, of, _ = counts
+    texts = all(value.get(name) is None or _is_text(value[name]) for name in ("split", "why"))
+    shift = value.get("shift")
+    whole = normal + abnormal == images and patients <= images <= of and (images > 0 or bool(value.get("why")))
+    return texts and whole and (shift is None or (_within(0, 31)(shift) and normal > 0))
+
+
 def _within(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
@@ -133,14 +146,15 @@ FIELDS: Fields = {
         "precision": TEXT, "threads": Rule(_within(1, 1024), "an integer from 1 to 1024"), "device": TEXT,
         "runs": TEXT, "cache": _maybe(TEXT), "cache_gb": AMOUNT, "feature_cache": FLAG, "force": FLAG,
         "gallery": COUNT, "gallery_levels": FLAG, "executor": _optional(TEXT), "workers": _optional(COUNT),
-        "loader_workers": _optional(COUNT), "logger": _optional(TEXT), "overrides": _object_of(OBJECT),
+        "loader_workers": _optional(COUNT), "logger": _optional(TEXT), "operating": _optional(NAME),
+        "overrides": _object_of(OBJECT),
     },
     "facts": {
         "method": NAME, "dataset": NAME, "data": NAME, "dataset_facets": OBJECT, "params": OBJECT,
         "support": NAME, "seed": SEED, "weights": NAME, "train_on": _maybe(NAME), "source": _optional(_maybe(NAME)),
         "method_version": _optional(_maybe(NAME)), "trainer": _optional(_maybe(OBJECT)),
         "backbone": _optional(NAME), "selection": _optional(NAME), "protocol": _optional(NAME),
-        "eval_size": _optional(SIDE),
+        "eval_size": _optional(SIDE), "operating": _optional(NAME),
     },
     "dataset": {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),
@@ -179,6 +193,9 @@ FIELDS: Fields = {
         lambda v: type(v) is dict and _within(0, MOST_LESIONS)(v.get("number")) and _within(0, 64)(v.get("thresholds")),
         f"an object with number, an integer from 0 to {MOST_LESIONS}, and thresholds, at most 64",
     ))),
+    "held_out": _optional(_maybe(Rule(
+        _is_held_out, "what adbench writes of held-out images: source, images, patients, normal, abnormal, of, ...",
+    ))),
     "test_images": Rule(_within(1, MOST_IMAGES), f"an integer from 1 to {MOST_IMAGES}"),
     "parameters": {"trainable": COUNT, "total": _optional(COUNT)},
     "seconds": _object_of(AMOUNT, "fit"),
@@ -205,6 +222,7 @@ SAME = (
     (("facts", "dataset"), ("resolved", "dataset")),
     (("facts", "selection"), ("resolved", "selection")),
     (("facts", "selection"), ("selection", "rule")),
+    (("facts", "operating"), ("resolved", "operating")),
     (("facts", "protocol"), ("protocol",)),
     (("facts", "support"), ("support", "hash")),
     (("facts", "data"), ("dataset", "fingerprint")),

@@ -32,7 +32,11 @@ SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which ma
 FILES = ("predictions.parquet", "method.safetensors")
 IMAGE_HISTOGRAMS = "image_histograms.parquet"
 LESIONS, FALSE_POSITIVES = "lesions.parquet", "false_positives.parquet"
-TABLES = ("record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES)  # all that is read of a record, pictures apart
+HELD_OUT, HELD_OUT_PIXELS = "held_out.parquet", "held_out_pixels.parquet"
+# All that is read of a record, pictures apart.
+TABLES = (
+    "record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
+)  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
 
 
@@ -121,7 +125,26 @@ class Record:
         record has no such images.
         """
         head = self.content.get("lesions")
-        return tables.false_positives(self.path / FALSE_POSITIVES, self.content) if head and head["thresholds"] else None
+        return (
+            tables.false_positives(self.path / FALSE_POSITIVES, self.content) if head and head["thresholds"] else None
+        )
+
+    def held_out(self) -> pd.DataFrame | None:
+        """One row per held-out image: image, label, score, map_max, patient; None where there are none.
+
+        `records.held_out` makes thresholds of them. Raises RecordError where the file can't be used.
+        """
+        head = self.content.get("held_out")
+        if not head or not head["images"]:
+            return None
+        return tables.held_out(self.path / HELD_OUT, head["images"])
+
+    def held_out_pixels(self) -> dict[str, Any] | None:
+        """Return the histogram of the pixels of held-out normal images, `bin` and `pixels` (B,); None without maps."""
+        head = self.content.get("held_out")
+        if not head or head["shift"] is None:
+            return None
+        return tables.held_out_pixels(self.path / HELD_OUT_PIXELS, head["shift"])
 
     def contributions(self) -> Contributions | None:
         """Return what each test image contributes to the pixel metrics, on coarse bins, or none without pixel metrics.
@@ -195,6 +218,11 @@ def read(path: Path) -> Record:
     found = content.get("lesions") if isinstance(content.get("lesions"), dict) else None
     wanted += [LESIONS] if found else []
     wanted += [FALSE_POSITIVES] if found and found.get("thresholds") else []
+
+    held = content.get("held_out")
+    if type(held) is dict:
+        wanted += [HELD_OUT] if held.get("images") else []
+        wanted += [HELD_OUT_PIXELS] if held.get("shift") is not None else []
     odd = {name: why for name in wanted if (why := tables.regular(path / name))}
     missing = [name for name, why in odd.items() if why == tables.MISSING]
     if missing or status != "complete":

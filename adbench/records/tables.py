@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import RecordError
+from adbench.metrics.keys import HIGHEST, LOWEST
 from adbench.metrics.per_image import BINS
 from adbench.system.text import printable
 
@@ -26,6 +27,8 @@ PREDICTIONS = {
     "image": "text", "label": "integer", "score": "float", "map_max": "float", "map_mean": "float", "patient": "text",
     "subgroup": "text", "lesion_area": "integer", "aupimo": "float", "aupimo_loose": "float",
 }  # fmt: skip
+HELD_OUT = {"image": "text", "label": "integer", "score": "float", "map_max": "float", "patient": "text"}
+HELD_OUT_PIXELS = {"bin": "integer", "pixels": "integer"}
 HISTOGRAM = {
     "keys": "integer", "positive": "integer", "negative": "integer", "region_weight": "float", "mixed": "boolean",
 }  # fmt: skip
@@ -119,10 +122,32 @@ def read_table(file: Path, kinds: Mapping[str, str], rows: range, needed: int) -
     return frame
 
 
+def held_out(file: Path, images: int) -> pd.DataFrame:
+    """Read held_out.parquet of a record of `images` held-out images."""
+    return _scored(file, HELD_OUT, images)
+
+
+def held_out_pixels(file: Path, shift: int) -> dict[str, Any]:
+    """Read held_out_pixels.parquet of a record: its columns as arrays (B,), a row per bin of `shift`."""
+    table = read_table(file, HELD_OUT_PIXELS, range(1, BINS + 1), len(HELD_OUT_PIXELS))
+    if table.isna().to_numpy().any():
+        raise unreadable(file, "a value is missing")
+    bins, pixels = (table[name].to_numpy() for name in HELD_OUT_PIXELS)
+    if (bins[1:] <= bins[:-1]).any() or bins[0] < LOWEST >> shift or bins[-1] > HIGHEST >> shift:
+        raise unreadable(file, "its bins don't rise, or are of no number of 32 bits")
+    if (pixels < 0).any() or not 0 < pixels.astype(np.float64).sum() <= 2**53:
+        raise unreadable(file, "a count is negative or too large")
+    return {"bin": bins, "pixels": pixels}
+
+
 def predictions(folder: Path, images: int, names: int = len(PREDICTIONS)) -> pd.DataFrame:
     """Read predictions.parquet of a record of `images` test images: its first `names` columns, those that it has."""
     file = folder / "predictions.parquet"
-    kinds = dict(list(PREDICTIONS.items())[:names])
+    return _scored(file, dict(list(PREDICTIONS.items())[:names]), images)
+
+
+def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
+    """Read a table of `images` scored images, whose first columns are image, label and score."""
     table = read_table(file, kinds, range(images, images + 1), 3)
     if table["image"].isna().any() or not table["label"].isin((0, 1)).all():
         raise unreadable(file, "an image has no name, or a label other than 0 and 1")

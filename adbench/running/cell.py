@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from safetensors.torch import save
 
 from adbench.cells.cell import Cell, by_split
@@ -24,10 +25,14 @@ from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
+from adbench.scoring.held_out import HeldOutScores, score_held_out
+from adbench.scoring.lesions import map_thresholds
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
+from adbench.statistics.patients import group
 from adbench.system.files import shrink
 from adbench.system.ranks import world_size
 from adbench.training.fit import device_of, new_method
+from adbench.training.held_out import score_support
 from adbench.training.reuse import fit_once
 from adbench.training.selection import state_of
 from adbench.training.trackers import curves, tracking
@@ -72,21 +77,28 @@ def run_cell(
         with watch.stage("decode"):  # all of it: a file that can't be read costs no training
             data = DataModule.of_cell(cell)
             data.setup()
-            leaked = overlap(data.test, data.learned_images())
+            leaked = overlap(data.test, data.learned_images(), data.test_contents)
         with watch.stage("build"):
             method = new_method(cell, device)
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
+        with watch.stage("held_out"):  # before a test image is scored
+            held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         with watch.stage("score"):
-            outcome = evaluate(cell, method, data.test)
+            outcome = evaluate(cell, method, data.test, map_thresholds(held_out))
             speed, gflops = throughput(cell, method, data.test)
         with watch.stage("write"):
             _write(folder, cell, method, outcome, data.test)
+            if held_out is not None:
+                held_out.table.to_parquet(folder / record.HELD_OUT, index=False)
+                if held_out.pixels is not None:
+                    held_out.pixels.to_parquet(folder / record.HELD_OUT_PIXELS, index=False)
         content = _content(cell, method, outcome, words, watch.seconds)
         content["notes"] += data.mask_notes()
         facts = data.test.mask_facts
         content["masks"] = summary(facts, cell.eval_size) if data.test.masks is not None else None
         content["overlap"] = leaked
+        content["held_out"] = _held_out(cell, data, held_out)
         content["selection"] = dataclasses.asdict(selection) | {"last": last or None, "training_reused": reused}
         content["images_per_second"], content["gflops_per_image"] = speed, gflops
         content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
@@ -102,8 +114,40 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     data.setup()
     with naming_the_method(cell.config.method_name):
         method = new_method(cell, device)
-        fit_once(cell, method, data, device, curves(cell.config, None), began)
-        evaluate(cell, method, data.test)
+        selection, _, _ = fit_once(cell, method, data, device, curves(cell.config, None), began)
+        held_out = score_held_out_of(cell, method, data, device, selection.epoch)
+        evaluate(cell, method, data.test, map_thresholds(held_out))
+
+
+def score_held_out_of(
+    cell: Cell, method: Method[Any], data: DataModule, device: torch.device, epoch: int
+) -> HeldOutScores | None:
+    """Score the held-out images of a cell as `operating=` says; None where it has none."""
+    if cell.config.operating == "support_cv":
+        return score_support(cell, data.support, device, epoch)
+    return None if data.held_out is None else score_held_out(cell, method, data.held_out)
+
+
+def _held_out(cell: Cell, data: DataModule, scored: HeldOutScores | None) -> dict[str, Any]:
+    """Say where the held-out images are from, how many there are, or why there are none."""
+    chosen = data.held_out_items
+    assert chosen is not None
+    labels = [] if scored is None else scored.table["label"].tolist()
+    patients = 0 if scored is None else len(set(group(scored.table["patient"].fillna("").tolist()).tolist()))
+    copies = len(chosen.items) - len(labels) if chosen.items else 0
+    why = chosen.why or (None if labels else "each held-out image is also in the test split or in the support")
+    return {
+        "source": cell.config.operating if labels else "none",
+        "split": chosen.split or None,
+        "images": len(labels),
+        "patients": patients,
+        "normal": labels.count(0),
+        "abnormal": labels.count(1),
+        "of": len(labels) if cell.config.operating == "support_cv" else chosen.of,
+        "in_test": chosen.in_test + copies,
+        "shift": None if scored is None else scored.shift,
+        "why": why or None,
+    }
 
 
 def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test: ImageSet) -> None:

@@ -81,9 +81,7 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet, map_thresholds: 
     if histogram is None:
         return Outcome(table, None, None, None, metrics, half_widths)
     found = of_lesions.outcome()
-    return Outcome(
-        table.assign(**found.overlap), histogram, contributions, found, metrics | found.metrics, half_widths
-    )
+    return Outcome(table.assign(**found.overlap), histogram, contributions, found, metrics | found.metrics, half_widths)
 
 
 def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> pd.DataFrame:

@@ -11,9 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adbench.metrics.aupimo import LOOSE, STRICT, PerImageOverlap, too_few
+from adbench.metrics.keys import to_floats
 from adbench.metrics.lesions import Lesions, false_positives, joined, lesions
+from adbench.scoring.held_out import HeldOutScores
+from adbench.statistics.patients import group
+from adbench.statistics.thresholds import pixel_threshold
 from adbench.system.ranks import all_gather
 
+SPECIFICITIES = (0.9, 0.95, 0.99)  # of the pixels of held-out normal images, at whose thresholds maps are counted
 RATES = {"aupimo": STRICT, "aupimo_loose": LOOSE}  # columns of the predictions; pixel_aupimo… is their mean
 
 
@@ -51,6 +56,18 @@ class LesionOutcome:
         return {f"pixel_{name}": mean for name, mean in means.items()}
 
 
+def map_thresholds(held_out: HeldOutScores | None) -> dict[float, float]:
+    """Return map thresholds by specificity, from held-out normal images; those alone that so few images can give."""
+    if held_out is None or held_out.pixels is None or held_out.shift is None:
+        return {}
+    normal = held_out.table[held_out.table["label"] == 0]
+    groups = group(normal["patient"].astype(object).where(normal["patient"].notna(), None).tolist())
+    upper = to_floats((held_out.pixels["bin"].to_numpy(np.int64) + 1) << held_out.shift).astype(np.float64)
+    counts = held_out.pixels["pixels"].to_numpy()
+    found = {one: pixel_threshold(upper, counts, groups, one).value for one in SPECIFICITIES}
+    return {specificity: value for specificity, value in found.items() if value is not None}
+
+
 class LesionEvaluator:
     """Collects it batch by batch; `outcome` joins the processes of a cell.
 
@@ -80,7 +97,9 @@ class LesionEvaluator:
         ordered = [parts[first] for first in sorted(parts)]
         normals = int(self.normal.sum())
         figures = {
-            name: np.full(len(self.normal), np.nan) if too_few(normals, overlap.pixels, low) else overlap.values(low, high)
+            name: np.full(len(self.normal), np.nan)
+            if too_few(normals, overlap.pixels, low)
+            else overlap.values(low, high)
             for name, (low, high) in RATES.items()
         }
         counts = np.concatenate([own for _, own in ordered])
