@@ -163,7 +163,9 @@ def _sample(record: Record, test: ScoredImages, metric: str) -> Sample:
 def _of_patients(record: Record, test: ScoredImages, metric: str) -> Sample:
     table, groups = test.table, test.groups
     if len(np.unique(groups)) == len(groups):
-        known = "the patient of no image is known" if table["patient"].isna().all() else "each image is another patient's"
+        known = (
+            "the patient of no image is known" if table["patient"].isna().all() else "each image is another patient's"
+        )
         raise AdbenchError(f"{record.path} has no {metric}: {known}. Take image_{metric.partition('_')[2]}.")
     one = patient.by_patient(table["score"], table["label"], groups)
     figure = patient.patient_metrics(table["score"], table["label"], groups)[metric]

@@ -236,7 +236,9 @@ def report(
     html: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages are written; required.")],
     method: Annotated[str | None, typer.Option(metavar="NAME", help="Only this method.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset.")] = None,
-    specificity: Annotated[float, typer.Option(metavar="SHARE", help="Of the operating point, on held-out images.")] = 0.95,
+    specificity: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the operating point, on held-out images.")
+    ] = 0.95,
     prevalence: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Of abnormal images in practice: adds PPV and NPV.")
     ] = None,

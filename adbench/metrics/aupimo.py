@@ -85,14 +85,14 @@ def too_few(images: int, pixels: int, low: float) -> str:
     >>> too_few(18, 18 * 240 * 240, 1e-5)
     ''
     >>> too_few(17, 17 * 240 * 240, 1e-5)
-    'AUPIMO from 1e-05 needs 10 normal images and 1,000,000 normal pixels; there are 17 and 979,200. Use 0.0001 to 0.01.'
+    'AUPIMO from 1e-05 needs 10 normal images and 1,000,000 normal pixels, not 17 and 979,200. Use 0.0001 to 0.01.'
     """
     wanted = round(FEWEST_PIXELS / low)
     if images >= FEWEST_IMAGES and pixels >= wanted:
         return ""
     instead = f" Use {LOOSE[0]:g} to {LOOSE[1]:g}." if images >= FEWEST_IMAGES and low < LOOSE[0] else ""
     return (
-        f"AUPIMO from {low:g} needs {FEWEST_IMAGES} normal images and {wanted:,} normal pixels; there are {images} and "
+        f"AUPIMO from {low:g} needs {FEWEST_IMAGES} normal images and {wanted:,} normal pixels, not {images} and "
         f"{pixels:,}.{instead}"
     )
 
@@ -101,8 +101,8 @@ class PerImageOverlap:
     """Collects score maps for the AUPIMO of each image, batch by batch; exact, whatever the batches and their order.
 
     pixels: of all normal images that will be added. high: the largest false positive rate that will be asked for.
-    Kept are the highest share `high` of the normal pixels, and of the abnormal ones those that may still lie above them:
-    at most 4 bytes for each abnormal pixel, in practice a few megabytes.
+    Kept are the highest share `high` of the normal pixels, and the abnormal ones that may still lie above them: at most
+    4 bytes for each abnormal pixel, in practice a few megabytes.
     """
 
     def __init__(self, pixels: int, high: float = LOOSE[1]) -> None:

@@ -50,8 +50,8 @@ def by_patient(scores: Any, labels: Any, patients: Any, how: How = "max") -> Pat
     groups = np.asarray(patients)
     if not values.shape == truth.shape == groups.shape or values.ndim != 1 or not values.size:
         raise AdbenchError(
-            f"scores, labels and patients have the shapes {values.shape}, {truth.shape} and {groups.shape}; all must be "
-            "the same (N,), N >= 1"
+            f"scores, labels and patients have the shapes {values.shape}, {truth.shape} and {groups.shape}; all must "
+            "be the same (N,), N >= 1"
         )
     if groups.dtype.kind not in "iu" or groups.min() < 0:
         raise AdbenchError("patients must be numbers from 0; adbench.statistics.group makes them of names.")

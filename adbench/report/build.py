@@ -39,8 +39,8 @@ def row_of(records: Sequence[Record]) -> Row:
     if len(rows) > 1:
         names = "; ".join(f"{row.name} on {row.dataset}" for row in rows[:6]) + ("; …" if len(rows) > 6 else "")
         raise AdbenchError(
-            f"a report is about one method on one dataset, and these records are {len(rows)}: {names}. Name the folders "
-            "of one, or choose it with --method and --dataset; adbench compare compares them."
+            f"a report is about one method on one dataset, and these records are {len(rows)}: {names}. Name the "
+            "folders of one, or choose it with --method and --dataset; adbench compare compares them."
         )
     return rows[0]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-AUTHORS = "for the authors to answer"
-
 
 class Item(NamedTuple):
     """An item of a checklist: number, what it asks for, the section that answers it (empty: none), and a remark.
@@ -42,14 +40,24 @@ TRIPOD = (
     Item("12c", "type of model and how it was built", "software", "method, parameters, command to repeat it"),
     Item("12d", "differences between clusters", "figures", "intervals are by patient; centres are unknown"),
     Item("12e", "measures of performance", "figures"),
-    Item("12g", "how predictions are made from the model", "operating", "the threshold and where it is from", "operating"),
+    Item(
+        "12g", "how predictions are made from the model", "operating", "the threshold and where it is from", "operating"
+    ),
     Item("13", "class imbalance", "operating", "thresholds don't depend on it; PPV and NPV at a stated prevalence"),
-    Item("14", "fairness", "groups", "subgroups that the dataset names; sex, age and ethnicity only if it does", "subgroups"),
+    Item(
+        "14",
+        "fairness",
+        "groups",
+        "subgroups that the dataset names; sex, age and ethnicity only if it does",
+        "subgroups",
+    ),
     Item("15", "what the model puts out", "calibration", "a score and, where fitted, a probability", "calibration"),
     Item("16", "differences between training and evaluation data", "seen"),
     Item("17", "ethical approval"),
     Item("18a-d", "funding, conflicts, protocol, registration"),
-    Item("18e-f", "availability of data and code", "software", "version, commit and command; the data are their owner's"),
+    Item(
+        "18e-f", "availability of data and code", "software", "version, commit and command; the data are their owner's"
+    ),
     Item("19", "involvement of patients and the public"),
     Item("20a", "flow of participants", "whom", "numbers by split"),
     Item("20b", "characteristics of participants"),
@@ -80,7 +88,7 @@ CLAIM = (
     Item("24", "initial parameters", "software", "the backbone's weights, by hash"),
     Item("25", "training", "software", "all parameters"),
     Item("26", "how the final model was chosen", "seen", "the rule that chose the epoch"),
-    Item("27", "ensembling", "software", "none, unless the method's page says so"),
+    Item("27", "ensembling"),
     Item("28", "measures of performance", "figures"),
     Item("29", "uncertainty", "figures", "intervals by patient, and by draw in the summary of several records"),
     Item("30", "robustness"),
@@ -99,7 +107,8 @@ CLAIM = (
 def answered(items: tuple[Item, ...], there: Collection[str]) -> Iterator[tuple[Item, bool]]:
     """Yield each item and whether the report answers it; `there`: the optional parts that this report has.
 
-    >>> [yes for _, yes in answered((Item("1", "title"), Item("14", "fairness", "groups", "", "subgroups")), {"subgroups"})]
+    >>> items = Item("1", "title"), Item("14", "fairness", "groups", "", "subgroups")
+    >>> [yes for _, yes in answered(items, {"subgroups"})]
     [False, True]
     """
     for item in items:

@@ -55,8 +55,11 @@ def image_lines(record: Record, samples: Samples, level: float) -> Iterator[Line
         assert image.accuracy(scores, labels, threshold) == right.mean()
         yield Line(f"image accuracy at the method's own threshold, {threshold:g}", share(right, test.groups, level))
     if has_patients(record, samples):
-        for name in patient.METRICS:
-            yield Line(NAMES[name], metric(record, name, samples, level))
+        found = {name: metric(record, name, samples, level) for name in patient.METRICS}
+        if len({one.why for one in found.values() if one.value is None}) == 1:
+            yield Line("patient AUROC, AP and F1-max", found[patient.METRICS[0]])
+        else:
+            yield from (Line(NAMES[name], one) for name, one in found.items())
 
 
 def has_patients(record: Record, samples: Samples) -> bool:

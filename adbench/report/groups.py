@@ -40,7 +40,9 @@ class Part(NamedTuple):
 def subgroups(test: ScoredImages, threshold: float | None, level: float) -> list[Part]:
     """Return the subgroups that the dataset names, in alphabetical order; empty where it names none."""
     names = test.table["subgroup"]
-    return [_part(test, str(one), (names == one).to_numpy(), threshold, level) for one in sorted(names.dropna().unique())]
+    return [
+        _part(test, str(one), (names == one).to_numpy(), threshold, level) for one in sorted(names.dropna().unique())
+    ]
 
 
 def thirds(test: ScoredImages, size: int, threshold: float | None, level: float) -> list[Part]:

@@ -14,14 +14,13 @@ from adbench.board.operating import OperatingReport, operating_points
 from adbench.board.samples import Samples, ScoredImages
 from adbench.board.site import charts
 from adbench.board.site.command import again
-from adbench.board.site.records import SiteRecord, gallery, predictions, require_both_classes
+from adbench.board.site.records import GALLERY_TITLES, SiteRecord, gallery, predictions, require_both_classes
 from adbench.board.variants import flat
 from adbench.metrics import by_patient
 from adbench.report import checklists, groups, whom
 from adbench.report.figures import Line, eval_size, has_patients, image_lines, pixel_lines
 from adbench.statistics.figures import Figure, share
 from adbench.system.session import Session
-from adbench.system.text import counted
 
 PICTURES = 6  # of a kind
 SECTIONS = {
@@ -68,7 +67,7 @@ def page(entry: SiteRecord, options: Options, samples: Samples, session: Session
         groups.subgroups(test, threshold, level),
         groups.thirds(test, eval_size(record), threshold, level) if eval_size(record) else [],
     )
-    shown = list(_pictures(entry))
+    shown = list(_pictures(entry, threshold))
     images = [*image_lines(record, samples, level)]
     there = {"subgroups": bool(parts), "operating": threshold is not None, "pictures": bool(shown),
              "calibration": point.calibration.platt is not None}  # fmt: skip
@@ -107,7 +106,7 @@ def warnings(entry: SiteRecord, test: ScoredImages) -> Iterator[str]:
     if why := caveat(entry.line["standing"]):
         yield f"{why[:1].upper()}{why[1:]}. The figures are not those of a clean test."
     if unlike := unlike_published(entry.record):
-        yield f"Not the published dataset: {unlike}."
+        yield f"{unlike[:1].upper()}{unlike[1:]}."
     if test.table["patient"].isna().all():
         yield "Patients are unknown: images count as independent, and intervals may be too narrow."
     if entry.content["backbone"].get("stand_in"):
@@ -179,27 +178,27 @@ def _lesions(entry: SiteRecord, test: ScoredImages, level: float) -> dict[str, A
     return {"lesions": facts, "lesions_why": why, "detections": found}
 
 
-def _pictures(entry: SiteRecord) -> Iterator[dict[str, Any]]:
+def _pictures(entry: SiteRecord, threshold: float | None) -> Iterator[dict[str, Any]]:
     """Yield the first misses and false alarms of the gallery, each as a data URI: the page is one file."""
     table = predictions(entry.record)
     ranks = table["score"].rank(ascending=False, method="min").astype(int)
-    for kind, heading in (("miss", "Worst misses: the abnormal images with the lowest scores"),
-                          ("false_alarm", "Worst false alarms: the normal images with the highest scores")):  # fmt: skip
+    for kind in ("miss", "false_alarm"):
         chosen = [one for one in gallery(entry.record, table) if one.kind == kind][:PICTURES]
         if chosen:
-            yield {"title": heading, "panels": ", ".join(chosen[0].panels), "of": len(chosen[0].panels), "all": [
+            yield {"title": GALLERY_TITLES[kind], "panels": ", ".join(chosen[0].panels), "of": len(chosen[0].panels), "all": [
                 {
                     "src": "data:image/png;base64," + base64.b64encode(one.file.read_bytes()).decode("ascii"),
                     "alt": f"{', '.join(one.panels)} of {table['image'][one.row]}", "image": table["image"][one.row],
-                    "caption": _caption(table, one.row, int(ranks[one.row])),
+                    "caption": _caption(table, one.row, int(ranks[one.row]), threshold),
                 }
                 for one in chosen
             ]}  # fmt: skip
 
 
-def _caption(table: pd.DataFrame, row: int, rank: int) -> str:
-    below = 100 * table["share"][row]
-    return f"score {table['score'][row]:.4g}, rank {rank} of {len(table)}; above {below:.0f} % of the normal images"
+def _caption(table: pd.DataFrame, row: int, rank: int, threshold: float | None) -> str:
+    score, above = float(table["score"][row]), 100 * table["share"][row]
+    text = f"score {score:.4g}, rank {rank} of {len(table)}; above {above:.0f} % of the normal images"
+    return text if threshold is None else f"{text}; called {'abnormal' if score >= threshold else 'normal'}"
 
 
 def _software(entry: SiteRecord) -> Iterator[tuple[str, str]]:
@@ -207,9 +206,10 @@ def _software(entry: SiteRecord) -> Iterator[tuple[str, str]]:
     code = content["code"]
     state = {True: ", modified", False: "", None: ""}[code["dirty"]]
     yield "adbench", f"{code['version']}" + (f", commit {code['commit']}{state}" if code["commit"] else "")
-    for name, version in content["packages"].items():
-        yield name, version
+    yield "packages", ", ".join(f"{name} {version}" for name, version in content["packages"].items())
     device = content["device"]
     yield "machine", ", ".join(str(device[name]) for name in ("type", "model", "system") if device.get(name))
-    yield "parameters", counted(content["parameters"]["trainable"], "trainable number")
-    yield from flat({"facts of the key": content["facts"]})
+    yield "trainable parameters", f"{content['parameters']['trainable']:,}"
+    facts = {name: value for name, value in content["facts"].items() if value is not None and name != "params"}
+    for title, values in (("parameters of the method", content["facts"]["params"]), ("other facts of the key", facts)):
+        yield title, ", ".join(f"{name}={text}" for name, text in flat(values)) or "none"

@@ -49,4 +49,3 @@ def _mean(name: str, entries: Sequence[SiteRecord], samples: Samples, level: flo
     except AdbenchError as error:
         return Figure(value, why=f"no interval: {str(error).rstrip('.')}", patients=sum(counts))
     return Figure(value, low, high, patients=len(every[0].without))
-

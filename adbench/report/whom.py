@@ -45,9 +45,12 @@ def patient_lines(test: ScoredImages) -> Iterator[tuple[str, str]]:
         return
     each = np.bincount(groups)
     ill, well = (set(groups[labels == one].tolist()) for one in (True, False))
-    yield "patients", (
-        f"{len(each)}: {len(ill - well)} with abnormal images alone, {len(well - ill)} with normal images alone, "
-        f"{len(ill & well)} with both"
+    yield (
+        "patients",
+        (
+            f"{len(each)}: {len(ill - well)} with abnormal images alone, {len(well - ill)} with normal images alone, "
+            f"{len(ill & well)} with both"
+        ),
     )
     yield "images per patient", f"{each.min()} to {each.max()}, median {np.median(each):g}"
     if unknown:
@@ -79,17 +82,20 @@ def seen_lines(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "learned from", "no image (zero-shot)"
     else:
         kinds = [f"{len(support[kind])} {kind}" for kind in ("normal", "abnormal") if support[kind]]
-        yield "support", f"{str(support['source']).replace(':', ' ')}, {shots} shots: {', '.join(kinds)}; {support['hash']}"
+        yield (
+            "support",
+            f"{str(support['source']).replace(':', ' ')}, {shots} shots: {', '.join(kinds)}; {support['hash']}",
+        )
     for one in content.get("seen") or []:
-        use = {"support": "learned from", "selection": "chose the epoch"}.get(str(one.get("role")), str(one.get("role")))
+        use = {"support": "learned from", "selection": "chose the epoch"}.get(
+            str(one.get("role")), str(one.get("role"))
+        )
         yield use, f"{one.get('images')} images of {one.get('dataset')}, split {one.get('split')}"
     yield "epoch", {
         "last": "the last one", "valid": "chosen on held-out images of the valid split",
         "support_cv": "chosen by cross-validation within the support", "oracle": "chosen on the test split: a leak",
     }.get(content["selection"]["rule"], content["selection"]["rule"])  # fmt: skip
     leaked = content["overlap"]
-    yield "overlap with the test split", (
-        f"{counted(leaked, 'image')} learned from, or held out, are test images or show a patient of the test split: a leak"
-        if leaked
-        else "none: no image learned from or held out is a test image or, where patients are known, of a test patient"
-    )
+    clean = "none: no image learned from or held out is a test image or, where patients are known, of a test patient"
+    leak = f"a leak: {counted(leaked, 'image')} learned from or held out are in the test split, or of its patients"
+    yield "overlap with the test split", leak if leaked else clean
