@@ -103,7 +103,7 @@ class ScoredImages:
         return len(np.unique(self.groups[ill])), len(np.unique(self.groups[~ill]))
 
     def classes(self, metric: str) -> tuple[int, int]:
-        """The numbers of patients who enter a metric as abnormal, and as normal; at patient level each is one of both."""
+        """The numbers of patients who enter a metric as abnormal and as normal; at patient level as one of both."""
         abnormal, normal = self.patients
         return (abnormal, len(np.unique(self.groups)) - abnormal) if metric in patient.METRICS else (abnormal, normal)
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from adbench.metrics.aupimo import PerImageOverlap, aupimo
+from adbench.metrics.detection import false_positives, lesions
 from adbench.metrics.exact import exact_pixel
 from adbench.metrics.histogram import Histogram
 from adbench.metrics.image import accuracy, average_precision, f1_max, image_metrics, roc_auc
-from adbench.metrics.lesions import false_positives, lesions
+from adbench.metrics.overlap import PerImageOverlap, aupimo
 from adbench.metrics.patient import by_patient, patient_metrics
 from adbench.metrics.pixel import (
     Estimate,

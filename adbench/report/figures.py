@@ -11,7 +11,7 @@ from adbench.board.render import TITLES
 from adbench.board.samples import Samples
 from adbench.errors import AdbenchError
 from adbench.metrics import image, patient
-from adbench.metrics.aupimo import LOOSE, STRICT, too_few
+from adbench.metrics.overlap import LOOSE, STRICT, too_few
 from adbench.records.record import Record
 from adbench.statistics import breakdown, images, pixels
 from adbench.statistics.figures import LEAST_PATIENTS, Figure, figure, share

@@ -184,21 +184,25 @@ def _pictures(entry: SiteRecord, threshold: float | None) -> Iterator[dict[str, 
     ranks = table["score"].rank(ascending=False, method="min").astype(int)
     for kind in ("miss", "false_alarm"):
         chosen = [one for one in gallery(entry.record, table) if one.kind == kind][:PICTURES]
-        if chosen:
-            yield {"title": GALLERY_TITLES[kind], "panels": ", ".join(chosen[0].panels), "of": len(chosen[0].panels), "all": [
-                {
-                    "src": "data:image/png;base64," + base64.b64encode(one.file.read_bytes()).decode("ascii"),
-                    "alt": f"{', '.join(one.panels)} of {table['image'][one.row]}", "image": table["image"][one.row],
-                    "caption": _caption(table, one.row, int(ranks[one.row]), threshold),
-                }
-                for one in chosen
-            ]}  # fmt: skip
+        if not chosen:
+            continue
+        panels = chosen[0].panels
+        yield {"title": GALLERY_TITLES[kind], "panels": ", ".join(panels), "of": len(panels), "all": [
+            {
+                "src": "data:image/png;base64," + base64.b64encode(one.file.read_bytes()).decode("ascii"),
+                "alt": f"{', '.join(panels)} of {table['image'][one.row]}", "image": table["image"][one.row],
+                "caption": _caption(table, one.row, int(ranks[one.row]), threshold),
+            }
+            for one in chosen
+        ]}  # fmt: skip
 
 
 def _caption(table: pd.DataFrame, row: int, rank: int, threshold: float | None) -> str:
     score, above = float(table["score"][row]), 100 * table["share"][row]
     text = f"score {score:.4g}, rank {rank} of {len(table)}; above {above:.0f} % of the normal images"
-    return text if threshold is None else f"{text}; called {'abnormal' if score >= threshold else 'normal'}"
+    if threshold is None:
+        return text
+    return f"{text}; called {'abnormal' if score >= threshold else 'normal'}"
 
 
 def _software(entry: SiteRecord) -> Iterator[tuple[str, str]]:

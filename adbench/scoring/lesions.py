@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench.metrics.aupimo import LOOSE, STRICT, PerImageOverlap, too_few
+from adbench.metrics.detection import Lesions, false_positives, joined, lesions
 from adbench.metrics.keys import to_floats
-from adbench.metrics.lesions import Lesions, false_positives, joined, lesions
+from adbench.metrics.overlap import LOOSE, STRICT, PerImageOverlap, too_few
 from adbench.scoring.held_out import HeldOutScores
 from adbench.statistics.patients import group
 from adbench.statistics.thresholds import pixel_threshold
