@@ -15,6 +15,7 @@ import typer.main
 from PIL import Image
 
 from adbench.commands.cli import app
+from adbench.commands.keys import SCORE_KEYS
 from adbench.config import words as config
 from adbench.conformance.checks import CHECKS
 from adbench.plugins import registry
@@ -59,7 +60,7 @@ def test_every_command_of_the_pages_can_be_typed(page: str, line: str) -> None:
 
 
 def test_keys_named_in_the_pages_exist() -> None:
-    known = set(config.KEYS) | {"out", "threshold", "key"}
+    known = set(config.KEYS) | set(SCORE_KEYS) | {"key"}
     for page in PAGES:
         for key in re.findall(r"`([a-z_]+)=[^`A-Z][^`]*`", page.read_text()):
             assert key in known, f"{page.name}: {key}="

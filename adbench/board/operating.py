@@ -234,8 +234,8 @@ def _calibration(found: HeldOutScores, scores: Floats, labels: Bools, groups: Gr
     jumps = "no interval: an image that changes its bin makes it jump"
     return Calibration(
         fitted, calibration.brier(shown, labels, groups, level),
-        calibration.in_the_large(logits, labels, groups, level), calibration.slope(logits, labels, groups, level),
-        Figure(calibration.expected_error(bins), why=jumps, patients=len(np.unique(groups))), bins,
+        calibration.calibration_in_the_large(logits, labels, groups, level), calibration.calibration_slope(logits, labels, groups, level),
+        Figure(calibration.expected_calibration_error(bins), why=jumps, patients=len(np.unique(groups))), bins,
     )  # fmt: skip
 
 

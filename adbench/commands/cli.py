@@ -142,11 +142,12 @@ def score(
         list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders, and keys.")
     ],
 ) -> None:
-    """Apply a trained record to unlabelled images: scores.csv, heatmaps, and mask overlays with threshold=.
+    """Apply a trained record to unlabelled images: scores.csv, heatmaps, and outlined pixels with map_threshold=.
 
-    Keys: out=DIR (default scores/<time>), threshold=NUMBER, method.prompts.normal=[...], method.prompts.abnormal=[...],
-    method=FILE.py:Class (of a record whose method is not a registered one), device=, precision=, cache=,
-    backbone.weights=FILE.safetensors
+    Keys: out=DIR (default scores/<time>), threshold=NUMBER (of images), map_threshold=NUMBER (of pixels), or
+    specificity=0.95 (both from the record's held-out images), method.prompts.normal=[...],
+    method.prompts.abnormal=[...], method=FILE.py:Class (of a record whose method is not a registered one), device=,
+    precision=, cache=, backbone.weights=FILE.safetensors
     """
     from adbench.commands.score import score_words
 
@@ -248,6 +249,22 @@ def report(
     from adbench.commands.report import report as write
 
     write(records, html, method, dataset, specificity, prevalence, level)
+
+
+@app.command(name="show", cls=Command, rich_help_panel=RESULTS)
+def show_record(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
+    specificity: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of held-out normal images below the threshold.")
+    ] = 0.95,
+    prevalence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of abnormal images, for PPV and NPV.")
+    ] = None,
+) -> None:
+    """Show a record: its figures, and the operating point that its held-out images fix."""
+    from adbench.commands.record import show
+
+    show(record, specificity, prevalence)
 
 
 @plot_app.command("features", cls=Command, rich_help_panel=RESULTS)

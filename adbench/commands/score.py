@@ -15,7 +15,13 @@ from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.text import counted
 
 if TYPE_CHECKING:  # imports torch
+    from rich.console import Console
+
+    from adbench.records.record import Record
     from adbench.running.apply import LoadKeys
+    from adbench.statistics.calibration import Platt
+
+NUMBERS = ("threshold", "map_threshold", "specificity")
 
 
 def score_words(record: Path, words: Sequence[str]) -> None:
@@ -30,14 +36,13 @@ def score_words(record: Path, words: Sequence[str]) -> None:
             keys[key] = value
         else:
             files.append(word)
-    threshold = None
-    if "threshold" in keys:
-        try:
-            threshold = float(keys["threshold"])
-        except ValueError:
-            raise AdbenchError(f"threshold={keys['threshold']} is not a number.") from None
-        if not math.isfinite(threshold):
-            raise AdbenchError(f"threshold={threshold} is not possible: a finite number is needed.")
+    threshold, map_threshold, specificity = (_number(keys, name) for name in NUMBERS)
+    if specificity is not None and (given := [name for name in NUMBERS[:2] if name in keys]):
+        raise AdbenchError(
+            f"specificity={keys['specificity']} takes both thresholds from the record: leave out {' and '.join(given)} "
+            "or specificity."
+        )
+    from adbench.records.record import read
     from adbench.running.apply import load
     from adbench.running.score_files import default_folder, find_images, score_files
 
@@ -45,17 +50,81 @@ def score_words(record: Path, words: Sequence[str]) -> None:
     overrides = {
         key.removeprefix("method."): read_value(text) for key, text in keys.items() if key.startswith("method.")
     }
-    fitted = load(record, overrides, **load_keys(keys))
+    whole, console = read(record.expanduser()), plain_console()
+    if specificity is not None:
+        threshold, map_threshold = _fixed(whole, specificity, list(overrides), console)
+        if (asked := keys.get("precision")) not in (None, made := whole.content["resolved"]["precision"]):
+            console.print(f"note: the thresholds are of precision={made}; scores of precision={asked} differ a little.")
+    elif map_threshold is not None and not whole.content["capability"]["maps"]:
+        raise AdbenchError(f"map_threshold= has no effect: {whole.content['facts']['method']} draws no maps.")
+    platt = _platt(whole, list(overrides), console)
+    fitted = load(whole, overrides, **load_keys(keys))
     folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
-    console = plain_console()
     for note in fitted.notes:
         console.print(f"note: {note}")
     for sentence in left:
         console.print(sentence)
-    table = score_files(fitted, paths, folder, threshold)
+    table = score_files(fitted, paths, folder, threshold, map_threshold, platt)
     if threshold is None:
         console.print("No threshold given: images were scored, not classified.")
+    elif map_threshold is None and fitted.capability.maps:
+        console.print("No map_threshold given: no pixels are outlined.")
     console.print(f"{counted(len(table), 'image')} scored by {record}: {folder}/scores.csv, and pictures next to it")
+
+
+def _number(keys: Mapping[str, str], name: str) -> float | None:
+    if name not in keys:
+        return None
+    try:
+        number = float(keys[name])
+    except ValueError:
+        raise AdbenchError(f"{name}={keys[name]} is not a number.") from None
+    if not math.isfinite(number):
+        raise AdbenchError(f"{name}={number} is not possible: a finite number is needed.")
+    return number
+
+
+def _fixed(record: Record, specificity: float, changed: Sequence[str], console: Console) -> tuple[float, float | None]:
+    """Return the thresholds that the held-out images of a record fix, and print where they are from."""
+    from adbench.records.held_out import held_out, thresholds
+
+    if changed:
+        raise AdbenchError(
+            f"specificity={specificity:g} is not possible with method.{changed[0]}=: the record's held-out images were "
+            "scored with another value. Give threshold=NUMBER and map_threshold=NUMBER."
+        )
+    found = held_out(record)
+    fixed = thresholds(found, specificity)
+    if fixed.image.value is None:
+        raise AdbenchError(
+            f"specificity={specificity:g} is not possible: {fixed.image.why}. Give threshold=NUMBER and "
+            "map_threshold=NUMBER."
+        )
+    console.print(
+        f"threshold={fixed.image.value:.9g}: a specificity of {fixed.image.reached:.4g} on "
+        f"{counted(fixed.image.images, 'held-out normal image')} of {counted(fixed.image.patients, 'patient')}, "
+        f"{found.split or found.source}"
+    )
+    if fixed.pixel.value is not None:
+        console.print(
+            f"map_threshold={fixed.pixel.value:.9g}: a specificity of {fixed.pixel.reached:.4g} on their pixels"
+        )
+    return fixed.image.value, fixed.pixel.value
+
+
+def _platt(record: Record, changed: Sequence[str], console: Console) -> Platt | None:
+    """Return the map to probabilities; without one, print why there is none."""
+    from adbench.records.held_out import held_out, probabilities
+
+    found = held_out(record)  # a damaged record is an error
+    why = f"method.{changed[0]}= changes the scores that they were fitted to" if changed else ""
+    try:
+        if not why:
+            return probabilities(found)
+    except AdbenchError as error:
+        why = str(error)
+    console.print(f"No probabilities: {why}.")
+    return None
 
 
 def load_keys(keys: Mapping[str, str]) -> LoadKeys:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from adbench.metrics.at_threshold import AtThreshold, pixels_at
 from adbench.metrics.detection import false_positives, lesions
 from adbench.metrics.exact import exact_pixel
 from adbench.metrics.histogram import Histogram
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from adbench.metrics.modules import ImageScores, PixelHistogram
 
 __all__ = [
+    "AtThreshold",
     "Estimate",
     "Histogram",
     "ImageScores",
@@ -45,6 +47,7 @@ __all__ = [
     "pixel_f1_max",
     "pixel_metrics",
     "pixel_operating_point",
+    "pixels_at",
     "roc_auc",
 ]
 

@@ -27,9 +27,11 @@ from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
 from adbench.method import Capability, Method, Scores, naming_the_method
 from adbench.plugins import registry
+from adbench.records.held_out import Thresholds, held_out, probabilities, thresholds
 from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.statistics.calibration import Platt
 from adbench.system.text import brief, printable
 from adbench.training.fit import device_of, set_up_torch
 
@@ -41,6 +43,7 @@ class Fitted:
     """A method rebuilt from its record, ready to score images: see `score`.
 
     notes: in sentences, the files outside of the record that are read because the record names them.
+    changed: parameters that `load` replaced, with which scores are others than those of the record's held-out images.
     """
 
     record: Record
@@ -49,6 +52,7 @@ class Fitted:
     dataset: DatasetConfig
     config: RunConfig
     notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Fitted(method={self.config.method!r}, record={str(self.record.path)!r})"
@@ -74,6 +78,31 @@ class Fitted:
         scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
         check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method_name)
         return scores
+
+    def thresholds(self, specificity: float = 0.95) -> Thresholds:
+        """Return the thresholds of the image score and of the maps that the record's held-out images fix.
+
+        `image.value` and `pixel.value` are numbers, which an abnormal image or pixel reaches; or None, with a sentence
+        in `why`. Raises AdbenchError where `load` replaced parameters, and RecordError for a damaged record.
+        """
+        self._check_unchanged()
+        return thresholds(held_out(self.record), specificity)
+
+    def platt(self) -> Platt:
+        """Return the map from image scores to probabilities: `fitted.platt().probabilities(scores.image.numpy())`.
+
+        It was fitted to the record's held-out images, and holds for their share of abnormal ones.
+        Raises AdbenchError, in a sentence, where there are too few of a class or `load` replaced parameters.
+        """
+        self._check_unchanged()
+        return probabilities(held_out(self.record))
+
+    def _check_unchanged(self) -> None:
+        if self.changed:
+            raise AdbenchError(
+                f"the record's held-out images were scored with another value of {', '.join(self.changed)}: they give "
+                "no threshold and no probability here. Load the record without it."
+            )
 
     def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
         """Return images as the network sees them: (N, S, S, 3) uint8."""
@@ -223,7 +252,8 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
             f"{path} can't be rebuilt ({type(error).__name__}: {reason(error)}). Run its cell again."
         ) from error
     method.loader_workers = config.loader_workers
-    return Fitted(record, method.to(device).eval(), capability, dataset, config, notes)
+    changed = tuple(f"method.{key}" for key in overrides or {})
+    return Fitted(record, method.to(device).eval(), capability, dataset, config, notes, changed)
 
 
 def _state(path: Path, key: str) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ from adbench.method import naming_the_method
 from adbench.records import pictures
 from adbench.running.apply import Fitted
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.statistics.calibration import Platt
 from adbench.system.files import scratch, shortened, unwritable
 from adbench.system.progress import track
 from adbench.system.text import counted
@@ -82,14 +83,18 @@ class _Images:
         return np.stack([read_image(image, self.size, *self.how) for image in self.images[rows]])
 
 
-def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None) -> pd.DataFrame:
-    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with a threshold, `<n>_<name>_mask.png`.
+def score_files(
+    fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None = None,
+    map_threshold: float | None = None, platt: Platt | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with `map_threshold`, `<n>_<name>_mask.png`.
 
     Of a file that holds several images each is scored; a row and a picture are then named as in `scan.nii.gz#012` and
     `<n>_scan_012_heatmap.png`. Volumes are sliced as the record's dataset configuration says.
-    With `threshold`, the column `abnormal` says whether the score reaches it, and the mask picture outlines the pixels
-    whose map reaches it. Heatmaps of one call share one colour scale: from the median of the maps' 5th percentiles to
-    the largest value. No more than a batch is in memory; the maps wait on disk, and `out` gets all files or none.
+    With `threshold`, the column `abnormal` says whether the score reaches it; with `platt`, `probability` is that of
+    being abnormal. The mask picture outlines the pixels whose map reaches `map_threshold`. Heatmaps of one call share
+    one colour scale: from the median of the maps' 5th percentiles to the largest value. No more than a batch is in
+    memory; the maps wait on disk, and `out` gets all files or none.
     """
     config = fitted.dataset
     images = [image for path in paths for image in images_in(path, config.slice_axis, config.volume_window)]
@@ -102,6 +107,8 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
         table = pd.DataFrame({"image": [str(image) for image in images], "score": scores})
         if threshold is not None:
             table["abnormal"] = (table["score"] >= threshold).astype(int)
+        if platt is not None:
+            table["probability"] = platt.probabilities(scores)
         with _writing(out):
             (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
         if bounds:
@@ -109,7 +116,7 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, threshold: flo
             maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(images), size, size))
             lows, highs = zip(*bounds, strict=True)
             scale = float(np.median(lows)), max(highs)
-            _pictures(folder, images, maps, scale, threshold, fitted.dataset.intensity_range, out)
+            _pictures(folder, images, maps, scale, map_threshold, fitted.dataset.intensity_range, out)
         with _writing(out):
             (folder / "maps").unlink()
             out.mkdir(exist_ok=True)
@@ -151,7 +158,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _pictures(
-    folder: Path, paths: Sequence[ImagePath], maps: Any, scale: tuple[float, float], threshold: float | None,
+    folder: Path, paths: Sequence[ImagePath], maps: Any, scale: tuple[float, float], map_threshold: float | None,
     intensity_range: IntensityRange | None, out: Path,
 ) -> None:  # fmt: skip
     for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
@@ -160,8 +167,8 @@ def _pictures(
         square = read_image(path, max(width, height), intensity_range=intensity_range)
         image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
         shown = {"heatmap": pictures.overlay(image, full, *scale)}
-        if threshold is not None:
-            shown["mask"] = pictures.outline(image, full >= threshold, (255, 64, 64))
+        if map_threshold is not None:
+            shown["mask"] = pictures.outline(image, full >= map_threshold, (255, 64, 64))
         file, frame = located(path)
         name = shortened(stem(file)) + (f"_{frame.number:03d}" if frame else "")
         with _writing(out):

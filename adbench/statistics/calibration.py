@@ -101,7 +101,7 @@ def brier(probabilities: Floats, labels: Bools, groups: Groups, level: float = 0
     return figure(float(squares.mean()), without, level)
 
 
-def in_the_large(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
+def calibration_in_the_large(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
     """Return calibration in the large: the intercept of a logistic regression on the logits, with slope 1.
 
     0 is right; below 0 the probabilities are too high on the whole.
@@ -109,7 +109,7 @@ def in_the_large(logits: Floats, labels: Bools, groups: Groups, level: float = 0
     return _regression(_intercept, logits, labels, groups, level)
 
 
-def slope(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
+def calibration_slope(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
     """Return the calibration slope: of a logistic regression of the labels on the logits.
 
     1 is right; below 1 the probabilities are too extreme.
@@ -136,12 +136,12 @@ def reliability(probabilities: Floats, labels: Bools, bins: int = BINS) -> tuple
     return tuple(points)
 
 
-def expected_error(points: tuple[ReliabilityBin, ...]) -> float:
+def expected_calibration_error(points: tuple[ReliabilityBin, ...]) -> float:
     """Return the expected calibration error: the mean distance of a reliability diagram's points from the diagonal.
 
     Naeini, Cooper & Hauskrecht, AAAI 2015; with bins of equal mass it does not depend on how the probabilities spread.
 
-    >>> expected_error((ReliabilityBin(0.1, 0.5, 2), ReliabilityBin(0.85, 1.0, 2)))
+    >>> expected_calibration_error((ReliabilityBin(0.1, 0.5, 2), ReliabilityBin(0.85, 1.0, 2)))
     0.275
     """
     images = sum(one.images for one in points)

@@ -69,7 +69,8 @@ def image_threshold(scores: Floats, groups: Groups, specificity: float = 0.95) -
     'specificity 0.95 needs at least 20 held-out normal images; there are 15'
     """
     values, counts = np.unique(np.asarray(scores, np.float32), return_counts=True)
-    above = np.nextafter(values, np.float32(np.inf))
+    with np.errstate(over="ignore"):  # above the largest number there is none: see `_chosen`
+        above = np.nextafter(values, np.float32(np.inf))
     return _chosen(above, counts, len(scores), groups, specificity)
 
 

@@ -49,7 +49,7 @@ def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None
     }  # fmt: skip
     folder = runs / key
     folder.mkdir(parents=True)
-    more = {k: content.get(k, {}) | value if isinstance(value, dict) else value for k, value in changes.items()}
+    more = {k: (content.get(k) or {}) | value if isinstance(value, dict) else value for k, value in changes.items()}
     (folder / "record.json").write_text(json.dumps(content | more))
     for name in ("predictions.parquet", "method.safetensors"):
         (folder / name).touch()

@@ -57,6 +57,8 @@ def offered(line: str) -> list[str]:
         ("adbench leaderboard --csv ", []),
         ("adbench score ", []),
         ("adbench score record thr", ["threshold="]),
+        ("adbench score record map", ["map_threshold="]),
+        ("adbench run operating=s", ["operating=support_cv"]),
         ("adbench --ver", ["--version"]),
     ],
 )

@@ -172,7 +172,7 @@ def test_score_applies_a_record(adbench, words, tiny: Path, tmp_path: Path) -> N
     adbench("run", *words)
     record = only(tmp_path / "runs")
     folder = tiny / "Brain" / "test" / "Ungood" / "img"
-    answer = adbench("score", record, folder, f"out={tmp_path / 'out'}", "threshold=2.0")
+    answer = adbench("score", record, folder, f"out={tmp_path / 'out'}", "threshold=2.0", "map_threshold=2.0")
     assert answer.code == 0, answer.err
     table = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert list(table.columns) == ["image", "score", "abnormal"]

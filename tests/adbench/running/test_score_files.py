@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.errors import DataError
+import adbench as ad
+from adbench.errors import AdbenchError, DataError
+from adbench.metrics.keys import to_floats, to_keys
+from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS
 from adbench.running import score_files
 
 
@@ -54,7 +59,7 @@ def test_a_folder_that_exists_keeps_its_other_files(adbench, record, images, tmp
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     (out / "scores.csv").write_text("old")
-    answer = adbench("score", record, images, f"out={out}", "threshold=0")
+    answer = adbench("score", record, images, f"out={out}", "threshold=0", "map_threshold=0")
     assert answer.code == 0, answer.err
     assert (out / "notes.txt").read_text() == "mine"
     assert len(pd.read_csv(out / "scores.csv")) == 5
@@ -71,6 +76,80 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_scored(
     assert answer.code == 2
     assert "cannot write" in answer.err
     assert "out=DIR" in answer.err
+
+
+@pytest.fixture
+def with_normals(record: Path) -> Path:
+    """The record as if 40 normal and 20 abnormal images had been held out; a third of their scores are 0.95."""
+    labels = np.arange(60) >= 40
+    scores = np.where(np.arange(60) % 3 == 0, 0.95, 0.3 + 0.01 * np.arange(60)).astype(np.float32)
+    table = pd.DataFrame({"image": [f"valid/{i}" for i in range(60)], "label": labels.astype(np.int8), "score": scores})
+    table["map_max"], table["patient"] = scores, pd.array([f"p{i}" for i in range(60)], dtype="string")
+    table.to_parquet(record / HELD_OUT)
+    keys = to_keys(np.array([0.25, 0.5, 0.75], np.float32))
+    pd.DataFrame({"bin": keys >> 16, "pixels": np.array([900, 60, 40])}).to_parquet(record / HELD_OUT_PIXELS)
+    content = json.loads((record / "record.json").read_text())
+    content["held_out"] |= {"images": 60, "patients": 60, "normal": 40, "abnormal": 20, "of": 60, "shift": 16}
+    (record / "record.json").write_text(json.dumps(content))
+    return record
+
+
+def test_a_specificity_gives_both_thresholds_from_the_record(adbench, with_normals, images, tmp_path: Path) -> None:
+    answer = adbench("score", with_normals, images, f"out={tmp_path / 'out'}", "specificity=0.6")
+    assert answer.code == 0, answer.err
+    fitted = ad.load(with_normals)
+    fixed = fitted.thresholds(0.6)
+    # 24 of the 26 scores that are not 0.95 lie below; 600 of 1000 pixels do as soon as the first bin does.
+    assert fixed.image.reached == 0.6
+    assert fixed.pixel.value == to_floats(np.array([(to_keys(np.array([0.25], np.float32))[0] + 2**16)]))[0]
+    assert f"threshold={fixed.image.value:.9g}: a specificity of 0.6 on 40 held-out normal images" in answer.out
+    assert f"map_threshold={fixed.pixel.value:.9g}: a specificity of 0.9 on their pixels" in answer.out
+    table = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert list(table.columns) == ["image", "score", "abnormal", "probability"]
+    assert ((table["score"] >= fixed.image.value) == (table["abnormal"] == 1)).all()
+    scores = fitted.score(sorted(images.iterdir()))
+    assert table["probability"].to_numpy() == pytest.approx(fitted.platt().probabilities(scores.image.numpy()))
+    assert sum(name.endswith("_mask.png") for name in names(tmp_path / "out")) == 5
+
+
+REFUSED = (
+    (["specificity=0.95", "threshold=1"], "takes both thresholds from the record: leave out threshold or specificity"),
+    (["specificity=0.9", "map_threshold=1", "threshold=1"], "leave out threshold and map_threshold or specificity"),
+    (["specificity=95"], "specificity=95.0 is not possible: a share between 0 and 1"),
+    (["specificity=much"], "specificity=much is not a number"),
+    (["map_threshold=nan"], "map_threshold=nan is not possible"),
+    (["specificity=0.95", "method.prompts.normal=['healthy {}']"], "not possible with method.prompts.normal="),
+    (["specificity=0.99"], "needs at least 100 held-out normal images; there are 40. Give threshold=NUMBER"),
+)
+
+
+def test_two_sources_of_a_threshold_or_none_are_one_sentence(adbench, with_normals, images, tmp_path: Path) -> None:
+    for words, why in REFUSED:
+        answer = adbench("score", with_normals, images, f"out={tmp_path / 'out'}", *words)
+        assert answer.code == 2, words
+        assert why in answer.err
+        assert answer.err.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_record_without_enough_normals_says_so(adbench, record, images, tmp_path: Path) -> None:
+    answer = adbench("score", record, images, f"out={tmp_path / 'out'}", "specificity=0.95")
+    assert answer.code == 2
+    assert "specificity 0.95 needs at least 20 held-out normal images; there are 6. Give threshold=" in answer.err
+    answer = adbench("score", record, images, f"out={tmp_path / 'out'}", "threshold=0.5")
+    assert answer.code == 0
+    assert (
+        "No probabilities: probabilities need held-out normal images of at least 10 patients; there are" in answer.out
+    )
+    assert "No map_threshold given: no pixels are outlined." in answer.out
+    assert not any(name.endswith("_mask.png") for name in names(tmp_path / "out"))
+
+
+def test_other_prompts_have_no_thresholds_and_no_probabilities(with_normals) -> None:
+    fitted = ad.load(with_normals, {"prompts.normal": ["healthy {}"]})
+    for function in (fitted.thresholds, fitted.platt):
+        with pytest.raises(AdbenchError, match=r"scored with another value of method\.prompts\.normal"):
+            function()
 
 
 def test_what_is_left_out_of_a_folder_is_told(adbench, record, images, tmp_path: Path) -> None:
