@@ -1,4 +1,4 @@
-"""Two draws of one method on small phantoms, with several images a patient, and a page as a browser finds it."""
+"""Two seeds of one method on small images, with several of each patient, and a page as a browser finds it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from adbench import api
-from adbench.commands.phantom import draw_phantoms
 from adbench.metrics import image_metrics
 from adbench.records.check import key_of
 from adbench.records.record import Record, read
@@ -37,12 +38,31 @@ def _copied(source: Path, runs: Path, changes: dict[str, Any], table: Table | No
     return read(folder)
 
 
+def _draw(root: Path) -> None:
+    """Images of 32 x 32 noise as in BMAD's README, two of each patient; a bright square is a lesion, large or small."""
+    rng = np.random.default_rng(0)
+    for split, first in (("valid", 0), ("test", 500)):
+        for label, folder in enumerate(("good", "Ungood")):
+            base = root / "Brain" / split / folder
+            for name in ("img", "anomaly_mask") if label else ("img",):
+                (base / name).mkdir(parents=True)
+            for i in range(24):
+                name = f"{first + 100 * label + i // 2:05d}_{60 + i}.png"
+                pixels = rng.integers(0, 140, (32, 32), dtype=np.uint8)
+                if label:
+                    mask = np.zeros((32, 32), np.uint8)
+                    mask[8 : 10 + i // 2, 10:18] = 255
+                    pixels[mask > 0] = rng.integers(80, 250)
+                    Image.fromarray(mask).save(base / "anomaly_mask" / name)
+                Image.fromarray(pixels).save(base / "img" / name)
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """Records of PatchCore on brainmri, 48 test images, half of them abnormal: a run, and a made-up second seed."""
-    root, runs = tmp_path_factory.mktemp("phantoms"), tmp_path_factory.mktemp("records")
-    draw_phantoms(root, "brainmri", {"train": 2, "test": 48, "valid": 56})
-    first = api.run(method="patchcore", shots=2, data_root=str(root), runs=str(runs), gallery=2)
+    """Records of PatchCore on 48 test images, half of them abnormal: a run, and a made-up second seed."""
+    root, runs = tmp_path_factory.mktemp("noise"), tmp_path_factory.mktemp("records")
+    _draw(root)
+    first = api.run(method="patchcore", shots=1, data_root=str(root), runs=str(runs), gallery=2)
     _copied(first.path, runs, {}, lambda table: table.assign(score=table["score"] + table["label"] / 50), seed=1)
     return runs
 
