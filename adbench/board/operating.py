@@ -14,8 +14,15 @@ from adbench.metrics.keys import to_keys
 from adbench.metrics.per_image import Contributions
 from adbench.records.held_out import HeldOutScores, held_out, probabilities, thresholds
 from adbench.records.record import Record
-from adbench.statistics import calibration
-from adbench.statistics.calibration import Platt, ReliabilityBin
+from adbench.statistics.calibration import (
+    Platt,
+    ReliabilityBin,
+    brier,
+    calibration_in_the_large,
+    calibration_slope,
+    expected_calibration_error,
+    reliability,
+)
 from adbench.statistics.figures import Figure, dice, pixel_share, predictive_values, share
 from adbench.statistics.patients import Groups, group
 from adbench.statistics.thresholds import Threshold, check_share
@@ -230,12 +237,12 @@ def _calibration(found: HeldOutScores, scores: Floats, labels: Bools, groups: Gr
         missing = Figure(None, why="there are no probabilities")
         return Calibration(None, missing, missing, missing, missing, (), str(error))
     logits, shown = fitted.logits(scores), fitted.probabilities(scores)
-    bins = calibration.reliability(shown, labels)
+    bins = reliability(shown, labels)
     jumps = "no interval: an image that changes its bin makes it jump"
     return Calibration(
-        fitted, calibration.brier(shown, labels, groups, level),
-        calibration.calibration_in_the_large(logits, labels, groups, level), calibration.calibration_slope(logits, labels, groups, level),
-        Figure(calibration.expected_calibration_error(bins), why=jumps, patients=len(np.unique(groups))), bins,
+        fitted, brier(shown, labels, groups, level), calibration_in_the_large(logits, labels, groups, level),
+        calibration_slope(logits, labels, groups, level),
+        Figure(expected_calibration_error(bins), why=jumps, patients=len(np.unique(groups))), bins,
     )  # fmt: skip
 
 

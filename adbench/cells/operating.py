@@ -97,8 +97,8 @@ def choose(target: IndexedDataset, sets: Sequence[TrainingSet], most: int = MOST
         chosen += own
     where = in_words(used, target.name)
     if chosen:
-        splits = in_words(list(dict.fromkeys(item.split for item in chosen)), target.name)
-        return HeldOutItems(tuple(chosen), splits, of, len(in_test))
+        origins = in_words(list(dict.fromkeys(item.split for item in chosen)), target.name)
+        return HeldOutItems(tuple(chosen), origins, of, len(in_test))
     also = f"; {len(in_test)} are of the test split or its patients" if in_test else ""
     why = f"no image of {where} is left without the support and its patients{also}"
     return HeldOutItems((), where, 0, len(in_test), why)

@@ -69,7 +69,7 @@ def _is_split(value: Any) -> bool:
 def _is_held_out(value: Any) -> bool:
     if type(value) is not dict or value.get("source") not in ("valid", "support_cv", "none"):
         return False
-    counts = [value.get(name) for name in ("images", "patients", "normal", "abnormal", "of", "in_test")]
+    counts: list[Any] = [value.get(name) for name in ("images", "patients", "normal", "abnormal", "of", "in_test")]
     if not all(type(count) is int and 0 <= count <= MOST_IMAGES for count in counts):
         return False
     images, patients, normal, abnormal, of, _ = counts

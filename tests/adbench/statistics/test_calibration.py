@@ -15,6 +15,9 @@ from adbench.statistics import calibration
 from adbench.statistics.calibration import (
     ReliabilityBin,
     brier,
+    calibration_in_the_large,
+    calibration_slope,
+    expected_calibration_error,
     platt,
     reliability,
 )
