@@ -90,7 +90,8 @@ class DatasetConfig:
     intensity_range: the values that become black and white, in images of more than 8 bits and in DICOM: see
         docs/datasets.md; None: each image's own window, else its own lowest and highest value.
     empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
-    full_masks: "error" refuses a mask that covers more than 90 % of its image, "allow" takes it with a note.
+    full_masks: "error" refuses a mask that covers more than 90 % of its image, or more than half and its border, as an
+        inverted one does; "allow" takes it, with a note above 90 %.
     support_split: the split, "train" or "valid", that supports are drawn from.
     support_fill: the splits, "train" or "valid", that fill up a class of which `support_split` has too few, in order.
     abnormal_support: "test" takes abnormal support images from the test split, which they leave; None: never.

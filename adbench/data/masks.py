@@ -140,12 +140,23 @@ def check_mask(
             f"the mask {files[0]} of an abnormal image is empty{above} (it holds {reading.levels}). "
             "Fix or remove the pair, or count it as abnormal without abnormal pixels: dataset.empty_masks=allow"
         )
-    if covered > MAX_COVERED and config.full_masks != "allow":
+    if config.full_masks != "allow" and (covered > MAX_COVERED or frames_the_rest(reading.pixels)):
+        where = "" if covered > MAX_COVERED else " and its whole border"
         raise DataError(
-            f"the mask {files[0]} covers {percent(covered)} of its image (it holds {reading.levels}): is it inverted? "
-            f"Abnormal pixels must be bright, the background 0. Fix it, or accept masks that cover more than "
-            f"{percent(MAX_COVERED)}: dataset.full_masks=allow"
+            f"the mask {files[0]} covers {percent(covered)} of its image{where} (it holds {reading.levels}): is it "
+            "inverted? Abnormal pixels must be bright, the background 0. Fix it, or accept masks that cover more than "
+            f"{percent(MAX_COVERED)}, or more than half and the border: dataset.full_masks=allow"
         )
+
+
+def frames_the_rest(mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask (H, W) covers more than half of the image and all of its border, as an inverted one does.
+
+    >>> frames_the_rest(np.pad(np.zeros((2, 2), bool), 2, constant_values=True))
+    True
+    """
+    border = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return bool(mask.mean() > 0.5 and all(edge.all() for edge in border))
 
 
 def percent(share: float) -> str:

@@ -55,7 +55,7 @@ def _coverage(data: ScannedDataset, pairs: list[tuple[Item, list[MaskStats]]]) -
         if item.label and covered == 0:
             highest = max(mask.highest for mask in masks)
             empty.append(f"{item.id}: " + (f"highest value {highest}" if highest else "all zero"))
-        elif item.label and covered > MAX_COVERED:
+        elif item.label and (covered > MAX_COVERED or any(mask.frames for mask in masks)):
             full.append(f"{item.id}: {percent(covered)} abnormal")
         elif not item.label and covered:
             odd.append(item.id)
@@ -73,7 +73,7 @@ def _coverage(data: ScannedDataset, pairs: list[tuple[Item, list[MaskStats]]]) -
                  + ("a run stops." if data.config.own_images else "every pixel of a normal image counts as normal."),
                  "no normal image has a lesion mask"),
         checked("mask-full", "warning" if allows["full_masks"] else "error",
-                 f"masks that cover more than {percent(MAX_COVERED)} of the image", full,
+                 f"masks over {percent(MAX_COVERED)} of the image, or over half and its border", full,
                  f"They may be inverted: abnormal pixels must be bright.{stops}",
                  "no mask covers nearly all of its image"),
     ]  # fmt: skip

@@ -16,13 +16,13 @@ from adbench.data.fingerprint import digest
 from adbench.data.frames import ImagePath, located
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
-from adbench.data.masks import UnclearMask, read_mask
+from adbench.data.masks import UnclearMask, frames_the_rest, read_mask
 from adbench.data.shrink import resized
 from adbench.data.stamps import Row, measured
 from adbench.errors import DataError
 
 THUMB = 16
-VERSION = 5  # of the measurements; raising it reads all files again
+VERSION = 6  # of the measurements; raising it reads all files again
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class MaskStats:
     between: share of the pixels (0 to 1) that have neither the lowest nor the highest value.
     kept: lesion regions that keep one pixel at evaluation size, because nearest neighbour would lose them.
     how, levels: see `masks.MaskReading`.
+    frames: see `masks.frames_the_rest`.
     unclear: why it is not clear which of its pixels are abnormal; everything else is then empty.
     error: why the file can't be read; everything else is then empty.
     """
@@ -70,6 +71,7 @@ class MaskStats:
     kept: int = 0
     how: str = ""
     levels: str = ""
+    frames: bool = False
     unclear: str = ""
     error: str = ""
 
@@ -106,7 +108,7 @@ def mask_stats(path: ImagePath, dataset: DatasetConfig) -> MaskStats:
     _, kept = resized(reading.pixels, size, size)
     return MaskStats(
         width, height, len(levels), int(levels[-1]), reading.covered, float((total - ends) / total), kept, reading.how,
-        reading.levels,
+        reading.levels, frames_the_rest(reading.pixels),
     )  # fmt: skip
 
 

@@ -139,6 +139,14 @@ def test_an_inverted_mask_and_one_of_a_normal_image_stop_a_run(tmp_path: Path) -
     with pytest.raises(DataError, match=r"covers 96 % of its image.*inverted.*dataset\.full_masks=allow"):
         check_mask(reading, (path,), tmp_path / "x.png", 1, OWN)
     check_mask(reading, (path,), tmp_path / "x.png", 1, DatasetConfig("Set", "object"))
+    large = np.ones((16, 16), bool)
+    large[3:12, 4:13] = False
+    inverted = saved(tmp_path / "inverted.png", Image.fromarray(large))
+    with pytest.raises(DataError, match=r"covers 68 % of its image and its whole border.*inverted.*full_masks=allow"):
+        check_mask(read_masks((inverted,), OWN), (inverted,), tmp_path / "x.png", 1, OWN)
+    large[0, 5] = False  # a lesion of half the image, that reaches most of its border
+    open_edge = saved(tmp_path / "large.png", Image.fromarray(large))
+    check_mask(read_masks((open_edge,), OWN), (open_edge,), tmp_path / "x.png", 1, OWN)
     with pytest.raises(DataError, match=r"the normal image .*x\.png has a mask, .*m\.png"):
         check_mask(reading, (path,), tmp_path / "x.png", 0, OWN)
     check_mask(reading, (path,), tmp_path / "x.png", 0, DatasetConfig("Set", "object"))
