@@ -106,7 +106,7 @@ class Record:
         groups = group(table["patient"].astype(object).where(table["patient"].notna(), None).tolist())
         one = by_patient(table["score"], table["label"], groups, how)
         first = np.unique(groups, return_index=True)[1]
-        names = pd.array(table["patient"].iloc[first], dtype="string")
+        names = table["patient"].iloc[first].astype("string").reset_index(drop=True)
         label = one.labels.astype(np.int8)
         return pd.DataFrame({"patient": names, "label": label, "score": one.scores, "images": one.images})
 
