@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import traceback
 from abc import abstractmethod
@@ -250,6 +251,24 @@ class Method(pl.LightningModule, Generic[P]):
                 parent, _, leaf = key.rpartition(".")
                 setattr(self.get_submodule(parent), leaf, torch.empty_like(value))
         self.load_state_dict(dict(state))
+
+
+def unwritten(method_class: type[Method[Any]]) -> str | None:
+    """Return in a sentence which function that every method has is not written, or None.
+
+    >>> class Half(Method[Any]):
+    ...     def scores(self, batch): ...
+    >>> unwritten(Half)
+    'Half has no capability(cls, params, architecture), which returns its Capability; write it'
+    """
+    must = {
+        "capability": "capability(cls, params, architecture), which returns its Capability",
+        "score": "score(self, batch), which returns Scores(image, maps)",
+    }
+    for name, what in must.items():
+        if inspect.getattr_static(method_class, name) is inspect.getattr_static(Method, name):
+            return f"{method_class.__name__} has no {what}; write it"
+    return None
 
 
 def naming_the_method(name: str, function: str | None = None) -> contextlib.AbstractContextManager[None]:

@@ -144,14 +144,16 @@ class Backbone:
 
     def tokenise(self, texts: Sequence[str]) -> Tensor:
         """Return (N, context) token ids; a text that doesn't fit is an error, never cut."""
-        for text in texts:
-            length = len(self.tokenizer.encode(text)) + 2
-            if length > self.architecture.context:
+        context = self.architecture.context
+        tokens = torch.zeros(len(texts), context, dtype=torch.long)
+        for row, text in enumerate(texts):
+            ids = _token_ids(context, text)
+            if len(ids) > context:
                 raise AdbenchError(
-                    f"the prompt {text!r} takes {length} tokens; {self.name} reads at most "
-                    f"{self.architecture.context}. Shorten it."
+                    f"the prompt {text!r} takes {len(ids)} tokens; {self.name} reads at most {context}. Shorten it."
                 )
-        return self.tokenizer(list(texts)).to(self.device)
+            tokens[row, : len(ids)] = torch.tensor(ids)
+        return tokens.to(self.device)
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Return (N, L, text width) word vectors, before positions are added."""
@@ -230,6 +232,13 @@ def _tokenizer(context: int) -> Any:
     from adbench.backbone.openclip import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _token_ids(context: int, text: str) -> tuple[int, ...]:
+    """Return the tokens of a text between those of start and end; the cells of a sweep embed the same prompts."""
+    tokenizer = _tokenizer(context)
+    return tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id
 
 
 def _build(name: str, config: BackboneConfig, input_size: int, activation: str, path: Path | None) -> Any:

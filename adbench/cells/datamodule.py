@@ -168,22 +168,33 @@ class DataModule(pl.LightningDataModule):
         """A hash of each test image as the network sees it."""
         return contents_of(self.test)
 
-    @cached_property
+    @property
     def held_out(self) -> ImageSet | None:
         """Images, without masks, that fix thresholds; None where a cell has none.
 
         An image that the network sees alike in the test split or in the support is not among them.
         """
+        return self._held_out[0]
+
+    @property
+    def held_out_in_test(self) -> int:
+        """How many images are not held out because the test split has them, or their patients."""
+        return self._held_out[1] + (self.held_out_items.in_test if self.held_out_items else 0)
+
+    @cached_property
+    def _held_out(self) -> tuple[ImageSet | None, int]:
         target, chosen = self._check_set_up(), self.held_out_items
         if chosen is None or not chosen.items:
-            return None
+            return None, 0
         images = open_images(target, chosen.items, self.format, self.cache, f"{target.name} held out", masks=False)
+        contents = [content_of(image) for image in images.images]
         learned = {content_of(np.moveaxis(image.numpy(), 0, 2)) for image in self.support.images}
-        new = [content_of(image) not in self.test_contents | learned for image in images.images]
-        if all(new):
-            return images
+        tested = sum(content in self.test_contents for content in contents)
+        new = np.array([content not in self.test_contents and content not in learned for content in contents])
+        if new.all():
+            return images, 0
         items = tuple(item for item, kept in zip(images.items, new, strict=True) if kept)
-        return replace(images, items=items, images=images.images[np.array(new)]) if items else None
+        return replace(images, items=items, images=images.images[new]) if items else None, tested
 
     def mask_notes(self) -> list[str]:
         """What was unusual about the masks of test split, support and holdouts, in sentences."""

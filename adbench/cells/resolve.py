@@ -30,7 +30,7 @@ from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
 from adbench.errors import AdbenchError, MethodError, PluginError
-from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of
+from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of, unwritten
 from adbench.plugins import registry
 from adbench.records.plain import plain
 from adbench.records.record import SCHEMA
@@ -235,6 +235,8 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
         raise PluginError(f"the method {name!r} is {said_of(method_class)}, which is no subclass of adbench.Method.")
     called = name.rpartition(":")[2]
+    if missing := unwritten(method_class):
+        raise MethodError(f"the method {missing}.")
     if not dataclasses.is_dataclass(getattr(method_class, "Params", None)):
         raise MethodError(f"the method {called} has no dataclass Params: class {called}(Method[Params]) names it.")
     if not isinstance(method_class.version, str):

@@ -13,7 +13,7 @@ from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics
 from adbench.records.record import Record, read
 from adbench.statistics.figures import Figure
-from adbench.system.text import counted
+from adbench.system.text import counted, printable
 
 
 def show(path: Path, specificity: float, prevalence: float | None) -> None:
@@ -33,7 +33,7 @@ def _head(record: Record) -> Iterator[str]:
     )
     for name, value in record.metrics.items():
         if value is not None:
-            yield _line(name, f"{100 * value:.2f} %")
+            yield _line(printable(name), f"{100 * value:.2f} %")
 
 
 def patient_lines(record: Record) -> Iterator[str]:

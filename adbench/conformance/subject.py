@@ -27,7 +27,7 @@ from adbench.config.words import defaults, parse
 from adbench.conformance.bench import PROBES, SHOTS, Bench
 from adbench.data.image_set import to_tensor
 from adbench.errors import AdbenchError, MethodError
-from adbench.method import Batch, Capability, Method, Scores, Support
+from adbench.method import Batch, Capability, Method, Scores, Support, unwritten
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
 from adbench.system.text import said
@@ -51,6 +51,8 @@ class Subject:
             self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
         if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
             raise AdbenchError(f"{self.name!r} is {self.method_class!r}, which is no subclass of adbench.Method.")
+        if missing := unwritten(self.method_class):
+            raise MethodError(f"the method {missing}. It is defined in {inspect.getfile(self.method_class)}.")
 
     @functools.cached_property
     def params(self) -> Any:

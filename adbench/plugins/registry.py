@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, resources
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,8 +61,12 @@ class Entry:
         try:
             loaded: Any = locate.import_file(module) if self.file else import_module(module)
             for part in attribute.split("."):
+                if not hasattr(loaded, part):
+                    raise PluginError(self._lacks(_has(loaded, part)))
                 loaded = getattr(loaded, part)
             return loaded
+        except PluginError:
+            raise
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
                 raise PluginError(f"{self.target} cannot be imported: {said(error)}. Fix it.") from error
@@ -69,6 +74,11 @@ class Entry:
                 f"{self.name!r} is registered by {self.package} as {self.target}, which cannot be imported: "
                 f"{said(error)}. Fix or uninstall that package."
             ) from error
+
+    def _lacks(self, why: str) -> str:
+        if not self.registered:
+            return f"{self.target} is not possible: {why}."
+        return f"{self.name!r} is registered by {self.package} as {self.target}: {why}. Fix or uninstall that package."
 
     def source(self, loaded: Any) -> str | None:
         """Return what tells this method from others of its name: none for a built-in one.
@@ -125,12 +135,21 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
         return "an unnamed package", ""
 
 
+def _has(module: Any, wanted: str) -> str:
+    """Say that a module or class lacks a name, and which classes of its own it has."""
+    here = getattr(module, "__file__", None)
+    called = Path(here).name if here else module.__name__
+    types = {name: value for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"}
+    own = [name for name, value in types.items() if value.__module__ == module.__name__]
+    return f"{called} has no {wanted}; {'it has ' + ', '.join(own) if own else 'it defines no class'}"
+
+
 def find(kind: Kind, name: str) -> Entry:
     """Return the entry called `name`; unknown names raise with the nearest ones.
 
     A method may also be named by where it is: `my_method.py:MyMethod` or `my_package.module:MyMethod`.
     """
-    if ":" in name:
+    if ":" in name or (kind == "method" and (name.endswith(".py") or "/" in name)):
         if kind != "method":
             raise AdbenchError(
                 f"{kind}={name} is not possible: a {kind} comes in by an entry point in the group adbench.{kind}s. "

@@ -73,7 +73,7 @@ def _is_held_out(value: Any) -> bool:
     if not all(type(count) is int and 0 <= count <= MOST_IMAGES for count in counts):
         return False
     images, patients, normal, abnormal, of, _ = counts
-    texts = all(value.get(name) is None or _is_text(value[name]) for name in ("split", "why"))
+    texts = all(value.get(name) is None or _is_name(value[name]) for name in ("split", "why"))
     shift = value.get("shift")
     whole = normal + abnormal == images and patients <= images <= of and (images > 0 or bool(value.get("why")))
     return texts and whole and (shift is None or (_within(0, 31)(shift) and normal > 0))

@@ -115,10 +115,13 @@ def detections(
     """
     normal = table["label"].to_numpy() == 0
     owner = groups[lesions["image"].to_numpy()]
-    for (specificity, threshold), some in counts.groupby(["specificity", "threshold"]):
-        regions = some.sort_values("image")["regions"].to_numpy()
-        found = share((lesions["score"].to_numpy() >= np.float32(threshold)), owner, level)
+    for specificity in sorted(counts["specificity"].unique()):
+        some = counts[counts["specificity"] == specificity].sort_values("image")
+        threshold, regions = float(some["threshold"].iloc[0]), some["regions"].to_numpy()
         yield Detection(
-            float(specificity), float(threshold), found, breakdown.per_image(regions, groups, level),
+            float(specificity),
+            threshold,
+            share(lesions["score"].to_numpy() >= np.float32(threshold), owner, level),
+            breakdown.per_image(regions, groups, level),
             breakdown.per_image(regions[normal], groups[normal], level),
-        )  # fmt: skip
+        )

@@ -131,14 +131,16 @@ def _matrices(test: ScoredImages, point: OperatingReport, level: float) -> Itera
     yield Matrix("images", counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative,
                  point.image.sensitivity, point.image.specificity)  # fmt: skip
     labels, scores = test.table["label"].to_numpy() == 1, test.table["score"].to_numpy(np.float64)
-    if len(np.unique(test.groups)) < len(test.groups):
-        one = by_patient(scores, labels, test.groups)
-        called, ill, everyone = one.scores >= threshold, one.labels, np.arange(len(one.scores))
-        counted_as = [int((a & b).sum()) for a, b in ((called, ill), (~called, ill), (called, ~ill), (~called, ~ill))]
-        yield Matrix("patients", *counted_as, *(
-            share(hits[some], everyone[some], level) if some.any() else Figure(None, why="there is no such patient")
-            for hits, some in ((called, ill), (~called, ~ill))
-        ))  # fmt: skip
+    if len(np.unique(test.groups)) == len(test.groups):
+        return
+    one = by_patient(scores, labels, test.groups)
+    called, ill, everyone = one.scores >= threshold, one.labels, np.arange(len(one.scores))
+    found, cleared = (
+        share(hits[some], everyone[some], level) if some.any() else Figure(None, why="there is no such patient")
+        for hits, some in ((called, ill), (~called, ~ill))
+    )
+    yield Matrix("patients", int((called & ill).sum()), int((~called & ill).sum()), int((called & ~ill).sum()),
+                 int((~called & ~ill).sum()), found, cleared)  # fmt: skip
 
 
 def _reliability(point: OperatingReport) -> Any:

@@ -25,8 +25,12 @@ from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
+<<<<<<< HEAD
 from adbench.scoring.held_out import HeldOutScores, score_held_out
 from adbench.scoring.lesions import map_thresholds
+=======
+from adbench.scoring.held_out import HeldOutOutcome, score_held_out
+>>>>>>> operating
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
 from adbench.system.files import shrink
@@ -121,20 +125,19 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
 
 def score_held_out_of(
     cell: Cell, method: Method[Any], data: DataModule, device: torch.device, epoch: int
-) -> HeldOutScores | None:
+) -> HeldOutOutcome | None:
     """Score the held-out images of a cell as `operating=` says; None where it has none."""
     if cell.config.operating == "support_cv":
         return score_support(cell, data.support, device, epoch)
     return None if data.held_out is None else score_held_out(cell, method, data.held_out)
 
 
-def _held_out(cell: Cell, data: DataModule, scored: HeldOutScores | None) -> dict[str, Any]:
+def _held_out(cell: Cell, data: DataModule, scored: HeldOutOutcome | None) -> dict[str, Any]:
     """Say where the held-out images are from, how many there are, or why there are none."""
     chosen = data.held_out_items
     assert chosen is not None
     labels = [] if scored is None else scored.table["label"].tolist()
     patients = 0 if scored is None else len(set(group(scored.table["patient"].fillna("").tolist()).tolist()))
-    copies = len(chosen.items) - len(labels) if chosen.items else 0
     why = chosen.why or (None if labels else "each held-out image is also in the test split or in the support")
     return {
         "source": cell.config.operating if labels else "none",
@@ -144,7 +147,7 @@ def _held_out(cell: Cell, data: DataModule, scored: HeldOutScores | None) -> dic
         "normal": labels.count(0),
         "abnormal": labels.count(1),
         "of": len(labels) if cell.config.operating == "support_cv" else chosen.of,
-        "in_test": chosen.in_test + copies,
+        "in_test": data.held_out_in_test,
         "shift": None if scored is None else scored.shift,
         "why": why or None,
     }

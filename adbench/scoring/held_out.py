@@ -21,7 +21,7 @@ from adbench.system.ranks import all_gather, rank, world_size
 
 
 @dataclass(frozen=True)
-class HeldOutScores:
+class HeldOutOutcome:
     """What held-out images got.
 
     table: one row per image: image, label, score, map_max, patient.
@@ -53,7 +53,7 @@ class Tally:
             if maps is not None and self.place[row] >= 0:
                 self.pixels.update(int(self.place[row]), maps[at : at + 1], np.zeros_like(maps[at : at + 1], bool))
 
-    def result(self) -> HeldOutScores:
+    def result(self) -> HeldOutOutcome:
         """Return all scores; several processes of one cell put together what each of them added."""
         for other in all_gather(self.pixels):
             self.pixels.merge(other)
@@ -66,14 +66,14 @@ class Tally:
             "patient": pd.array([item.patient for item in self.items], dtype="string"),
         })  # fmt: skip
         if not self.pixels.parts:
-            return HeldOutScores(table, None, None)
+            return HeldOutOutcome(table, None, None)
         whole = self.pixels.total()
         bins, at = np.unique(whole.bin, return_inverse=True)
         counts = np.bincount(at, whole.negative).astype(np.int64)
-        return HeldOutScores(table, pd.DataFrame({"bin": bins, "pixels": counts}), whole.shift)
+        return HeldOutOutcome(table, pd.DataFrame({"bin": bins, "pixels": counts}), whole.shift)
 
 
-def score_held_out(cell: Cell, method: Method[Any], images: ImageSet) -> HeldOutScores:
+def score_held_out(cell: Cell, method: Method[Any], images: ImageSet) -> HeldOutOutcome:
     """Score held-out images without a trace in torch's generator; several processes of a cell share the batches."""
     config, tally = cell.config, Tally(images.items, cell.eval_size)
     how = images.dataset, images.object_name, config.batch_size, config.precision

@@ -8,7 +8,6 @@ calibration slope: Cox, Biometrika 45:562 (1958); Van Calster et al., BMC Med. 1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +81,8 @@ def platt(scores: NDArray[np.floating], labels: Bools, groups: Groups) -> Platt:
     abnormal, normal = int(labels.sum()), int((~labels).sum())
     targets = np.where(labels, (abnormal + 1) / (abnormal + 2), 1 / (normal + 2))
     standard = (values - middle) / spread
-    intercept, slope = _logistic(np.stack([np.ones(len(standard)), standard], axis=1), targets)
+    found = _logistic(np.stack([np.ones(len(standard)), standard], axis=1), targets)
+    intercept, slope = float(found[0]), float(found[1])
     if slope <= 0:
         raise AdbenchError("no probability: the held-out abnormal images have no higher scores than the normal ones")
     return Platt(slope / spread, intercept - slope * middle / spread, normal, abnormal)
@@ -106,7 +106,7 @@ def calibration_in_the_large(logits: Floats, labels: Bools, groups: Groups, leve
 
     0 is right; below 0 the probabilities are too high on the whole.
     """
-    return _regression(_intercept, logits, labels, groups, level)
+    return _regression(logits, labels, groups, level, with_slope=False)
 
 
 def calibration_slope(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
@@ -114,7 +114,7 @@ def calibration_slope(logits: Floats, labels: Bools, groups: Groups, level: floa
 
     1 is right; below 1 the probabilities are too extreme.
     """
-    return _regression(_slope, logits, labels, groups, level)
+    return _regression(logits, labels, groups, level, with_slope=True)
 
 
 def reliability(probabilities: Floats, labels: Bools, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
@@ -148,56 +148,55 @@ def expected_calibration_error(points: tuple[ReliabilityBin, ...]) -> float:
     return math.fsum(one.images * abs(one.observed - one.probability) for one in points) / images
 
 
-def _regression(
-    fit: Callable[[Floats, Bools], float], logits: Floats, labels: Bools, groups: Groups, level: float
-) -> Figure:
-    value = fit(logits, labels)
-    if not math.isfinite(value):
+def _regression(logits: Floats, labels: Bools, groups: Groups, level: float, with_slope: bool) -> Figure:
+    found = _recalibrated(logits, labels, with_slope)
+    if found is None:
         missing = "abnormal" if not labels.any() else "normal" if labels.all() else ""
         why = (
             f"there is no {missing} image" if missing else "the scores separate the classes, so there is no finite one"
         )
         return Figure(None, why=why, patients=len(np.unique(groups)))
-    without = without_each(lambda keep: fit(logits[keep], labels[keep]), groups)
-    return figure(value, without, level, logit=False)
+
+    def last(keep: Bools) -> float:
+        again = _recalibrated(logits[keep], labels[keep], with_slope, found)
+        return math.nan if again is None else float(again[-1])
+
+    return figure(float(found[-1]), without_each(last, groups), level, logit=False)
 
 
-def _intercept(logits: Floats, labels: Bools) -> float:
-    if labels.all() or not labels.any():
-        return math.nan
-    return _logistic(np.ones((len(logits), 1)), labels.astype(float), logits)[0]
-
-
-def _slope(logits: Floats, labels: Bools) -> float:
+def _recalibrated(logits: Floats, labels: Bools, with_slope: bool, start: Floats | None = None) -> Floats | None:
+    """Return intercept and, if asked for, slope of the labels on the logits; None where they are not finite."""
     well, ill = logits[~labels], logits[labels]
+    if not (len(well) and len(ill)):
+        return None
+    if not with_slope:
+        return _logistic(np.ones((len(logits), 1)), labels.astype(float), logits, start)
     # Only classes that overlap have a finite maximum of the likelihood.
-    if not (len(well) and len(ill) and well.max() > ill.min() and ill.max() > well.min()):
-        return math.nan
-    middle, spread = logits.mean(), logits.std()
-    design = np.stack([np.ones(len(logits)), (logits - middle) / spread], axis=1)
-    return _logistic(design, labels.astype(float))[1] / float(spread)
+    if not (well.max() > ill.min() and ill.max() > well.min()):
+        return None
+    return _logistic(np.stack([np.ones(len(logits)), logits], axis=1), labels.astype(float), 0.0, start)
 
 
-def _logistic(design: Floats, targets: Floats, offset: Floats | float = 0.0) -> list[float]:
+def _logistic(design: Floats, targets: Floats, offset: Floats | float = 0.0, start: Floats | None = None) -> Floats:
     """Return the coefficients (K,) that maximise the likelihood, by Newton's method with halved steps."""
-    beta = np.zeros(design.shape[1])
+    beta = np.zeros(design.shape[1]) if start is None else start
     loss = _loss(design @ beta + offset, targets)
     for _ in range(200):
         p = expit(design @ beta + offset)
         gradient = design.T @ (targets - p)
         curvature = (design * (p * (1 - p))[:, None]).T @ design
         step = np.linalg.lstsq(curvature, gradient)[0]
+        if np.abs(step).max() <= 1e-6 * max(1.0, float(np.abs(beta).max())):
+            return beta + step  # its error is about the square of the step's
         for _ in range(40):
             after = _loss(design @ (beta + step) + offset, targets)
             if after <= loss:
                 break
             step = step / 2
         else:
-            break  # no step makes it better: this is the maximum, up to rounding
-        beta, gained, loss = beta + step, loss - after, after
-        if np.abs(step).max() <= 1e-12 * max(1.0, np.abs(beta).max()) or gained == 0:
-            break
-    return [float(one) for one in beta]
+            return beta  # no step makes it better: this is the maximum, up to rounding
+        beta, loss = beta + step, after
+    return beta
 
 
 def _loss(logits: Floats, targets: Floats) -> float:

@@ -8,14 +8,14 @@ import torch
 from adbench.cells.cell import Cell
 from adbench.cells.holdout import folds
 from adbench.method import Support
-from adbench.scoring.held_out import HeldOutScores, Tally
+from adbench.scoring.held_out import HeldOutOutcome, Tally
 from adbench.scoring.score import check_finite, score_images
 from adbench.system.ranks import broadcast
 from adbench.training.fit import fit, new_method
 from adbench.training.selection import EpochSelector, rows
 
 
-def score_support(cell: Cell, support: Support, device: torch.device, epoch: int) -> HeldOutScores:
+def score_support(cell: Cell, support: Support, device: torch.device, epoch: int) -> HeldOutOutcome:
     """Fit the method once per fold of the support, up to `epoch`, and score the images of the fold.
 
     A patient's images are in one fold. Several processes of one cell share the training, not these few images.

@@ -24,6 +24,7 @@ QUICK: dict[str, dict[str, object]] = {
     "clip_finetune": {"epochs": 1},
     "crossmodal": {"epochs": 1},
     "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
+    "winclip": {"windows": [2]},
 }
 
 

@@ -115,7 +115,7 @@ def test_without_the_package_one_sentence_says_what_to_install(adbench, words, m
 def test_other_executors_are_not_imported(words) -> None:
     code = (
         "import sys\n"
-        f"sys.argv = ['adbench', 'run', 'method=clip', 'batch_size=1,2', *{words!r}]\n"
+        f"sys.argv = ['adbench', 'run', 'method=clip', 'batch_size=8,16', *{words!r}]\n"
         "from adbench.commands import cli\n"
         "cli.app(standalone_mode=False)\n"
         "extras = {'ray', 'submitit'} & set(sys.modules)\n"

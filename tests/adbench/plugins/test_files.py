@@ -102,7 +102,7 @@ def test_yaml_beside_a_file_sets_parameters(own: Path) -> None:
         ("gone.py:Own", "gone.py is not there"),
         ("own.py:", "names no class"),
         ("own-method:Own", "names no class"),
-        ("own.py:Owen", "own.py:Owen cannot be imported: AttributeError"),
+        ("own.py:Owen", "own.py:Owen is not possible: own.py has no Owen; it has Params, Own"),
         ("no_such_package.module:Own", "No module named 'no_such_package'"),
         ("broken.py:Own", "SyntaxError"),
         ("own.py:Params", "no subclass of adbench.Method"),
@@ -130,3 +130,20 @@ def test_a_method_in_a_module_is_named_by_its_class(site: Path, tiny: Path) -> N
     cell = resolve(run)
     assert cell.facts["method"] == "Own"
     assert cell.facts["source"].startswith("file:")
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("own.py:Owm", r"own\.py has no Owm; it has Params, Own"),
+        ("own.py", r"method=own\.py names no class\. Write method=FILE\.py:Class"),
+        ("half.py:Half", r"the method Half has no score\(self, batch\), which returns Scores\(image, maps\); write it"),
+    ],
+)
+def test_what_a_beginner_writes_wrong_is_named(adbench, own: Path, word: str, says: str) -> None:
+    own.with_name("half.py").write_text(OWN.replace("class Own", "class Half").replace("def score(", "def scores("))
+    for command in (("check-method", word), ("run", f"method={word}")):
+        answer = adbench(*command)
+        assert answer.code in (1, 2)
+        assert re.search(says, answer.err + answer.out), answer.err + answer.out
+        assert "Traceback" not in answer.err

@@ -28,7 +28,7 @@ from adbench.records.record import read
 from tests.adbench.records.conftest import Pair
 from tests.adbench.records.mutations import MUTATIONS, mutated, places
 
-SAMPLE = 150
+SAMPLE = 60
 
 
 def leaderboard(monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:

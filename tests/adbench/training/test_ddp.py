@@ -62,6 +62,10 @@ def test_seven_images_on_two_devices_are_scored_once_each_bit_for_bit(adbench, s
     one, two = both(adbench, words, tmp_path)
     assert two.content["test_images"] == 7
     pd.testing.assert_frame_equal(two.predictions(), one.predictions(), check_exact=True)
+    pd.testing.assert_frame_equal(two.held_out(), one.held_out(), check_exact=True)
+    for column, values in one.held_out_pixels().items():
+        assert two.held_out_pixels()[column].tolist() == values.tolist()
+    assert two.content["held_out"] == one.content["held_out"]
     assert two.metrics["image_auroc"] == one.metrics["image_auroc"]
     for name, value in one.metrics.items():
         assert two.metrics[name] == pytest.approx(value, abs=1e-12), name
@@ -92,6 +96,14 @@ def test_a_training_on_two_devices_is_that_of_one(
     curves = [pd.read_csv(r.path / "curves" / "metrics.csv")["train/loss_step"].dropna() for r in (one, two)]
     assert len(curves[0]) == len(curves[1]) == steps
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_cross_validation_for_thresholds_on_two_devices_is_that_of_one(adbench, tiny: Path, tmp_path: Path) -> None:
+    words = ["method=madclip", "shots=4", "method.epochs=1", "operating=support_cv", "gallery=0", f"data_root={tiny}"]
+    one, two = both(adbench, words, tmp_path)
+    np.testing.assert_allclose(two.held_out()["score"], one.held_out()["score"], atol=1e-5, rtol=1e-5)
+    assert two.content["held_out"] == one.content["held_out"]
 
 
 # Noise and dropout are drawn by each process for its own rows.

@@ -303,7 +303,7 @@ def test_tensorboard_that_is_not_installed(adbench, words, monkeypatch) -> None:
 def test_a_sweep_says_at_its_end_where_the_files_are(adbench, words, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     places = [word for word in words if word.startswith(("data_root", "runs"))]
-    mine = ["method=clip", "batch_size=1,2", "gallery=0", *places]
+    mine = ["method=clip", "batch_size=8,16", "gallery=0", *places]
     answer = adbench("run", *mine, "logger=wandb")
     assert answer.code == 0, answer.err
     (line,) = [line for line in answer.out.splitlines() if line.startswith("logger=wandb")]
