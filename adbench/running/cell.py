@@ -25,12 +25,8 @@ from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
-<<<<<<< HEAD
-from adbench.scoring.held_out import HeldOutScores, score_held_out
-from adbench.scoring.lesions import map_thresholds
-=======
 from adbench.scoring.held_out import HeldOutOutcome, score_held_out
->>>>>>> operating
+from adbench.scoring.lesions import map_thresholds
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
 from adbench.system.files import shrink

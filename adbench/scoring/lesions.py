@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adbench.metrics.detection import Lesions, false_positives, joined, lesions
 from adbench.metrics.keys import to_floats
 from adbench.metrics.overlap import LOOSE, STRICT, PerImageOverlap, too_few
-from adbench.scoring.held_out import HeldOutScores
+from adbench.scoring.held_out import HeldOutOutcome
 from adbench.statistics.patients import group
 from adbench.statistics.thresholds import pixel_threshold
 from adbench.system.ranks import all_gather
@@ -56,7 +56,7 @@ class LesionOutcome:
         return {f"pixel_{name}": mean for name, mean in means.items()}
 
 
-def map_thresholds(held_out: HeldOutScores | None) -> dict[float, float]:
+def map_thresholds(held_out: HeldOutOutcome | None) -> dict[float, float]:
     """Return map thresholds by specificity, from held-out normal images; those alone that so few images can give."""
     if held_out is None or held_out.pixels is None or held_out.shift is None:
         return {}
