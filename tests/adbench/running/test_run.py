@@ -50,7 +50,7 @@ def test_a_run_leaves_a_whole_record(adbench, words, tmp_path: Path) -> None:
     assert content["backbone"]["built_activation"] == "gelu"
     assert content["backbone"]["built_normalisation"] == "none"
     assert len(content["backbone"]["weights_hash"]) == 64
-    assert set(content["seconds"]) == {"resolve", "decode", "build", "fit", "score", "write"}
+    assert set(content["seconds"]) == {"resolve", "decode", "build", "fit", "held_out", "score", "write"}
     assert content["overlap"] == 0
     assert content["peak_memory"]["host_bytes"] > 1e8
     assert content["parameters"]["trainable"] > 0
