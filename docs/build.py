@@ -36,7 +36,7 @@ CONTENTS: dict[str, list[str]] = {
         "precision",
         "trackers",
     ],
-    "Results": ["leaderboard", "statistics", "operating-points", "site", "metrics", "records"],
+    "Results": ["leaderboard", "statistics", "operating-points", "report", "reviewers", "site", "metrics", "records"],
     "Methods": [],  # every folder in methods/
     "Benchmarks": [],  # every page in docs/benchmarks/
     "Reference": ["reference", "architecture", "phantoms", "dependencies", "changelog"],

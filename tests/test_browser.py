@@ -409,3 +409,28 @@ def test_a_thousand_records_build_in_a_minute_and_open_in_two_seconds(browser, r
     assert rows == 1000
     assert busy < 60  # the processor's time: other work on the machine has no say
     assert opened < 2
+
+
+def test_the_report_reads_well_at_any_width_and_in_print(browser, runs: Path, tmp_path: Path) -> None:
+    record = next(path for path in sorted(runs.iterdir()) if "patchcore" in (path / "record.json").read_text())
+    adbench("report", record, "--html", tmp_path / "report", "--prevalence", "0.1")
+    browser.get((tmp_path / "report" / "index.html").as_uri())
+    for scheme in ("light", "dark"):
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+            {"name": "prefers-color-scheme", "value": scheme}
+        ]})  # fmt: skip
+        seen, faint = browser.execute_script(FAINT)
+        assert seen > 200
+        assert faint == [], scheme
+    for width in (1280, 390):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return [...document.images].every((one) => one.naturalWidth > 0)")
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    assert printed.startswith("JVBERi0"), "a PDF, in base64"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.execute_script("return getComputedStyle(document.querySelector('.toc')).display") == "none"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -122,7 +122,7 @@ def _compare(first: Row, second: Row, metric: str, samples: Samples, level: floa
     chosen = [[row.records[draw] for draw in both] if row.drawn else _alone(row, len(both)) for row in (first, second)]
     table = [[samples.of(record, metric) for record in some] for some in chosen]
     test = samples.images(chosen[0][0])
-    (abnormal, normal), patients, images = test.patients, len(np.unique(test.groups)), len(test.groups)
+    (abnormal, normal), patients, images = test.classes(metric), len(np.unique(test.groups)), len(test.groups)
     line = Comparison(
         first.dataset, metric, first.name, second.name, None, patients=patients, images=images, draws=len(both),
         only=only,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from adbench.board.leaderboard import ROW, lines
 from adbench.errors import AdbenchError
+from adbench.metrics import patient
 from adbench.records.record import Record
 from adbench.statistics import (
     group,
@@ -25,7 +26,7 @@ from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
-METRICS = (*images.METRICS[:3], *pixels.METRICS)
+METRICS = (*images.METRICS[:3], *pixels.METRICS, *patient.METRICS)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ class ScoredImages:
         ill = self.table["label"].to_numpy() == 1
         return len(np.unique(self.groups[ill])), len(np.unique(self.groups[~ill]))
 
+    def classes(self, metric: str) -> tuple[int, int]:
+        """The numbers of patients who enter a metric as abnormal and as normal; at patient level as one of both."""
+        abnormal, normal = self.patients
+        return (abnormal, len(np.unique(self.groups)) - abnormal) if metric in patient.METRICS else (abnormal, normal)
+
 
 class Samples:
     """Test images, figures and jackknives of records; each is read and computed once."""
@@ -142,6 +148,8 @@ def _sample(record: Record, test: ScoredImages, metric: str) -> Sample:
         figure = record.metrics.get(metric)
         figure = float(placements(scores, labels)[labels].mean()) if figure is None else figure
         return Sample(figure, without)
+    if metric in patient.METRICS:
+        return _of_patients(record, test, metric)
     contributions = record.contributions()
     if contributions is None:
         raise AdbenchError(f"{record.path} has no {metric}: its dataset has no masks, or its method draws no maps.")
@@ -150,3 +158,16 @@ def _sample(record: Record, test: ScoredImages, metric: str) -> Sample:
     without = pixel_figures_without_each(contributions, in_file, (metric,))[:, 0]
     kept = record.metrics.get(metric)
     return Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, without)
+
+
+def _of_patients(record: Record, test: ScoredImages, metric: str) -> Sample:
+    table, groups = test.table, test.groups
+    if len(np.unique(groups)) == len(groups):
+        known = (
+            "the patient of no image is known" if table["patient"].isna().all() else "each image is another patient's"
+        )
+        raise AdbenchError(f"{record.path} has no {metric}: {known}. Take image_{metric.partition('_')[2]}.")
+    one = patient.by_patient(table["score"], table["label"], groups)
+    figure = patient.patient_metrics(table["score"], table["label"], groups)[metric]
+    name, everyone = f"image_{metric.partition('_')[2]}", np.arange(len(one.scores))
+    return Sample(figure, image_figures_without_each(one.scores, one.labels, everyone, (name,))[:, 0])

@@ -229,6 +229,28 @@ def compare(
     )  # fmt: skip
 
 
+@app.command(cls=Command, rich_help_panel=RESULTS)
+def report(
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RECORD...", help="Records of one method on one dataset, or their folder.")
+    ],
+    html: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages are written; required.")],
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="Only this method.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset.")] = None,
+    specificity: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the operating point, on held-out images.")
+    ] = 0.95,
+    prevalence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of abnormal images in practice: adds PPV and NPV.")
+    ] = None,
+    level: Annotated[float, typer.Option(metavar="SHARE", help="Level of the intervals.")] = 0.95,
+) -> None:
+    """Write the page for a committee: what was tested on whom, figures with intervals, thresholds, failures."""
+    from adbench.commands.report import report as write
+
+    write(records, html, method, dataset, specificity, prevalence, level)
+
+
 @app.command(name="show", cls=Command, rich_help_panel=RESULTS)
 def show_record(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],

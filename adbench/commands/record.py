@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from adbench.board.operating import OperatingReport, operating_points
 from adbench.commands.console import plain_console
+from adbench.errors import AdbenchError
+from adbench.metrics import patient_metrics
 from adbench.records.record import Record, read
 from adbench.statistics.figures import Figure
 from adbench.system.text import counted, printable
@@ -17,7 +21,7 @@ def show(path: Path, specificity: float, prevalence: float | None) -> None:
     record = read(path.expanduser())
     report = operating_points(record, specificity, prevalence)
     console = plain_console()
-    for line in (*_head(record), "", *operating_lines(report)):
+    for line in (*_head(record), *patient_lines(record), "", *operating_lines(report)):
         console.print(line)
 
 
@@ -30,6 +34,19 @@ def _head(record: Record) -> Iterator[str]:
     for name, value in record.metrics.items():
         if value is not None:
             yield _line(printable(name), f"{100 * value:.2f} %")
+
+
+def patient_lines(record: Record) -> Iterator[str]:
+    """Yield the figures by patient, or why there are none."""
+    try:
+        patients = record.patients()
+        if (patients["images"] == 1).all():
+            raise AdbenchError("each test image is of a patient of its own, so they are the image figures.")
+        figures = patient_metrics(patients["score"], patients["label"], np.arange(len(patients)))
+    except AdbenchError as error:
+        yield _line("by patient", f"none: {str(error).rstrip('.')}")
+        return
+    yield from (_line(name, f"{100 * value:.2f} %") for name, value in figures.items())
 
 
 def operating_lines(report: OperatingReport) -> Iterator[str]:

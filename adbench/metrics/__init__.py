@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from adbench.metrics.at_threshold import AtThreshold, pixels_at
+from adbench.metrics.detection import false_positives, lesions
 from adbench.metrics.exact import exact_pixel
 from adbench.metrics.histogram import Histogram
 from adbench.metrics.image import accuracy, average_precision, f1_max, image_metrics, roc_auc
+from adbench.metrics.overlap import PerImageOverlap, aupimo
+from adbench.metrics.patient import by_patient, patient_metrics
 from adbench.metrics.pixel import (
     Estimate,
     OperatingPoint,
@@ -26,12 +29,18 @@ __all__ = [
     "Histogram",
     "ImageScores",
     "OperatingPoint",
+    "PerImageOverlap",
     "PixelHistogram",
     "accuracy",
+    "aupimo",
     "average_precision",
+    "by_patient",
     "exact_pixel",
     "f1_max",
+    "false_positives",
     "image_metrics",
+    "lesions",
+    "patient_metrics",
     "pixel_ap",
     "pixel_aupro",
     "pixel_auroc",

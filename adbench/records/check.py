@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from adbench.system.text import CONTROL, brief
 
 MOST_IMAGES = 10_000_000  # rows of a table of predictions
+MOST_LESIONS = 2**26  # rows of a table of lesions
 ROUNDING = 1e-6  # by which a figure may miss its range
 MOST_DEPTH = 16  # lists and objects within each other; adbench writes 6
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
@@ -187,6 +188,10 @@ FIELDS: Fields = {
     )),
     "image_histograms": _optional(_maybe(Rule(
         lambda v: type(v) is dict and _within(0, 31)(v.get("shift")), "an object with shift, an integer from 0 to 31",
+    ))),
+    "lesions": _optional(_maybe(Rule(
+        lambda v: type(v) is dict and _within(0, MOST_LESIONS)(v.get("number")) and _within(0, 64)(v.get("thresholds")),
+        f"an object with number, an integer from 0 to {MOST_LESIONS}, and thresholds, at most 64",
     ))),
     "held_out": _optional(_maybe(Rule(
         _is_held_out, "what adbench writes of held-out images: source, images, patients, normal, abnormal, of, ...",

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from adbench.errors import FailedCellError, RecordError
+from adbench.metrics.patient import How, by_patient
 from adbench.metrics.per_image import Contributions, from_columns
 from adbench.records import tables
 from adbench.records.check import HASHED, problem
@@ -30,9 +31,12 @@ LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
 FILES = ("predictions.parquet", "method.safetensors")
 IMAGE_HISTOGRAMS = "image_histograms.parquet"
+LESIONS, FALSE_POSITIVES = "lesions.parquet", "false_positives.parquet"
 HELD_OUT, HELD_OUT_PIXELS = "held_out.parquet", "held_out_pixels.parquet"
 # All that is read of a record, pictures apart.
-TABLES = ("record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, HELD_OUT, HELD_OUT_PIXELS)
+TABLES = (
+    "record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
+)  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
 
 
@@ -71,7 +75,8 @@ class Record:
         return f"<table>{''.join(cells)}</table>"
 
     def predictions(self) -> pd.DataFrame:
-        """One row per test image: image, label, score, map_max, map_mean, patient, subgroup.
+        """One row per test image: image, label, score, map_max, map_mean, patient, subgroup; with masks lesion_area,
+        and with maps too aupimo and aupimo_loose.
 
         Raises RecordError where the file can't be used: missing, damaged, other columns, a score that is not finite.
         """
@@ -83,6 +88,46 @@ class Record:
         if head is None:
             return None
         return tables.histogram(self.path) | {name: np.array(value) for name, value in head.items()}
+
+    def patients(self, how: How = "max") -> pd.DataFrame:
+        """One row per patient of the test images: patient, label, score, images.
+
+        A patient's score is the maximum (or the `mean`) over its images, its label the maximum. An image whose patient
+        is unknown is a patient of its own, without a name. Raises RecordError where that is so of all images.
+        """
+        from adbench.statistics import group  # with SciPy's distributions, which reading a record needs not
+
+        table = self.predictions()
+        if table["patient"].isna().all():
+            raise RecordError(
+                f"{self.path} knows the patient of no image, so it has no figures by patient. Name them with "
+                "dataset.patient_pattern or a column `patient`, and run its cell again."
+            )
+        groups = group(table["patient"].astype(object).where(table["patient"].notna(), None).tolist())
+        one = by_patient(table["score"], table["label"], groups, how)
+        first = np.unique(groups, return_index=True)[1]
+        names = table["patient"].iloc[first].astype("string").reset_index(drop=True)
+        label = one.labels.astype(np.int8)
+        return pd.DataFrame({"patient": names, "label": label, "score": one.scores, "images": one.images})
+
+    def lesions(self) -> pd.DataFrame | None:
+        """One row per lesion of the test images, or none without masks and maps.
+
+        Columns: image (its row in the predictions), area (pixels at evaluation size), score (its highest pixel's).
+        A record that an older adbench wrote has none either.
+        """
+        return tables.lesions(self.path / LESIONS, self.content) if self.content.get("lesions") else None
+
+    def false_positives(self) -> pd.DataFrame | None:
+        """One row per test image and map threshold: image, specificity, threshold, regions.
+
+        The thresholds are those that held-out normal images have so many per cent of their pixels below; none where the
+        record has no such images.
+        """
+        head = self.content.get("lesions")
+        return (
+            tables.false_positives(self.path / FALSE_POSITIVES, self.content) if head and head["thresholds"] else None
+        )
 
     def held_out(self) -> pd.DataFrame | None:
         """One row per held-out image: image, label, score, map_max, patient; None where there are none.
@@ -170,6 +215,10 @@ def read(path: Path) -> Record:
     wanted = [*FILES]
     wanted += ["histogram.parquet"] if content.get("histogram") else []
     wanted += [IMAGE_HISTOGRAMS] if content.get("image_histograms") else []
+    found = content.get("lesions") if isinstance(content.get("lesions"), dict) else None
+    wanted += [LESIONS] if found else []
+    wanted += [FALSE_POSITIVES] if found and found.get("thresholds") else []
+
     held = content.get("held_out")
     if type(held) is dict:
         wanted += [HELD_OUT] if held.get("images") else []

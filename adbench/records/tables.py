@@ -25,7 +25,7 @@ MOST_PNG, MOST_SIDE = 2**26, 16_384
 SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 PREDICTIONS = {
     "image": "text", "label": "integer", "score": "float", "map_max": "float", "map_mean": "float", "patient": "text",
-    "subgroup": "text",
+    "subgroup": "text", "lesion_area": "integer", "aupimo": "float", "aupimo_loose": "float",
 }  # fmt: skip
 HELD_OUT = {"image": "text", "label": "integer", "score": "float", "map_max": "float", "patient": "text"}
 HELD_OUT_PIXELS = {"bin": "integer", "pixels": "integer"}
@@ -35,6 +35,8 @@ HISTOGRAM = {
 IMAGE_HISTOGRAMS = {
     "image": "integer", "bin": "integer", "positive": "integer", "negative": "integer", "region_weight": "float",
 }  # fmt: skip
+LESIONS = {"image": "integer", "area": "integer", "score": "float"}
+FALSE_POSITIVES = {"image": "integer", "specificity": "float", "threshold": "float", "regions": "integer"}
 
 
 def regular(file: Path, most: int = MOST_BYTES) -> str | None:
@@ -139,7 +141,7 @@ def held_out_pixels(file: Path, shift: int) -> dict[str, Any]:
 
 
 def predictions(folder: Path, images: int, names: int = len(PREDICTIONS)) -> pd.DataFrame:
-    """Read predictions.parquet of a record of `images` test images: its first `names` columns."""
+    """Read predictions.parquet of a record of `images` test images: its first `names` columns, those that it has."""
     file = folder / "predictions.parquet"
     return _scored(file, dict(list(PREDICTIONS.items())[:names]), images)
 
@@ -154,6 +156,9 @@ def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
     scores = np.abs(table["score"].to_numpy(np.float64))
     if not ((scores == 0) | ((scores >= SMALLEST) & (scores <= LARGEST))).all():  # NaN is neither
         raise unreadable(file, "a score is not a finite number of 32 bits")
+    for name, most in (("lesion_area", 2**53), ("aupimo", 1 + 1e-9), ("aupimo_loose", 1 + 1e-9)):
+        if name in table and not table[name].dropna().between(0, most).all():
+            raise unreadable(file, f"a value of {name} is negative or too large")
     return table
 
 
@@ -187,6 +192,33 @@ def image_histograms(file: Path) -> dict[str, Any]:
     if np.ptp(columns["bin"].astype(np.int64)) >= BINS:
         raise unreadable(file, f"it has more than {BINS} bins")
     return columns
+
+
+def lesions(file: Path, content: Mapping[str, Any]) -> pd.DataFrame:
+    """Read lesions.parquet of a record with that record.json: one row per lesion."""
+    number = content["lesions"]["number"]
+    table = _of_images(file, LESIONS, range(number, number + 1), content["test_images"])
+    if (table["area"] < 1).any():
+        raise unreadable(file, "a lesion has no pixel")
+    return table
+
+
+def false_positives(file: Path, content: Mapping[str, Any]) -> pd.DataFrame:
+    """Read false_positives.parquet of a record with that record.json: one row per test image and threshold."""
+    rows = content["test_images"] * content["lesions"]["thresholds"]
+    table = _of_images(file, FALSE_POSITIVES, range(rows, rows + 1), content["test_images"])
+    if (table["regions"] < 0).any() or not table["specificity"].between(0, 1).all():
+        raise unreadable(file, "a count is negative, or a specificity not from 0 to 1")
+    return table
+
+
+def _of_images(file: Path, kinds: Mapping[str, str], rows: range, images: int) -> pd.DataFrame:
+    table = read_table(file, kinds, rows, len(kinds))
+    if table.isna().to_numpy().any() or not np.isfinite(table.to_numpy(np.float64)).all():
+        raise unreadable(file, "a value is missing or not finite")
+    if not table["image"].between(0, images - 1).all():
+        raise unreadable(file, f"it names an image that is not one of {images}")
+    return table
 
 
 def picture_width(file: Path) -> int:

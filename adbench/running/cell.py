@@ -26,6 +26,7 @@ from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
 from adbench.scoring.evaluate import Outcome, evaluate
 from adbench.scoring.held_out import HeldOutOutcome, score_held_out
+from adbench.scoring.lesions import map_thresholds
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
 from adbench.system.files import shrink
@@ -84,7 +85,7 @@ def run_cell(
         with watch.stage("held_out"):  # before a test image is scored
             held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         with watch.stage("score"):
-            outcome = evaluate(cell, method, data.test)
+            outcome = evaluate(cell, method, data.test, map_thresholds(held_out))
             speed, gflops = throughput(cell, method, data.test)
         with watch.stage("write"):
             _write(folder, cell, method, outcome, data.test)
@@ -114,8 +115,8 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     with naming_the_method(cell.config.method_name):
         method = new_method(cell, device)
         selection, _, _ = fit_once(cell, method, data, device, curves(cell.config, None), began)
-        score_held_out_of(cell, method, data, device, selection.epoch)
-        evaluate(cell, method, data.test)
+        held_out = score_held_out_of(cell, method, data, device, selection.epoch)
+        evaluate(cell, method, data.test, map_thresholds(held_out))
 
 
 def score_held_out_of(
@@ -157,6 +158,10 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
     if outcome.contributions is not None:
         table = pd.DataFrame(to_columns(outcome.contributions))
         table.to_parquet(folder / record.IMAGE_HISTOGRAMS, index=False, compression="zstd")
+    if outcome.lesions is not None:
+        pd.DataFrame(outcome.lesions.lesions._asdict()).to_parquet(folder / record.LESIONS, index=False)
+        if outcome.lesions.false_positives.size:
+            outcome.lesions.counts().to_parquet(folder / record.FALSE_POSITIVES, index=False)
     state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
     state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else.
@@ -221,6 +226,7 @@ def _content(
         "half_widths": outcome.half_widths,
         "histogram": histogram,
         "image_histograms": None if outcome.contributions is None else {"shift": outcome.contributions.shift},
+        "lesions": None if outcome.lesions is None else outcome.lesions.head(),
         "test_images": len(outcome.predictions),
         "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
         "seconds": seconds,

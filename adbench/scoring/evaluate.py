@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from adbench.method import Method
 from adbench.metrics import Histogram, pixel_metrics
 from adbench.metrics.modules import ImageScores, PixelHistogram
 from adbench.metrics.per_image import Contributions, ImageHistograms
+from adbench.scoring.lesions import LesionEvaluator, LesionOutcome
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
 from adbench.system.progress import track
 from adbench.system.ranks import all_gather, rank, world_size
@@ -25,21 +27,26 @@ class Outcome:
     """The result of an evaluation: one row per image, the pixel histogram (or none), and the metrics.
 
     contributions: what each image contributes to the histogram, on coarser bins, for intervals.
+    lesions: what single maps show of them; none without masks or maps.
     """
 
     predictions: pd.DataFrame
     histogram: Histogram | None
     contributions: Contributions | None
+    lesions: LesionOutcome | None
     metrics: dict[str, float | None]
     half_widths: dict[str, float]
 
 
-def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
-    """Score images and compare with their labels and masks; several processes of one cell share the batches."""
+def evaluate(cell: Cell, method: Method[Any], images: ImageSet, map_thresholds: Mapping[float, float] = {}) -> Outcome:
+    """Score images and compare with their labels and masks; several processes of one cell share the batches.
+
+    map_thresholds: at which false positives are counted, by specificity; chosen before an image is scored.
+    """
     config, size = cell.config, cell.eval_size
     image_evaluator = ImageScores(cell.capability.threshold)
     pixel_evaluator = PixelHistogram() if images.masks is not None and cell.capability.maps else None
-    by_image = ImageHistograms()
+    by_image, of_lesions = ImageHistograms(), LesionEvaluator(images.labels == 0, size, map_thresholds)
     how = images.dataset, images.object_name, config.batch_size, config.precision
     if cell.capability.transductive:
         show_test_images(method, images.images, *how)
@@ -59,6 +66,7 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
             masks = images.masks[rows].astype(bool)
             pixel_evaluator.update(maps.numpy(), masks)
             by_image.update(start, maps.numpy(), masks)
+            of_lesions.update(start, maps.numpy(), masks)
     whole = dict(sorted(batch for part in all_gather(columns) for batch in part.items()))
     table = _table(images, list(whole.values()))
     metrics: dict[str, float | None] = {"image_accuracy": None}
@@ -70,7 +78,10 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet) -> Outcome:
     pixel = pixel_metrics(histogram) if histogram is not None else {}
     metrics |= {name: estimate.value for name, estimate in pixel.items()}
     half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
-    return Outcome(table, histogram, contributions, metrics, half_widths)
+    if histogram is None:
+        return Outcome(table, None, None, None, metrics, half_widths)
+    found = of_lesions.outcome()
+    return Outcome(table.assign(**found.overlap), histogram, contributions, found, metrics | found.metrics, half_widths)
 
 
 def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> pd.DataFrame:
@@ -81,4 +92,6 @@ def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> p
         table[name] = np.concatenate(parts) if parts else np.nan
     table["patient"] = pd.array([item.patient for item in images.items], dtype="string")
     table["subgroup"] = pd.array([item.subgroup for item in images.items], dtype="string")
+    if images.masks is not None:
+        table["lesion_area"] = images.masks.sum((1, 2), dtype=np.int64)
     return table

@@ -50,7 +50,7 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
     check(folder)
     given, folder = folder, folder.resolve()
     entries = site_records(records)
-    fill = _filler()
+    fill = filler()
     sets: dict[str, list[SiteRecord]] = {}
     for entry in entries:
         sets.setdefault(dataset_page(entry.line), []).append(entry)
@@ -82,14 +82,17 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
         _text(new / "leaderboard.csv", render.to_csv(long))
         _text(new / "leaderboard.json", render.to_json(long))
         _text(new / "leaderboard.tex", to_latex(long, printed))
-        _text(new / SITE, "\n".join([MARK, *sorted(_files(new))]) + "\n")
+        _text(new / SITE, listing(new, MARK))
         count(done + 1)
         check(folder)  # minutes may have passed
     return given / "index.html"
 
 
-def check(folder: Path) -> None:
-    """Raise AdbenchError where a site may not replace `folder`: it is a file, or holds files that are not of a site."""
+def check(folder: Path, mark: str = MARK) -> None:
+    """Raise AdbenchError where a site may not replace `folder`: it is a file, or holds files that are not of a site.
+
+    mark: the first line of the list of files that says what wrote it.
+    """
     another = "Give --html a folder that is new, empty or a site of adbench."
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise AdbenchError(f"{folder} is not a folder. {another}")
@@ -101,12 +104,19 @@ def check(folder: Path) -> None:
             f"{folder} is not a site of adbench: it holds {names[0]} and no {SITE}, and would be replaced as a whole. "
             f"{another}"
         )
+    if names and (folder / SITE).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0] != mark:
+        raise AdbenchError(f"{folder} was written by another command of adbench, and would be replaced. {another}")
     listed = {SITE, *(folder / SITE).read_text(encoding="utf-8", errors="replace").splitlines()} if names else set()
     if foreign := sorted(set(_files(folder)) - listed):
         raise AdbenchError(
             f"{folder} holds {foreign[0]}, which is not part of the site and would be lost. Move it elsewhere, or give "
             "--html another folder."
         )
+
+
+def listing(folder: Path, mark: str) -> str:
+    """Return the text of the file that marks a folder: the mark, and its files."""
+    return "\n".join([mark, *sorted(_files(folder))]) + "\n"
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -116,10 +126,10 @@ def _files(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _filler() -> Callable[[str, dict[str, Any], str], str]:
-    """Return a function that fills a template: (name, its variables, path to the site's root) to text."""
+def filler(package: str = "adbench.board.site") -> Callable[[str, dict[str, Any], str], str]:
+    """Return a function that fills a template of a package: (name, its variables, path to the root) to text."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("adbench.board.site", "templates"),
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_shown,

@@ -32,8 +32,8 @@ NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-
 SHOWN_ELSEWHERE = {
     "schema", "key", "status", "data", "overlap", "given", "resolved", "facts", "dataset", "support", "seen",
     "protocol", "backbone", "capability", "notes", "metrics", "half_widths", "histogram", "image_histograms",
-    "test_images", "parameters", "selection", "gflops_per_image", "images_per_second", "seconds", "peak_memory",
-    "code", "packages", "device", "finished",
+    "lesions", "held_out", "test_images", "parameters", "selection", "gflops_per_image", "images_per_second", "seconds",
+    "peak_memory", "code", "packages", "device", "finished",
 }  # fmt: skip
 CUT = 0.001  # share of the pixels of a class that may lie beyond the ends of the score axis
 

@@ -99,6 +99,25 @@ def curve(
     return _svg(name, title, description, Markup("").join([_axes(across, up), inside]))
 
 
+def reliability(
+    name: str, title: str, description: str, points: Sequence[tuple[float, float, int]], names: tuple[str, str]
+) -> Markup:
+    """Draw a reliability diagram: (probability, observed share, images) by bin; the area of a disc is the images'."""
+    across, up = Axis(0, 1, SHARE, names[0]), Axis(0, 1, SHARE, names[1])
+    most = max((images for *_, images in points), default=1)
+    spots = [(_x(probability, across), _y(observed, up)) for probability, observed, _ in points]
+    drawn = [
+        _axes(across, up),
+        Markup('<path class="base" d="{}"/>').format(_path([(_x(a, across), _y(a, up)) for a in (0.0, 1.0)])),
+    ]
+    if len(spots) > 1:
+        drawn.append(Markup('<path class="curve" d="{}"/>').format(_path(spots)))
+    for (x, y), (*_, images) in zip(spots, points, strict=True):
+        radius = max(5.5 * math.sqrt(images / most), 1.5)
+        drawn.append(Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"/>').format(x, y, radius))
+    return _svg(name, title, description, Markup("").join(drawn))
+
+
 def distribution(
     name: str,
     title: str,

@@ -13,7 +13,7 @@ from adbench.board.compare import compare, needs
 from adbench.board.leaderboard import collect
 from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
-from adbench.metrics import roc_auc
+from adbench.metrics import patient_metrics, roc_auc
 from adbench.metrics.per_image import ImageHistograms, to_columns
 from adbench.records.record import IMAGE_HISTOGRAMS
 from adbench.statistics import clustered_covariance, compare_pair
@@ -209,3 +209,30 @@ def test_records_of_two_splits_do_not_hide_one_another(study, tmp_path: Path) ->
     assert (len(records), left_out) == (2, [])
     with pytest.raises(AdbenchError, match="of two splits or folds of its images"):
         rows_of(records)
+
+
+def test_patients_are_compared_by_their_highest_scores(study, tmp_path: Path) -> None:
+    good, labels, owner = study(tmp_path, "madclip", shift=3.0)
+    poor, *_ = study(tmp_path, "mvfa", shift=0.5)
+    (one,) = compare(rows(tmp_path), "patient_auroc", Samples())
+    wanted = [
+        np.mean([patient_metrics(scores, labels, owner)["patient_auroc"] for scores in some.values()])
+        for some in (good, poor)
+    ]
+    assert one.difference.estimate == pytest.approx(100 * (wanted[0] - wanted[1]))
+    assert one.verdict == "better"
+    assert one.difference.se > compare(rows(tmp_path), "image_auroc", Samples())[0].difference.se, "fewer than images"
+
+
+def test_patient_metrics_need_patients_of_several_images_and_ten_of_each_class(study, tmp_path: Path) -> None:
+    study(tmp_path / "few", "madclip", patients=27)
+    study(tmp_path / "few", "mvfa", patients=27)
+    (one,) = compare(rows(tmp_path / "few"), "patient_auroc", Samples())
+    assert one.why.startswith("18 patients have an abnormal image and 9 a normal one"), "9 have none that is abnormal"
+    study(tmp_path / "unknown", "madclip")
+    study(tmp_path / "unknown", "mvfa")
+    for file in (tmp_path / "unknown").rglob("predictions.parquet"):
+        table = pd.read_parquet(file)
+        table.assign(patient=pd.array([None] * len(table), dtype="string")).to_parquet(file, index=False)
+    with pytest.raises(AdbenchError, match="the patient of no image is known. Take image_ap"):
+        compare(rows(tmp_path / "unknown"), "patient_ap", Samples())

@@ -59,11 +59,19 @@ def test_a_run_leaves_a_whole_record(adbench, words, tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob(".*"))
 
     table = record.predictions()
-    assert list(table.columns) == ["image", "label", "score", "map_max", "map_mean", "patient", "subgroup"]
+    columns = ["image", "label", "score", "map_max", "map_mean", "patient", "subgroup"]
+    assert list(table.columns) == [*columns, "lesion_area", "aupimo", "aupimo_loose"]
     assert len(table) == 10
     assert table["label"].sum() == 5
     assert table["patient"].notna().all()
     assert record.metrics["image_auroc"] == roc_auc(table["score"], table["label"])
+    lesions = record.lesions()
+    areas = lesions.groupby("image")["area"].sum()
+    assert areas.to_dict() == table.loc[table["label"] == 1, "lesion_area"].to_dict()
+    assert (lesions["score"] <= table["map_max"].to_numpy()[lesions["image"]]).all()
+    assert record.metrics["pixel_aupimo"] is None, "five normal images are too few"
+    assert table["aupimo"].isna().all()
+    assert record.false_positives() is None, "and too few are held out"
     stored = pixel_metrics(Histogram.from_arrays(record.histogram()))
     contributions, whole = record.contributions(), Histogram.from_arrays(record.histogram())
     assert len(contributions.regions) == record.content["test_images"]
