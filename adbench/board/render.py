@@ -14,13 +14,17 @@ from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import COSTS, FIGURES, MEAN, ROW, caveat, unit, with_leaks
 
 HEADLINE = ("image_auroc", "pixel_auroc")
+STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 TITLES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "image_f1_max": "image F1-max",
+    "image_accuracy": "image accuracy",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max",
     "pixel_aupro": "pixel AUPRO",
+    "pixel_aupro_05": "pixel AUPRO (FPR to 5 %)",
 }
 TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()

@@ -27,7 +27,6 @@ from adbench.board.site.records import (
 from adbench.board.variants import flat
 from adbench.system.session import Session
 
-NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
 # Fields of record.json that have a place on the page; all others are listed under "Other fields".
 SHOWN_ELSEWHERE = {
     "schema", "key", "status", "data", "overlap", "given", "resolved", "facts", "dataset", "support", "seen",
@@ -103,7 +102,7 @@ def _figures(entry: SiteRecord) -> Iterator[tuple[str, str, str]]:
     for name, value in (metrics | figures(entry.record)).items():
         half = entry.content["half_widths"].get(name)
         width = "" if name not in metrics else half_width(half) if half else "none"
-        yield NAMES.get(name, name.replace("_", " ")), f"{value:.2f}", width
+        yield TITLES.get(name, name.replace("_", " ")), f"{value:.2f}", width
 
 
 def half_width(half: float) -> str:
