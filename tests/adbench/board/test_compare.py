@@ -207,5 +207,5 @@ def test_records_of_two_splits_do_not_hide_one_another(study, tmp_path: Path) ->
         (folder / "record.json").write_text(json.dumps(content))
     records, left_out = collect([tmp_path / "one", tmp_path / "two"])
     assert (len(records), left_out) == (2, [])
-    with pytest.raises(AdbenchError, match="of two splits or folds of its images"):
+    with pytest.raises(AdbenchError, match="of the splits 0 and 1 of brainmri"):
         rows_of(records)
