@@ -48,7 +48,7 @@ class _Curve(NamedTuple):
 
 
 def pixel_metrics(hist: Histogram) -> dict[str, Estimate]:
-    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max`, and `pixel_aupro` and `pixel_aupro_05` (FPR up to 0.3 and 0.05).
+    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max`, `pixel_aupro` (FPR up to 0.3) and `pixel_aupro_05` (0.05).
 
     Raises:
         AdbenchError: abnormal or normal pixels are missing.

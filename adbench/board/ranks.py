@@ -1,0 +1,108 @@
+"""Ranks: which rows of a leaderboard are ordered, and which of them the best one is not better than."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adbench.board.leaderboard import COSTS, ROW
+from adbench.statistics import holm, interval, rank_intervals
+
+GROUP = ("data", "standing", "protocol", "shots")  # rows of one group are ordered and compared, and no others
+Bools = NDArray[np.bool_]
+
+
+def row_id(rows: pd.DataFrame) -> list[str]:
+    """Return a text for each line that tells its row."""
+    return [json.dumps(list(map(str, values))) for values in rows[ROW].itertuples(index=False, name=None)]
+
+
+def complete(rows: pd.DataFrame) -> Bools:
+    """Say of each line whether it is ordered among those of its group, dataset and metric.
+
+    It is where it averages the most runs, and the same ones as most of these lines. Costs, leaks, papers' figures and
+    missing ones are not ordered.
+    """
+    n = rows["n"].fillna(0)
+    own = (n > 0) & (rows["data"] != "published") & ~rows["metric"].isin(COSTS) & ~rows["metric"].str.endswith("_leak")
+    lines = rows.loc[own, [*GROUP, "dataset", "metric", "draws"]].astype(str).assign(n=n[own])
+    keys = [*GROUP, "dataset", "metric"]
+    lines["lines"] = lines.groupby([*keys, "n", "draws"])["n"].transform("size")
+    best = lines.sort_values(["n", "lines", "draws"], ascending=[False, False, True], kind="stable")
+    best = best.drop_duplicates(keys)[[*keys, "draws"]].rename(columns={"draws": "reference"})
+    same = lines.reset_index(names="at").merge(best, on=keys)
+    return np.asarray(rows.index.isin(same.loc[same["draws"] == same["reference"], "at"]))
+
+
+def ranked(
+    whole: pd.DataFrame, pairs: pd.DataFrame, means: Mapping[tuple[str, str, str, str], list[str]]
+) -> pd.DataFrame:
+    """Add `rank`, `rank_low`, `rank_high`, `best`, and to `ci_note` why a line has no rank.
+
+    pairs: as in `intervals.Measured`. means: the datasets of each average, by data, standing, metric and its name.
+    best: no row is better after Holm's correction than by chance, of the group's rows with that of the highest mean;
+    false where that can't be said, and where there is no other row.
+    """
+    whole = whole.assign(rank=np.nan, rank_low=np.nan, rank_high=np.nan, best=False)
+    ordered = complete(whole)
+    ids = pd.Series(row_id(whole), whole.index)
+    by_place = dict(list(pairs.groupby(["dataset", "metric"])))
+    for (data, standing, _, _, dataset, metric), part in whole[ordered].groupby([*GROUP, "dataset", "metric"]):
+        members = means.get((data, standing, metric, dataset), [dataset])
+        known = _over([by_place.get((name, metric), pairs.iloc[:0]) for name in members])
+        at = part.sort_values("mean", ascending=False, kind="stable").index
+        _rank(whole, at, list(ids[at]), known)
+    few = ~ordered & (whole["n"].fillna(0) > 0).to_numpy() & (whole["data"] != "published").to_numpy()
+    few &= ~whole["metric"].isin(COSTS).to_numpy() & ~whole["metric"].str.endswith("_leak").to_numpy()
+    note = "not ranked: over other or fewer runs than the rows beside it"
+    whole.loc[few, "ci_note"] = [f"{text}; {note}" if text else note for text in whole.loc[few, "ci_note"]]
+    return whole
+
+
+def _over(frames: list[pd.DataFrame]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return (difference, p) of each pair, averaged over datasets whose patients are independent."""
+    if len(frames) == 1:
+        rows = frames[0][["first", "second", "difference", "p"]].itertuples(index=False, name=None)
+        return {(first, second): (difference, p) for first, second, difference, p in rows}
+    every = pd.concat(frames)
+    every = every.assign(variance=every["se"] ** 2, below=every["se"] ** 4 / every["df"])
+    sums = every.groupby(["first", "second"]).agg(
+        difference=("difference", "mean"), variance=("variance", "sum"), below=("below", "sum"), n=("se", "size")
+    )
+    sums = sums[sums["n"] == len(frames)]
+    found = {}
+    for pair, difference, variance, below in sums[["difference", "variance", "below"]].itertuples(name=None):
+        df = variance**2 / below if below > 0 else np.inf  # Satterthwaite
+        found[pair] = difference, interval(difference, variance / len(frames) ** 2, 0.0, df).p
+    return found
+
+
+def _rank(
+    whole: pd.DataFrame, at: pd.Index[Any], ids: list[str], known: Mapping[tuple[str, str], tuple[float, float]]
+) -> None:
+    """Rank the lines `at`, highest mean first."""
+    n, half = len(at), whole.loc[at, "half_width"].fillna(0).to_numpy()
+    better, compared = np.zeros((n, n), bool), np.zeros((n, n), bool)
+    places, differences, p = [], [], []
+    for place in itertools.permutations(range(n), 2):
+        if (found := known.get((ids[place[0]], ids[place[1]]))) is not None:
+            places.append(place)
+            differences.append(found[0])
+            p.append(found[1])
+    for (i, j), difference, corrected in zip(places, differences, holm(p), strict=True):
+        compared[i, j] = compared[j, i] = not np.isnan(corrected)
+        if corrected < 0.05 and abs(difference) > half[i] + half[j]:  # a verdict never rests on computation error
+            better[(i, j) if difference > 0 else (j, i)] = True
+    means = whole.loc[at, "mean"].to_numpy()
+    whole.loc[at, "rank"] = [1 + int((means > mean).sum()) for mean in means]
+    intervals = rank_intervals(better)
+    whole.loc[at, "rank_low"] = [low for low, _ in intervals]
+    whole.loc[at, "rank_high"] = [high for _, high in intervals]
+    if compared[0].any():
+        whole.loc[at, "best"] = ~better[0] & (compared[0] | (np.arange(n) == 0))
