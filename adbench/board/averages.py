@@ -92,7 +92,7 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
     cells = part.drop_duplicates([*ROW, "dataset"]).assign(ran=True)
     ran = cells.set_index([*ROW, "dataset"])["ran"].unstack(fill_value=False)
     for metric, figures in part.groupby("metric"):
-        names = ["mean", "n", "half_width", "draws", *(name for name in (*ERRORS, "content") if name in part)]
+        names = ["mean", "n", "half_width", "draws", *(name for name in (*ERRORS, "ci_note", "content") if name in part)]
         wide = figures.set_index([*ROW, "dataset"])[names].unstack().reindex(ran.index)
         mean, n, half, draws = (pd.DataFrame(wide[key]) for key in ("mean", "n", "half_width", "draws"))
         common = {"metric": metric, "unit": unit(str(metric))}
@@ -110,7 +110,7 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             if "content" in part:
                 means["content"] = pd.DataFrame(wide["content"])[members].fillna("").max(axis=1)
             if "se" in part and not published:
-                means |= _errors({key: pd.DataFrame(wide[key])[members] for key in ERRORS})
+                means |= _errors({key: pd.DataFrame(wide[key])[members] for key in (*ERRORS, "ci_note")})
             made = pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)
             yield compared(made) if "published" in part and not published and len(made) else made
             if not published:
@@ -126,7 +126,9 @@ def _errors(parts: dict[str, pd.DataFrame]) -> dict[str, pd.Series[Any]]:
     found = {"se": total**0.5 / count, "df": (total**2 / below).where(below > 0, float("inf")).where(total.notna())}
     found |= {key: parts[key].astype(float).sum(axis=1, skipna=False) for key in ("patients", "images")}
     without = variances.isna().apply(lambda row: ", ".join(map(str, variances.columns[row])), axis=1)
-    return found | {"ci_note": without.map(lambda names: f"no interval: there is none on {names}" if names else "")}
+    same = parts["ci_note"].fillna("").apply(lambda row: row.iloc[0] if row.nunique() == 1 else "", axis=1)
+    missing = without.map(lambda names: f"no interval: there is none on {names}")
+    return found | {"ci_note": missing.where(without != "", same)}
 
 
 def _same(columns: pd.DataFrame) -> NDArray[np.bool_]:

@@ -55,13 +55,18 @@ def ranked(
     by_place = dict(list(pairs.groupby(["dataset", "metric"])))
     for (data, standing, _, _, dataset, metric), part in whole[ordered].groupby([*GROUP, "dataset", "metric"]):
         members = means.get((data, standing, metric, dataset), [dataset])
+        if len(part) < 2:
+            continue  # alone, a row has no rank
         known = _over([by_place.get((name, metric), pairs.iloc[:0]) for name in members])
         at = part.sort_values("mean", ascending=False, kind="stable").index
         _rank(whole, at, list(ids[at]), known)
     few = ~ordered & (whole["n"].fillna(0) > 0).to_numpy() & (whole["data"] != "published").to_numpy()
     few &= ~whole["metric"].isin(COSTS).to_numpy() & ~whole["metric"].str.endswith("_leak").to_numpy()
-    note = "not ranked: over other or fewer runs than the rows beside it"
-    whole.loc[few, "ci_note"] = [f"{text}; {note}" if text else note for text in whole.loc[few, "ci_note"]]
+    most = whole.groupby([*GROUP, "dataset", "metric"], dropna=False)["n"].transform("max")
+    for at in whole.index[few]:
+        n, of = int(whole.at[at, "n"]), int(most[at])
+        note = f"not ranked: {f'{n} of {of} runs' if n < of else 'other runs than the rows beside it'}"
+        whole.at[at, "ci_note"] = "; ".join(filter(None, [whole.at[at, "ci_note"], note]))
     return whole
 
 
@@ -99,6 +104,8 @@ def _rank(
         compared[i, j] = compared[j, i] = not np.isnan(corrected)
         if corrected < 0.05 and abs(difference) > half[i] + half[j]:  # a verdict never rests on computation error
             better[(i, j) if difference > 0 else (j, i)] = True
+    if not compared.any():
+        return  # an order that nothing supports
     means = whole.loc[at, "mean"].to_numpy()
     whole.loc[at, "rank"] = [1 + int((means > mean).sum()) for mean in means]
     intervals = rank_intervals(better)

@@ -31,7 +31,7 @@ TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.item
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()
 }
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
-PLAIN = {"best": "%s", "": "%s"}
+PLAIN = {"best": "%s*", "": "%s"}
 MARKDOWN = {"best": "**%s**", "": "%s"}
 COUNTS = ("n", "patients", "images", "rank", "rank_low", "rank_high")
 ROUNDED = ("mean", "std", "half_width", "published", "difference", "se", "df", "ci_low", "ci_high")
@@ -44,7 +44,7 @@ LEGEND = (
 )
 INTERVALS = (
     "Mean [95 % interval for new patients and new draws] (number of runs); ± standard deviation where there is no "
-    "interval. Rank (interval): among rows of one protocol and number of shots. Bold: rows that the best of these "
+    "interval. Rank (interval): among rows of one protocol and number of shots. {mark}: rows that the best of these "
     "is not better than (p < 0.05 after Holm's correction)."
 )
 
@@ -240,21 +240,21 @@ def ranks(section: Section, metric: str) -> list[str]:
 
 def notes(section: Section) -> list[str]:
     """Return what is to be said of the intervals of a section, a sentence for each remark with the figures it is of."""
-    said: dict[str, dict[str, list[str]]] = {}
+    said: dict[str, set[tuple[int, str]]] = {}
     for (dataset, _), column in section.columns.items():
-        if "ci_note" not in column:
-            continue
-        for method, text in zip(column["method"], column["ci_note"].fillna(""), strict=True):
+        texts = column["ci_note"].fillna("") if "ci_note" in column else []
+        for row, text in enumerate(texts):
             if text:
-                said.setdefault(text, {}).setdefault(dataset, []).append(method)
+                said.setdefault(text, set()).add((row, dataset))
+    names = [" ".join(filter(None, map(str, row))) for row in section.rows.to_numpy()]
+    datasets = list(dict.fromkeys(dataset for dataset, _ in section.columns))
     sentences = []
-    for text, datasets in said.items():
-        several = len(section.rows)
-        where = "; ".join(
-            f"{dataset} ({', '.join(dict.fromkeys(methods))})" if len(set(methods)) < several else dataset
-            for dataset, methods in datasets.items()
-        )
-        sentences.append(f"{where}: {text}")
+    for text, places in said.items():
+        rows = sorted({row for row, _ in places})
+        where = [dataset for dataset in datasets if any(name == dataset for _, name in places)]
+        parts = ["; ".join(names[row] for row in rows)] if len(rows) < len(names) else []
+        parts += [f"on {', '.join(where)}"] if len(where) < len(datasets) else []
+        sentences.append(f"{' '.join(parts) or 'every row'}: {text}")
     return sentences
 
 
@@ -369,9 +369,10 @@ def to_markdown(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> str:
     return "\n".join(blocks)
 
 
-def legend(long: pd.DataFrame) -> str:
-    """Explain the figures, and the intervals where there are some."""
-    return f"{INTERVALS} {LEGEND}" if "ci_low" in long and long["ci_low"].notna().any() else LEGEND
+def legend(long: pd.DataFrame, mark: str = "Bold") -> str:
+    """Explain the figures, and the intervals where there are some; `mark` is what the best rows are marked with."""
+    some = "ci_low" in long and bool(long["ci_low"].notna().any())
+    return f"{INTERVALS.format(mark=mark)} {LEGEND}" if some else LEGEND
 
 
 def escape(text: str) -> str:

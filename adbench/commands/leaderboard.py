@@ -115,7 +115,7 @@ def show_leaderboard(
     else:
         _print_tables(render.parts(long, (*(chosen or render.HEADLINE), *extra)))
         if measured is not None:
-            print(render.legend(long))
+            print(render.legend(long, "*"))
         for file in (csv, json, predictions, html):
             if file is not None:
                 print(f"written: {file}")

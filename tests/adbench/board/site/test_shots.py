@@ -23,7 +23,7 @@ def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
     assert found is not None
     svg = str(found["svg"])
     assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
-    assert svg.count('class="bar"') == 2
+    assert svg.count('class="bar"') == 2 * 3, "a whisker has two caps"
     assert svg.count('class="mark"') == 3
     assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
 
