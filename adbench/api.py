@@ -10,10 +10,13 @@ from typing import Any, TypedDict, Unpack
 
 import pandas as pd
 
+from adbench.board import kept
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
+from adbench.board.intervals import judged
 from adbench.config import words as config_words
+from adbench.config.schema import cache_folder
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
 from adbench.executors import Failure
@@ -173,13 +176,15 @@ class LeaderboardKeys(TypedDict, total=False):
     """What `leaderboard` shows: each is optional.
 
     method, dataset: of these records alone; names, groups and wildcards. published: add the papers' figures.
-    costs: add times and memory.
+    costs: add times and memory. intervals: whether figures have intervals and ranks; by default those of at most 200
+    records have, computed once and kept in the cache folder.
     """
 
     method: str | None
     dataset: str | None
     published: bool
     costs: bool
+    intervals: bool
 
 
 def leaderboard(
@@ -188,8 +193,8 @@ def leaderboard(
     """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
-    published, costs; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree, are left
-    out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that can't be
+    published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree,
+    are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that can't be
     used.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
@@ -211,4 +216,10 @@ def leaderboard(
         warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
     chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
     long = board.table(chosen, keys.get("costs", False))
-    return completed(papers.added(long) if keys.get("published") else long)
+    wide = papers.added(long) if keys.get("published") else long
+    if not kept.with_intervals(chosen, keys.get("intervals")):
+        return completed(wide)
+    measured = kept.intervals_of(chosen, long, board.FIGURES, cache_folder())
+    for sentence in measured.problems:
+        warnings.warn(f"no interval: {sentence}", stacklevel=2)
+    return judged(wide, measured)

@@ -92,7 +92,13 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
     cells = part.drop_duplicates([*ROW, "dataset"]).assign(ran=True)
     ran = cells.set_index([*ROW, "dataset"])["ran"].unstack(fill_value=False)
     for metric, figures in part.groupby("metric"):
-        names = ["mean", "n", "half_width", "draws", *(name for name in (*ERRORS, "ci_note", "content") if name in part)]
+        names = [
+            "mean",
+            "n",
+            "half_width",
+            "draws",
+            *(name for name in (*ERRORS, "ci_note", "content") if name in part),
+        ]
         wide = figures.set_index([*ROW, "dataset"])[names].unstack().reindex(ran.index)
         mean, n, half, draws = (pd.DataFrame(wide[key]) for key in ("mean", "n", "half_width", "draws"))
         common = {"metric": metric, "unit": unit(str(metric))}

@@ -9,7 +9,19 @@ from itertools import groupby
 import pandas as pd
 
 from adbench.board.names import display_name
-from adbench.board.render import HEADLINE, TITLES, Section, between_of, marks_of, notes, ranks, runs, sections, shown
+from adbench.board.render import (
+    HEADLINE,
+    TITLES,
+    Section,
+    between_of,
+    counts,
+    marks_of,
+    notes,
+    ranks,
+    runs,
+    sections,
+    shown,
+)
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -55,10 +67,10 @@ def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
 
 def _table(section: Section, number: int) -> str:
     keys = [str(key) for key in section.rows.columns]
-    counts = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
-    with_counts = len(counts) > 1
+    numbers = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
+    with_counts = len(numbers) > 1
     between = any("ci_low" in column and column["ci_low"].notna().any() for column in section.columns.values())
-    caption = "; ".join([section.title, *_captions(section, between, bool(counts) and not with_counts)])
+    caption = "; ".join([section.title, *_captions(section, between, bool(numbers) and not with_counts)])
     texts = [list(_column(column, with_counts, section.uneven)) for column in section.columns.values()]
     places = ranks(section, next(iter(section.columns))[1])
     keys += ["rank"] if places else []
@@ -110,6 +122,8 @@ def _captions(section: Section, between: bool, even: bool) -> Iterator[str]:
         )
     elif repeated:
         yield f"mean ± standard deviation over {repeated}"
+    if not even and (several := [f"({n}): {text}" for n, text in counts(section).items() if n > 1]):
+        yield f"over {', '.join(several)}"
 
 
 def _column(column: pd.DataFrame, with_counts: bool, uneven: Sequence[bool]) -> Iterator[str]:

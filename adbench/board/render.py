@@ -263,9 +263,16 @@ def runs(section: Section) -> str:
 
     The number of runs alone where they differ between figures, or where not every draw has every seed, and so on.
     """
-    figures = pd.concat([column[column["n"] > 0] for column in section.columns.values()])
-    n, texts = int(figures["n"].max()), sorted(set(figures["draws"]))
-    return repeats(texts[0], n) if len(texts) == 1 else f"{n} runs"
+    return next(iter(counts(section).values()))
+
+
+def counts(section: Section) -> dict[int, str]:
+    """Return what the numbers of runs of a section's figures are, most first: {3: "3 draws, 1 seed"}."""
+    figures = pd.concat([column.loc[column["n"] > 0, ["n", "draws"]] for column in section.columns.values()])
+    texts: dict[int, set[str]] = {}
+    for n, draws in sorted(set(figures.itertuples(index=False, name=None)), reverse=True):
+        texts.setdefault(int(n), set()).add(repeats(draws, int(n)))
+    return {n: some.pop() if len(some) == 1 else f"{n} runs" for n, some in texts.items()}
 
 
 def repeats(draws: str, n: int) -> str:

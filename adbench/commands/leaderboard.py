@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from adbench.board.render import Part
     from adbench.records.record import Record
 
-MOST = 200  # records whose intervals are computed unasked
-
 
 def show_leaderboard(
     runs: Sequence[Path],
@@ -40,7 +38,7 @@ def show_leaderboard(
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
     `predictions`: a CSV file of the score of every test image. `metric`: the only ones in tables and files.
-    `intervals`: whether there are some; None: for at most `MOST` records.
+    `intervals`: whether there are some; None: for at most `kept.MOST` records.
 
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree;
     with `intervals=True` also where a record's scores can't be read.
@@ -50,6 +48,7 @@ def show_leaderboard(
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
     from adbench.board.intervals import judged
+    from adbench.board.kept import with_intervals
     from adbench.system.files import write_output
 
     if html is not None:
@@ -63,9 +62,8 @@ def show_leaderboard(
 
         records, more = readable(records)
         left_out += more
-    incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
     if not records:
-        raise incomplete
+        raise _incomplete(left_out)
     long = leaderboard.table(records, costs)
     chosen = _chosen(metric, set(long["metric"]))
     if chosen is not None:
@@ -81,7 +79,7 @@ def show_leaderboard(
         if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             notes.append(f"no published figures for {', '.join(without)}")
     measured = None
-    if intervals or (intervals is None and len(records) <= MOST):
+    if with_intervals(records, intervals):
         measured = _measured(records, long, chosen, csv is not None or json is not None, markdown, html)
         long = judged(long, measured)
         problems = [f"no interval: {problem}" for problem in measured.problems]
@@ -120,7 +118,11 @@ def show_leaderboard(
             if file is not None:
                 print(f"written: {file}")
     if left_out:
-        raise incomplete
+        raise _incomplete(left_out)
+
+
+def _incomplete(left_out: Sequence[str]) -> RecordError:
+    return RecordError(" ".join(["left out of the leaderboard:", *left_out]))
 
 
 def _print_tables(parts: Iterable[Part]) -> None:
@@ -157,4 +159,5 @@ def _measured(
     from adbench.config.schema import cache_folder
 
     shown = STANDARD if markdown else HEADLINE
-    return intervals_of(records, long, chosen or (FIGURES if files or html else shown), cache_folder())
+    own = long[long["data"] != "published"]
+    return intervals_of(records, own, chosen or (FIGURES if files or html else shown), cache_folder())

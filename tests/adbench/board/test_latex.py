@@ -83,7 +83,7 @@ def test_one_number_of_draws_stands_in_the_caption_and_several_in_the_cells() ->
     others = to_latex(pd.DataFrame([row("a", 90.0, n=2), row("b", 80.0, n=2, draws="0/1 0/2")]))
     assert r"mean $\pm$ standard deviation over 2 runs" in others
     mixed = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0)]))
-    assert " over " not in mixed
+    assert "; over (3): 3 draws, 1 seed}" in mixed
     assert [cells[1] for cells in body(mixed)] == [r"90.00 $\pm$ 1.25 (3)", r"80.00"]
     within = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("a", 95.0, dataset="resc")]))
     assert body(within) == [["a", r"90.00 $\pm$ 1.25 (3)", "95.00 (1)", "missing"]]
