@@ -194,8 +194,8 @@ def leaderboard(
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
     published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree,
-    are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that can't be
-    used.
+    are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that
+    can't be used.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
     >>> [*table.pivot_table(index="method", columns="metric", values="mean")][:2]
