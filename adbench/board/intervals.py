@@ -79,10 +79,12 @@ def measure(
                 if row is not None and (name, dataset, metric) in chosen:
                     found[name] = row
             pairs += _pairs(found, dataset, metric, samples)
-    frames = (
-        pd.DataFrame(some, columns=[*names]) for some, names in ((singles, SINGLE), (rows, OF_ROW), (pairs, PAIR))
+    return Measured(
+        pd.DataFrame(singles, columns=[*SINGLE]),
+        pd.DataFrame(rows, columns=[*OF_ROW]),
+        pd.DataFrame(pairs, columns=[*PAIR]),
+        tuple(problems),
     )
-    return Measured(*frames, tuple(problems))
 
 
 def _read(record: Record, metrics: Sequence[str], samples: Samples, problems: dict[str, None]) -> dict[str, str]:
@@ -189,8 +191,9 @@ def judged(long: pd.DataFrame, measured: Measured) -> pd.DataFrame:
     limits = [bounds(*values) for values in whole[["mean", "se", "df"]].itertuples(index=False, name=None)]
     low, high = (pd.Series(column, whole.index, dtype=float) for column in zip(*limits, strict=True))
     whole = whole.assign(ci_low=low, ci_high=high)
-    means = {}
-    for (data, standing, metric), part in long[long["data"] != "published"].groupby(["data", "standing", "metric"]):
+    means: dict[tuple[str, str, str, str], list[str]] = {}
+    for key, part in long[long["data"] != "published"].groupby(["data", "standing", "metric"]):
+        data, standing, metric = map(str, key)
         for name, members in averages(sorted(set(part["dataset"]))).items():
             means[data, standing, metric, name] = members
     return ranked(whole, measured.pairs, means)

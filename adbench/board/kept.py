@@ -21,7 +21,7 @@ from adbench.system.files import discard, write_atomically
 from adbench.system.progress import counting
 from adbench.system.text import warn
 
-VERSION = 1  # of what is computed; another one computes anew
+VERSION = 1  # of what is computed; another one computes again
 FOLDER = "intervals"  # in the cache
 TABLES = ("records", "rows", "pairs")
 MOST = 200  # records whose intervals are computed unasked
@@ -83,4 +83,5 @@ def _packed(measured: Measured) -> bytes:
 
 def _read(file: Path) -> Measured:
     with zipfile.ZipFile(file) as archive:
-        return Measured(*(pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet"))) for name in TABLES), ())
+        records, rows, pairs = (pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet"))) for name in TABLES)
+    return Measured(records, rows, pairs, ())

@@ -53,7 +53,8 @@ def ranked(
     ordered = complete(whole)
     ids = pd.Series(row_id(whole), whole.index)
     by_place = dict(list(pairs.groupby(["dataset", "metric"])))
-    for (data, standing, _, _, dataset, metric), part in whole[ordered].groupby([*GROUP, "dataset", "metric"]):
+    for key, part in whole[ordered].groupby([*GROUP, "dataset", "metric"]):
+        data, standing, _, _, dataset, metric = map(str, key)
         members = means.get((data, standing, metric, dataset), [dataset])
         if len(part) < 2:
             continue  # alone, a row has no rank
@@ -63,10 +64,12 @@ def ranked(
     few = ~ordered & (whole["n"].fillna(0) > 0).to_numpy() & (whole["data"] != "published").to_numpy()
     few &= ~whole["metric"].isin(COSTS).to_numpy() & ~whole["metric"].str.endswith("_leak").to_numpy()
     most = whole.groupby([*GROUP, "dataset", "metric"], dropna=False)["n"].transform("max")
-    for at in whole.index[few]:
-        n, of = int(whole.at[at, "n"]), int(most[at])
-        note = f"not ranked: {f'{n} of {of} runs' if n < of else 'other runs than the rows beside it'}"
-        whole.at[at, "ci_note"] = "; ".join(filter(None, [whole.at[at, "ci_note"], note]))
+    notes = [
+        f"not ranked: {f'{n:.0f} of {of:.0f} runs' if n < of else 'other runs than the rest'}"
+        for n, of in zip(whole.loc[few, "n"], most[few], strict=True)
+    ]
+    said = whole.loc[few, "ci_note"].tolist()
+    whole.loc[few, "ci_note"] = ["; ".join(filter(None, pair)) for pair in zip(said, notes, strict=True)]
     return whole
 
 

@@ -141,7 +141,7 @@ def sections(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> Iterator[
 def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFrame:
     """Return the keys of the rows: by shots and protocol, then in the order of the leading column of a metric.
 
-    Within these, rows over other or fewer runs than the rows beside them come after the others.
+    Within these, rows over other or fewer runs than the rest come after the others.
     """
     rows = part[[*ROW]].drop_duplicates().sort_values([*keys], ignore_index=True)
     first = part[part["metric"] == metric]
@@ -242,7 +242,7 @@ def notes(section: Section) -> list[str]:
     """Return what is to be said of the intervals of a section, a sentence for each remark with the figures it is of."""
     said: dict[str, set[tuple[int, str]]] = {}
     for (dataset, _), column in section.columns.items():
-        texts = column["ci_note"].fillna("") if "ci_note" in column else []
+        texts: list[str] = column["ci_note"].fillna("").tolist() if "ci_note" in column else []
         for row, text in enumerate(texts):
             if text:
                 said.setdefault(text, set()).add((row, dataset))
