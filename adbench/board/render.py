@@ -38,9 +38,10 @@ ROUNDED = ("mean", "std", "half_width", "published", "difference", "se", "df", "
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Characters that begin something in Markdown: code, emphasis, a tag, an entity, a cell, the address of a link.
 SPECIAL = re.compile(r"[\\`*<|~]|&(?=[#\w])|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)")
-LEGEND = (
-    "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold). missing: never run, or "
-    "an average over such a figure. –: does not apply. ≈: approximate; the heading gives the largest computation error."
+MEANS = "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold)."
+SYMBOLS = (
+    "missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading gives the "
+    "largest computation error."
 )
 INTERVALS = (
     "Mean [95 % interval for new patients and new draws] (number of runs); ± standard deviation where there is no "
@@ -379,7 +380,7 @@ def to_markdown(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> str:
 def legend(long: pd.DataFrame, mark: str = "Bold") -> str:
     """Explain the figures, and the intervals where there are some; `mark` is what the best rows are marked with."""
     some = "ci_low" in long and bool(long["ci_low"].notna().any())
-    return f"{INTERVALS.format(mark=mark)} {LEGEND}" if some else LEGEND
+    return f"{INTERVALS.format(mark=mark) if some else MEANS} {SYMBOLS}"
 
 
 def escape(text: str) -> str:

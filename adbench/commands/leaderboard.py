@@ -112,8 +112,8 @@ def show_leaderboard(
         print(render.to_markdown(long, (*(chosen or render.STANDARD), *extra)))
     else:
         _print_tables(render.parts(long, (*(chosen or render.HEADLINE), *extra)))
-        if measured is not None:
-            print(render.legend(long, "*"))
+        if measured is not None and long["ci_low"].notna().any():
+            print(render.INTERVALS.format(mark="*"))
         for file in (csv, json, predictions, html):
             if file is not None:
                 print(f"written: {file}")
