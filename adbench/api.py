@@ -10,13 +10,10 @@ from typing import Any, TypedDict, Unpack
 
 import pandas as pd
 
-from adbench.board import kept
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
-from adbench.board.intervals import judged
 from adbench.config import words as config_words
-from adbench.config.schema import cache_folder
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
 from adbench.executors import Failure
@@ -217,9 +214,13 @@ def leaderboard(
     chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
     long = board.table(chosen, keys.get("costs", False))
     wide = papers.added(long) if keys.get("published") else long
-    if not kept.with_intervals(chosen, keys.get("intervals")):
+    if not keys.get("intervals", len(chosen) <= board.FEW):
         return completed(wide)
-    measured = kept.intervals_of(chosen, long, board.FIGURES, cache_folder())
+    from adbench.board.intervals import judged  # imports scipy.stats
+    from adbench.board.kept import intervals_of
+    from adbench.config.schema import cache_folder
+
+    measured = intervals_of(chosen, long, board.FIGURES, cache_folder())
     for sentence in measured.problems:
         warnings.warn(f"no interval: {sentence}", stacklevel=2)
     return judged(wide, measured)

@@ -13,7 +13,8 @@ import pandas as pd
 from adbench.board.averages import averages, completed
 from adbench.board.compare import over_folds
 from adbench.board.leaderboard import ROW, lines
-from adbench.board.ranks import GROUP, complete, ranked, row_id
+from adbench.board.peers import GROUP, complete, row_id
+from adbench.board.ranks import ranked
 from adbench.board.samples import METRICS, Row, Samples, ScoredImages, objection, row_of, sampled
 from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import Record
@@ -30,7 +31,7 @@ class Measured(NamedTuple):
 
     records: the interval of each record alone, columns `SINGLE`, `note` saying why there is none. rows: the standard
     error of each row's mean, columns `OF_ROW`. pairs: differences of rows that are ranked together, columns `PAIR`,
-    `first` and `second` as from `ranks.row_id`. problems: a sentence for each record that can't be read.
+    `first` and `second` as from `peers.row_id`. problems: a sentence for each record that can't be read.
     """
 
     records: pd.DataFrame

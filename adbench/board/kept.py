@@ -24,12 +24,6 @@ from adbench.system.text import warn
 VERSION = 1  # of what is computed; another one computes again
 FOLDER = "intervals"  # in the cache
 TABLES = ("records", "rows", "pairs")
-MOST = 200  # records whose intervals are computed unasked
-
-
-def with_intervals(records: Sequence[Record], asked: bool | None) -> bool:
-    """Say whether intervals are computed: where they are asked for, or are quick and nobody said no."""
-    return asked if asked is not None else len(records) <= MOST
 
 
 def intervals_of(records: Sequence[Record], long: pd.DataFrame, metrics: Sequence[str], cache: Path) -> Measured:

@@ -40,6 +40,7 @@ UNITS = {
     "trainable_parameters": "parameters",
 }  # fmt: skip
 COSTS = tuple(UNITS)
+FEW = 200  # records whose intervals are computed without being asked for
 TOLERANCE = 0.01  # percentage points, the last printed decimal: machines differ in the last bits
 
 

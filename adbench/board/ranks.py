@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from adbench.board.leaderboard import COSTS, ROW
+from adbench.board.leaderboard import COSTS
+from adbench.board.peers import GROUP, complete, row_id
 from adbench.statistics import holm, interval, rank_intervals
-
-GROUP = ("data", "standing", "protocol", "shots")  # rows of one group are ordered and compared, and no others
-Bools = NDArray[np.bool_]
-
-
-def row_id(rows: pd.DataFrame) -> list[str]:
-    """Return a text for each line that tells its row."""
-    return [json.dumps(list(map(str, values))) for values in rows[ROW].itertuples(index=False, name=None)]
-
-
-def complete(rows: pd.DataFrame) -> Bools:
-    """Say of each line whether it is ordered among those of its group, dataset and metric.
-
-    It is where it averages the most runs, and the same ones as most of these lines. Costs, leaks, papers' figures and
-    missing ones are not ordered.
-    """
-    n = rows["n"].fillna(0)
-    own = (n > 0) & (rows["data"] != "published") & ~rows["metric"].isin(COSTS) & ~rows["metric"].str.endswith("_leak")
-    lines = rows.loc[own, [*GROUP, "dataset", "metric", "draws"]].astype(str).assign(n=n[own])
-    keys = [*GROUP, "dataset", "metric"]
-    lines["lines"] = lines.groupby([*keys, "n", "draws"])["n"].transform("size")
-    best = lines.sort_values(["n", "lines", "draws"], ascending=[False, False, True], kind="stable")
-    best = best.drop_duplicates(keys)[[*keys, "draws"]].rename(columns={"draws": "reference"})
-    same = lines.reset_index(names="at").merge(best, on=keys)
-    return np.asarray(rows.index.isin(same.loc[same["draws"] == same["reference"], "at"]))
 
 
 def ranked(
@@ -46,8 +20,8 @@ def ranked(
     """Add `rank`, `rank_low`, `rank_high`, `best`, and to `ci_note` why a line has no rank.
 
     pairs: as in `intervals.Measured`. means: the datasets of each average, by data, standing, metric and its name.
-    best: no row is better after Holm's correction than by chance, of the group's rows with that of the highest mean;
-    false where that can't be said, and where there is no other row.
+    best: whether the row of the highest mean in the group is not better than this one, after Holm's correction over all
+    pairs of the group; false where that can't be said, and where there is no other row.
     """
     whole = whole.assign(rank=np.nan, rank_low=np.nan, rank_high=np.nan, best=False)
     ordered = complete(whole)

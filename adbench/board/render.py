@@ -12,7 +12,7 @@ import pandas as pd
 
 from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, unit, with_leaks
-from adbench.board.ranks import complete
+from adbench.board.peers import complete
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")

@@ -38,7 +38,7 @@ def show_leaderboard(
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
     `predictions`: a CSV file of the score of every test image. `metric`: the only ones in tables and files.
-    `intervals`: whether there are some; None: for at most `kept.MOST` records.
+    `intervals`: whether there are some; None: for at most `leaderboard.FEW` records.
 
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree;
     with `intervals=True` also where a record's scores can't be read.
@@ -47,8 +47,6 @@ def show_leaderboard(
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
-    from adbench.board.intervals import judged
-    from adbench.board.kept import with_intervals
     from adbench.system.files import write_output
 
     if html is not None:
@@ -79,7 +77,9 @@ def show_leaderboard(
         if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             notes.append(f"no published figures for {', '.join(without)}")
     measured = None
-    if with_intervals(records, intervals):
+    if intervals or (intervals is None and len(records) <= leaderboard.FEW):
+        from adbench.board.intervals import judged
+
         measured = _measured(records, long, chosen, csv is not None or json is not None, markdown, html)
         long = judged(long, measured)
         problems = [f"no interval: {problem}" for problem in measured.problems]

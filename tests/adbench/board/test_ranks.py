@@ -11,7 +11,8 @@ import pytest
 from adbench.board.compare import compare
 from adbench.board.intervals import PAIR, judged, measure
 from adbench.board.leaderboard import ROW, collect, table
-from adbench.board.ranks import complete, ranked, row_id
+from adbench.board.peers import complete, row_id
+from adbench.board.ranks import ranked
 from adbench.board.samples import Samples, rows_of
 
 
