@@ -64,8 +64,6 @@ def show_leaderboard(
         raise _incomplete(left_out)
     long = leaderboard.table(records, costs)
     chosen = _chosen(metric, set(long["metric"]))
-    if chosen is not None:
-        long = long[long["metric"].isin([*leaderboard.with_leaks(chosen), *leaderboard.COSTS])]
     contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
     notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
     notes += leaderboard.partial_folds(records)
@@ -76,6 +74,8 @@ def show_leaderboard(
         notes += papers.problems()
         if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             notes.append(f"no published figures for {', '.join(without)}")
+    if chosen is not None:
+        long = long[long["metric"].isin([*leaderboard.with_leaks(chosen), *leaderboard.COSTS])]
     measured = None
     if intervals or (intervals is None and len(records) <= leaderboard.FEW):
         from adbench.board.intervals import judged
