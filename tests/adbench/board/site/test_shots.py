@@ -25,7 +25,7 @@ def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
     assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
     assert svg.count('class="bar"') == 2 * 3, "a whisker has two caps"
     assert svg.count('class="mark"') == 3
-    assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
+    assert "a: 70.0 at 2, 80.0 (79.0 to 81.0) at 16, 90.0 (88.0 to 92.0) at full" in svg
 
 
 def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
