@@ -174,13 +174,15 @@ class LeaderboardKeys(TypedDict, total=False):
     """What `leaderboard` shows: each is optional.
 
     method, dataset: of these records alone; names, groups and wildcards. published: add the papers' figures.
-    costs: add times and memory.
+    costs: add times and memory. intervals: whether figures have intervals and ranks; by default those of at most 200
+    records have, computed once and kept in the cache folder.
     """
 
     method: str | None
     dataset: str | None
     published: bool
     costs: bool
+    intervals: bool
 
 
 def leaderboard(
@@ -189,9 +191,9 @@ def leaderboard(
     """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
-    published, costs; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree, are left
-    out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that can't be
-    used.
+    published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree,
+    are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that
+    can't be used.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
     >>> [*table.pivot_table(index="method", columns="metric", values="mean")][:2]
@@ -212,4 +214,14 @@ def leaderboard(
         warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
     chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
     long = board.table(chosen, keys.get("costs", False))
-    return completed(papers.added(long) if keys.get("published") else long)
+    wide = papers.added(long) if keys.get("published") else long
+    if not keys.get("intervals", len(chosen) <= board.FEW):
+        return completed(wide)
+    from adbench.board.intervals import judged  # imports scipy.stats
+    from adbench.board.kept import intervals_of
+    from adbench.config.schema import cache_folder
+
+    measured = intervals_of(chosen, long, board.FIGURES, cache_folder())
+    for sentence in measured.problems:
+        warnings.warn(f"no interval: {sentence}", stacklevel=2)
+    return judged(wide, measured)

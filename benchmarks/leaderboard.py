@@ -69,9 +69,10 @@ def write(runs: Path, model: dict[str, object], task: Task) -> int:
         "resolved": dataclasses.asdict(task.cell.config),
         "protocol": task.cell.protocol,
         "support": dataclasses.asdict(task.cell.manifest),
-        "dataset": dataclasses.asdict(task.cell.dataset),
+        "dataset": dataclasses.asdict(task.cell.dataset) | {"fingerprint": task.cell.facts["data"]},
         "metrics": metrics,
         "histogram": None,
+        "image_histograms": None,
     }
     folder = runs / task.key
     folder.mkdir(parents=True)

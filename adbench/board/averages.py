@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from adbench.board.published import compared
 from adbench.config.axes import categories
 from adbench.config.groups import groups
 from adbench.errors import AdbenchError
+
+ERRORS = ("se", "df", "patients", "images")  # of a figure over its patients, where intervals are computed
 
 
 def averages(datasets: Sequence[str]) -> dict[str, list[str]]:
@@ -70,11 +73,14 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
     An average needs figures on all its datasets, over the same draws and seeds. A figure is missing where there is no
     record of the dataset; where there is a record and the metric doesn't apply, there is no row. Published figures have
     averages but no missing ones. Costs have no averages. Where `long` compares figures with published ones, so are its
-    averages over categories: papers print those.
+    averages over categories: papers print those. Where its figures have standard errors, so have its averages:
+    datasets are fixed and their patients independent. Rows with ranks are complete already.
     """
+    if "rank" in long:
+        return long
     parts = [frame for _, part in long.groupby(["data", "standing"]) for frame in _added(part)]
     rows = pd.concat([long, *(part for part in parts if len(part))], ignore_index=True)
-    rows = rows.fillna({name: "" for name in ("draws", "source", "content") if name in rows})
+    rows = rows.fillna({name: "" for name in ("draws", "source", "content", "ci_note") if name in rows})
     order = pd.DataFrame({"papers": rows["data"] == "published", "mean": rows["dataset"].str.startswith(MEAN)})
     ranked = rows[[*ROW, "dataset", "metric"]].join(order).sort_values(["papers", *ROW, "mean", "dataset", "metric"])
     return rows.loc[ranked.index].reset_index(drop=True)
@@ -86,7 +92,13 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
     cells = part.drop_duplicates([*ROW, "dataset"]).assign(ran=True)
     ran = cells.set_index([*ROW, "dataset"])["ran"].unstack(fill_value=False)
     for metric, figures in part.groupby("metric"):
-        names = ["mean", "n", "half_width", "draws", *(["content"] if "content" in part else [])]
+        names = [
+            "mean",
+            "n",
+            "half_width",
+            "draws",
+            *(name for name in (*ERRORS, "ci_note", "content") if name in part),
+        ]
         wide = figures.set_index([*ROW, "dataset"])[names].unstack().reindex(ran.index)
         mean, n, half, draws = (pd.DataFrame(wide[key]) for key in ("mean", "n", "half_width", "draws"))
         common = {"metric": metric, "unit": unit(str(metric))}
@@ -103,11 +115,26 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             means["half_width"] = half[members].mean(axis=1, skipna=False)
             if "content" in part:
                 means["content"] = pd.DataFrame(wide["content"])[members].fillna("").max(axis=1)
+            if "se" in part and not published:
+                means |= _errors({key: pd.DataFrame(wide[key])[members] for key in (*ERRORS, "ci_note")})
             made = pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)
             yield compared(made) if "published" in part and not published and len(made) else made
             if not published:
                 missing = ~complete & (present | ~ran[members].to_numpy().all(axis=1))
                 yield empty[missing].reset_index().assign(dataset=name, **common)
+
+
+def _errors(parts: dict[str, pd.DataFrame]) -> dict[str, pd.Series[Any]]:
+    """Return standard error, Satterthwaite's degrees of freedom, and the sums of patients and images, of a mean."""
+    variances = parts["se"].astype(float) ** 2
+    total, count = variances.sum(axis=1, skipna=False), variances.shape[1]
+    below = (variances**2 / parts["df"].astype(float)).sum(axis=1)
+    found = {"se": total**0.5 / count, "df": (total**2 / below).where(below > 0, float("inf")).where(total.notna())}
+    found |= {key: parts[key].astype(float).sum(axis=1, skipna=False) for key in ("patients", "images")}
+    without = variances.isna().apply(lambda row: ", ".join(map(str, variances.columns[row])), axis=1)
+    same = parts["ci_note"].fillna("").apply(lambda row: row.iloc[0] if row.nunique() == 1 else "", axis=1)
+    missing = without.map(lambda names: f"no interval: there is none on {names}")
+    return found | {"ci_note": missing.where(without != "", same)}
 
 
 def _same(columns: pd.DataFrame) -> NDArray[np.bool_]:

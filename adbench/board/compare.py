@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adbench.board.samples import Draw, Floats, Row, Samples
+from adbench.board.samples import Draw, Row, Samples, objection, sampled
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
 from adbench.statistics import (
@@ -27,7 +27,6 @@ from adbench.statistics import (
     verdict,
 )
 
-FEWEST = 10  # patients of a class below which no interval is given
 MEAN = "mean of all"
 Pair = tuple[Row, Row]
 
@@ -119,37 +118,53 @@ def compare(
 
 def _compare(first: Row, second: Row, metric: str, samples: Samples, level: float) -> Comparison:
     both, only = _common(first, second)
-    chosen = [[row.records[draw] for draw in both] if row.drawn else _alone(row, len(both)) for row in (first, second)]
-    table = [[samples.of(record, metric) for record in some] for some in chosen]
-    test = samples.images(chosen[0][0])
-    (abnormal, normal), patients, images = test.classes(metric), len(np.unique(test.groups)), len(test.groups)
+    folds = [
+        [
+            [row.folds[fold][draw] for draw in both] if row.drawn else _alone(row, fold, len(both))
+            for row in (first, second)
+        ]
+        for fold in _same_folds(first, second)
+    ]
+    tests = [samples.images(chosen[0][0]) for chosen in folds]
     line = Comparison(
-        first.dataset, metric, first.name, second.name, None, patients=patients, images=images, draws=len(both),
-        only=only,
+        first.dataset, metric, first.name, second.name, None,
+        patients=sum(len(np.unique(test.groups)) for test in tests), images=sum(len(test.groups) for test in tests),
+        draws=len(both), only=only,
     )  # fmt: skip
-    if min(abnormal, normal) < FEWEST:
-        few = f"{abnormal} patients have an abnormal image and {normal} a normal one; {FEWEST} of each are needed."
-        return replace(line, why=few)
-    figures = 100 * np.array([[one.figure for one in some] for some in table])
-    without: Floats = 100 * np.stack([one.without for some in table for one in some], axis=1)
+    if why := objection(tests, metric):
+        return replace(line, why=why)
+    read = [sampled(chosen, metric, samples) for chosen in folds]
     try:
-        over = covariance(without)
+        found = [(figures, covariance(without)) for figures, without in read]
     except AdbenchError as error:
         return replace(line, why=str(error))
-    difference = compare_pair(figures, over, level)
+    difference = over_folds([compare_pair(*one, level) for one in found], level)
     if difference.se == 0 and difference.estimate != 0:
         return replace(line, why="neither draws nor patients make these figures vary, so no interval exists.")
-    plan = design(figures, over, patients)
-    return replace(line, difference=difference, detectable=detectable(difference.se**2, level=level), plan=plan)
+    line = replace(line, difference=difference, detectable=detectable(difference.se**2, level=level))
+    return replace(line, plan=design(*found[0], line.patients)) if len(found) == 1 else line
 
 
-def _alone(row: Row, draws: int) -> list[Record]:
+def over_folds(intervals: list[Interval], level: float = 0.95) -> Interval:
+    """Return the mean over the folds of a cross-validation, whose patients are others and so independent."""
+    return intervals[0] if len(intervals) == 1 else mean_of(intervals, level)
+
+
+def _same_folds(first: Row, second: Row) -> list[int]:
+    if set(first.folds) != set(second.folds):
+        texts = (f"{row.name} has the folds {', '.join(map(str, row.folds))}" for row in (first, second))
+        raise AdbenchError(f"on {first.dataset} {' and '.join(texts)}: run the same folds of both.")
+    return list(first.folds)
+
+
+def _alone(row: Row, fold: int, draws: int) -> list[Record]:
     """Return the record of a row without draws, once for each draw of the other row."""
-    if len(row.records) > 1:
+    records = row.folds[fold]
+    if len(records) > 1:
         raise AdbenchError(
-            f"{row.name} on {row.dataset} learns from no image and has {len(row.records)} seeds; compare one of them."
+            f"{row.name} on {row.dataset} learns from no image and has {len(records)} seeds; compare one of them."
         )
-    return list(row.records.values()) * draws
+    return list(records.values()) * draws
 
 
 def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
@@ -157,16 +172,16 @@ def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
     if not first.drawn and not second.drawn:
         return [("none", 0)], ""
     if not first.drawn or not second.drawn:
-        return sorted((first if first.drawn else second).records), ""
-    both = sorted(first.records.keys() & second.records.keys())
+        return sorted((first if first.drawn else second).draws), ""
+    both = sorted(first.draws & second.draws)
     if not both:
         raise AdbenchError(
             f"{first.name} and {second.name} on {first.dataset} have no draw in common: "
-            f"{_named(first.records)} and {_named(second.records)}. Run the same draws and seeds of both."
+            f"{_named(first.draws)} and {_named(second.draws)}. Run the same draws and seeds of both."
         )
     texts = []
     for row, other in ((first, second), (second, first)):
-        if alone := row.records.keys() - other.records.keys():
+        if alone := row.draws - other.draws:
             texts.append(f"{row.name} alone has {_named(alone)}")
     return both, "; ".join(texts)
 

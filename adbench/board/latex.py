@@ -8,7 +8,20 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.board.render import HEADLINE, TITLES, Section, best_two, runs, sections, shown
+from adbench.board.names import display_name
+from adbench.board.render import (
+    HEADLINE,
+    TITLES,
+    Section,
+    between_of,
+    counts,
+    marks_of,
+    notes,
+    ranks,
+    runs,
+    sections,
+    shown,
+)
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -25,7 +38,7 @@ ESCAPES = {
     "[": "{[}",  # after the \\ of the previous line, LaTeX would read this and the star as its arguments
     "*": "{*}",
 } | {character: f"\\{character}" for character in "{}$&#%_"}  # fmt: skip
-RANKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
+MARKS = {"best": r"\textbf{%s}", "": "%s"}
 
 
 def escape(text: str) -> str:
@@ -43,9 +56,10 @@ def escape(text: str) -> str:
 def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
     """Return one `table` environment per section; needs the packages booktabs, and for accents UTF-8 input.
 
-    The best figure of a column is bold, the second underlined, compared as printed with two decimals; costs and leaks
-    are not ranked. The number of runs is in the caption where it is the same everywhere, else in brackets after each
-    mean, also `(1)` where other figures of the row have more.
+    Figures have their intervals, and bold are those of rows that the best one of their protocol and number of shots is
+    not better than; a rule separates such groups. Methods and datasets have their display names. The number of runs is
+    in the caption where it is the same everywhere, else in brackets after each mean, also `(1)` where other figures of
+    the row have more. What is to be said of single intervals stands in comments before the table.
     """
     tables = (_table(section, number) for number, section in enumerate(sections(long, figures), 1))
     return "% \\usepackage{booktabs}\n\n" + "\n".join(tables)
@@ -53,15 +67,15 @@ def to_latex(long: pd.DataFrame, figures: Sequence[str] = HEADLINE) -> str:
 
 def _table(section: Section, number: int) -> str:
     keys = [str(key) for key in section.rows.columns]
-    counts = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
-    with_counts = len(counts) > 1
-    caption = section.title
-    if counts and not with_counts and max(counts) > 1:
-        caption += f"; mean ± standard deviation over {runs(section)}"
-    texts = [
-        list(_column(metric, column, with_counts, section.uneven)) for (_, metric), column in section.columns.items()
-    ]
+    numbers = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
+    with_counts = len(numbers) > 1
+    between = any("ci_low" in column and column["ci_low"].notna().any() for column in section.columns.values())
+    caption = "; ".join([section.title, *_captions(section, between, bool(numbers) and not with_counts)])
+    texts = [list(_column(column, with_counts, section.uneven)) for column in section.columns.values()]
+    places = ranks(section, next(iter(section.columns))[1])
+    keys += ["rank"] if places else []
     lines = [
+        *(f"% {' '.join(note.split())}" for note in notes(section)),
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(caption)}}}",
@@ -71,8 +85,14 @@ def _table(section: Section, number: int) -> str:
         *_header(section, keys),
         r"\midrule",
     ]
-    for row, *cells in zip(section.rows.to_numpy(), *texts, strict=True):
-        lines.append(" & ".join([*(escape(str(key)) for key in row), *cells]) + r" \\")
+    before = None
+    for number_of_row, row in enumerate(section.rows.to_dict("records")):
+        group = tuple(row.get(key) for key in ("protocol", "shots"))
+        lines += [r"\midrule"] if before not in (None, group) else []
+        before = group
+        names = [display_name("method", str(row[key])) if key == "method" else str(row[key]) for key in row]
+        names += [places[number_of_row]] if places else []
+        lines.append(" & ".join([*map(escape, names), *(text[number_of_row] for text in texts)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
@@ -86,15 +106,32 @@ def _header(section: Section, keys: Sequence[str]) -> Iterator[str]:
         first += width
     yield " & ".join(over) + r" \\"
     yield " ".join(rules)
-    names = [key.replace("_", " ") for key in keys] + [dataset for dataset, _ in section.columns]
+    names = [key.replace("_", " ") for key in keys]
+    names += [display_name("dataset", dataset) for dataset, _ in section.columns]
     yield " & ".join(map(escape, names)) + r" \\"
 
 
-def _column(metric: str, column: pd.DataFrame, with_counts: bool, uneven: Sequence[bool]) -> Iterator[str]:
-    marks = best_two(metric, column["mean"].tolist(), column["half_width"].tolist())
-    for row, mark, odd in zip(column.to_dict("records"), marks, uneven, strict=True):
-        text = RANKS[mark] % escape(shown(row))
-        if not pd.isna(row["std"]):
+def _captions(section: Section, between: bool, even: bool) -> Iterator[str]:
+    """Yield what the figures are: `even`, means over one number of runs; `between`, with intervals."""
+    repeated = runs(section) if even and max(column["n"].max() for column in section.columns.values()) > 1 else ""
+    if between:
+        yield f"mean{f' over {repeated}' if repeated else ''} and its 95 % interval for new patients and new draws"
+        yield (
+            "bold: rows that the best one of their protocol and number of shots is not better than "
+            "(p < 0.05 after Holm's correction)"
+        )
+    elif repeated:
+        yield f"mean ± standard deviation over {repeated}"
+    if not even and (several := [f"({n}): {text}" for n, text in counts(section).items() if n > 1]):
+        yield f"over {', '.join(several)}"
+
+
+def _column(column: pd.DataFrame, with_counts: bool, uneven: Sequence[bool]) -> Iterator[str]:
+    for row, mark, odd in zip(column.to_dict("records"), marks_of(column), uneven, strict=True):
+        text = MARKS[mark] % escape(shown(row))
+        if between := between_of(row):
+            text += f" {escape(f'[{between}]')}"
+        elif not pd.isna(row["std"]):
             text += rf" $\pm$ {row['std']:.2f}"
         if with_counts and (row["n"] > 1 or (odd and row["n"] == 1)):
             text += f" ({int(row['n'])})"

@@ -19,6 +19,7 @@ from adbench.plugins import registry
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+COMPARED = tuple(name for name in FIGURES if name != "image_accuracy")  # papers don't state its threshold
 COLUMNS = (
     "source", "table", "protocol", "shots", "method", "train_dataset", "test_dataset", "metric", "value", "std",
 )  # fmt: skip
@@ -55,7 +56,7 @@ def figures() -> pd.DataFrame:
 
     Columns: data ("published"), method, variant (paper and table), protocol, shots, train_on, dataset, metric, mean,
     std. Left out are averages over datasets, which a leaderboard computes itself, ablations and comparisons of model
-    sizes, which name no setting of a row, and metrics that no leaderboard has, such as accuracy.
+    sizes, which name no setting of a row, and metrics that are not `COMPARED`, such as accuracy.
     """
     return collect(registry.config_folders()).figures
 
@@ -95,7 +96,7 @@ def _read(yaml: Traversable, csv: Traversable) -> tuple[pd.DataFrame, pd.DataFra
     except (OSError, ValueError) as error:
         raise AdbenchError(f"{csv} can't be read: {error}.") from error
     raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
-    raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].isin(FIGURES)]
+    raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].isin(COMPARED)]
     raw = raw.assign(protocol=raw["protocol"].replace(config.protocols)).reset_index(drop=True)
     figures = _figures(raw, config.sources)
     means = {name: f"{MEAN}{name}" for name in config.over_categories}

@@ -11,35 +11,47 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adbench.board.averages import averages, completed
-from adbench.board.leaderboard import COSTS, FIGURES, MEAN, ROW, caveat, unit, with_leaks
+from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, unit, with_leaks
+from adbench.board.peers import complete
 
 HEADLINE = ("image_auroc", "pixel_auroc")
+STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
 TITLES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "image_f1_max": "image F1-max",
+    "image_accuracy": "image accuracy",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max",
     "pixel_aupro": "pixel AUPRO",
+    "pixel_aupro_05": "pixel AUPRO (FPR to 5 %)",
 }
 TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()
 }
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
-PLAIN = {"best": "%s", "second": "%s", "": "%s"}
-MARKDOWN = {"best": "**%s**", "second": "*%s*", "": "%s"}
+PLAIN = {"best": "%s*", "": "%s"}
+MARKDOWN = {"best": "**%s**", "": "%s"}
+COUNTS = ("n", "patients", "images", "rank", "rank_low", "rank_high")
+ROUNDED = ("mean", "std", "half_width", "published", "difference", "se", "df", "ci_low", "ci_high")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Characters that begin something in Markdown: code, emphasis, a tag, an entity, a cell, the address of a link.
 SPECIAL = re.compile(r"[\\`*<|~]|&(?=[#\w])|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)")
-LEGEND = (
-    "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold). Bold: best of its column;"
-    " italics: second. missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the "
-    "heading gives the largest computation error."
+MEANS = "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold)."
+SYMBOLS = (
+    "missing: never run, or an average over such a figure. –: does not apply. ≈: approximate; the heading gives the "
+    "largest computation error."
+)
+INTERVALS = (
+    "Mean [95 % interval for new patients and new draws] (number of runs); ± standard deviation where there is no "
+    "interval. Rank (interval): among rows of one protocol and number of shots. {mark}: rows that the best of these "
+    "is not better than (p < 0.05 after Holm's correction)."
 )
 
 
 class Section(NamedTuple):
-    """One table of a leaderboard with R rows, the best average of the first metric first.
+    """One table of a leaderboard with R rows, within a protocol and number of shots the best average first.
 
     `shared` holds the row keys that are the same in all rows, `rows` the others, one line per row. `columns` maps
     (dataset, metric) to R lines of mean, std, n, half_width, draws and, with published figures, difference. The mean is
@@ -95,19 +107,24 @@ class Section(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The table of one metric as printed text, for oracle rows with columns for the last epoch and the leak."""
+    """The table of one metric as printed text, for oracle rows with columns for the last epoch and the leak.
+
+    notes: sentences on its intervals.
+    """
 
     section: Section
     heading: str
     header: list[str]
     rows: list[list[str]]
+    notes: list[str]
 
 
-def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[Section]:
+def sections(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> Iterator[Section]:
     """Yield the tables: one per kind of data (phantom, real, published) and standing, published ones last.
 
-    Each column of oracle rows is followed by the last epoch's and the leak. Rows are sorted by their first average of
-    the first metric; those without it come last, by name.
+    Each column of oracle rows is followed by the last epoch's and the leak. Rows are in groups of one number of shots
+    and protocol. Within a group they are sorted by their first average of the first metric; those over other or fewer
+    runs, and those without it, come last.
     """
     names = with_leaks(figures)
     rows = completed(long)
@@ -118,19 +135,32 @@ def sections(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> Iterator[S
         settings = [key for key in ROW if key not in ("data", "standing")]
         keys = [key for key in settings if part[key].nunique() > 1 or key == "method"]
         shared = {key: str(part[key].iloc[0]) for key in settings if key not in keys}
-        ranked = _ranked(part, keys, names[0])
-        yield Section(data, standing, shared, ranked, _columns(part, ranked, names))
+        ordered = _ranked(part, keys, names[0])
+        yield Section(data, standing, shared, ordered, _columns(part, ordered, names))
 
 
 def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFrame:
-    """Return the keys of the rows, in the order of the first average, or of the only dataset, of a metric."""
-    rows = part[[*keys]].drop_duplicates().sort_values([*keys], ignore_index=True)
+    """Return the keys of the rows: by shots and protocol, then in the order of the leading column of a metric.
+
+    Within these, rows over other or fewer runs than the rest come after the others.
+    """
+    rows = part[[*ROW]].drop_duplicates().sort_values([*keys], ignore_index=True)
     first = part[part["metric"] == metric]
-    datasets = _datasets(first)
-    leading = next((name for name in datasets if name.startswith(MEAN)), datasets[0] if len(datasets) == 1 else None)
-    means = rows.merge(first.loc[first["dataset"] == leading, [*keys, "mean"]], on=[*keys], how="left")["mean"]
-    order = means.sort_values(ascending=False, kind="stable").index
-    return rows.loc[order].reset_index(drop=True)
+    lines = first[first["dataset"] == leading(first)]
+    lines = lines[[*ROW, "mean"]].assign(few=~complete(lines))
+    means = rows.merge(lines, on=[*ROW], how="left")
+    number = pd.to_numeric(means["shots"], errors="coerce").fillna(float("inf"))
+    means = means.assign(number=number, few=means["few"].fillna(True).astype(bool))
+    order = means.sort_values(
+        ["number", "shots", "protocol", "few", "mean"], ascending=[True, True, True, True, False], kind="stable"
+    )
+    return rows.loc[order.index, [*keys]].reset_index(drop=True)
+
+
+def leading(part: pd.DataFrame) -> str | None:
+    """Return the column by which rows are ordered: the first average, or the only dataset."""
+    datasets = _datasets(part)
+    return next((name for name in datasets if name.startswith(MEAN)), datasets[0] if len(datasets) == 1 else None)
 
 
 def _columns(part: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> dict[tuple[str, str], pd.DataFrame]:
@@ -151,10 +181,10 @@ def _datasets(part: pd.DataFrame) -> list[str]:
     return datasets + means + sorted(name for name in names if name.startswith(MEAN) and name not in means)
 
 
-def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES, marks: Mapping[str, str] = PLAIN) -> Iterator[Part]:
+def parts(long: pd.DataFrame, figures: Sequence[str] = STANDARD, marks: Mapping[str, str] = PLAIN) -> Iterator[Part]:
     """Yield one table per section and metric as text; figures read `mean ± std (n)`.
 
-    `marks` are the formats of the best, the second and the other means of a column. Rows without a figure are left out.
+    `marks` are the formats of the best and the other means of a column. Rows without a figure are left out.
     """
     for section in sections(long, figures):
         for base in figures:
@@ -166,48 +196,67 @@ def parts(long: pd.DataFrame, figures: Sequence[str] = FIGURES, marks: Mapping[s
             order = sorted(columns, key=lambda which: (datasets.index(which[0]), list(titles).index(which[1])))
             single = section._replace(columns={which: columns[which] for which in order})
             units = single.units if base not in COSTS else unit(base)
-            texts = [_texts(metric, column, section.uneven, marks) for (_, metric), column in single.columns.items()]
+            texts = [_texts(column, section.uneven, marks) for column in single.columns.values()]
+            places = ranks(single, base)
+            keys = [[*map(str, row), *([places[i]] if places else [])] for i, row in enumerate(single.rows.to_numpy())]
             lines = [
-                [*map(str, keys), *cells]
-                for keys, *cells in zip(single.rows.to_numpy(), *texts, strict=True)
-                if any(cell != "–" for cell in cells)
+                [*head, *cells] for head, *cells in zip(keys, *texts, strict=True) if any(cell != "–" for cell in cells)
             ]
-            header = [*single.rows.columns, *(f"{dataset}{titles[metric]}" for dataset, metric in single.columns)]
-            yield Part(single, f"{TITLES.get(base, base.replace('_', ' '))}, {units}", header, lines)
+            header = [*single.rows.columns, *(["rank"] if places else [])]
+            header += [f"{dataset}{titles[metric]}" for dataset, metric in single.columns]
+            yield Part(single, f"{TITLES.get(base, base.replace('_', ' '))}, {units}", header, lines, notes(single))
 
 
-def _texts(metric: str, column: pd.DataFrame, uneven: Sequence[bool], marks: Mapping[str, str]) -> list[str]:
-    ranks = best_two(metric, column["mean"].tolist(), column["half_width"].tolist())
-    rows = zip(column.to_dict("records"), ranks, uneven, strict=True)
-    return [figure(row, marks[rank], odd) for row, rank, odd in rows]
+def _texts(column: pd.DataFrame, uneven: Sequence[bool], marks: Mapping[str, str]) -> list[str]:
+    rows = zip(column.to_dict("records"), marks_of(column), uneven, strict=True)
+    return [figure(row, marks[mark], odd) for row, mark, odd in rows]
 
 
-def best_two(metric: str, means: Sequence[float], half_widths: Sequence[float] = ()) -> list[str]:
-    """Return "best", "second" or "" for each mean of a column, compared as printed with two decimals.
+def marks_of(column: pd.DataFrame) -> list[str]:
+    """Return "best" for the lines of a column that the best one is not better than, "" for others; see `ranks`."""
+    best = column["best"].eq(True) if "best" in column else [False] * len(column)
+    return ["best" if mark else "" for mark in best]
 
-    Ties share a rank. There is none where fewer than two means can be compared, and none that rests on a difference
-    within the half-widths of its figures (those above `VISIBLE`). Costs and leaks are not ranked.
 
-    >>> best_two("image_auroc", [90.001, 80.0, float("nan"), 90.0, 85.5])
-    ['best', '', '', 'best', 'second']
-    >>> best_two("image_auroc", [90.0, float("nan")])
-    ['', '']
-    >>> best_two("pixel_ap", [90.0, 80.0, 79.0], [0.0, 0.0, 2.0])
-    ['best', '', '']
+def rank(row: Mapping[Any, Any]) -> str:
+    """Write the rank of a line and its interval, `2 (1-3)`; – where it has none.
+
+    >>> rank({"rank": 2.0, "rank_low": 1.0, "rank_high": 3.0}), rank({"rank": float("nan")})
+    ('2 (1-3)', '–')
     """
-    marks = [""] * len(means)
-    if metric in COSTS or metric.endswith("_leak") or sum(mean == mean for mean in means) < 2:
-        return marks
-    wide = [half if half > VISIBLE else 0.0 for half in half_widths or [0.0] * len(means)]
-    shown = {i: round(mean, 2) for i, mean in enumerate(means) if mean == mean}
-    for name, value in zip(("best", "second"), sorted(set(shown.values()), reverse=True), strict=False):
-        level = [i for i in shown if shown[i] == value]
-        below = [i for i in shown if shown[i] <= value]
-        if any(i != j and 0 < wide[i] + wide[j] >= value - shown[j] for i in level for j in below):
-            break
-        for i in level:
-            marks[i] = name
-    return marks
+    if pd.isna(row.get("rank", float("nan"))):
+        return "–"
+    return f"{row['rank']:.0f} ({row['rank_low']:.0f}-{row['rank_high']:.0f})"
+
+
+def ranks(section: Section, metric: str) -> list[str]:
+    """Return the ranks of a section's rows in the leading column of a metric; empty where no row has one."""
+    columns = [name for name, which in section.columns if which == metric]
+    datasets = [name for name in columns if name.startswith(MEAN)] or (columns if len(columns) == 1 else [])
+    if not datasets or "rank" not in section.columns[datasets[0], metric]:
+        return []
+    texts = [rank(row) for row in section.columns[datasets[0], metric].to_dict("records")]
+    return texts if set(texts) != {"–"} else []
+
+
+def notes(section: Section) -> list[str]:
+    """Return what is to be said of the intervals of a section, a sentence for each remark with the figures it is of."""
+    said: dict[str, set[tuple[int, str]]] = {}
+    for (dataset, _), column in section.columns.items():
+        texts: list[str] = column["ci_note"].fillna("").tolist() if "ci_note" in column else []
+        for row, text in enumerate(texts):
+            if text:
+                said.setdefault(text, set()).add((row, dataset))
+    names = [" ".join(filter(None, map(str, row))) for row in section.rows.to_numpy()]
+    datasets = list(dict.fromkeys(dataset for dataset, _ in section.columns))
+    sentences = []
+    for text, places in said.items():
+        rows = sorted({row for row, _ in places})
+        where = [dataset for dataset in datasets if any(name == dataset for _, name in places)]
+        parts = ["; ".join(names[row] for row in rows)] if len(rows) < len(names) else []
+        parts += [f"on {', '.join(where)}"] if len(where) < len(datasets) else []
+        sentences.append(f"{' '.join(parts) or 'every row'}: {text}")
+    return sentences
 
 
 def runs(section: Section) -> str:
@@ -215,9 +264,16 @@ def runs(section: Section) -> str:
 
     The number of runs alone where they differ between figures, or where not every draw has every seed, and so on.
     """
-    figures = pd.concat([column[column["n"] > 0] for column in section.columns.values()])
-    n, texts = int(figures["n"].max()), sorted(set(figures["draws"]))
-    return repeats(texts[0], n) if len(texts) == 1 else f"{n} runs"
+    return next(iter(counts(section).values()))
+
+
+def counts(section: Section) -> dict[int, str]:
+    """Return what the numbers of runs of a section's figures are, most first: {3: "3 draws, 1 seed"}."""
+    figures = pd.concat([column.loc[column["n"] > 0, ["n", "draws"]] for column in section.columns.values()])
+    texts: dict[int, set[str]] = {}
+    for n, draws in sorted(set(figures.itertuples(index=False, name=None)), reverse=True):
+        texts.setdefault(int(n), set()).add(repeats(draws, int(n)))
+    return {n: some.pop() if len(some) == 1 else f"{n} runs" for n, some in texts.items()}
 
 
 def repeats(draws: str, n: int) -> str:
@@ -252,10 +308,13 @@ def shown(row: Mapping[Any, Any]) -> str:
 def figure(row: Mapping[Any, Any], mark: str = "%s", uneven: bool = False) -> str:
     """Write one figure: mean ± std (n) [difference to the published one], `90.00 ± 1.20 (3) [+0.50]`.
 
-    Parts without a value are left out, and so is an n of 1 except in a row that is `uneven`.
+    With an interval it is mean [low, high] (n): `90.00 [84.21, 93.90] (3)`. Parts without a value are left out, and so
+    is an n of 1 except in a row that is `uneven`.
     """
     text = mark % shown(row)
-    if not pd.isna(row["std"]):
+    if between := between_of(row):
+        text += f" [{between}]"
+    elif not pd.isna(row["std"]):
         text += f" ± {row['std']:.2f}"
     if row["n"] > 1 or (uneven and row["n"] == 1):
         text += f" ({int(row['n'])})"
@@ -263,12 +322,25 @@ def figure(row: Mapping[Any, Any], mark: str = "%s", uneven: bool = False) -> st
     return text if difference is None or pd.isna(difference) else f"{text} [{difference:+.2f}]"
 
 
+def between_of(row: Mapping[Any, Any]) -> str:
+    """Write the interval of a figure, `84.21, 93.90`; empty where it has none."""
+    low, high = row.get("ci_low", float("nan")), row.get("ci_high", float("nan"))
+    return "" if pd.isna(low) else f"{low:.2f}, {high:.2f}"
+
+
 def to_csv(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as CSV, one line each, two decimals; see `inert`."""
-    whole = completed(long).astype({"n": "Int64"})
+    whole = _whole(long)
     names = [name for name in (*ROW, "dataset", "source") if name in whole]
     whole = whole.assign(**{name: whole[name].map(inert) for name in names})
     return str(whole.to_csv(index=False, float_format="%.2f", lineterminator="\n"))
+
+
+def _whole(long: pd.DataFrame) -> pd.DataFrame:
+    whole = completed(long)
+    if "df" in whole:
+        whole = whole.assign(df=whole["df"].replace(float("inf"), float("nan")))  # the normal distribution applies
+    return whole.astype({name: "Int64" for name in COUNTS if name in whole})
 
 
 def inert(text: Any) -> Any:
@@ -284,24 +356,31 @@ def inert(text: Any) -> Any:
 
 def to_json(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as a JSON list, one object each, two decimals, null for no value."""
-    whole = completed(long).astype({"n": "Int64"})
-    rounded = whole.round({n: 2 for n in ("mean", "std", "half_width", "published", "difference") if n in whole})
+    whole = _whole(long)
+    rounded = whole.round({name: 2 for name in ROUNDED if name in whole})
     rows = rounded.astype(object).where(rounded.notna(), None).to_dict("records")
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_markdown(long: pd.DataFrame, figures: Sequence[str] = FIGURES) -> str:
-    """Return a Markdown table for each of `parts`: best bold, second in italics."""
-    blocks, name = [LEGEND + "\n"], ""
+def to_markdown(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> str:
+    """Return a Markdown table for each of `parts`, rows that the best one is not better than in bold."""
+    blocks, name = [legend(long) + "\n"], ""
     for part in parts(long, figures, MARKDOWN):
         if part.section.name != name:
             name, common = part.section.name, escape(part.section.common)
             blocks.append(f"### {name}\n" + (f"\n{common}\n" if common else ""))
-        keys = len(part.section.rows.columns)
+        keys = len(part.section.rows.columns) + ("rank" in part.header)
         lines = ["| " + " | ".join(map(escape, part.header)) + " |", "|" + "---|" * len(part.header)]
         lines += ["| " + " | ".join([*map(escape, row[:keys]), *row[keys:]]) + " |" for row in part.rows]
+        lines += ["", *(f"* {escape(note)}" for note in part.notes)] if part.notes else []
         blocks.append(f"#### {part.heading}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def legend(long: pd.DataFrame, mark: str = "Bold") -> str:
+    """Explain the figures, and the intervals where there are some; `mark` is what the best rows are marked with."""
+    some = "ci_low" in long and bool(long["ci_low"].notna().any())
+    return f"{INTERVALS.format(mark=mark) if some else MEANS} {SYMBOLS}"
 
 
 def escape(text: str) -> str:

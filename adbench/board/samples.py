@@ -1,17 +1,19 @@
-"""What a comparison needs of records: each row's figures by draw, and the figures without each patient."""
+"""What intervals need of records: each row's figures by draw, and the figures without each patient."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench.board.leaderboard import ROW, lines
+from adbench.board.leaderboard import ROW, lines, run_of
 from adbench.errors import AdbenchError
 from adbench.metrics import patient
+from adbench.metrics.per_image import Contributions
 from adbench.records.record import Record
 from adbench.statistics import (
     group,
@@ -26,7 +28,8 @@ from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
-METRICS = (*images.METRICS[:3], *pixels.METRICS, *patient.METRICS)
+METRICS = (*images.METRICS, *pixels.METRICS, *patient.METRICS)
+FEWEST = 10  # patients of a class below which no interval is given
 
 
 @dataclass(frozen=True)
@@ -34,44 +37,69 @@ class Row:
     """One row of a leaderboard on one dataset.
 
     name: its method, with what else distinguishes it from the other rows. head: its values by the keys of `ROW`.
-    records: by draw; a method that learns from no image has one record, whose draw is `none`.
+    folds: for each fold of a cross-validation, by its number, its records by draw; without folds there is one, number
+    -1. A method that learns from no image has one record, whose draw is `none`.
     """
 
     name: str
-    head: dict[str, str]
+    head: Mapping[str, str]
     dataset: str
-    records: dict[Draw, Record]
+    folds: Mapping[int, Mapping[Draw, Record]]
+
+    @property
+    def draws(self) -> set[Draw]:
+        """Its draws, the same in each fold."""
+        return set(next(iter(self.folds.values())))
 
     @property
     def drawn(self) -> bool:
         """Whether its support is drawn."""
-        return not all(source == "none" for source, _ in self.records)
+        return not all(source == "none" for source, _ in self.draws)
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
     """Group records into rows, one for each setting and dataset; names tell rows of one dataset apart.
 
-    Raises AdbenchError for records that differ in how adbench split the images: a row has one set of test images.
+    Raises AdbenchError for a row that `row_of` refuses.
     """
-    grouped: dict[tuple[str, ...], dict[Draw, Record]] = {}
+    grouped: dict[tuple[str, ...], list[Record]] = {}
     for record, line in zip(records, lines(records), strict=True):
-        source = str(record.content["support"]["source"])
-        draw = (source, int(record.content["facts"]["seed"]))
-        drawn = grouped.setdefault((*(line[key] for key in ROW), line["dataset"]), {})
-        if draw in drawn:
-            raise AdbenchError(
-                f"{drawn[draw].path} and {record.path} are of one draw and seed on {line['dataset']}, of two splits or "
-                "folds of its images: other test images, which are not compared. Give the records of one split alone."
-            )
-        drawn[draw] = record
+        grouped.setdefault((*(line[key] for key in ROW), line["dataset"]), []).append(record)
     heads = {key: dict(zip(ROW, key, strict=False)) for key in grouped}
     rows = []
     for key, some in grouped.items():
         peers = [heads[other] for other in grouped if other[-1] == key[-1] and heads[other]["method"] == key[2]]
         differ = [name for name in ROW if len({peer[name] for peer in peers}) > 1]
         more = [_word(name, heads[key][name]) for name in differ]
-        rows.append(Row(" ".join(filter(None, [heads[key]["method"], *more])), heads[key], key[-1], some))
+        rows.append(row_of(" ".join(filter(None, [heads[key]["method"], *more])), heads[key], key[-1], some))
     return sorted(rows, key=lambda row: (row.dataset, row.name))
+
+
+def row_of(name: str, head: Mapping[str, str], dataset: str, records: Sequence[Record]) -> Row:
+    """Return the row of some records, which differ in draw, seed and fold alone.
+
+    Raises AdbenchError for records that differ in how adbench split the images, which then share test images in an
+    unknown way; for two records of one draw, seed and fold; and for folds that don't have the same draws.
+    """
+    folds: dict[int, dict[Draw, Record]] = {}
+    for record in records:
+        *_, split, fold = run_of(record)
+        other = run_of(records[0])[2]
+        if split != other:
+            raise AdbenchError(
+                f"{records[0].path} and {record.path} are of the splits {other} and {split} of {dataset}, made of the "
+                "same images: their test images overlap in part, which no interval allows for. Give the records of "
+                "one split alone."
+            )
+        draw = str(record.content["support"]["source"]), int(record.content["facts"]["seed"])
+        drawn = folds.setdefault(fold, {})
+        if draw in drawn:
+            raise AdbenchError(f"{drawn[draw].path} and {record.path} are of one draw and seed on {dataset}. Keep one.")
+        drawn[draw] = record
+    found = Row(name, head, dataset, dict(sorted(folds.items())))
+    if any(set(drawn) != found.draws for drawn in found.folds.values()):
+        raise AdbenchError(f"{name} on {dataset}: its folds don't have the same draws and seeds. Run the missing ones.")
+    return found
 
 
 def _word(name: str, value: str) -> str:
@@ -91,10 +119,12 @@ class ScoredImages:
     """The test images of a record, in the order of their ids.
 
     table: its predictions; the column `place` is the row in the file. groups: (N,), the patient of each.
+    content: a hash of ids, labels and patients, the same for records whose jackknives can be combined.
     """
 
     table: pd.DataFrame
     groups: Groups
+    content: str
 
     @property
     def patients(self) -> tuple[int, int]:
@@ -106,6 +136,16 @@ class ScoredImages:
         """The numbers of patients who enter a metric as abnormal and as normal; at patient level as one of both."""
         abnormal, normal = self.patients
         return (abnormal, len(np.unique(self.groups)) - abnormal) if metric in patient.METRICS else (abnormal, normal)
+
+    @property
+    def known(self) -> set[str]:
+        """The names of its patients; an image of an unknown one counts as a patient of its own."""
+        return set(self.table["patient"].dropna()) - {""}
+
+    @property
+    def unknown(self) -> int:
+        """The number of images whose patient is unknown."""
+        return int((self.table["patient"].isna() | (self.table["patient"] == "")).sum())
 
 
 class Samples:
@@ -121,7 +161,10 @@ class Samples:
             table = record.predictions().reset_index(names="place")
             table = table.sort_values("image", kind="stable").reset_index(drop=True)
             names = table["patient"].astype(object).where(table["patient"].notna(), None).tolist()
-            self._images[record.key] = ScoredImages(table, group(names))
+            groups = group(names)
+            text = "\n".join([*table["image"], *map(str, table["label"]), *map(str, groups)])
+            content = sha256(text.encode(errors="surrogatepass")).hexdigest()
+            self._images[record.key] = ScoredImages(table, groups, content)
         return self._images[record.key]
 
     def of(self, record: Record, metric: str) -> Sample:
@@ -131,43 +174,90 @@ class Samples:
         itself is the record's. Raises AdbenchError for a metric without a jackknife, and for one that the record does
         not have.
         """
-        key = record.key, metric
-        if key not in self._samples:
-            self._samples[key] = _sample(record, self.images(record), metric)
-        return self._samples[key]
+        self.prepare(record, (metric,))
+        return self._samples[record.key, metric]
+
+    def prepare(self, record: Record, metrics: Sequence[str]) -> None:
+        """Compute several metrics at once, which reads each file of the record once; errors as in `of`."""
+        if unknown := [metric for metric in metrics if metric not in METRICS]:
+            raise AdbenchError(f"--metric {unknown[0]} has no interval; {', '.join(METRICS)} have.")
+        missing = [metric for metric in metrics if (record.key, metric) not in self._samples]
+        if of_images := [metric for metric in missing if metric in images.METRICS]:
+            self._keep(record, of_images, _of_images(record, self.images(record), of_images))
+        if of_pixels := [metric for metric in missing if metric in pixels.METRICS]:
+            self._keep(record, of_pixels, _of_pixels(record, self.images(record), of_pixels))
+        if of_patients := [metric for metric in missing if metric in patient.METRICS]:
+            self._keep(record, of_patients, _of_patients(record, self.images(record), of_patients))
+
+    def _keep(self, record: Record, metrics: Sequence[str], found: Sequence[Sample]) -> None:
+        self._samples |= {(record.key, metric): sample for metric, sample in zip(metrics, found, strict=True)}
 
 
-def _sample(record: Record, test: ScoredImages, metric: str) -> Sample:
-    if metric not in METRICS:
-        raise AdbenchError(f"--metric {metric} has no interval; {', '.join(METRICS)} have.")
-    table, groups = test.table, test.groups
-    if metric in images.METRICS:
-        labels = table["label"].to_numpy() == 1
-        scores = table["score"].to_numpy(np.float64)
-        without = image_figures_without_each(scores, labels, groups, (metric,))[:, 0]
-        figure = record.metrics.get(metric)
-        figure = float(placements(scores, labels)[labels].mean()) if figure is None else figure
-        return Sample(figure, without)
-    if metric in patient.METRICS:
-        return _of_patients(record, test, metric)
-    contributions = record.contributions()
+def sampled(records: Sequence[Sequence[Record]], metric: str, samples: Samples) -> tuple[Floats, Floats]:
+    """Return the figures (t, r) of t rows on r draws, and those without each patient (I, t r), in points.
+
+    Raises AdbenchError where the records are not scored on the same images, and where one has no such figure.
+    """
+    flat = [record for some in records for record in some]
+    contents = {samples.images(record).content: record for record in flat}
+    if len(contents) > 1:
+        first, second = list(contents.values())[:2]
+        raise AdbenchError(f"{first.path} and {second.path} are not scored on the same test images.")
+    table = [samples.of(record, metric) for record in flat]
+    without: Floats = 100 * np.stack([one.without for one in table], axis=1)
+    figures = 100 * np.array([one.figure for one in table]).reshape(len(records), -1)
+    return figures, without
+
+
+def objection(tests: Sequence[ScoredImages], metric: str) -> str:
+    """Say why there is no interval over the patients of some disjoint test sets; empty where there is one."""
+    abnormal, normal = (sum(test.classes(metric)[kind] for test in tests) for kind in (0, 1))
+    if min(abnormal, normal) < FEWEST:
+        return f"{abnormal} patients have an abnormal image and {normal} a normal one; {FEWEST} of each are needed."
+    names = [test.known for test in tests]
+    if sum(map(len, names)) > len(set().union(*names)):
+        return "patients are in several folds, which no interval allows for."
+    return ""
+
+
+def _of_images(record: Record, test: ScoredImages, metrics: Sequence[str]) -> list[Sample]:
+    labels, scores = test.table["label"].to_numpy() == 1, test.table["score"].to_numpy(np.float64)
+    threshold = (record.content.get("capability") or {}).get("threshold")
+    if "image_accuracy" in metrics and threshold is None:
+        raise AdbenchError(f"{record.path} has no image_accuracy: its method declares no threshold.")
+    without = image_figures_without_each(scores, labels, test.groups, metrics, threshold)
+    found = []
+    for metric, column in zip(metrics, without.T, strict=True):
+        kept = record.metrics.get(metric)
+        figure = float(placements(scores, labels)[labels].mean()) if kept is None else kept
+        found.append(Sample(figure, column))
+    return found
+
+
+def _of_pixels(record: Record, test: ScoredImages, metrics: Sequence[str]) -> list[Sample]:
+    contributions: Contributions | None = record.contributions()
     if contributions is None:
-        raise AdbenchError(f"{record.path} has no {metric}: its dataset has no masks, or its method draws no maps.")
-    in_file = np.empty(len(groups), np.intp)
-    in_file[table["place"].to_numpy()] = groups
-    without = pixel_figures_without_each(contributions, in_file, (metric,))[:, 0]
-    kept = record.metrics.get(metric)
-    return Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, without)
+        raise AdbenchError(f"{record.path} has no {metrics[0]}: its dataset has no masks, or its method draws no maps.")
+    in_file = np.empty(len(test.groups), np.intp)
+    in_file[test.table["place"].to_numpy()] = test.groups
+    without = pixel_figures_without_each(contributions, in_file, metrics)
+    found = []
+    for metric, column in zip(metrics, without.T, strict=True):
+        kept = record.metrics.get(metric)
+        found.append(Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, column))
+    return found
 
 
-def _of_patients(record: Record, test: ScoredImages, metric: str) -> Sample:
+def _of_patients(record: Record, test: ScoredImages, metrics: Sequence[str]) -> list[Sample]:
     table, groups = test.table, test.groups
     if len(np.unique(groups)) == len(groups):
         known = (
             "the patient of no image is known" if table["patient"].isna().all() else "each image is another patient's"
         )
-        raise AdbenchError(f"{record.path} has no {metric}: {known}. Take image_{metric.partition('_')[2]}.")
+        instead = f"image_{metrics[0].partition('_')[2]}"
+        raise AdbenchError(f"{record.path} has no {metrics[0]}: {known}. Take {instead}.")
     one = patient.by_patient(table["score"], table["label"], groups)
-    figure = patient.patient_metrics(table["score"], table["label"], groups)[metric]
-    name, everyone = f"image_{metric.partition('_')[2]}", np.arange(len(one.scores))
-    return Sample(figure, image_figures_without_each(one.scores, one.labels, everyone, (name,))[:, 0])
+    figures = patient.patient_metrics(table["score"], table["label"], groups)
+    names, everyone = [f"image_{metric.partition('_')[2]}" for metric in metrics], np.arange(len(one.scores))
+    without = image_figures_without_each(one.scores, one.labels, everyone, names)
+    return [Sample(figures[metric], column) for metric, column in zip(metrics, without.T, strict=True)]

@@ -183,16 +183,27 @@ def leaderboard(
         str | None, typer.Option(metavar="NAMES", help="Only these methods: a,b, groups, wildcards in quotes.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these metrics, as in image_auroc,pixel_aupro_05.")
+    ] = None,
+    intervals: Annotated[
+        bool | None,
+        typer.Option(
+            "--intervals/--no-intervals",
+            help="95 % intervals, ranks and bold (default: for at most 200 records).",
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the score of every test image as CSV.")
     ] = None,
 ) -> None:
-    """Aggregate records over draws, seeds, splits and folds: per cent, mean ± standard deviation (n)."""
+    """Aggregate records over draws, seeds, splits and folds: per cent, mean [95 % interval] (n), ranks."""
     from adbench.commands.leaderboard import show_leaderboard
 
     show_leaderboard(
         runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
-        latex=latex, html=html, method=method, dataset=dataset, predictions=predictions,
+        latex=latex, html=html, method=method, dataset=dataset, metric=metric, intervals=intervals,
+        predictions=predictions,
     )  # fmt: skip
 
 

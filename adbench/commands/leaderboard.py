@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.commands.console import print_table
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.records.record import TABLES
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from adbench.board.intervals import Measured
     from adbench.board.render import Part
+    from adbench.records.record import Record
 
 
 def show_leaderboard(
@@ -27,13 +31,17 @@ def show_leaderboard(
     html: Path | None = None,
     method: str | None = None,
     dataset: str | None = None,
+    metric: str | None = None,
+    intervals: bool | None = None,
     predictions: Path | None = None,
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
-    `predictions`: a CSV file of the score of every test image.
+    `predictions`: a CSV file of the score of every test image. `metric`: the only ones in tables and files.
+    `intervals`: whether there are some; None: for at most `leaderboard.FEW` records.
 
-    Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree.
+    Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree;
+    with `intervals=True` also where a record's scores can't be read.
     """
     if markdown and latex:
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
@@ -52,10 +60,10 @@ def show_leaderboard(
 
         records, more = readable(records)
         left_out += more
-    incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
     if not records:
-        raise incomplete
+        raise _incomplete(left_out)
     long = leaderboard.table(records, costs)
+    chosen = _chosen(metric, set(long["metric"]))
     contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
     notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
     notes += leaderboard.partial_folds(records)
@@ -66,6 +74,19 @@ def show_leaderboard(
         notes += papers.problems()
         if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
             notes.append(f"no published figures for {', '.join(without)}")
+    if chosen is not None:
+        long = long[long["metric"].isin([*leaderboard.with_leaks(chosen), *leaderboard.COSTS])]
+    measured = None
+    if intervals or (intervals is None and len(records) <= leaderboard.FEW):
+        from adbench.board.intervals import judged
+
+        measured = _measured(records, long, chosen, csv is not None or json is not None, markdown, html)
+        long = judged(long, measured)
+        problems = [f"no interval: {problem}" for problem in measured.problems]
+        left_out += problems if intervals else []
+        notes += [] if intervals else problems
+    elif intervals is None:
+        notes.append(f"intervals of {len(records)} records take a while: --intervals computes them, once")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
@@ -81,23 +102,62 @@ def show_leaderboard(
     if html is not None:
         from adbench.board.site.build import write
 
-        html = write(records, long, html, (*leaderboard.FIGURES, *extra))
+        alone = None if measured is None else measured.records
+        html = write(records, long, html, (*(chosen or render.STANDARD), *extra), alone)
     if latex:
         from adbench.board.latex import to_latex
 
-        print(to_latex(long, (*render.HEADLINE, *extra)))
+        print(to_latex(long, (*(chosen or render.HEADLINE), *extra)))
     elif markdown:
-        print(render.to_markdown(long, (*leaderboard.FIGURES, *extra)))
+        print(render.to_markdown(long, (*(chosen or render.STANDARD), *extra)))
     else:
-        _print_tables(render.parts(long, (*render.HEADLINE, *extra)))
+        _print_tables(render.parts(long, (*(chosen or render.HEADLINE), *extra)))
+        if measured is not None and long["ci_low"].notna().any():
+            print(render.INTERVALS.format(mark="*"))
         for file in (csv, json, predictions, html):
             if file is not None:
                 print(f"written: {file}")
     if left_out:
-        raise incomplete
+        raise _incomplete(left_out)
+
+
+def _incomplete(left_out: Sequence[str]) -> RecordError:
+    return RecordError(" ".join(["left out of the leaderboard:", *left_out]))
 
 
 def _print_tables(parts: Iterable[Part]) -> None:
     for part in parts:
         title = "; ".join(filter(None, [part.section.name, part.heading, part.section.common]))
-        print_table(part.header, part.rows, title)
+        print_table(part.header, part.rows, title, [f"note: {note}" for note in part.notes])
+
+
+def _chosen(text: str | None, known: set[str]) -> list[str] | None:
+    """Return the metrics that `--metric` names; raises AdbenchError for one that is unknown, or that no record has."""
+    if text is None:
+        return None
+    from adbench.board.leaderboard import COSTS, FIGURES
+
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name in COSTS:
+            raise AdbenchError(f"--metric {name} is a cost: --costs adds all of them.")
+        if name not in FIGURES:
+            raise AdbenchError(f"--metric {name} is unknown: {did_you_mean(name, FIGURES)}")
+        if name not in known:
+            raise AdbenchError(f"--metric {name}: no record has it; there are {', '.join(sorted(known))}.")
+    return names
+
+
+def _measured(
+    records: Sequence[Record], long: pd.DataFrame, chosen: Sequence[str] | None, files: bool, markdown: bool,
+    html: Path | None,
+) -> Measured:  # fmt: skip
+    """Return the intervals of the metrics that are shown or written: of all in files, unless some are chosen."""
+    from adbench.board.kept import intervals_of
+    from adbench.board.leaderboard import FIGURES
+    from adbench.board.render import HEADLINE, STANDARD
+    from adbench.config.schema import cache_folder
+
+    shown = STANDARD if markdown else HEADLINE
+    own = long[long["data"] != "published"]
+    return intervals_of(records, own, chosen or (FIGURES if files or html else shown), cache_folder())

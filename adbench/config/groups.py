@@ -35,12 +35,13 @@ def group(name: str) -> dict[str, list[str]]:
     assert file is not None
     try:
         content = load_yaml(file)
-        content.pop("title", None)
+        for text in ("title", "display_name"):
+            content.pop(text, None)
         wrong = set(content) - set(NAMED)
         if wrong or not content or not all(isinstance(names, list) and names for names in content.values()):
             raise AdbenchError(
-                f"{file}: {wrong.pop() if wrong else 'its content'!r} is not possible; a group holds a title and a "
-                f"list of names under {', '.join(NAMED)}."
+                f"{file}: {wrong.pop() if wrong else 'its content'!r} is not possible; a group holds a title, a "
+                f"display_name and a list of names under {', '.join(NAMED)}."
             )
     except AdbenchError as error:
         raise AdbenchError(f"the group {name!r} of {package} cannot be used: {error}") from error

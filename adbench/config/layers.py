@@ -64,12 +64,14 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
 
 
 def method_config(name: str) -> dict[str, Any]:
-    """The YAML of a method (`title`, `params`, `schedules`, `presets`), empty where it ships none."""
+    """The YAML of a method (`title`, `display_name`, `params`, `schedules`, `presets`), empty where it ships none."""
     file = registry.config_file("method", name)
     content = load_yaml(file) if file else {}
-    extra = set(content) - {"title", "params", "schedules", "presets"}
+    extra = set(content) - {"title", "display_name", "params", "schedules", "presets"}
     if extra:
-        raise AdbenchError(f"{file}: unknown key {extra.pop()!r}; allowed: title, params, presets, schedules")
+        raise AdbenchError(
+            f"{file}: unknown key {extra.pop()!r}; allowed: title, display_name, params, presets, schedules"
+        )
     return content
 
 

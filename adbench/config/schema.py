@@ -42,6 +42,11 @@ class Overrides(dict[str, Any]):
         return hash(repr(sorted(self.items())))
 
 
+def cache_folder(given: str | None = None) -> Path:
+    """Return the cache folder: the given one, else $ADBENCH_CACHE, else ~/.cache/adbench."""
+    return Path(given or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
+
+
 @dataclass
 class RunConfig:
     """The keys of configs/run.yaml, typed. `overrides` holds the `section.X=value` words by section."""
@@ -112,7 +117,7 @@ class RunConfig:
     @property
     def cache_dir(self) -> Path:
         """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
-        return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
+        return cache_folder(self.cache)
 
 
 NO_WORDS = Overrides()

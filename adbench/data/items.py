@@ -82,6 +82,7 @@ class DatasetConfig:
     Keys that choose among the images on disk (`category`, `table`, `split_shares`, `patient_pattern`, ...) change ids,
     patients or contents, and so the fingerprint or the support: they need no facet.
 
+    display_name: its name in LaTeX tables; empty: the registered name.
     masks: whether abnormal images have lesion masks; None: if every abnormal image has one, see `decide_masks`.
     mask_threshold: a mask pixel above this 8-bit value (0 to 254) is abnormal; None: the file decides, see
         `masks.read_mask`.
@@ -110,6 +111,7 @@ class DatasetConfig:
 
     title: str
     object_name: str
+    display_name: str = ""
     modality: str = ""
     organ: str = ""
     folders: list[str] = field(default_factory=list)

@@ -17,9 +17,9 @@ from adbench.metrics.pixel import pixel_metrics
 
 
 class PixelHistogram(Metric):
-    """Pixel AUROC, AP, F1-max and AUPRO of score maps in constant memory.
+    """Pixel AUROC, AP, F1-max and AUPRO (to 30 and to 5 %) of score maps in constant memory.
 
-    `compute` returns the four figures and their half-widths (`pixel_auroc`, `pixel_auroc_half_width`, ...) as float64
+    `compute` returns the five figures and their half-widths (`pixel_auroc`, `pixel_auroc_half_width`, ...) as float64
     tensors. Under DDP the ranks exchange their non-empty bins, at most 40 bytes each. The counts live in `histogram`,
     in host memory; use one instance per set of maps, not a compute group of a `MetricCollection`.
 

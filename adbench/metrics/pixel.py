@@ -48,7 +48,7 @@ class _Curve(NamedTuple):
 
 
 def pixel_metrics(hist: Histogram) -> dict[str, Estimate]:
-    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max` and `pixel_aupro` (FPR up to 0.3) of one histogram.
+    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max`, `pixel_aupro` (FPR up to 0.3) and `pixel_aupro_05` (0.05).
 
     Raises:
         AdbenchError: abnormal or normal pixels are missing.
@@ -56,7 +56,7 @@ def pixel_metrics(hist: Histogram) -> dict[str, Estimate]:
     >>> hist = Histogram()
     >>> hist.update([[0.9, 0.2], [0.1, 0.3]], [[1, 0], [0, 0]])
     >>> sorted(pixel_metrics(hist))
-    ['pixel_ap', 'pixel_aupro', 'pixel_auroc', 'pixel_f1_max']
+    ['pixel_ap', 'pixel_aupro', 'pixel_aupro_05', 'pixel_auroc', 'pixel_f1_max']
 
     """
     curve = _curve(hist, "pixel metrics")
@@ -65,6 +65,7 @@ def pixel_metrics(hist: Histogram) -> dict[str, Estimate]:
         "pixel_ap": _ap(curve),
         "pixel_f1_max": _f1_max(curve),
         "pixel_aupro": _aupro(curve, 0.3),
+        "pixel_aupro_05": _aupro(curve, 0.05),
     }
 
 

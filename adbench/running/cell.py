@@ -103,7 +103,7 @@ def run_cell(
         content["images_per_second"], content["gflops_per_image"] = speed, gflops
         content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
         (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
-    shrink([config.cache_dir / name for name in ("features", "decoded", "fits")], config.cache_gb)
+    shrink([config.cache_dir / name for name in ("features", "decoded", "fits", "intervals")], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
 
 

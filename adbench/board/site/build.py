@@ -33,7 +33,13 @@ LITTER = (".DS_Store", "Thumbs.db")  # left by file browsers
 INSTEAD = "folder with --html DIR"
 
 
-def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: Sequence[str]) -> Path:
+def write(
+    records: Sequence[Record],
+    long: pd.DataFrame,
+    folder: Path,
+    figures: Sequence[str],
+    alone: pd.DataFrame | None = None,
+) -> Path:
     """Write the site of some records and of their leaderboard, and return its first page.
 
     Args:
@@ -41,6 +47,7 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
         long: the leaderboard's rows, with published figures where wanted.
         folder: a folder that is new, empty or a site of adbench, which is replaced when the new one is complete.
         figures: the metrics of the tables; the first one ranks.
+        alone: the intervals of single records, as in `intervals.Measured`; None: none are shown.
 
     Raises:
         AdbenchError: the folder holds other files, or can't be written.
@@ -57,13 +64,15 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
     kinds = sorted({entry.line["data"] for entry in entries})
     styles = {kind: line_styles(long[long["data"] == kind]) for kind in kinds}
     members = owners(entries)
+    by_record = None if alone is None else dict(list(alone.groupby("key")))
     total, session = len(entries) + len(sets) + 1, Session()
     with replacing(folder, INSTEAD) as new, counting("writing the site", total) as count:
         for name in PAGES:
             (new / name).mkdir()
         done = 0
         for entry in entries:
-            content, pictures = cellpage.page(entry, members[entry.group, entry.line["dataset"]], session)
+            own = None if by_record is None or alone is None else by_record.get(entry.record.key, alone.iloc[:0])
+            content, pictures = cellpage.page(entry, members[entry.group, entry.line["dataset"]], session, own)
             _copy(pictures, new / "pictures" / entry.name)
             _text(new / "cells" / f"{entry.name}.html", fill("cell.html", content, "../"))
             done += 1
@@ -78,7 +87,7 @@ def write(records: Sequence[Record], long: pd.DataFrame, folder: Path, figures: 
         _text(new / "index.html", fill("index.html", indexpage.page(entries, long, styles, figures), ""))
         for name in ("style.css", "script.js"):
             _text(new / name, files("adbench.board.site.templates").joinpath(name).read_text(encoding="utf-8"))
-        printed = [name for name in figures if name in (*render.HEADLINE, *COSTS)]
+        printed = [name for name in figures if name in (*render.HEADLINE, *COSTS)] or figures
         _text(new / "leaderboard.csv", render.to_csv(long))
         _text(new / "leaderboard.json", render.to_json(long))
         _text(new / "leaderboard.tex", to_latex(long, printed))
@@ -150,7 +159,8 @@ def _rows(long: pd.DataFrame, entry: SiteRecord) -> pd.DataFrame:
     kind, dataset = entry.line["data"], entry.line["dataset"]
     ours = (long["data"] == kind) & (long["dataset"] == dataset)
     papers = (long["data"] == "published") & (long["dataset"] == plain(dataset))
-    return long[ours | papers] if kind == "real" else long[ours]
+    found = long[ours | papers] if kind == "real" else long[ours]
+    return found[found["n"] != 0]  # a row that never ran on it is on other pages
 
 
 def _copy(pictures: Sequence[Picture], folder: Path) -> None:

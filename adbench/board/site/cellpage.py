@@ -27,7 +27,6 @@ from adbench.board.site.records import (
 from adbench.board.variants import flat
 from adbench.system.session import Session
 
-NAMES = TITLES | {"image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max"}
 # Fields of record.json that have a place on the page; all others are listed under "Other fields".
 SHOWN_ELSEWHERE = {
     "schema", "key", "status", "data", "overlap", "given", "resolved", "facts", "dataset", "support", "seen",
@@ -38,10 +37,13 @@ SHOWN_ELSEWHERE = {
 CUT = 0.001  # share of the pixels of a class that may lie beyond the ends of the score axis
 
 
-def page(entry: SiteRecord, others: Sequence[SiteRecord], session: Session) -> tuple[dict[str, Any], list[Picture]]:
+def page(
+    entry: SiteRecord, others: Sequence[SiteRecord], session: Session, alone: pd.DataFrame | None = None
+) -> tuple[dict[str, Any], list[Picture]]:
     """Return the template's variables and the pictures of the page.
 
-    `others` are the records that are averaged with this one, itself included.
+    `others` are the records that are averaged with this one, itself included. `alone`: the intervals of its figures,
+    columns metric, low, high and note; None where none were computed.
     """
     content, line = entry.content, entry.line
     table = predictions(entry.record)
@@ -54,7 +56,9 @@ def page(entry: SiteRecord, others: Sequence[SiteRecord], session: Session) -> t
         "summary": list(_summary(entry)),
         "dataset": (line["dataset"], f"../datasets/{dataset_page(line)}.html"),
         "key": entry.record.key,
-        "figures": list(_figures(entry)),
+        "figures": list(_figures(entry, alone)),
+        "intervals": alone is not None,
+        "remarks": [] if alone is None else _remarks(alone),
         "counts": {"abnormal": int((table["label"] == 1).sum()), "normal": int((table["label"] == 0).sum())},
         "charts": list(_charts(entry, table)),
         "gallery": _gallery(entry, table, shown),
@@ -97,13 +101,28 @@ def _summary(entry: SiteRecord) -> Iterator[tuple[str, str]]:
         yield "variant", line["variant"]
 
 
-def _figures(entry: SiteRecord) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, per cent, computation error) of the figures that apply, and of an oracle's last epoch and leak."""
+def _figures(entry: SiteRecord, alone: pd.DataFrame | None) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (name, per cent, interval, computation error) of the figures, and of an oracle's last epoch and leak."""
+    between = {}
+    if alone is not None:
+        between = {name: f"{low:.2f} to {high:.2f}" for name, low, high in _known(alone)}
     metrics = {name: 100 * value for name, value in entry.record.metrics.items() if value is not None}
     for name, value in (metrics | figures(entry.record)).items():
         half = entry.content["half_widths"].get(name)
         width = "" if name not in metrics else half_width(half) if half else "none"
-        yield NAMES.get(name, name.replace("_", " ")), f"{value:.2f}", width
+        yield TITLES.get(name, name.replace("_", " ")), f"{value:.2f}", between.get(name, "–"), width
+
+
+def _known(alone: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
+    yield from alone.loc[alone["low"].notna(), ["metric", "low", "high"]].itertuples(index=False, name=None)
+
+
+def _remarks(alone: pd.DataFrame) -> list[str]:
+    """Say why figures have no interval, each reason once with its figures."""
+    reasons: dict[str, list[str]] = {}
+    for metric, note in alone.loc[alone["note"] != "", ["metric", "note"]].itertuples(index=False, name=None):
+        reasons.setdefault(note, []).append(TITLES.get(metric, metric))
+    return [f"No interval of {', '.join(names)}: {note}" for note, names in reasons.items()]
 
 
 def half_width(half: float) -> str:

@@ -36,14 +36,14 @@ class Axis(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line of a chart: points (place, mean, standard deviation or NaN) and published figures (place, mean).
+    """One line of a chart: points (place, mean, lower and upper end of the whisker or NaN), published (place, mean).
 
     The single point of a `level`, a zero-shot method, is drawn as a line across all numbers of shots.
     """
 
     name: str
     look: int
-    points: Sequence[tuple[float, float, float]]
+    points: Sequence[tuple[float, float, float, float]]
     published: Sequence[tuple[float, float]] = ()
     level: bool = False
 
@@ -143,10 +143,8 @@ def distribution(
 def shots(
     name: str, title: str, description: str, series: Sequence[Series], places: Sequence[str], height: float = HEIGHT
 ) -> Markup:
-    """Draw means over `places` on the x axis, with bars of ± one standard deviation; published figures are hollow."""
-    spread = [
-        value for line in series for _, mean, std in line.points for value in (mean - _zero(std), mean + _zero(std))
-    ]
+    """Draw means over `places` on the x axis, with their whiskers; published figures are hollow."""
+    spread = [value for line in series for _, *values in line.points for value in values if not math.isnan(value)]
     spread += [mean for line in series for _, mean in line.published]
     low, high = _round(min(spread), max(spread))
     across = Axis(-0.4, len(places) - 0.6, list(enumerate(places)), "shots per class")
@@ -168,16 +166,18 @@ def swatch(look: int) -> Markup:
 
 def _line(line: Series, across: Axis, up: Axis, shift: float, height: float) -> Markup:
     parts = []
-    spots = [(_x(at + shift, across), _y(mean, up, height)) for at, mean, _ in line.points]
+    spots = [(_x(at + shift, across), _y(mean, up, height)) for at, mean, *_ in line.points]
     if len(spots) > 1:
         parts.append(Markup('<path class="line" stroke-dasharray="{}" d="{}"/>').format(_dash(line.look), _path(spots)))
     elif line.level:
         level = _path([(LEFT, spots[0][1]), (WIDTH - RIGHT, spots[0][1])])
         parts.append(Markup('<path class="line level" stroke-dasharray="1.5 3" d="{}"/>').format(level))
-    for (x, y), (_, mean, std) in zip(spots, line.points, strict=True):
-        if _zero(std):
-            ends = (_y(min(mean + std, up.high), up, height), _y(max(mean - std, up.low), up, height))
+    for (x, y), (_, _, low, high) in zip(spots, line.points, strict=True):
+        if high > low:
+            ends = (_y(min(high, up.high), up, height), _y(max(low, up.low), up, height))
             parts.append(Markup('<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>').format(x, *ends))
+            caps = [Markup('<path class="bar" d="M{:.1f} {:.1f}h5"/>').format(x - 2.5, end) for end in ends]
+            parts += caps
         parts.append(
             Markup('<path class="mark" transform="translate({:.1f} {:.1f})" d="{}"/>').format(x, y, _shape(line.look))
         )
@@ -240,10 +240,6 @@ def _shape(look: int) -> str:
 
 def _dash(look: int) -> str:
     return DASHES[(look + 2 * (look // LOOKS)) % LOOKS]  # a larger shift, so that no two looks share shape and dash
-
-
-def _zero(std: float) -> float:
-    return 0.0 if math.isnan(std) else std
 
 
 def _round(low: float, high: float) -> tuple[float, float]:

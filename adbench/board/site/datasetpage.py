@@ -10,7 +10,7 @@ import pandas as pd
 from adbench.board.leaderboard import caveat
 from adbench.board.render import inert, sections
 from adbench.board.site.records import Picture, SiteRecord, gallery, predictions, shots_text
-from adbench.board.site.shots import LINE_KEYS, Key, LineStyle, chart, legend
+from adbench.board.site.shots import LINE_KEYS, WHISKERS, Key, LineStyle, chart, has_intervals, legend
 from adbench.board.site.tables import ColumnHead, SiteTable, TableCell, TableRow, matrix, owners
 from adbench.data.counts import differences
 from adbench.system.text import printable
@@ -48,6 +48,7 @@ def page(
             for section in sections(long, figures)
         ],
         "plots": plots,
+        "whiskers": WHISKERS[has_intervals(long)],
         "legend": legend(plots),
         "papers": any(plot["papers"] for plot in plots),
         **_comparison(representatives(entries), styles),

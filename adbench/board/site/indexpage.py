@@ -10,7 +10,7 @@ import pandas as pd
 from adbench.board.leaderboard import caveat, with_leaks
 from adbench.board.render import sections
 from adbench.board.site.records import SiteRecord, dataset_page
-from adbench.board.site.shots import Key, LineStyle, chart, legend
+from adbench.board.site.shots import WHISKERS, Key, LineStyle, chart, has_intervals, legend
 from adbench.board.site.tables import FILTERS, listing, matrix, metric_title, owners
 
 NOTES = {
@@ -53,6 +53,7 @@ def page(
     return {
         "title": "Leaderboard",
         "counts": _counts(entries),
+        "whiskers": WHISKERS[has_intervals(long)],
         "kinds": kinds,
         "filters": _filters(entries, long),
         "metrics": [(metric, metric_title(metric)) for metric in with_leaks(figures) if metric in set(long["metric"])],

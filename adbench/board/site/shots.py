@@ -12,6 +12,10 @@ from adbench.board.site import charts
 from adbench.board.site.tables import metric_title
 
 LINE_KEYS = [key for key in ROW if key not in ("data", "standing", "shots")]
+WHISKERS = {
+    True: "whiskers: 95 % interval for new patients and new draws",
+    False: "whiskers: ± one standard deviation over draws and seeds",
+}
 Key = tuple[str, ...]
 
 
@@ -54,10 +58,11 @@ def chart(
 ) -> dict[str, Any] | None:
     """Draw one metric on one dataset; None where all rows have the same number of shots.
 
-    `long` holds clean rows of one kind of data; `published` figures are drawn hollow. Returns title, metric, svg, the
-    styles used, and whether a published figure is drawn.
+    `long` holds clean rows of one kind of data; `published` figures are drawn hollow. Whiskers are the intervals where
+    `long` has some, else ± one standard deviation. Returns title, metric, svg, the styles used, and whether a published
+    figure is drawn.
     """
-    part = long[(long["dataset"] == dataset) & (long["metric"] == metric)]
+    part = long[(long["dataset"] == dataset) & (long["metric"] == metric) & long["mean"].notna()]
     places = sorted(set(part["shots"].astype(str)), key=lambda text: (not text.isdecimal(), text.zfill(9)))
     if len(places) < 2:
         return None
@@ -65,12 +70,13 @@ def chart(
     for key, rows in sorted(part.groupby(LINE_KEYS), key=lambda item: styles[tuple(map(str, item[0]))].number):
         style = styles[tuple(map(str, key))]
         rows = rows.assign(place=[places.index(str(shots)) for shots in rows["shots"]]).sort_values("place")
-        points = list(zip(rows["place"], rows["mean"], rows["std"], strict=True))
+        points = list(zip(rows["place"], rows["mean"], *whiskers(rows), strict=True))
         papers = rows[["place", "published"]].dropna() if "published" in rows else rows.iloc[:0]
         references = [(place, mean) for place, mean, *_ in papers.to_numpy().tolist()] if len(papers) else []
         level = set(rows["shots"].astype(str)) == {"0"}
         series.append(charts.Series(style.name, style.number, points, references, level))
-        descriptions.append(f"{style.name}: " + ", ".join(f"{mean:.1f} at {places[at]}" for at, mean, _ in points))
+        texts = [f"{mean:.1f}{_between(low, high)} at {places[at]}" for at, mean, low, high in points]
+        descriptions.append(f"{style.name}: {', '.join(texts)}")
     name = metric_title(metric)
     svg = charts.shots(
         f"shots-{dataset}-{metric}".replace(" ", "-"), f"{name} on {dataset} by number of shots, in per cent",
@@ -79,6 +85,22 @@ def chart(
     used = [LineStyle(line.name, line.look) for line in series]
     papers_drawn = any(line.published for line in series)
     return {"title": dataset, "metric": name, "svg": svg, "styles": used, "papers": papers_drawn}
+
+
+def whiskers(rows: pd.DataFrame) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return the lower and upper ends of whiskers: the interval where it was computed, else ± a standard deviation."""
+    if has_intervals(rows):
+        return rows["ci_low"].astype(float), rows["ci_high"].astype(float)
+    return rows["mean"] - rows["std"], rows["mean"] + rows["std"]
+
+
+def has_intervals(rows: pd.DataFrame) -> bool:
+    """Whether intervals were computed for a leaderboard."""
+    return "ci_low" in rows
+
+
+def _between(low: float, high: float) -> str:
+    return f" ({low:.1f} to {high:.1f})" if high > low else ""
 
 
 def legend(drawn: Sequence[dict[str, Any]]) -> list[tuple[Any, str]]:

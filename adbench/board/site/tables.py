@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
-from adbench.board.render import TITLES, Section, best_two, shown
+from adbench.board.render import TITLES, Section, between_of, marks_of, notes, ranks, shown
 from adbench.board.site.records import SiteRecord, anchor, dataset_page
 
 FILTERS = ("dataset", "method", "protocol", "shots", "backbone")
@@ -76,9 +76,12 @@ def caption(section: Section) -> str:
     """Return the unit of a section and the settings that all its rows share."""
     shared = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in section.shared.items() if text)
     unit = section.units
-    if section.data != "published":
+    if any(between_of(row) for column in section.columns.values() for row in column.to_dict("records")):
+        unit = f"mean [95 % interval for new patients and new draws] (number of runs), {unit}"
+    elif section.data != "published":
         unit = f"mean ± standard deviation (number of runs), {unit}"
-    return "; ".join(filter(None, [unit[:1].upper() + unit[1:], shared])) + "."
+    said = "".join(f" {note}." if not note.endswith(".") else f" {note}" for note in notes(section))
+    return "; ".join(filter(None, [unit[:1].upper() + unit[1:], shared])) + f".{said}"
 
 
 def matrix(section: Section, members: Owners, root: str, links: bool = False) -> SiteTable:
@@ -88,18 +91,21 @@ def matrix(section: Section, members: Owners, root: str, links: bool = False) ->
     last column lists the records, and rows have ids.
     """
     keys = [str(key) for key in section.rows.columns]
+    places = ranks(section, next(iter(section.columns))[1])
     heads = [ColumnHead(key.replace("_", " ")) for key in keys]
+    heads += [ColumnHead("rank", number=True)] if places else []
     for dataset, metric in section.columns:
         title = metric_title(metric)
         heads.append(ColumnHead(title, "", True) if links else ColumnHead(dataset, title, True, dataset, metric))
     heads += [ColumnHead("records")] if links else []
-    columns = [_figures(metric, column, section.uneven) for (_, metric), column in section.columns.items()]
+    columns = [_figures(column, section.uneven) for column in section.columns.values()]
     rows = []
     for number, texts in enumerate(section.rows.astype(str).to_dict("records")):
         settings = section.shared | {key: texts[key] for key in keys}
         settings |= {"data": section.data, "standing": section.standing}
         group = tuple(str(settings[key]) for key in ROW)
         cells = [TableCell(texts[key]) for key in keys]
+        cells += [TableCell(places[number], value=places[number].partition(" ")[0].strip("–"))] if places else []
         datasets: dict[str, None] = {}
         averaged: list[SiteRecord] = []
         for (dataset, _), column in zip(section.columns, columns, strict=True):
@@ -116,9 +122,14 @@ def matrix(section: Section, members: Owners, root: str, links: bool = False) ->
 
 
 def _legend(rows: Sequence[TableRow]) -> str:
-    """Explain bold, underlined and linked figures, where a table has them."""
+    """Explain bold and linked figures, where a table has them."""
     figures = [cell for row in rows for cell in row.cells if cell.value is not None]
-    sentences = [" Bold: best of a column; solid underline: second."] if any(cell.mark for cell in figures) else []
+    sentences = []
+    if any(cell.mark for cell in figures):
+        sentences.append(
+            " Bold: rows that the best one of their protocol and number of shots is not better than (p < 0.05 after "
+            "Holm's correction). Rank (interval): among these rows."
+        )
     if any(cell.href for cell in figures):
         sentences.append(" Underlined figures link to their record; means of several records link to their row.")
     return "".join(sentences)
@@ -155,12 +166,11 @@ def _number(value: float | None) -> TableCell:
     return TableCell("–", value="") if value is None else TableCell(f"{value:.2f}", value=f"{value:.6g}")
 
 
-def _figures(metric: str, column: pd.DataFrame, uneven: Sequence[bool]) -> list[TableCell]:
-    marks = best_two(metric, column["mean"].tolist(), column["half_width"].tolist())
+def _figures(column: pd.DataFrame, uneven: Sequence[bool]) -> list[TableCell]:
     cells = []
-    for row, mark, odd in zip(column.to_dict("records"), marks, uneven, strict=True):
+    for row, mark, odd in zip(column.to_dict("records"), marks_of(column), uneven, strict=True):
         mean, std, difference = row["mean"], row["std"], row.get("difference")
-        words = [] if pd.isna(std) else [f"± {std:.2f}"]
+        words = [f"[{between}]"] if (between := between_of(row)) else [] if pd.isna(std) else [f"± {std:.2f}"]
         words += [f"({int(row['n'])})"] if row["n"] > 1 or (odd and row["n"] == 1) else []
         words += [] if difference is None or pd.isna(difference) else [f"[{difference:+.2f}]"]
         if pd.isna(mean):

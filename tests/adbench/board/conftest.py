@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from adbench.board.leaderboard import collect, table
 from adbench.config.words import defaults
+from adbench.metrics import roc_auc
 from adbench.records.record import SCHEMA
+
+PATIENTS, EACH = 30, 3  # of a `study`: so many patients with so many images each
 
 
 def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None:
@@ -89,3 +93,33 @@ def image_auroc() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def markdown_rows() -> Callable[..., Any]:
     return _markdown_rows
+
+
+@pytest.fixture
+def study(write_record):
+    """Write records with predictions: `study(runs, method, draws, shift)`; abnormal images score `shift` higher."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(PATIENTS), EACH)
+    labels = (owner % 3 > 0) & (np.arange(len(owner)) % EACH > 0)
+    base = rng.normal(size=len(owner)) + rng.normal(size=PATIENTS)[owner]
+
+    def write(runs: Path, method: str, draws=(0, 1, 2), shift: float = 1.0, patients: int = PATIENTS, **changes):
+        drawn = {}
+        kept = owner < patients
+        for draw in draws:
+            own = np.random.default_rng([len(method), draw if isinstance(draw, int) else 9])
+            signal = shift + 0.1 * own.normal()
+            scores = (base + signal * labels + 0.5 * own.normal(size=len(owner))).astype(np.float32)
+            source = f"draw:{draw}" if isinstance(draw, int) else draw
+            key = f"{method}-{draw}-{changes.get('dataset', 'brainmri')}".replace(":", "-")
+            auroc = roc_auc(scores[kept], labels[kept])
+            write_record(runs, key, auroc, method=method, source=source, test_images=int(kept.sum()), **dict(changes))
+            pd.DataFrame({
+                "image": [f"test/{i:03d}" for i in range(len(owner))], "label": labels.astype(np.int8), "score": scores,
+                "map_max": scores, "map_mean": scores, "patient": pd.array([f"p{p}" for p in owner], dtype="string"),
+                "subgroup": pd.array([None] * len(owner), dtype="string"),
+            })[kept].to_parquet(runs / key / "predictions.parquet", index=False)  # fmt: skip
+            drawn[draw] = scores[kept]
+        return drawn, labels[kept], owner[kept]
+
+    return write

@@ -17,8 +17,8 @@ def test_an_average_is_printed_for_complete_rows_alone(write_record, board, mark
     write_record(tmp_path, "c", 0.7, dataset="brainmri", method="mvfa")
     assert markdown_rows(render.to_markdown(board(tmp_path))) == {
         "method": ["brainmri", "liverct", "mean of 2"],
-        "madclip": ["**90.00**", "80.00", "85.00"],
-        "mvfa": ["*70.00*", "missing", "missing"],
+        "madclip": ["90.00", "80.00", "85.00"],
+        "mvfa": ["70.00", "missing", "missing"],
     }
 
 
@@ -43,10 +43,10 @@ def test_an_average_is_over_the_same_draws_and_seeds(
     rows = markdown_rows(render.to_markdown(board(tmp_path)))
     names = ["madclip", "mvfa", "clip"] if whole else ["mvfa", "clip", "madclip"]
     assert list(rows) == ["method", *names], "no place without it"
-    assert rows["madclip"][0] == "**75.00** ± 7.07 (2)"
+    assert rows["madclip"][0] == "75.00 ± 7.07 (2)"
     assert rows["madclip"][1].endswith(f"({count})"), "two numbers of draws in a row are told"
-    assert rows["madclip"][2] == ("**80.00** (2)" if whole else "missing")
-    assert rows["mvfa"][2] == ("*1.00*" if whole else "1.00"), "there is no best of one"
+    assert rows["madclip"][2] == ("80.00 (2)" if whole else "missing")
+    assert rows["mvfa"][2] == "1.00"
 
 
 def test_a_method_without_draws_is_whole_with_one_record_of_each_dataset(
@@ -57,7 +57,7 @@ def test_a_method_without_draws_is_whole_with_one_record_of_each_dataset(
         for draw in (0, 1):
             write_record(tmp_path, f"m{draw}-{dataset}", 0.7, source=f"draw:{draw}", dataset=dataset)
     found = markdown_rows(render.to_markdown(board(tmp_path)))
-    assert [row[-1] for row in found.values()] == ["mean of 2", "**70.00** (2)", "*60.00*"]
+    assert [row[-1] for row in found.values()] == ["mean of 2", "60.00", "70.00 (2)"]
     assert set(board(tmp_path)["draws"]) == {"-/0", "0/0 1/0"}
 
 
@@ -88,7 +88,7 @@ def test_what_never_ran_is_missing_and_what_does_not_apply_is_not(
     assert answer.code == 0, answer.err
     assert markdown_rows(answer.out)["clip"] == ["60.00", "missing", "missing"]
     pixel = markdown_rows(answer.out, "pixel AUROC")
-    assert pixel["clip"] == ["*50.00*", "missing", "missing"]
+    assert pixel["clip"] == ["50.00", "missing", "missing"]
     assert "draem" not in pixel, "it makes no maps"
     long = pd.read_csv(csv, keep_default_na=False)
     assert len(json.loads(file.read_text())) == len(long)

@@ -17,38 +17,7 @@ from adbench.metrics import patient_metrics, roc_auc
 from adbench.metrics.per_image import ImageHistograms, to_columns
 from adbench.records.record import IMAGE_HISTOGRAMS
 from adbench.statistics import clustered_covariance, compare_pair
-
-PATIENTS, EACH = 30, 3
-
-
-@pytest.fixture
-def study(write_record):
-    """Write records with predictions: `study(runs, method, draws, shift)`; abnormal images score `shift` higher."""
-    rng = np.random.default_rng(0)
-    owner = np.repeat(np.arange(PATIENTS), EACH)
-    labels = (owner % 3 > 0) & (np.arange(len(owner)) % EACH > 0)
-    base = rng.normal(size=len(owner)) + rng.normal(size=PATIENTS)[owner]
-
-    def write(runs: Path, method: str, draws=(0, 1, 2), shift: float = 1.0, patients: int = PATIENTS, **changes):
-        drawn = {}
-        kept = owner < patients
-        for draw in draws:
-            own = np.random.default_rng([len(method), draw if isinstance(draw, int) else 9])
-            signal = shift + 0.1 * own.normal()
-            scores = (base + signal * labels + 0.5 * own.normal(size=len(owner))).astype(np.float32)
-            source = f"draw:{draw}" if isinstance(draw, int) else draw
-            key = f"{method}-{draw}-{changes.get('dataset', 'brainmri')}".replace(":", "-")
-            auroc = roc_auc(scores[kept], labels[kept])
-            write_record(runs, key, auroc, method=method, source=source, test_images=int(kept.sum()), **dict(changes))
-            pd.DataFrame({
-                "image": [f"test/{i:03d}" for i in range(len(owner))], "label": labels.astype(np.int8), "score": scores,
-                "map_max": scores, "map_mean": scores, "patient": pd.array([f"p{p}" for p in owner], dtype="string"),
-                "subgroup": pd.array([None] * len(owner), dtype="string"),
-            })[kept].to_parquet(runs / key / "predictions.parquet", index=False)  # fmt: skip
-            drawn[draw] = scores[kept]
-        return drawn, labels[kept], owner[kept]
-
-    return write
+from tests.adbench.board.conftest import EACH, PATIENTS
 
 
 def rows(runs: Path):
@@ -207,7 +176,7 @@ def test_records_of_two_splits_do_not_hide_one_another(study, tmp_path: Path) ->
         (folder / "record.json").write_text(json.dumps(content))
     records, left_out = collect([tmp_path / "one", tmp_path / "two"])
     assert (len(records), left_out) == (2, [])
-    with pytest.raises(AdbenchError, match="of two splits or folds of its images"):
+    with pytest.raises(AdbenchError, match="of the splits 0 and 1 of brainmri"):
         rows_of(records)
 
 

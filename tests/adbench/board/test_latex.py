@@ -29,20 +29,35 @@ def body(text: str) -> list[list[str]]:
     return [line.removesuffix(r" \\").split(" & ") for line in inside.strip().splitlines()]
 
 
-def test_best_is_bold_second_underlined_and_what_never_ran_is_missing() -> None:
+def test_what_never_ran_is_missing_and_without_comparisons_nothing_is_bold() -> None:
     rows = [row("a", 90.0), row("b", 80.0), row("c", 70.0)]
     rows += [row("a", 60.0, dataset="liverct"), row("b", 65.0, dataset="liverct")]
     assert body(to_latex(pd.DataFrame(rows))) == [
-        ["a", r"\textbf{90.00}", r"\underline{60.00}", r"\textbf{75.00}"],
-        ["b", r"\underline{80.00}", r"\textbf{65.00}", r"\underline{72.50}"],
+        ["a", "90.00", "60.00", "75.00"],
+        ["b", "80.00", "65.00", "72.50"],
         ["c", "70.00", "missing", "missing"],
     ]
 
 
-def test_equal_as_printed_is_equal() -> None:
-    assert [cells[1] for cells in body(to_latex(pd.DataFrame([row("a", 90.001), row("b", 90.0), row("c", 1.0)])))] == [
-        r"\textbf{90.00}", r"\textbf{90.00}", r"\underline{1.00}",
+def judged_row(method: str, mean: float, rank: int, **changes: object) -> dict[str, object]:
+    """One line of a leaderboard with intervals."""
+    ends = {"ci_low": mean - 5, "ci_high": mean + 4, "ci_note": "", "best": rank < 3}
+    return row(method, mean, rank=rank, rank_low=min(rank, 2), rank_high=max(rank, 2), **ends | changes)
+
+
+def test_intervals_ranks_and_rules_between_numbers_of_shots() -> None:
+    rows = [judged_row("madclip", 90.0, 1), judged_row("b", 89.5, 2), judged_row("c", 70.0, 3)]
+    rows += [judged_row("z", 40.0, float("nan"), shots="0", best=False, ci_low=float("nan"), ci_note="no interval: x")]
+    text = to_latex(pd.DataFrame(rows))
+    assert body(text) == [
+        ["z", "0", "\\textendash{}", "40.00"], ["\\midrule"],
+        ["MadCLIP", "16", "1 (1-2)", "\\textbf{90.00} {[}85.00, 94.00]"],
+        ["b", "16", "2 (2-2)", "\\textbf{89.50} {[}84.50, 93.50]"],
+        ["c", "16", "3 (2-3)", "70.00 {[}65.00, 74.00]"],
     ]  # fmt: skip
+    assert "method & shots & rank & Brain MRI" in text
+    assert "% z 0: no interval: x" in text
+    assert "mean and its 95 \\% interval for new patients and new draws; bold: rows that the best one of" in text
 
 
 def test_one_row_has_no_best() -> None:
@@ -55,21 +70,21 @@ def test_columns_are_grouped_by_metric_under_their_rules() -> None:
     assert r"\begin{tabular}{@{}lrrrr@{}}" in text
     assert r"\multicolumn{3}{c}{image AUROC} & \multicolumn{1}{c}{pixel AUROC} \\" in text
     assert r"\cmidrule(lr){2-4} \cmidrule(lr){5-5}" in text
-    assert r"method & brainmri & resc & mean of 2 & resc \\" in text
+    assert r"method & Brain MRI & RESC & mean of 2 & RESC \\" in text
     assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
 
 
 def test_one_number_of_draws_stands_in_the_caption_and_several_in_the_cells() -> None:
     same = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0, std=0.5, n=3)]))
     assert r"mean $\pm$ standard deviation over 3 draws, 1 seed" in same
-    assert body(same)[0] == ["a", r"\textbf{90.00} $\pm$ 1.25"]
+    assert body(same)[0] == ["a", r"90.00 $\pm$ 1.25"]
     seeds = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=2, draws="-/0 -/1")]))
     assert r"mean $\pm$ standard deviation over 2 seeds" in seeds
     others = to_latex(pd.DataFrame([row("a", 90.0, n=2), row("b", 80.0, n=2, draws="0/1 0/2")]))
     assert r"mean $\pm$ standard deviation over 2 runs" in others
     mixed = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("b", 80.0)]))
-    assert " over " not in mixed
-    assert [cells[1] for cells in body(mixed)] == [r"\textbf{90.00} $\pm$ 1.25 (3)", r"\underline{80.00}"]
+    assert "; over (3): 3 draws, 1 seed}" in mixed
+    assert [cells[1] for cells in body(mixed)] == [r"90.00 $\pm$ 1.25 (3)", r"80.00"]
     within = to_latex(pd.DataFrame([row("a", 90.0, std=1.25, n=3), row("a", 95.0, dataset="resc")]))
     assert body(within) == [["a", r"90.00 $\pm$ 1.25 (3)", "95.00 (1)", "missing"]]
 
@@ -104,7 +119,7 @@ def test_costs_are_not_ranked_and_not_in_per_cent() -> None:
 
 def test_differences_to_papers_are_shown() -> None:
     text = to_latex(pd.DataFrame([row("a", 90.0, difference=-5.9), row("b", 80.0, difference=float("nan"))]))
-    assert body(text) == [["a", r"\textbf{90.00} {[}-5.90]"], ["b", r"\underline{80.00}"]]
+    assert body(text) == [["a", r"90.00 {[}-5.90]"], ["b", r"80.00"]]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_the_command_prints_it(adbench, tiny: Path, tmp_path: Path) -> None:
     answer = adbench("leaderboard", runs, "--latex")
     assert answer.code == 0, answer.err
     assert answer.out.count(r"\begin{table}") == 1
-    assert body(answer.out)[0][0] == "patchcore"
+    assert body(answer.out)[0][0] == "PatchCore"
     both = adbench("leaderboard", runs, "--latex", "--markdown")
     assert both.code == 2
     assert "Keep one" in both.err

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from adbench.board import render
 from adbench.board.render import inert
@@ -47,31 +46,10 @@ def test_the_largest_half_width_stands_in_the_row_and_its_figure_is_marked(
     ]  # fmt: skip
     pixel = markdown_rows(answer.out, "pixel AUROC")
     assert pixel["madclip"] == ["≈80.00 ± 0.00 (2)"]
-    assert pixel["mvfa"] == ["84.00"], "4 points are no rank within 5"
+    assert pixel["mvfa"] == ["84.00"]
     found = pd.read_csv(tmp_path / "b.csv").set_index(["method", "metric"])["half_width"]
     assert found["madclip", "pixel_auroc"] == 5.15
     assert found["mvfa", "pixel_auroc"] == found["madclip", "image_auroc"] == 0
-
-
-@pytest.mark.parametrize(
-    ("means", "halves", "marks"),
-    [
-        ([90, 80, 70], [0, 0, 0], ["best", "second", ""]),
-        ([90, 80, 70], [5, 5, 0], ["", "", ""]),
-        ([90, 80, 70], [5, 4.9, 0], ["best", "second", ""]),
-        ([90, 80, 70], [0, 5, 5], ["best", "", ""]),
-        ([90, 80, 70], [20, 0, 0], ["", "", ""]),
-        ([90, 90, 70], [0, 0, 0], ["best", "best", "second"]),
-        ([90, 90, 70], [0, 0.1, 0], ["", "", ""]),
-        ([90, 89.99, 70], [0.005, 0.005, 0.005], ["best", "second", ""]),
-        ([90, float("nan"), 70], [0, float("nan"), 0], ["best", "", "second"]),
-        ([90, 80], [float("nan"), float("nan")], ["best", "second"]),
-    ],
-)
-def test_no_rank_rests_on_a_difference_within_half_widths(
-    means: list[float], halves: list[float], marks: list[str]
-) -> None:
-    assert render.best_two("pixel_ap", means, halves) == marks
 
 
 NASTY = "=1+1|`x`*y*[red](x)<script>\\input{x}"

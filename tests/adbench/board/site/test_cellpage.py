@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, strategies
 
+from adbench.board import leaderboard
 from adbench.board.site import cellpage
+from adbench.board.site.build import write
 from adbench.errors import RecordError
 from adbench.records.record import read
 
@@ -73,3 +75,22 @@ def test_a_support_is_written_as_source_and_number_of_shots(make_record, build_s
     built = build_site(tmp_path / "runs", tmp_path / "site").parent
     assert "Draw 0, 1 shot. Manifest hash: a" in read_page(built / "cells" / "a.html").text
     assert "Draw 2, 4 shots. Manifest hash: b" in read_page(built / "cells" / "b.html").text
+
+
+def test_the_interval_over_patients_stands_apart_from_the_computation_error(
+    make_record, read_page, tmp_path: Path
+) -> None:
+    make_record(tmp_path / "runs", "a", pictures=0)
+    records = leaderboard.collect([tmp_path / "runs"]).records
+    alone = pd.DataFrame({
+        "key": "a", "metric": ["image_auroc", "pixel_auroc"], "low": [71.25, float("nan")],
+        "high": [88.5, float("nan")], "note": ["", "its patients are few."],
+    })  # fmt: skip
+    index = write(records, leaderboard.table(records), tmp_path / "site", leaderboard.FIGURES, alone)
+    text = read_page(index.parent / "cells" / "a.html").text
+    assert "95 % interval" in text
+    assert re.search(r"image AUROC\s*\d\d\.\d\d\s*71\.25 to 88\.50\s*none", text)
+    assert "No interval of pixel AUROC: its patients are few." in text
+    assert "It says nothing about other draws of the support." in text
+    without = write(records, leaderboard.table(records), tmp_path / "plain", leaderboard.FIGURES)
+    assert "95 % interval" not in read_page(without.parent / "cells" / "a.html").text

@@ -64,7 +64,9 @@ def test_lines_differ_in_more_than_colour() -> None:
 
 
 def test_charts_escape_what_they_are_told() -> None:
-    svg = str(charts.shots("n", HOSTILE, HOSTILE, [charts.Series("s", 0, [(0, 50, 1), (1, 60, 1)])], ["<2>", "4"]))
+    svg = str(
+        charts.shots("n", HOSTILE, HOSTILE, [charts.Series("s", 0, [(0, 50, 49, 51), (1, 60, 59, 61)])], ["<2>", "4"])
+    )
     assert "<script" not in svg
     assert "&lt;2&gt;" in svg
 

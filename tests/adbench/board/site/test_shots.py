@@ -23,9 +23,9 @@ def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
     assert found is not None
     svg = str(found["svg"])
     assert re.findall(r'<text class="x"[^>]*>([^<]+)<', svg) == ["2", "16", "full"]
-    assert svg.count('class="bar"') == 2
+    assert svg.count('class="bar"') == 2 * 3, "a whisker has two caps"
     assert svg.count('class="mark"') == 3
-    assert "a: 70.0 at 2, 80.0 at 16, 90.0 at full" in svg
+    assert "a: 70.0 at 2, 80.0 (79.0 to 81.0) at 16, 90.0 (88.0 to 92.0) at full" in svg
 
 
 def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
@@ -47,3 +47,13 @@ def test_a_method_with_shots_is_no_level() -> None:
 def test_one_number_of_shots_makes_no_chart() -> None:
     rows = lines(method=["a", "b"], shots=["2", "2"], mean=[80.0, 90.0])
     assert shots.chart(rows, "x", "x", shots.line_styles(rows)) is None
+
+
+def test_whiskers_are_the_intervals_where_there_are_some() -> None:
+    ends = {"ci_low": [75.0, float("nan")], "ci_high": [84.0, float("nan")]}
+    rows = lines(method=["a"] * 2, shots=["2", "4"], mean=[80.0, 90.0], std=[1.0, 2.0], **ends)
+    found = shots.chart(rows, "x", "x", shots.line_styles(rows))
+    assert found is not None
+    assert str(found["svg"]).count('class="bar"') == 3, "one whisker with its caps, none without an interval"
+    assert "a: 80.0 (75.0 to 84.0) at 2, 90.0 at 4" in str(found["svg"])
+    assert "95 % interval" in shots.WHISKERS[shots.has_intervals(rows)]

@@ -13,9 +13,7 @@ from adbench.board.site.tables import owners
 
 def test_a_table_says_what_its_marks_mean_in_words(sections_of, pages: dict[str, Any], site: Path) -> None:
     index = pages["index.html"].text
-    assert "Bold: best of a column; solid underline: second." in index
-    assert re.search(r"\d\d\.\d\d best", index)
-    assert re.search(r"\d\d\.\d\d second", index)
+    assert "Bold" not in index, "without comparisons nothing is"
     told = pages["datasets/phantom-brainmri.html"].text
     for symbol, word in (("○", "missed"), ("△", "false alarm")):
         assert told.count(symbol) == told.count(f"{symbol}{word}") > 0
