@@ -13,6 +13,7 @@ import pandas as pd
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
+from adbench.bundles.read import opened
 from adbench.config import words as config_words
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
@@ -185,7 +186,7 @@ class LeaderboardKeys(TypedDict, total=False):
 def leaderboard(
     records: Record | str | Path | Iterable[Record | str | Path] = "runs", **keys: Unpack[LeaderboardKeys]
 ) -> pd.DataFrame:
-    """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
+    """Return the leaderboard of records, or of folders or bundles of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
     published, costs; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree, are left
@@ -204,11 +205,13 @@ def leaderboard(
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
-    collected, left_out = board.collect(folders)
-    if not collected:
-        raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-    for sentence in left_out:
-        warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
-    chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
-    long = board.table(chosen, keys.get("costs", False))
+    with opened(folders) as (places, problems):
+        collected, left_out = board.collect(places)
+        left_out += problems
+        if not collected:
+            raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+        for sentence in left_out:
+            warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
+        chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
+        long = board.table(chosen, keys.get("costs", False))
     return completed(papers.added(long) if keys.get("published") else long)

@@ -14,6 +14,8 @@ from adbench.records.record import TABLES
 if TYPE_CHECKING:
     from adbench.board.render import Part
 
+PROCESSES = 2  # that verify records; what they find is remembered
+
 
 def show_leaderboard(
     runs: Sequence[Path],
@@ -28,10 +30,11 @@ def show_leaderboard(
     method: str | None = None,
     dataset: str | None = None,
     predictions: Path | None = None,
+    problems: Sequence[str] = (),
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
-    `predictions`: a CSV file of the score of every test image.
+    `predictions`: a CSV file of the score of every test image. `problems`: of the bundles that the folders are from.
 
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree.
     """
@@ -45,7 +48,8 @@ def show_leaderboard(
         from adbench.board.site.build import check
 
         check(html)
-    collected, left_out = leaderboard.collect(runs)
+    collected, left_out = leaderboard.collect(runs, PROCESSES)
+    left_out += problems
     records = leaderboard.choose(collected, method, dataset) if collected else []
     if html is not None:
         from adbench.board.site.records import readable

@@ -110,7 +110,12 @@ class RunConfig:
     @property
     def cache_dir(self) -> Path:
         """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
-        return Path(self.cache or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
+        return Path(self.cache).expanduser() if self.cache else default_cache()
+
+
+def default_cache() -> Path:
+    """Return the cache folder of commands without `cache=`: $ADBENCH_CACHE, else ~/.cache/adbench."""
+    return Path(os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
 
 
 NO_WORDS = Overrides()
