@@ -205,9 +205,9 @@ def leaderboard(
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
-    with opened(folders) as (places, problems):
-        collected, left_out = board.collect(places)
-        left_out += problems
+    with opened(folders) as bundles:
+        collected, left_out = board.collect(bundles.folders)
+        left_out += bundles.problems
         if not collected:
             raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
         for sentence in left_out:

@@ -29,10 +29,20 @@ MOST_TEXT = 2**26  # bytes of a file that is read whole
 
 
 class Opened(NamedTuple):
-    """Folders of records, and a sentence for each file of a bundle whose checksum is another."""
+    """Folders of records, and a sentence for each file of a bundle whose checksum is another.
+
+    unpacked: the temporary folder of each bundle, with the bundle.
+    """
 
     folders: list[Path]
     problems: list[str]
+    unpacked: list[tuple[Path, Path]]
+
+    def named(self, text: str) -> str:
+        """Return a text in which a temporary folder is called by the bundle that was unpacked into it."""
+        for folder, bundle in self.unpacked:
+            text = text.replace(str(folder), str(bundle))
+        return text
 
 
 @contextlib.contextmanager
@@ -43,13 +53,14 @@ def opened(places: Sequence[Path]) -> Iterator[Opened]:
     compressed or encrypted members, a name that is there twice, sizes that don't add up.
     """
     with contextlib.ExitStack() as after:
-        found = Opened([], [])
+        found = Opened([], [], [])
         for place in places:
             if not place.is_file():
                 found.folders.append(place)
                 continue
             folder = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="adbench-"))) / place.name
             folder.mkdir()
+            found.unpacked.append((folder, place))
             found.problems.extend(_unpack(place, folder))
             found.folders.append(folder / RECORDS)
         yield found
@@ -79,10 +90,9 @@ def _unpack(file: Path, folder: Path) -> list[str]:
     problems = []
     for name in sorted({*stated, *found}):
         if stated.get(name) != found.get(name):
-            why = (
-                "is missing" if name not in found else "is not listed" if name not in stated else "has another checksum"
-            )
-            problems.append(f"{file}: {name} {why} in {SUMS}" if why == "is not listed" else f"{file}: {name} {why}")
+            why = f"has another checksum than {SUMS} says"
+            why = "is missing" if name not in found else f"is not listed in {SUMS}" if name not in stated else why
+            problems.append(f"{file}: {name} {why}")
     return problems
 
 

@@ -93,7 +93,7 @@ def _record(record: Record, pictures: bool, names: Pseudonyms | None) -> tuple[d
     parts: dict[str, bytes] = {}
     try:
         for name in names_in(record.path):
-            if name.endswith((".parquet", ".safetensors")) and "/" not in name or (pictures and _is_picture(name)):
+            if _is_table(name) or (pictures and _is_picture(name)):
                 if why := tables.regular(record.path / name):
                     raise tables.unreadable(record.path / name, why)
                 parts[name] = (record.path / name).read_bytes()
@@ -117,12 +117,16 @@ def _record(record: Record, pictures: bool, names: Pseudonyms | None) -> tuple[d
     return content, parts | {RECORD: to_json(content).encode()}
 
 
+def _is_table(name: str) -> bool:
+    return "/" not in name and name.endswith((".parquet", ".safetensors"))
+
+
 def _is_picture(name: str) -> bool:
     return name.startswith("gallery/") and name.endswith(".png")
 
 
 def _renamed(data: bytes, names: Pseudonyms) -> bytes:
-    """Return a Parquet file whose names of images and patients are pseudonyms; a text elsewhere is searched for them."""
+    """Return a Parquet file whose images and patients are pseudonyms; texts elsewhere are searched for their names."""
     table = parquet.read_table(pa.BufferReader(data), use_threads=False)
     for place, field in enumerate(table.schema):
         if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):

@@ -32,10 +32,10 @@ def write_bundle(
         )
     if key is not None and not anonymise:
         raise AdbenchError(f"--key {key} has no effect without --anonymise. Leave it out.")
-    with opened(runs) as (folders, problems):
-        collected, left_out = leaderboard.collect(folders, PROCESSES)
-        if left_out or problems:
-            raise RecordError(" ".join(["nothing is bundled:", *left_out, *problems]))
+    with opened(runs) as bundles:
+        collected, left_out = leaderboard.collect(bundles.folders, PROCESSES)
+        if left_out or bundles.problems:
+            raise RecordError(" ".join(["nothing is bundled:", *left_out, *bundles.problems]))
         records = leaderboard.choose(collected, method, dataset)
         if pictures and any((one.content.get("bundled") or {}).get("pictures") is False for one in records):
             raise AdbenchError("--pictures is not possible: these records come from a bundle without pictures.")

@@ -191,10 +191,10 @@ def leaderboard(
     from adbench.bundles.read import opened
     from adbench.commands.leaderboard import show_leaderboard
 
-    with opened(runs or [Path("runs")]) as (folders, problems):
+    with opened(runs or [Path("runs")]) as bundles:
         show_leaderboard(
-            folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex, html=html,
-            method=method, dataset=dataset, predictions=predictions, problems=problems,
+            bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex, html=html,
+            method=method, dataset=dataset, predictions=predictions, problems=bundles.problems,
         )  # fmt: skip
 
 
@@ -227,10 +227,10 @@ def compare(
     from adbench.bundles.read import opened
     from adbench.commands.compare import show_comparisons
 
-    with opened(runs or [Path("runs")]) as (folders, problems):
+    with opened(runs or [Path("runs")]) as bundles:
         show_comparisons(
-            folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots, margin=margin,
-            level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex, problems=problems,
+            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots, margin=margin,
+            level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex, problems=bundles.problems,
         )  # fmt: skip
 
 
@@ -280,7 +280,7 @@ def bundle(
     method: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these methods.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
 ) -> None:
-    """Put records into one archive for others: reproducible bytes, commands, licences, checksums; no paths, no images."""
+    """Put records into one archive for others: with commands, licences and checksums, without paths and images."""
     from adbench.commands.bundle import write_bundle
 
     write_bundle(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,8 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
         )
     if unused := [key for key in keys if key != "data_root"] if root is None else []:
         raise AdbenchError(f"{unused[0]}= has no effect without data_root=DIR: nothing is scored. Leave it out.")
-    with opened(runs) as (folders, problems):
-        paths = [path for folder in folders for path in places(folder)]
+    with opened(runs) as bundles:
+        paths = [path for folder in bundles.folders for path in places(folder)]
         with counting("verifying", len(paths)) as done:
             reports = examine_all(paths, done, PROCESSES)
         if not reports:
@@ -52,15 +53,15 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
         rows = _rows(reports)
         if root is not None:
             _with_data(reports, root, keys, (rescore is not None, count), retrain)
-        content = _content(reports, [*problems, *rows], root, rescore, retrain)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        content = _content(reports, [*bundles.problems, *rows], root, rescore, retrain)
+    text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
     if out is not None:
         read_here = (path / "record.json" for path in paths)
         write_output(out, text.encode("utf-8", "backslashreplace"), "file with --out FILE", read_here)
     if as_json:
         print(text, end="")
     else:
-        _show(reports, content)
+        _show(reports, content, bundles.named)
         if out is not None:
             print(f"written: {out}")
     return content["findings"] == 0
@@ -119,7 +120,7 @@ def _check_one(
     report: Report, root: str, machine: LoadKeys, session: Session, rescore: tuple[bool, int | None], retrain: bool,
     title: str,
 ) -> None:  # fmt: skip
-    from adbench.running.recheck import check_data, opened as reopened, unlike_here
+    from adbench.running.recheck import check_data, reopened, unlike_here
     from adbench.running.rescore import check_scores, check_training
 
     record = read(report.path)
@@ -162,21 +163,20 @@ def _content(
     }
 
 
-def _show(reports: Sequence[Report], content: dict[str, Any]) -> None:
+def _show(reports: Sequence[Report], content: dict[str, Any], named: Callable[[str], str]) -> None:
     shown = [report for report in reports if report.findings or len(reports) <= SHOWN]
     for report in shown:
         made = [check for check in CHECKS if check in report.done]
         rows = [(check, report.result(check), CHECKS[check]) for check in made]
-        print_table(
-            ("check", "result", "what agrees"), rows, printable(f"{report.path}: {report.name}"), _lines(report)
-        )
+        title = printable(named(f"{report.path}: {report.name}"))
+        print_table(("check", "result", "what agrees"), rows, title, [named(line) for line in _lines(report)])
     console = plain_console()
     if len(shown) < len(reports):
         console.print(f"{counted(len(reports) - len(shown), 'record')} without a finding.")
         for sentence, many in _common([one for report in reports if report not in shown for one in report.unchecked]):
             console.print(f"not checked of {counted(many, 'record')}: {sentence}")
     for sentence in content["rows"]:
-        console.print(f"FINDING {printable(sentence)}.")
+        console.print(f"FINDING {printable(named(sentence))}.")
     console.print(f"{counted(len(reports), 'record')} verified, {counted(content['findings'], 'finding')}.")
     for sentence in content["not_checked"]:
         console.print(f"not checked: {sentence}")
@@ -189,6 +189,4 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _common(sentences: Sequence[str]) -> list[tuple[str, int]]:
-    from collections import Counter
-
     return Counter(map(printable, sentences)).most_common(5)

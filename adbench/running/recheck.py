@@ -114,7 +114,8 @@ def check_data(again: Reopened) -> Iterator[str]:
     facts = content["facts"]
     for name in OF_THE_DATA:
         if facts.get(name) != cell.facts.get(name):
-            yield f"facts.{name} is {_short(facts.get(name))}, and {cell.target.root} gives {_short(cell.facts.get(name))}"
+            mine, here = _short(facts.get(name)), _short(cell.facts.get(name))
+            yield f"facts.{name} is {mine}, and the data in {cell.target.root} give {here}"
     if not again.anonymised:
         yield from _check_support(again)
     yield from _check_sets(again)
@@ -172,8 +173,8 @@ def _check_test(again: Reopened) -> Iterator[str]:
         if odd:
             row = odd[0]
             yield (
-                f"predictions.parquet says {name} {brief(mine[row])} in row {row + 1}, and the data say {brief(here[row])} "
-                f"({len(odd)} rows differ)"
+                f"predictions.parquet says {name} {brief(mine[row])} in row {row + 1}, and the data say "
+                f"{brief(here[row])} ({len(odd)} rows differ)"
             )
 
 
@@ -200,7 +201,7 @@ def _short(value: Any) -> str:
     return brief(value, 100)
 
 
-def opened(record: Record, data_root: str, keys: LoadKeys, session: Session) -> Reopened | str:
+def reopened(record: Record, data_root: str, keys: LoadKeys, session: Session) -> Reopened | str:
     """Return the cell of a record on this machine, or why it can't be had."""
     try:
         return Reopened(record, data_root, keys, session)

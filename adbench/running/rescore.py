@@ -26,6 +26,7 @@ from adbench.system.text import printable
 TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 2e-2, "16-mixed": 2e-2}
 AFTER_TRAINING = 0.02  # by which the figures of a training may differ on another kind of machine, as fractions of 1
 STAGES = ("decode", "build", "fit", "score", "write")  # of a cell, as its process names them
+SAME_BITS = "the same bits, on the same kind of machine"
 COLUMNS = ("score", "map_max", "map_mean")
 
 
@@ -51,11 +52,9 @@ def chosen(key: str, ids: Sequence[str], count: int | None) -> list[int]:
 
 def same_kind(record: Record, device: str) -> bool:
     """Whether a record was made on this kind of machine, with these packages: its scores then have the same bits."""
-    mine, here = record.content["device"], provenance.device(device)
-    packages = provenance.packages()
-    return all(mine.get(name) == here[name] for name in ("type", "model")) and all(
-        record.content["packages"].get(name) == packages[name] for name in ("python", "torch", "numpy")
-    )
+    content, here, packages = record.content, provenance.device(device), provenance.packages()
+    same_device = all(content["device"].get(name) == here[name] for name in ("type", "model"))
+    return same_device and all(content["packages"].get(name) == packages[name] for name in ("python", "torch", "numpy"))
 
 
 def check_scores(
@@ -63,8 +62,8 @@ def check_scores(
 ) -> tuple[list[str], Scored]:
     """Score images of a record with its saved parameters and compare the scores with its tables.
 
-    count: how many images at least, all where None; title: of the progress bar. They are scored in the batches of the run, and all images of these
-    batches are compared, with map_max, map_mean and their histograms.
+    count: how many images at least, all where None; title: of the progress bar. They are scored in the batches of the
+    run, and all images of these batches are compared, with map_max, map_mean and their histograms.
 
     Raises AdbenchError where the method can't be rebuilt.
     """
@@ -93,19 +92,19 @@ def check_scores(
         if odd:
             row = max(odd, key=lambda one: abs(mine[one] - values[one]))
             sentences.append(
-                f"{name} of {printable(str(table['image'].iloc[row]))} is {mine[row]:.9g}, and the saved parameters give "
-                f"{values[row]:.9g} ({len(odd)} of {len(values)} images differ)"
+                f"{name} of {_image(again, row)} is {mine[row]:.9g}, and the saved parameters give {values[row]:.9g} "
+                f"({len(odd)} of {len(values)} images differ)"
             )
     if exact and histograms.parts:
         sentences += _histograms_differ(record, histograms)
     sentences += _parameters_differ(record, fitted)
     images = len(found["score"])
-    how = (
-        "same bits, on the same kind of machine"
-        if exact
-        else f"within {TOLERANCE[precision]:g} of the spread of the scores, on another kind of machine than the record's"
-    )
-    return sentences, Scored(images, how)
+    within = f"within {TOLERANCE[precision]:g} of the spread of the scores, as this is another kind of machine"
+    return sentences, Scored(images, SAME_BITS if exact else within)
+
+
+def _image(again: Reopened, row: int) -> str:
+    return printable(str(again.predictions["image"].iloc[row]))
 
 
 def _scored(
@@ -181,12 +180,12 @@ def check_training(again: Reopened, title: str = "training") -> tuple[list[str],
                 if odd.any():
                     row = int(np.flatnonzero(odd)[0])
                     sentences.append(
-                        f"{name} of {printable(str(mine['image'].iloc[row]))} is {mine[name].iloc[row]:.9g}, and the cell "
-                        f"gives {here[name].iloc[row]:.9g} from nothing ({int(odd.sum())} of {len(mine)} images differ)"
+                        f"{name} of {_image(again, row)} is {mine[name].iloc[row]:.9g}, and the cell gives "
+                        f"{here[name].iloc[row]:.9g} from nothing ({int(odd.sum())} of {len(mine)} images differ)"
                     )
         sentences += _figures_differ(record, new, 0.0 if exact else AFTER_TRAINING)
-    how = "same bits, on the same kind of machine" if exact else f"figures within {100 * AFTER_TRAINING:g} points"
-    return sentences, Scored(len(here), how)
+    within = f"figures within {100 * AFTER_TRAINING:g} points, as this is another kind of machine"
+    return sentences, Scored(len(here), SAME_BITS if exact else within)
 
 
 def _figures_differ(record: Record, new: Record, slack: float) -> Iterator[str]:

@@ -153,8 +153,7 @@ def _unchecked(record: Record) -> list[str]:
         said.append(why)
     if bundled := content.get("bundled"):
         said.append(
-            f"the record as it was before it was bundled: its record.json had the SHA-256 {bundled['record'][:12]}…, and "
-            "paths were taken out of it"
+            f"record.json before the record was bundled, with the SHA-256 {bundled['record'][:12]}…: paths were taken out"
         )
         if not bundled["pictures"]:
             said.append("the pictures, which were left out of the bundle")

@@ -35,11 +35,9 @@ SAME = (
 
 
 def check_key(record: Record) -> Iterator[str]:
-    """Yield a sentence where the key of a record is not the hash of its facts, or not the name of its folder."""
+    """Yield a sentence where the key of a record is not the hash of its facts."""
     if record.key != (key := key_of(record.content["facts"])):
         yield f"key is {record.key}, and the hash of its facts is {key}"
-    if record.path.name != record.key:
-        yield f"the folder {brief(record.path.name)} is not named by the key {record.key}"
 
 
 def check_facts(record: Record) -> Iterator[str]:
@@ -102,7 +100,7 @@ def _check_dataset(content: Mapping[str, Any]) -> Iterator[str]:
     usual = _usual(DatasetConfig, "dataset", str(facts["dataset"]))
     for key in ("expected", "own_images") if usual is not None else ():
         mine = getattr(usual, key)
-        if key in about and not mine == about[key] and not (key == "expected" and usual.own_images):
+        if key in about and mine != about[key] and not (key == "expected" and usual.own_images):
             yield f"dataset.{key} is {brief(about[key])}, and {facts['dataset']}.yaml states {brief(mine)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +93,6 @@ def check_pictures(record: Record) -> Iterator[str]:
 
 def check_parameters(record: Record) -> Iterator[str]:
     """Yield a sentence where the saved parameters are those of another cell or method, or fewer than stated."""
-    import json
-
     file = record.path / "method.safetensors"
     try:
         with file.open("rb") as opened:
@@ -101,18 +101,13 @@ def check_parameters(record: Record) -> Iterator[str]:
                 raise ValueError(f"its header has {length:,} bytes")
             header = json.loads(opened.read(length))
         about = header.pop("__metadata__", {}) or {}
-        numbers = 0
-        for tensor in header.values():
-            size = 1
-            for side in tensor["shape"]:
-                size *= int(side)
-            numbers += size
+        numbers = sum(math.prod(map(int, tensor["shape"])) for tensor in header.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
         yield f"method.safetensors can't be read ({tables.reason(error)})"
         return
     for name, stated in (("cell", record.key), ("method", record.content["facts"]["method"])):
         if about.get(name) != stated:
-            yield f"method.safetensors belongs to the {name} {brief(about.get(name))}, and the record to {brief(stated)}"
+            yield f"method.safetensors is of the {name} {brief(about.get(name))}, and the record of {brief(stated)}"
     trainable = record.content["parameters"]["trainable"]
     if trainable > numbers:
         yield f"parameters.trainable is {trainable:,}, and method.safetensors holds {numbers:,} numbers"

@@ -24,9 +24,9 @@ SETTLED_NS = 2_000_000_000  # a file that changed a moment ago may change again 
 def agreeing(records: Sequence[Record], cache: Path, processes: int = 1) -> tuple[list[Record], list[str]]:
     """Return the records that agree with themselves, and a sentence for each of the others.
 
-    All that `adbench verify` checks without data is checked. What was found is kept in `cache` by the hash of record.json
-    and by size, times and inode of each file, and not computed again while these are the same; a damaged memory is
-    made again.
+    All that `adbench verify` checks without data is checked, see `first_finding`. What was found is kept in the folder
+    `cache`, by the hash of record.json and by size, times and inode of each file, and not computed again while these
+    are the same; a damaged memory is made again.
     """
     memory = cache / "verified.json"
     known = _read(memory)

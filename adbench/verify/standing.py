@@ -145,7 +145,8 @@ def _check_selection(content: Mapping[str, Any]) -> Iterator[str]:
     if wanted is not None and epoch is not None and epoch != wanted:
         yield f"selection.epoch is {epoch}, and selection={rule} scores epoch {wanted}"
     if by_scores != bool(curve):
-        yield f"selection.curve has {len(curve)} epochs, and selection={rule} looks at {'some' if by_scores else 'none'}"
+        none = "at least one" if by_scores else "none"
+        yield f"selection.curve has {len(curve)} epochs, and selection={rule} looks at {none}"
     elif curve and epoch != max(curve, key=lambda one: (curve[one], -one)):
         yield f"selection.epoch is {epoch}, and selection.curve is best in another one"
     if rule in ("valid", "support_cv") and "held" not in facts:

@@ -42,10 +42,14 @@ def check_predictions(record: Record, table: pd.DataFrame) -> Iterator[str]:
     for column in ("map_max", "map_mean"):
         if column not in table:
             yield f"predictions.parquet has no column {column}"
-        elif maps is not None and table[column].notna().all() != maps and len(table):
-            yield f"predictions.parquet {'lacks' if maps else 'has'} values of {column}, and capability.maps is {_json(maps)}"
-    if "map_max" in table and (table["map_max"] < table["map_mean"] * (1 - OF_MEANS) - OF_MEANS).any():
-        yield "predictions.parquet has an image whose map_mean is above its map_max"
+        elif maps is True and table[column].isna().any():
+            yield f"predictions.parquet lacks values of {column}, and capability.maps is true"
+        elif maps is False and table[column].notna().any():
+            yield f"predictions.parquet has values of {column}, and capability.maps is false"
+    if {"map_max", "map_mean"} <= {*table}:
+        over = np.flatnonzero(table["map_mean"] - table["map_max"] > OF_MEANS * table["map_max"].abs())
+        if over.size:
+            yield f"map_mean of {_name(table, int(over[0]))} is above its map_max"
     wanted = bool(maps and content["dataset"]["masks"])
     if wanted != (content["histogram"] is not None):
         has = "has a pixel histogram" if content["histogram"] is not None else "has no pixel histogram"
@@ -63,7 +67,8 @@ def check_histograms(record: Record, table: pd.DataFrame, arrays: dict[str, Any]
         yield f"masks.size is {masks['size']}, and maps are evaluated at {size} x {size}"
     regions = float(arrays["region_weight"].sum())
     if abs(regions - int(arrays["n_regions"])) > ROUNDING * max(regions, 1):
-        yield f"histogram.n_regions is {int(arrays['n_regions'])}, and the weights of histogram.parquet add up to {regions:.6g}"
+        stated = int(arrays["n_regions"])
+        yield f"histogram.n_regions is {stated}, and the weights of histogram.parquet add up to {regions:.6g}"
 
 
 def check_contributions(
@@ -75,7 +80,8 @@ def check_contributions(
     by_image = np.bincount(parts.image, total, images).astype(np.int64)
     if size is not None and (by_image != size * size).any():
         odd = int(np.flatnonzero(by_image != size * size)[0])
-        yield f"image_histograms.parquet counts {by_image[odd]:,} pixels of {_name(table, odd)}, which has {size * size:,}"
+        found = by_image[odd]
+        yield f"image_histograms.parquet counts {found:,} pixels of {_name(table, odd)}, which has {size * size:,}"
     positive = np.bincount(parts.image, parts.positive, images)
     wrong = np.flatnonzero((positive > 0) & (table["label"].to_numpy() == 0))
     if wrong.size:
@@ -120,7 +126,7 @@ def _check_maps(table: pd.DataFrame, parts: Contributions, pixels: Any) -> Itera
     highest = to_keys(table["map_max"].to_numpy(np.float32)).astype(np.int64) >> parts.shift
     wrong = np.flatnonzero(highest != parts.bin[last])
     if wrong.size:
-        yield f"map_max of {_name(table, int(wrong[0]))} is not in the highest bin of its map in image_histograms.parquet"
+        yield f"map_max of {_name(table, int(wrong[0]))} is not in the highest bin of its map's histogram"
     low = to_floats(parts.bin.astype(np.int64) << parts.shift).astype(np.float64)
     high = to_floats(((parts.bin.astype(np.int64) + 1) << parts.shift) - 1).astype(np.float64)
     total, images = parts.positive.astype(np.float64) + parts.negative, len(table)
@@ -129,12 +135,8 @@ def _check_maps(table: pd.DataFrame, parts: Contributions, pixels: Any) -> Itera
     slack = OF_MEANS * np.maximum(np.abs(means), np.abs(most))
     wrong = np.flatnonzero((means < least - slack) | (means > most + slack))
     if wrong.size:
-        yield f"map_mean of {_name(table, int(wrong[0]))} is not the mean of its map in image_histograms.parquet"
+        yield f"map_mean of {_name(table, int(wrong[0]))} is not the mean of its map's histogram"
 
 
 def _name(table: pd.DataFrame, row: int) -> str:
     return printable(str(table["image"].iloc[row]))
-
-
-def _json(value: Any) -> str:
-    return "true" if value is True else "false" if value is False else str(value)

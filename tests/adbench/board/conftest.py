@@ -71,6 +71,12 @@ def _markdown_rows(text: str, metric: str = "image AUROC") -> dict[str, list[str
     return {name: rest for name, *rest in lines}
 
 
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take figures as they stand: those of these records are made up. tests/adbench/verify says what is checked."""
+    monkeypatch.setattr("adbench.board.leaderboard.agreeing", lambda records, *_: (list(records), []))
+
+
 @pytest.fixture(scope="session")
 def write_record() -> Callable[..., Any]:
     return _write_record
