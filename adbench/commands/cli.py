@@ -193,8 +193,8 @@ def leaderboard(
 
     with opened(runs or [Path("runs")]) as bundles:
         show_leaderboard(
-            bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex, html=html,
-            method=method, dataset=dataset, predictions=predictions, problems=bundles.problems,
+            bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex,
+            html=html, method=method, dataset=dataset, predictions=predictions, problems=bundles.problems,
         )  # fmt: skip
 
 
@@ -229,8 +229,9 @@ def compare(
 
     with opened(runs or [Path("runs")]) as bundles:
         show_comparisons(
-            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots, margin=margin,
-            level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex, problems=bundles.problems,
+            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots,
+            margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
+            problems=bundles.problems,
         )  # fmt: skip
 
 

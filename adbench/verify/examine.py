@@ -153,7 +153,7 @@ def _unchecked(record: Record) -> list[str]:
         said.append(why)
     if bundled := content.get("bundled"):
         said.append(
-            f"record.json before the record was bundled, with the SHA-256 {bundled['record'][:12]}…: paths were taken out"
+            f"record.json before it was bundled, with the SHA-256 {bundled['record'][:12]}…: paths were taken out"
         )
         if not bundled["pictures"]:
             said.append("the pictures, which were left out of the bundle")

@@ -97,7 +97,7 @@ def test_a_consistent_rewrite_passes_without_data_and_is_found_by_scoring_again(
 
 
 def test_the_data_say_what_a_record_conceals(tampered: Tampered, adbench: Any) -> None:
-    """Everything else agrees: the label of an image, its name, the counts, the patient, and where it was learned from."""
+    """Everything else agrees: patients, images that were learned from, overlap."""
 
     def change(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(patient=[f"p{number}" for number in range(len(frame))])

@@ -131,7 +131,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "transductive": (rehashed(set_to("capability.transductive", True)), "capability.transductive is true"),
     # seen, support, overlap, selection
     "test images in the support": (rehashed(learned_from_test), "a leak cannot stand as clean"),
-    "seen another split": (rehashed(set_to("seen", lambda seen: [seen[0] | {"split": "train"}])), "seen says 2 images of"),
+    "seen another split": (rehashed(set_to("seen", lambda seen: [seen[0] | {"split": "train"}])), "seen says 2 images"),
     "seen fewer": (rehashed(set_to("seen", lambda seen: [seen[0] | {"images": 1}])), "seen counts 1 images"),
     "seen nothing": (rehashed(set_to("seen", [])), "seen counts 0 images"),
     "more shots": (rehashed(set_to("support.normal", lambda ids: ids[:1])), "support.normal names 1 images"),
