@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from safetensors.numpy import save
 
 from adbench.config import words as config

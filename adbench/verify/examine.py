@@ -15,6 +15,7 @@ from adbench.metrics.per_image import Contributions
 from adbench.records.hashes import RECORD
 from adbench.records.record import Record, read
 from adbench.system.processes import CONTEXT, warm_up
+from adbench.system.text import said
 from adbench.verify.facts import check_declaration, check_facts, check_key, declaration
 from adbench.verify.figures import check_figures, figures_of, unknown_figures
 from adbench.verify.files import NO_HASHES, check_files, check_parameters, check_pictures
@@ -61,14 +62,20 @@ def findings(record: Record, declared: bool = True) -> Iterator[tuple[str, Itera
     declared: ask the method what it declares, which imports it, and torch with it.
     """
     tables = Tables(record)
-    yield "record", check_key(record)
-    yield "files", _files(record)
-    yield "facts", check_facts(record)
-    if declared:
-        yield "facts", check_declaration(record)
-    yield "standing", _standing(record, tables)
-    yield "tables", _tables(record, tables)
-    yield "figures", _figures(record, tables)
+    checks = [("record", check_key(record)), ("files", _files(record)), ("facts", check_facts(record))]
+    checks += [("facts", check_declaration(record))] if declared else []
+    checks += [("standing", _standing(record, tables)), ("tables", _tables(record, tables))]
+    checks += [("figures", _figures(record, tables))]
+    for check, sentences in checks:
+        yield check, _guarded(sentences)
+
+
+def _guarded(sentences: Iterator[str]) -> Iterator[str]:
+    """Turn what a check raises into a sentence: reading a record examines the types of what it needs, not of all."""
+    try:
+        yield from sentences
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        yield f"it holds values that adbench never writes ({said(error)})"
 
 
 def _files(record: Record) -> Iterator[str]:
@@ -139,27 +146,27 @@ def in_words(record: Record) -> str:
 
 
 def _unchecked(record: Record) -> list[str]:
-    """Say what was not checked of this record, beside what never is without data."""
-    content, said = record.content, []
+    """Say what was not checked of this record, besides what never is without data."""
+    content, notes = record.content, []
     if content.get("files") is None:
-        said.append(NO_HASHES)
+        notes.append(NO_HASHES)
     if content["histogram"] is not None and not content.get("image_histograms"):
-        said.append("the histograms of single images, which an older adbench did not keep")
+        notes.append("the histograms of single images, which an older adbench did not keep")
     if content["selection"].get("last"):
-        said.append("the figures of the last epoch under oracle, of which no table is kept")
+        notes.append("the figures of the last epoch under oracle, of which no table is kept")
     if unknown := unknown_figures(record):
-        said.append(f"figures that this adbench doesn't compute from tables: {', '.join(unknown)}")
+        notes.append(f"figures that this adbench doesn't compute from tables: {', '.join(unknown)}")
     if why := declaration(content)[1]:
-        said.append(why)
+        notes.append(why)
     if bundled := content.get("bundled"):
-        said.append(
+        notes.append(
             f"record.json before it was bundled, with the SHA-256 {bundled['record'][:12]}…: paths were taken out"
         )
         if not bundled["pictures"]:
-            said.append("the pictures, which were left out of the bundle")
+            notes.append("the pictures, which were left out of the bundle")
         if bundled["anonymised"]:
-            said.append("names and patients, which are keyed hashes: images are compared by their place in the table")
-    return said
+            notes.append("names and patients, which are keyed hashes: images are compared by their place in the table")
+    return notes
 
 
 def examine_all(paths: Sequence[Path], count: Callable[[int], None], processes: int = 1) -> list[Report]:
