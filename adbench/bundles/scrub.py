@@ -42,7 +42,7 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key: value if key == "facts" else _texts(value, change) for key, value in content.items()}
     real = resolved.get("data_root") != "phantom"
     changed["resolved"] |= {"runs": "runs", "cache": None} | ({"data_root": DATA} if real else {})
-    changed["resolved"] |= {name: _last(resolved.get(name)) for name in ("support", "method") if resolved.get(name)}
+    changed["resolved"] |= {name: _last(str(resolved[name])) for name in ("support", "method") if resolved.get(name)}
     changed["dataset"] |= {"root": DATA} if "root" in content["dataset"] else {}
     if content.get("seen") is not None:
         changed["seen"] = [one | ({"root": DATA} if "root" in one else {}) for one in changed["seen"]]

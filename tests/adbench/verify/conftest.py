@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import adbench as ad
+from adbench.commands.phantom import draw_phantoms
 from adbench.records.hashes import hashes_of
 from adbench.records.record import to_json
 
@@ -53,10 +54,18 @@ class Tampered:
 
 
 @pytest.fixture(scope="session")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of a cell on phantoms, with one picture of a kind."""
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few phantoms: what is scored again fits into one batch."""
+    root = tmp_path_factory.mktemp("phantoms")
+    draw_phantoms(root, "brainmri", {"train": 2, "valid": 8, "test": 24})
+    return root
+
+
+@pytest.fixture(scope="session")
+def good(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a cell on them, with one picture of a kind."""
     runs = tmp_path_factory.mktemp("good")
-    record = ad.run(method="patchcore", shots=2, gallery=1, eval_size=32, runs=runs)  # few pixels, few bins
+    record = ad.run(method="patchcore", shots=2, gallery=1, eval_size=32, data_root=phantoms, runs=runs)
     assert isinstance(record, ad.Record)
     return record.path
 
