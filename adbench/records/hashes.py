@@ -36,12 +36,21 @@ def hash_of(file: Path) -> str:
     return whole.hexdigest()
 
 
-def names_in(folder: Path) -> Iterator[str]:
-    """Yield the files below a folder, sorted, as in `gallery/hit_01.png`; no hidden ones, and no link is followed."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if not any(part.startswith(".") for part in name.parts) and (path.is_symlink() or not path.is_dir()):
-            yield name.as_posix()
+def names_in(folder: Path) -> list[str]:
+    """Return the files below a folder, sorted, as in `gallery/hit_01.png`: no hidden ones, and no link is followed."""
+    return sorted(_names(os.fspath(folder), ""))
+
+
+def _names(folder: str, prefix: str) -> Iterator[str]:
+    # A leaderboard looks at 10,000 folders, and `Path.rglob` takes ten times as long.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
 
 
 def hashes_of(folder: Path, content: Mapping[str, Any]) -> dict[str, str]:
@@ -61,7 +70,7 @@ def is_name(text: Any) -> bool:
     return all(part not in ("", ".", "..") for part in text.split("/"))
 
 
-def stamp(file: Path) -> tuple[int, int, int, int] | None:
+def stamp(file: str | Path) -> tuple[int, int, int, int] | None:
     """Return size, times of modification and change in ns, and inode of a file; none where there is none."""
     try:
         found = os.lstat(file)

@@ -14,6 +14,7 @@ from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.metrics.per_image import Contributions
 from adbench.records.hashes import RECORD
 from adbench.records.record import Record, read
+from adbench.records.tables import reason
 from adbench.system.processes import CONTEXT, warm_up
 from adbench.system.text import said
 from adbench.verify.facts import check_declaration, check_facts, check_key, declaration
@@ -74,6 +75,8 @@ def _guarded(sentences: Iterator[str]) -> Iterator[str]:
     """Turn what a check raises into a sentence: reading a record examines the types of what it needs, not of all."""
     try:
         yield from sentences
+    except OSError as error:
+        yield f"its files can't be read ({reason(error)})"
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         yield f"it holds values that adbench never writes ({said(error)})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,11 +58,15 @@ def agreeing(records: Sequence[Record], cache: Path, processes: int = 1) -> tupl
 
 def _mark(record: Record, now: int) -> tuple[str, bool]:
     """Return a hash of a record.json and of the stamps of a record's files, and whether a later change would show."""
-    whole, newest = hashlib.sha256(f"{CHECKS} {record.path.name}".encode()), 0
-    with contextlib.suppress(OSError):
+    whole, newest = hashlib.sha256(f"{CHECKS} {record.path.name}".encode("utf-8", "surrogateescape")), 0
+    folder = os.fspath(record.path)
+    try:
         whole.update((record.path / RECORD).read_bytes())
-    for name in names_in(record.path):
-        found = stamp(record.path / name)
+        names = names_in(record.path)
+    except OSError:
+        return whole.hexdigest(), False
+    for name in names:
+        found = stamp(f"{folder}/{name}")
         whole.update(f"\0{name} {found}".encode("utf-8", "surrogateescape"))
         newest = max(newest, *(found[1:3] if found else ()))
     return whole.hexdigest()[:40], now - newest > SETTLED_NS
