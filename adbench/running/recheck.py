@@ -161,7 +161,7 @@ def _check_test(again: Reopened) -> Iterator[str]:
     if len(table) != len(items):
         yield f"predictions.parquet has {len(table)} images, and the test split {len(items)}"
         return
-    columns = {"label": [item.label for item in items]}
+    columns: dict[str, list[Any]] = {"label": [item.label for item in items]}
     if not again.anonymised:
         columns |= {"image": [item.id for item in items], "patient": [item.patient for item in items]}
         columns |= {"subgroup": [item.subgroup for item in items]}

@@ -85,15 +85,15 @@ def check_scores(
                 found[name] |= {start + place: float(value) for place, value in enumerate(values)}
             histograms.merge(parts)
     sentences = []
-    for name, values in found.items():
+    for name, again_scored in found.items():
         unit = spread if name == "score" else max(float(np.ptp(table[name].to_numpy(np.float64))), 1e-12)
         mine = table[name].to_numpy(np.float64)
-        odd = [row for row, value in values.items() if not abs(mine[row] - value) <= slack * unit]
+        odd = {row: value for row, value in again_scored.items() if not abs(mine[row] - value) <= slack * unit}
         if odd:
-            row = max(odd, key=lambda one: abs(mine[one] - values[one]))
+            row, value = next(iter(odd.items()))
             sentences.append(
-                f"{name} of {_image(again, row)} is {mine[row]:.9g}, and the saved parameters give {values[row]:.9g} "
-                f"({len(odd)} of {len(values)} images differ)"
+                f"{name} of {_image(again, row)} is {mine[row]:.9g}, and the saved parameters give {value:.9g} "
+                f"({len(odd)} of {len(again_scored)} images differ)"
             )
     if exact and histograms.parts:
         sentences += _histograms_differ(record, histograms)

@@ -24,7 +24,8 @@ from adbench.verify.finding import Report
 from adbench.verify.standing import check_standing
 from adbench.verify.tables import check_contributions, check_histograms, check_predictions
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 FEW = 8  # records that are examined in this process
 WITHOUT_DATA = (
     "whether the tables are what the method gives: who rewrites tables, figures and hashes consistently passes "
@@ -174,7 +175,7 @@ def _unchecked(record: Record) -> list[str]:
 
 def examine_all(paths: Sequence[Path], count: Callable[[int], None], processes: int = 1) -> list[Report]:
     """Check records without their data; `count` is called with the number that is done."""
-    reports = []
+    reports: list[Report] = []
     for done, report in enumerate(in_processes(examine, paths, processes), 1):
         reports += [report] if report is not None else []
         count(done)

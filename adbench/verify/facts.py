@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from adbench.backbone.weights import BackboneConfig, architecture
 from adbench.cells.cell import ELSEWHERE
@@ -114,7 +114,7 @@ def _check_backbone(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 @functools.cache
-def _usual(schema: type[Any], kind: str, name: str) -> Any:
+def _usual(schema: type[Any], kind: Literal["dataset", "backbone"], name: str) -> Any:
     """Return the configuration that is registered here under a name; none where there is none."""
     try:
         return layers.section(schema, kind, name)

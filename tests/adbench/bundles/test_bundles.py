@@ -18,7 +18,7 @@ from adbench.bundles.read import opened
 from adbench.bundles.scrub import Pseudonyms, without_paths
 from adbench.bundles.write import bundle
 from adbench.records.record import read
-from tests.adbench.verify.conftest import Tampered, phantoms  # noqa: F401  # a fixture
+from tests.adbench.verify.conftest import Tampered
 
 NAME = "test/normal/0029_0.png"
 
