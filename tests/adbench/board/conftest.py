@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,25 @@ def _markdown_rows(text: str, metric: str = "image AUROC") -> dict[str, list[str
     return {name: rest for name, *rest in lines}
 
 
-@pytest.fixture(autouse=True)
-def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+# The same for a process of its own: python -c BELIEVING leaderboard FOLDER
+BELIEVING = (
+    "from adbench.board import leaderboard as b; b.agreeing = lambda records, *_: (list(records), []); "
+    "from adbench.commands.cli import main; main()"
+)
+
+
+@contextmanager
+def believing() -> Iterator[None]:
     """Take figures as they stand: those of these records are made up. tests/adbench/verify says what is checked."""
-    monkeypatch.setattr("adbench.board.leaderboard.agreeing", lambda records, *_: (list(records), []))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adbench.board.leaderboard.agreeing", lambda records, *_: (list(records), []))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def believed() -> Iterator[None]:
+    with believing():
+        yield
 
 
 @pytest.fixture(scope="session")
