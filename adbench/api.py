@@ -13,6 +13,7 @@ import pandas as pd
 from adbench.board import leaderboard as board
 from adbench.board import published as papers
 from adbench.board.averages import completed
+from adbench.bundles.read import opened
 from adbench.config import words as config_words
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
@@ -188,7 +189,7 @@ class LeaderboardKeys(TypedDict, total=False):
 def leaderboard(
     records: Record | str | Path | Iterable[Record | str | Path] = "runs", **keys: Unpack[LeaderboardKeys]
 ) -> pd.DataFrame:
-    """Return the leaderboard of records, or of folders of records, in long form: one row per figure.
+    """Return the leaderboard of records, or of folders or bundles of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
     published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree,
@@ -207,21 +208,23 @@ def leaderboard(
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
-    collected, left_out = board.collect(folders)
-    if not collected:
-        raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
-    for sentence in left_out:
-        warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
-    chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
-    long = board.table(chosen, keys.get("costs", False))
-    wide = papers.added(long) if keys.get("published") else long
-    if not keys.get("intervals", len(chosen) <= board.FEW):
-        return completed(wide)
-    from adbench.board.intervals import judged  # imports scipy.stats
-    from adbench.board.kept import intervals_of
-    from adbench.config.schema import cache_folder
+    with opened(folders) as bundles:
+        collected, left_out = board.collect(bundles.folders)
+        left_out += bundles.problems
+        if not collected:
+            raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+        for sentence in left_out:
+            warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
+        chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
+        long = board.table(chosen, keys.get("costs", False))
+        wide = papers.added(long) if keys.get("published") else long
+        if not keys.get("intervals", len(chosen) <= board.FEW):
+            return completed(wide)
+        from adbench.board.intervals import judged  # imports scipy.stats
+        from adbench.board.kept import intervals_of
+        from adbench.config.schema import cache_folder
 
-    measured = intervals_of(chosen, long, board.FIGURES, cache_folder())
+        measured = intervals_of(chosen, long, board.FIGURES, cache_folder())
     for sentence in measured.problems:
         warnings.warn(f"no interval: {sentence}", stacklevel=2)
     return judged(wide, measured)

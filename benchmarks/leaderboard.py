@@ -1,18 +1,22 @@
 """A leaderboard of 10,000 records and a plan of their cells, each in a fresh process; the goals are 10 s and 5 s.
 
+The first leaderboard verifies every record, which is timed apart; later ones remember what it found.
+
 `imports` is what the process takes to import what the command needs: for the plan torch and Lightning, without which no
 method can be asked anything. `command` is what comes after it; the goal of the plan is for that.
 
     python benchmarks/leaderboard.py [--records 10000] [--repeat 3]
 
-One cell is run; the others have its record with facts, support and figures of their own, and empty files for what
-neither command opens. Run it with nothing else running.
+One cell is run; the others have its record with facts, support, scores and figures of their own, which agree with
+one another. Run it with nothing else running.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,12 +25,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save
 
 from adbench.config import words as config
-from adbench.records.record import FILES, read_all, to_json
+from adbench.data.counts import counts_of
+from adbench.metrics import Histogram, image_metrics, pixel_metrics
+from adbench.records.hashes import hashes_of
+from adbench.records.record import read_all, to_json
+from adbench.running.cell import seen_of
 from adbench.sweeps.sweep import Task, plan
 
-SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4"]
+SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4", "gallery=0"]
 CELLS = 360  # of each seed
 
 
@@ -58,29 +67,66 @@ def timed(words: list[str], modules: str) -> tuple[float, float, float, str]:
 
 def write(runs: Path, model: dict[str, object], task: Task) -> int:
     """Write the record of a planned cell after a model; return the bytes of its record.json."""
-    assert task.cell is not None
-    rng = np.random.default_rng(int(task.key[:8], 16))
-    metrics = {name: float(rng.uniform(0.5, 1)) for name in ("image_auroc", "image_ap", "image_f1_max")}
-    if task.cell.dataset.masks:
-        metrics |= {name: float(rng.uniform(0.5, 1)) for name in ("pixel_auroc", "pixel_ap", "pixel_aupro")}
-    own = {
-        "key": task.key,
-        "facts": task.cell.facts,
-        "resolved": dataclasses.asdict(task.cell.config),
-        "protocol": task.cell.protocol,
-        "support": dataclasses.asdict(task.cell.manifest),
-        "dataset": dataclasses.asdict(task.cell.dataset) | {"fingerprint": task.cell.facts["data"]},
-        "metrics": metrics,
-        "histogram": None,
-        "image_histograms": None,
-    }
+    cell = task.cell
+    assert cell is not None
     folder = runs / task.key
     folder.mkdir(parents=True)
-    text = to_json(model | own)
+    rng = np.random.default_rng(int(task.key[:8], 16))
+    items = cell.test_items
+    labels = np.array([item.label for item in items])
+    scores = (rng.uniform(0, 1, len(items)) + rng.uniform(0, 1) * labels).astype(np.float32)
+    table = pd.DataFrame({"image": [item.id for item in items], "label": labels.astype(np.int8), "score": scores})
+    table = table.assign(map_max=np.float32(0.5), map_mean=np.float32(0.25))
+    table["patient"] = pd.array([item.patient for item in items], dtype="string")
+    table["subgroup"] = pd.array([None] * len(items), dtype="string")
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    (folder / "method.safetensors").write_bytes(save({}, {"method": str(cell.facts["method"]), "cell": task.key}))
+    metrics, halves, histogram = image_metrics(scores, labels), {}, None
+    if cell.dataset.masks and cell.capability.maps:
+        arrays = bins(rng, len(items) * cell.eval_size**2)
+        columns = {name: column for name, column in arrays.items() if column.ndim == 1}
+        pd.DataFrame(columns).to_parquet(folder / "histogram.parquet", index=False)
+        pixel = pixel_metrics(Histogram.from_arrays(arrays))
+        metrics |= {name: one.value for name, one in pixel.items()}
+        halves = {name: one.half_width for name, one in pixel.items()}
+        histogram = {name: int(arrays[name]) for name in ("shift", "n_regions")}
+    own = {
+        "key": task.key,
+        "facts": cell.facts,
+        "resolved": cell.config.as_dict(),
+        "protocol": cell.protocol,
+        "capability": dataclasses.asdict(cell.capability),
+        "support": dataclasses.asdict(cell.manifest),
+        "seen": seen_of(cell),
+        "dataset": dataclasses.asdict(cell.dataset)
+        | {"fingerprint": cell.facts["data"], "counts": counts_of(cell.target.items), "published": None},
+        "metrics": metrics,
+        "half_widths": halves,
+        "histogram": histogram,
+        "image_histograms": None,
+        "test_images": len(items),
+        "parameters": {"trainable": 0},
+        "selection": {"rule": "last", "epoch": cell.capability.epochs, "curve": {}, "last": None},
+    }
+    built = {name: cell.facts[name] for name in ("activation", "normalisation", "input_size")}
+    own["backbone"] = model["backbone"] | {f"built_{name}": value for name, value in built.items()}
+    content = json.loads(to_json(model | own))
+    text = to_json(content | {"files": hashes_of(folder, content)})
     (folder / "record.json").write_text(text, encoding="utf-8")
-    for name in FILES:
-        (folder / name).touch()
     return len(text.encode())
+
+
+def bins(rng: np.random.Generator, pixels: int) -> dict[str, np.ndarray]:
+    """Return a pixel histogram of 1,000 bins with so many pixels."""
+    share = rng.dirichlet(np.ones(1000))
+    counts = rng.multinomial(pixels, share)
+    positive = rng.binomial(counts, np.sort(rng.uniform(0, 0.1, 1000)))
+    keys = np.sort(rng.choice(2**20, 1000, replace=False)).astype(np.uint32) + np.uint32(2**31)
+    weight = positive / positive.sum() * 100
+    return {
+        "keys": keys, "positive": positive, "negative": counts - positive, "region_weight": weight,
+        "mixed": np.zeros(1000, bool), "shift": np.array(0), "n_regions": np.array(100),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -100,7 +146,10 @@ def main() -> None:
             "adbench leaderboard": (board, "adbench.board.render"),
             "adbench plan": (["plan", *words], "adbench.sweeps.tables, adbench.methods.madclip"),
         }
-        found = {name: min(timed(*words) for _ in range(options.repeat)) for name, words in commands.items()}
+        os.environ["ADBENCH_CACHE"] = f"{scratch}/cache"
+        time.sleep(3)  # a file that has just been written is not remembered
+        found = {"the first leaderboard": timed(*commands["adbench leaderboard"])}
+        found |= {name: min(timed(*words) for _ in range(options.repeat)) for name, words in commands.items()}
         # The plan finds every record, and every record is in one of the leaderboard's means.
         assert f"{len(sizes)} recorded already" in found["adbench plan"][3], found["adbench plan"][3][-500:]
         rows = pd.read_csv(f"{scratch}/board.csv")

@@ -36,7 +36,18 @@ CONTENTS: dict[str, list[str]] = {
         "precision",
         "trackers",
     ],
-    "Results": ["leaderboard", "statistics", "operating-points", "report", "reviewers", "site", "metrics", "records"],
+    "Results": [
+        "leaderboard",
+        "statistics",
+        "operating-points",
+        "report",
+        "reviewers",
+        "site",
+        "metrics",
+        "records",
+        "publish",
+        "check-a-paper",
+    ],
     "Methods": [],  # every folder in methods/
     "Benchmarks": [],  # every page in docs/benchmarks/
     "Reference": ["reference", "architecture", "phantoms", "dependencies", "changelog"],

@@ -13,12 +13,14 @@ import pandas as pd
 
 from adbench.board.variants import variants
 from adbench.config import groups
+from adbench.config.schema import cache_folder
 from adbench.data.counts import differences
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
-from adbench.metrics import Histogram, image_metrics, pixel_metrics
 from adbench.records.record import Record, places, read, uncollected
 from adbench.system.text import printable
+from adbench.verify.figures import LATER
+from adbench.verify.memory import agreeing
 
 MEAN = "mean of "  # prefix of the "dataset" of an average
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
@@ -34,7 +36,6 @@ FIGURES = (
     "image_auroc", "image_ap", "image_f1_max", "image_accuracy", "pixel_auroc", "pixel_ap", "pixel_f1_max",
     "pixel_aupro", "pixel_aupro_05",
 )  # fmt: skip
-LATER = ("pixel_aupro_05",)  # of these, what records of older versions don't hold
 UNITS = {
     "fit_seconds": "s", "images_per_second": "images/s", "peak_gb": "GB", "gflops_per_image": "GFLOP",
     "trainable_parameters": "parameters",
@@ -52,28 +53,26 @@ class Collected(NamedTuple):
 
 
 @uncollected()
-def collect(folders: Sequence[Path]) -> Collected:
+def collect(folders: Sequence[Path], processes: int = 1) -> Collected:
     """Read the records of several folders; failed cells are passed over.
 
-    Records that can't be read are left out. Of two records of one cell the first folder's is kept where all figures
-    differ by less than `TOLERANCE`; else the one whose own files give its figures, or neither where that is so of both
-    or none. Raises RecordError where there is no folder or no record.
+    Records that can't be read are left out, and so are those that don't agree with themselves: whose files have other
+    hashes than the record keeps, or whose figures are not what its tables give (`verify.memory.agreeing`, in so many
+    `processes`). Of two records of one cell the first folder's is kept where all figures differ by less than
+    `TOLERANCE`; else neither. Raises RecordError where there is no folder or no record.
     """
     records: dict[str, Record] = {}
     conflicts: dict[str, str] = {}
     damaged: list[str] = []
-    for record in _readable([path for folder in folders for path in places(folder)], damaged):
+    readable = list(_readable([path for folder in folders for path in places(folder)], damaged))
+    found, odd = agreeing(readable, cache_folder(), processes)
+    damaged += odd
+    for record in found:
         other = records.setdefault(record.key, record)
         if other is record or not (differ := _differ(figures(other), figures(record))):
             continue
         message = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
-        first, second = confirmed(other), confirmed(record)
-        if first == second:
-            conflicts.setdefault(record.key, f"{message} Keep one.")
-            continue
-        odd = record if first else other
-        records[record.key] = other if first else record
-        damaged.append(f"{message} Those of {odd.path} are not what its own files give. Remove it.")
+        conflicts.setdefault(record.key, f"{message} Keep one.")
     if not records and not damaged:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
     kept = [record for key, record in records.items() if key not in conflicts]
@@ -89,24 +88,6 @@ def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
             continue
         except RecordError as error:
             damaged.append(str(error))
-
-
-def confirmed(record: Record) -> bool:
-    """Whether the figures of a record are those of its own scores and histogram, computed once more."""
-    try:
-        table, arrays = record.predictions(), record.histogram()
-        threshold = (record.content.get("capability") or {}).get("threshold")
-        found = image_metrics(table["score"].to_numpy(), table["label"].to_numpy(), threshold)
-        if arrays is not None:
-            found |= {name: one.value for name, one in pixel_metrics(Histogram.from_arrays(arrays)).items()}
-    except AdbenchError:
-        return False
-    stated = {name: record.metrics.get(name) for name in FIGURES if name not in LATER or name in record.metrics}
-    return all(_close(found.get(name), value) for name, value in stated.items())
-
-
-def _close(found: float | None, stated: float | None) -> bool:
-    return found is stated if found is None or stated is None else 100 * abs(found - stated) < TOLERANCE
 
 
 def _differ(first: dict[str, float], second: dict[str, float]) -> str:

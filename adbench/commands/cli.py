@@ -168,7 +168,8 @@ def list_(
 @app.command(cls=Command, rich_help_panel=RESULTS)
 def leaderboard(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of records (default: runs).")
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Folders of records, and bundles (default: runs)."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the aggregated figures as CSV.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a terminal table.")] = False,
@@ -198,19 +199,22 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Aggregate records over draws, seeds, splits and folds: per cent, mean [95 % interval] (n), ranks."""
+    from adbench.bundles.read import opened
     from adbench.commands.leaderboard import show_leaderboard
 
-    show_leaderboard(
-        runs or [Path("runs")], csv=csv, markdown=markdown, json=json, published=published, costs=costs,
-        latex=latex, html=html, method=method, dataset=dataset, metric=metric, intervals=intervals,
-        predictions=predictions,
-    )  # fmt: skip
+    with opened(runs or [Path("runs")]) as bundles:
+        show_leaderboard(
+            bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex,
+            html=html, method=method, dataset=dataset, metric=metric, intervals=intervals, predictions=predictions,
+            problems=bundles.problems,
+        )  # fmt: skip
 
 
 @app.command(cls=Command, rich_help_panel=RESULTS)
 def compare(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of records (default: runs).")
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Folders of records, and bundles (default: runs)."),
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="NAME", help="Compare this method with each other one, instead of all pairs.")
@@ -232,12 +236,69 @@ def compare(
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead of a terminal table.")] = False,
 ) -> None:
     """Say by how much methods differ: difference, interval for new patients and new draws, verdict."""
+    from adbench.bundles.read import opened
     from adbench.commands.compare import show_comparisons
 
-    show_comparisons(
-        runs or [Path("runs")], metrics=metric, against=against, method=method, dataset=dataset, shots=shots,
-        margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
-    )  # fmt: skip
+    with opened(runs or [Path("runs")]) as bundles:
+        show_comparisons(
+            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots,
+            margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
+            problems=bundles.problems,
+        )  # fmt: skip
+
+
+@app.command(cls=Command, rich_help_panel=RESULTS)
+def verify(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER or BUNDLE]... [KEY=VALUE]...",
+            help="Folders of records and bundles of `adbench bundle` (default: runs), and keys.",
+        ),
+    ] = None,
+    rescore: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Score so many test images again with the saved parameters of each record."),
+    ] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Run each cell from nothing, training included.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON into a file as well.")] = None,
+) -> None:
+    """Check records that somebody else made: files, figures, facts, leaks, missing draws. Exit code 1: a finding.
+
+    With data_root=DIR also content, support, labels and overlap. Keys: data_root=DIR, method=FILE.py:Class (of records
+    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
+    """
+    from adbench.commands.verify import verify_words
+
+    if not verify_words(words or [], rescore, retrain, json, out):
+        raise typer.Exit(1)
+
+
+@app.command(cls=Command, rich_help_panel=RESULTS)
+def bundle(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The archive, as in board.zip; required.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of records (default: runs).")
+    ] = None,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Replace the names of images and patients by keyed hashes.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Add the pictures, which show images of the data sets.")
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The secret of --anonymise (default: bundle.key in the cache).")
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these methods.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+) -> None:
+    """Put records into one archive for others: with commands, licences and checksums, without paths and images."""
+    from adbench.commands.bundle import write_bundle
+
+    write_bundle(
+        runs or [Path("runs")], out, anonymise=anonymise, pictures=pictures, key=key, method=method, dataset=dataset
+    )
 
 
 @app.command(cls=Command, rich_help_panel=RESULTS)

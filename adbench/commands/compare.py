@@ -11,6 +11,7 @@ from adbench.board.compare import Comparison, Pair, compare, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, rows_of
 from adbench.commands.console import print_table
+from adbench.commands.leaderboard import PROCESSES
 from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import TABLES
 from adbench.system.files import write_output
@@ -32,8 +33,11 @@ def show_comparisons(
     json: Path | None,
     markdown: bool,
     latex: bool,
+    problems: Sequence[str] = (),
 ) -> None:
     """Compare the rows of some folders of records pair by pair; print a line for each, or write them.
+
+    `problems`: of the bundles that the folders are from.
 
     Raises AdbenchError for rows that can't be compared, and RecordError, after the rest, where records were left out.
     """
@@ -45,7 +49,8 @@ def show_comparisons(
         raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed, at most 100.")
     if markdown and latex:
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
-    collected, left_out = collect(runs)
+    collected, left_out = collect(runs, PROCESSES)
+    left_out += problems
     incomplete = RecordError(" ".join(["left out of the comparison:", *left_out]))
     if not collected:
         raise incomplete

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from adbench.commands.keys import DATA_KEYS, PLOT_KEYS, SCORE_KEYS, SUPPORT_KEYS
+from adbench.commands.keys import DATA_KEYS, PLOT_KEYS, SCORE_KEYS, SUPPORT_KEYS, VERIFY_KEYS
 from adbench.config.schema import ALLOWED, KEYS, NOT_AXES
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
@@ -19,6 +19,7 @@ LISTS = ("methods", "datasets", "backbones", "groups", "executors")
 # Keys after the positional arguments of each command.
 COMMAND_KEYS: dict[str, Sequence[str]] = {
     "run": KEYS, "plan": KEYS, "support show": SUPPORT_KEYS, "score": SCORE_KEYS, "plot features": PLOT_KEYS,
+    "verify": VERIFY_KEYS,
     "data check": DATA_KEYS,
     "data describe": DATA_KEYS,
 }  # fmt: skip

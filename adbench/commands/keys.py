@@ -5,3 +5,4 @@ SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "tr
 LOAD_KEYS = ("device", "cache", "precision", "backbone.weights", "method")  # of the machine that rebuilds a method
 SCORE_KEYS = ("out", "threshold", "map_threshold", "specificity", *LOAD_KEYS)
 PLOT_KEYS = ("data_root", *LOAD_KEYS)
+VERIFY_KEYS = PLOT_KEYS

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from adbench.board.render import Part
     from adbench.records.record import Record
 
+PROCESSES = 2  # that verify records; what they find is remembered
+
 
 def show_leaderboard(
     runs: Sequence[Path],
@@ -34,11 +36,13 @@ def show_leaderboard(
     metric: str | None = None,
     intervals: bool | None = None,
     predictions: Path | None = None,
+    problems: Sequence[str] = (),
 ) -> None:
     """Print the leaderboard of some folders of records, and write it as CSV, JSON or a site where asked.
 
     `predictions`: a CSV file of the score of every test image. `metric`: the only ones in tables and files.
-    `intervals`: whether there are some; None: for at most `leaderboard.FEW` records.
+    `intervals`: whether there are some; None: for at most `leaderboard.FEW` records. `problems`: of the bundles that
+    the folders are from.
 
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree;
     with `intervals=True` also where a record's scores can't be read.
@@ -53,7 +57,8 @@ def show_leaderboard(
         from adbench.board.site.build import check
 
         check(html)
-    collected, left_out = leaderboard.collect(runs)
+    collected, left_out = leaderboard.collect(runs, PROCESSES)
+    left_out += problems
     records = leaderboard.choose(collected, method, dataset) if collected else []
     if html is not None:
         from adbench.board.site.records import readable

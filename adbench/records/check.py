@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from adbench.records.hashes import HASH, is_name
 from adbench.system.text import CONTROL, brief
 
 MOST_IMAGES = 10_000_000  # rows of a table of predictions
@@ -133,6 +134,20 @@ COUNTS = _object_of(
 )
 BLOCK = Rule(_within(0, 10_000), "the number of a block")
 SPLIT = Rule(lambda value: _is_split(value), "a split as adbench makes it")
+FILES = Rule(
+    lambda value: (
+        type(value) is dict
+        and all(map(is_name, value))
+        and all(type(one) is str and HASH.fullmatch(one) is not None for one in value.values())
+    ),
+    "an object of names of files and their SHA-256",
+)
+BUNDLED = Rule(
+    lambda v: (
+        type(v) is dict and _is_name(v.get("record")) and _is_flag(v.get("pictures")) and _is_flag(v.get("anonymised"))
+    ),
+    "an object with record, text, and pictures and anonymised, true or false",
+)
 
 Fields = Mapping[str, "Rule | Fields"]
 FIELDS: Fields = {
@@ -215,6 +230,8 @@ FIELDS: Fields = {
     "images_per_second": _maybe(AMOUNT),
     "gflops_per_image": _maybe(AMOUNT),
     "tracker": _optional(_maybe(OBJECT)),
+    "files": _optional(FILES),
+    "bundled": _optional(BUNDLED),
 }  # fmt: skip
 # Places that say the same thing of a record that nobody edited.
 SAME = (

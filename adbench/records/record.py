@@ -212,18 +212,7 @@ def read(path: Path) -> Record:
             f"{path} is of record schema {brief(schema)}; this adbench reads schema {SCHEMA}. "
             "Use the adbench version that wrote it, or run its cell again in another folder: runs=DIR"
         )
-    wanted = [*FILES]
-    wanted += ["histogram.parquet"] if content.get("histogram") else []
-    wanted += [IMAGE_HISTOGRAMS] if content.get("image_histograms") else []
-    found = content.get("lesions") if isinstance(content.get("lesions"), dict) else None
-    wanted += [LESIONS] if found else []
-    wanted += [FALSE_POSITIVES] if found and found.get("thresholds") else []
-
-    held = content.get("held_out")
-    if type(held) is dict:
-        wanted += [HELD_OUT] if held.get("images") else []
-        wanted += [HELD_OUT_PIXELS] if held.get("shift") is not None else []
-    odd = {name: why for name in wanted if (why := tables.regular(path / name))}
+    odd = {name: why for name in needed(content) if (why := tables.regular(path / name))}
     missing = [name for name, why in odd.items() if why == tables.MISSING]
     if missing or status != "complete":
         raise RecordError(
@@ -236,6 +225,17 @@ def read(path: Path) -> Record:
     if HASHED.fullmatch(path.name) and content["key"] != path.name:
         raise damaged(path, f"it is the record of another cell, {content['key']}")
     return Record(path, content)
+
+
+def needed(content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the files that a record with this record.json has, pictures apart."""
+    lesions, held = (found if type(found := content.get(name)) is dict else {} for name in ("lesions", "held_out"))
+    names = {
+        "histogram.parquet": content.get("histogram"), IMAGE_HISTOGRAMS: content.get("image_histograms"),
+        LESIONS: lesions, FALSE_POSITIVES: lesions.get("thresholds"), HELD_OUT: held.get("images"),
+        HELD_OUT_PIXELS: held.get("shift") is not None,
+    }  # fmt: skip
+    return [*FILES, *(name for name, there in names.items() if there)]
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from adbench.method import Method, naming_the_method
 from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
 from adbench.records import pictures, provenance, record
+from adbench.records.hashes import hashes_of
 from adbench.scoring.evaluate import Outcome, evaluate
 from adbench.scoring.held_out import HeldOutOutcome, score_held_out
 from adbench.scoring.lesions import map_thresholds
@@ -102,6 +104,8 @@ def run_cell(
         content["selection"] = dataclasses.asdict(selection) | {"last": last or None, "training_reused": reused}
         content["images_per_second"], content["gflops_per_image"] = speed, gflops
         content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
+        content = json.loads(record.to_json(content))  # as it is read back
+        content["files"] = hashes_of(folder, content)
         (folder / "record.json").write_text(record.to_json(content), encoding="utf-8")
     shrink([config.cache_dir / name for name in ("features", "decoded", "fits", "intervals")], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
@@ -176,7 +180,7 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
         pictures.gallery(folder / "gallery", outcome.predictions, rows, test.images[flat], masks, maps, levels)
 
 
-def _seen(cell: Cell) -> list[dict[str, Any]]:
+def seen_of(cell: Cell) -> list[dict[str, Any]]:
     """Name every set of labelled images that the method learnt from (`support`) or whose labels chose its epoch."""
     sets = [("support", one.dataset, split, n) for one in cell.training_sets for split, n in one.splits.items()]
     sets += [("selection", one.dataset, split, n) for one in cell.holdouts for split, n in by_split(one.items).items()]
@@ -211,7 +215,7 @@ def _content(
         | {"root": str(cell.target.root), "fingerprint": cell.facts["data"], "split": cell.target.splitting(),
            "published": cell.target.published, "counts": counts_of(cell.target.items)},
         "support": dataclasses.asdict(cell.manifest),
-        "seen": _seen(cell),
+        "seen": seen_of(cell),
         "protocol": cell.protocol,
         "backbone": dataclasses.asdict(cell.backbone) | {
             "name": cell.config.backbone,

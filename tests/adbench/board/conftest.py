@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,27 @@ def _markdown_rows(text: str, metric: str = "image AUROC") -> dict[str, list[str
     table = text.partition(f"#### {metric}, ")[2].partition("\n####")[0]
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     return {name: rest for name, *rest in lines}
+
+
+# The same for a process of its own: python -c BELIEVING leaderboard FOLDER
+BELIEVING = (
+    "from adbench.board import leaderboard as b; b.agreeing = lambda records, *_: (list(records), []); "
+    "from adbench.commands.cli import main; main()"
+)
+
+
+@contextmanager
+def believing() -> Iterator[None]:
+    """Take figures as they stand: those of these records are made up. tests/adbench/verify says what is checked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adbench.board.leaderboard.agreeing", lambda records, *_: (list(records), []))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def believed() -> Iterator[None]:
+    with believing():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 
 from adbench.board import published
 from adbench.plugins import registry
+from tests.adbench.board.conftest import BELIEVING
 
 
 def test_published_figures_name_their_source() -> None:
@@ -184,7 +185,7 @@ def test_the_command_prints_figures_of_an_installed_package_and_notes_broken_one
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[adbench.configs]\ntheirs = their_configs\n")
     (tmp_path / "site" / "their_configs" / "published" / "broken.yaml").write_text("title: [\n")
-    command = [sys.executable, "-m", "adbench", "leaderboard", tmp_path / "runs", "--published", "--markdown"]
+    command = [sys.executable, "-c", BELIEVING, "leaderboard", tmp_path / "runs", "--published", "--markdown"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from adbench.data.indexed import dataset_class, dataset_config
 from adbench.datasets.phantoms import write_bmad
 from adbench.datasets.phantoms.scenes import save, scenes
 from adbench.errors import AdbenchError
-from adbench.running.cell import _seen
+from adbench.running.cell import seen_of
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def support(cell: Cell) -> list[str]:
 
 
 def seen(cell: Cell) -> list[tuple[str, str, int]]:
-    return [(row["role"], row["split"], row["images"]) for row in _seen(cell)]
+    return [(row["role"], row["split"], row["images"]) for row in seen_of(cell)]
 
 
 def test_oct17_has_the_published_numbers_of_valid_images(drawn: Path) -> None:

@@ -92,8 +92,9 @@ def test_no_command_runs_what_a_record_names(adbench: Any, stranger: Path, tiny:
         assert answer.code == 4, words
         assert "what a record names is never run" in answer.err
         assert "method=FILE.py:Class" in answer.err
-    for words in (("leaderboard", "runs", "--html", "site"), ("plan", "method=clip", f"data_root={tiny}")):
-        assert adbench(*words).code == 0
+    assert adbench("plan", "method=clip", f"data_root={tiny}").code == 0
+    for words in (("leaderboard", "runs", "--html", "site"), ("verify", "runs")):
+        assert adbench(*words).code in (0, 1, 4)  # of a record that somebody edited
     with pytest.raises(RecordError, match="never run"):
         ad.load(stranger)
     assert not (tmp_path / "ran").exists()

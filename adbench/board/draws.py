@@ -1,0 +1,64 @@
+"""Runs that are missing from the rows of a leaderboard: whoever leaves out the worst draw raises the mean."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from adbench.board.leaderboard import ROW, TOLERANCE, figures, lines, partial_folds, run_of
+from adbench.records.record import Record
+
+PEERS = ("data", "protocol", "train_on", "shots", "selection")  # rows that share these are expected to have one design
+WORDS = ("method", "variant", "dataset", "protocol", "train_on", "shots")
+Run = tuple[int, int, int]  # draw, seed, split seed
+
+
+def missing_runs(records: Sequence[Record]) -> list[str]:
+    """Return a sentence for each row whose draws, seeds and splits are not complete.
+
+    Complete: all combinations of the row's own draws, seeds and splits, the draws from 0 on without a gap; and the
+    draws of other rows with the same protocol and shots, of the same method or on the same dataset, where it has half
+    of them. Missing folds of a cross-validation are named too.
+    """
+    rows: dict[tuple[str, ...], set[Run]] = defaultdict(set)
+    for record, line in zip(records, lines(records), strict=True):
+        if str(record.content["support"]["source"]).startswith("draw:"):
+            rows[(*(line[key] for key in ROW), line["dataset"])].add(run_of(record)[:3])
+    heads = {key: dict(zip((*ROW, "dataset"), key, strict=True)) for key in rows}
+    sentences = []
+    for key, runs in rows.items():
+        draws, seeds, splits = ({run[place] for run in runs} for place in range(3))
+        if heads[key]["shots"] != "full":
+            others = [{draw for draw, *_ in rows[other]} for other in rows if _are_peers(heads[key], heads[other])]
+            near = set().union(*(some for some in others if 2 * len(draws & some) >= len(some)))
+            draws = set(range(max(draws | near) + 1))
+        absent = sorted(set(itertools.product(draws, seeds, splits)) - runs)
+        if absent:
+            where = "; ".join(f"{name} {heads[key][name]}" for name in WORDS if heads[key][name])
+            sentences.append(f"{where}: {_named(absent)} missing; its means are over {len(runs)} runs")
+    return sentences + partial_folds(records)
+
+
+def _are_peers(one: dict[str, str], other: dict[str, str]) -> bool:
+    same = all(one[name] == other[name] for name in PEERS)
+    return same and (one["dataset"] == other["dataset"] or all(one[name] == other[name] for name in ROW))
+
+
+def _named(runs: Sequence[Run]) -> str:
+    seeds = len({run[1:] for run in runs}) > 1 or any(run[1:] != (0, 0) for run in runs)
+    if not seeds:
+        return f"draw {', '.join(str(draw) for draw, *_ in runs)} is"
+    some = [f"draw {draw} with seed {seed}" + (f" of split {split}" if split else "") for draw, seed, split in runs]
+    return f"{', '.join(some[:6])}{f' and {len(some) - 6} more' if len(some) > 6 else ''} is"
+
+
+def contradictions(records: Sequence[Record]) -> Iterator[str]:
+    """Yield a sentence for each two records of one cell whose figures differ."""
+    first: dict[str, Record] = {}
+    for record in records:
+        other = first.setdefault(record.key, record)
+        mine, theirs = figures(record), figures(other)
+        names = {*mine, *theirs}
+        if any(name not in mine or name not in theirs or abs(mine[name] - theirs[name]) > TOLERANCE for name in names):
+            yield f"{other.path} and {record.path} are records of one cell with different figures"

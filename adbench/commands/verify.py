@@ -1,0 +1,192 @@
+"""The command `adbench verify`: check records that somebody else made, with and without their data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench.bundles.read import opened
+from adbench.commands.console import plain_console, print_table
+from adbench.commands.keys import VERIFY_KEYS
+from adbench.commands.leaderboard import PROCESSES
+from adbench.commands.score import load_keys
+from adbench.config.words import parse
+from adbench.errors import AdbenchError, RecordError, did_you_mean
+from adbench.records.record import places, read
+from adbench.system.files import write_output
+from adbench.system.progress import counting
+from adbench.system.text import counted, printable
+from adbench.verify.examine import COSTS, NO_DATA, NO_TRAINING, WITHOUT_DATA, examine_all
+from adbench.verify.finding import CHECKS, Report
+
+if TYPE_CHECKING:  # imports torch
+    from adbench.running.apply import LoadKeys
+    from adbench.system.session import Session
+
+SHOWN = 12  # records up to which each has its table; of more, only those with findings
+
+
+def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_json: bool, out: Path | None) -> bool:
+    """Check records, show or write what was found, and return whether nothing was.
+
+    words: folders of records, bundles, and `key=value`.
+    """
+    runs, keys = _sorted(words)
+    count = _count(rescore)
+    root = keys.get("data_root")
+    if root is None and (rescore is not None or retrain):
+        raise AdbenchError(
+            f"{'--rescore' if rescore is not None else '--retrain'} needs the images: name their folder with "
+            "data_root=DIR, or data_root=phantom for records of phantoms."
+        )
+    if unused := [key for key in keys if key != "data_root"] if root is None else []:
+        raise AdbenchError(f"{unused[0]}= has no effect without data_root=DIR: nothing is scored. Leave it out.")
+    with opened(runs) as bundles:
+        paths = [path for folder in bundles.folders for path in places(folder)]
+        with counting("verifying", len(paths)) as done:
+            reports = examine_all(paths, done, PROCESSES)
+        if not reports:
+            raise RecordError(f"no record in {', '.join(map(str, runs))}. `adbench run` makes one.")
+        rows = _rows(reports)
+        if root is not None:
+            _with_data(reports, root, keys, (rescore is not None, count), retrain)
+        content = _content(reports, [*bundles.problems, *rows], root, rescore, retrain)
+    text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
+    if out is not None:
+        read_here = (path / "record.json" for path in paths)
+        write_output(out, text.encode("utf-8", "backslashreplace"), "file with --out FILE", read_here)
+    if as_json:
+        print(text, end="")
+    else:
+        _show(reports, content, bundles.named)
+        if out is not None:
+            print(f"written: {out}")
+    return content["findings"] == 0
+
+
+def _sorted(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
+    runs, keys = [], {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and not Path(word).exists():
+            if key not in VERIFY_KEYS:
+                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, VERIFY_KEYS)}")
+            if not value:
+                raise AdbenchError(f"{key}= needs a value.")
+            keys[key] = value
+        else:
+            runs.append(Path(word).expanduser())
+    return runs or [Path("runs")], keys
+
+
+def _count(rescore: str | None) -> int | None:
+    if rescore in (None, "all"):
+        return None
+    if not (rescore.isascii() and rescore.isdigit() and 0 < int(rescore) <= 10**9):
+        raise AdbenchError(f"--rescore {printable(rescore)} is not possible: a number of test images from 1, or all.")
+    return int(rescore)
+
+
+def _rows(reports: Sequence[Report]) -> list[str]:
+    """Return what is missing from rows, and records of one cell that contradict each other."""
+    from adbench.board.draws import contradictions, missing_runs
+
+    records = []
+    for report in reports:
+        if report.key:  # it could be read
+            records.append(read(report.path))
+    if not records:
+        return []
+    return [*missing_runs(records), *contradictions(records)]
+
+
+def _with_data(
+    reports: Sequence[Report], root: str, keys: dict[str, str], rescore: tuple[bool, int | None], retrain: bool
+) -> None:
+    """Add to each report what the data on disk, and scoring and training again, say."""
+    from adbench.system.session import Session
+
+    (checked,) = parse([f"data_root={root}"])
+    session, machine = Session(), load_keys(keys)
+    for number, report in enumerate(reports, 1):
+        if report.key:
+            _check_one(report, checked.data_root, machine, session, rescore, retrain, f"record {number}/{len(reports)}")
+
+
+def _check_one(
+    report: Report, root: str, machine: LoadKeys, session: Session, rescore: tuple[bool, int | None], retrain: bool,
+    title: str,
+) -> None:  # fmt: skip
+    from adbench.running.recheck import check_data, reopened, unlike_here
+    from adbench.running.rescore import check_scores, check_training
+
+    record = read(report.path)
+    again = reopened(record, root, machine, session)
+    if isinstance(again, str):
+        report.add("data", [f"it can't be compared with the data: {again.rstrip('.')}"])
+        return
+    try:
+        report.add("data", check_data(again))
+        if odd := unlike_here(again):
+            report.unchecked.append(f"facts that are others with the code and weights of this machine: {odd}")
+        if len(again.cell.test_items) != record.content["test_images"]:
+            return  # said already
+        wanted, count = rescore
+        if wanted:
+            sentences, scored = check_scores(again, machine, count, f"{title}: scoring")
+            report.add("scores", sentences)
+            report.notes.append(f"scores: {counted(scored.images, 'image')} scored again: {scored.how}")
+        if retrain:
+            sentences, scored = check_training(again, title)
+            report.add("training", sentences)
+            report.notes.append(f"training: the cell was run from nothing: {scored.how}")
+    except AdbenchError as error:
+        report.add("data", [f"it can't be run again: {str(error).rstrip('.')}"])
+
+
+def _content(
+    reports: Sequence[Report], rows: list[str], root: str | None, rescore: str | None, retrain: bool
+) -> dict[str, Any]:
+    """Return all that was found, as JSON can hold it."""
+    never = [COSTS]
+    never += [NO_DATA] if root is None else []
+    never += [WITHOUT_DATA] if rescore is None else []
+    never += [NO_TRAINING] if not retrain else []
+    return {
+        "findings": sum(len(report.findings) for report in reports) + len(rows),
+        "records": [report.as_dict() for report in reports],
+        "rows": rows,
+        "not_checked": never,
+    }
+
+
+def _show(reports: Sequence[Report], content: dict[str, Any], named: Callable[[str], str]) -> None:
+    shown = [report for report in reports if report.findings or len(reports) <= SHOWN]
+    for report in shown:
+        made = [check for check in CHECKS if check in report.done]
+        rows = [(check, report.result(check), CHECKS[check]) for check in made]
+        title = printable(named(f"{report.path}: {report.name}"))
+        print_table(("check", "result", "what agrees"), rows, title, [named(line) for line in _lines(report)])
+    console = plain_console()
+    if len(shown) < len(reports):
+        console.print(f"{counted(len(reports) - len(shown), 'record')} without a finding.")
+        for sentence, many in _common([one for report in reports if report not in shown for one in report.unchecked]):
+            console.print(f"not checked of {counted(many, 'record')}: {sentence}")
+    for sentence in content["rows"]:
+        console.print(f"FINDING {printable(named(sentence))}.")
+    console.print(f"{counted(len(reports), 'record')} verified, {counted(content['findings'], 'finding')}.")
+    for sentence in content["not_checked"]:
+        console.print(f"not checked: {sentence}")
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield from (f"FINDING {one.check}: {printable(one.sentence)}." for one in report.findings)
+    yield from (printable(note) for note in report.notes)
+    yield from (f"not checked: {printable(sentence)}" for sentence in report.unchecked)
+
+
+def _common(sentences: Sequence[str]) -> list[tuple[str, int]]:
+    return Counter(map(printable, sentences)).most_common(5)

@@ -1,0 +1,203 @@
+"""A record's scores, computed once more: from its saved parameters, or with its training, from nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.method import naming_the_method
+from adbench.metrics.per_image import ImageHistograms, to_columns
+from adbench.records import provenance
+from adbench.records.record import Record
+from adbench.running import devices
+from adbench.running.apply import Fitted, LoadKeys, load
+from adbench.running.recheck import Reopened
+from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.system.progress import counting, track
+from adbench.system.text import printable
+
+# By how much scores may differ on another kind of machine, as a share of the spread of a record's scores.
+TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 2e-2, "16-mixed": 2e-2}
+AFTER_TRAINING = 0.02  # by which the figures of a training may differ on another kind of machine, as fractions of 1
+STAGES = ("decode", "build", "fit", "score", "write")  # of a cell, as its process names them
+SAME_BITS = "the same bits, on the same kind of machine"
+COLUMNS = ("score", "map_max", "map_mean")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How a rescoring went: the number of images, whether bits were compared or a tolerance held, in words."""
+
+    images: int
+    how: str
+
+
+def chosen(key: str, ids: Sequence[str], count: int | None) -> list[int]:
+    """Return the rows of the images that are scored again: the first by a hash of cell and image, or all.
+
+    Nobody who makes a record chooses them, and everybody who verifies it takes the same ones.
+
+    >>> chosen("a", ["x", "y", "z"], 2) == chosen("a", ["x", "y", "z"], 3)[:2]
+    True
+    """
+    order = sorted(range(len(ids)), key=lambda row: hashlib.sha256(f"{key}\t{ids[row]}".encode()).digest())
+    return order[:count]
+
+
+def same_kind(record: Record, device: str) -> bool:
+    """Whether a record was made on this kind of machine, with these packages: its scores then have the same bits."""
+    content, here, packages = record.content, provenance.device(device), provenance.packages()
+    same_device = all(content["device"].get(name) == here[name] for name in ("type", "model"))
+    return same_device and all(content["packages"].get(name) == packages[name] for name in ("python", "torch", "numpy"))
+
+
+def check_scores(
+    again: Reopened, keys: LoadKeys, count: int | None, title: str = "scoring"
+) -> tuple[list[str], Scored]:
+    """Score images of a record with its saved parameters and compare the scores with its tables.
+
+    count: how many images at least, all where None; title: of the progress bar. They are scored in the batches of the
+    run, and all images of these batches are compared, with map_max, map_mean and their histograms.
+
+    Raises AdbenchError where the method can't be rebuilt.
+    """
+    record, table = again.record, again.predictions
+    fitted = load(record, **keys)
+    device = fitted.method.backbone.device.type
+    exact = same_kind(record, device)
+    precision = fitted.config.precision
+    spread = float(np.ptp(table["score"].to_numpy(np.float64))) or 1.0
+    slack = 0.0 if exact else TOLERANCE[precision]
+    size = fitted.config.batch_size
+    rows = chosen(record.key, table["image"].tolist(), count)
+    batches = sorted({row // size * size for row in rows})
+    found: dict[str, dict[int, float]] = {name: {} for name in COLUMNS}
+    histograms = ImageHistograms()
+    with naming_the_method(fitted.config.method_name):
+        for start, columns, parts in track(_scored(again, fitted, batches), title, len(batches)):
+            for name, values in columns.items():
+                found[name] |= {start + place: float(value) for place, value in enumerate(values)}
+            histograms.merge(parts)
+    sentences = []
+    for name, again_scored in found.items():
+        unit = spread if name == "score" else max(float(np.ptp(table[name].to_numpy(np.float64))), 1e-12)
+        mine = table[name].to_numpy(np.float64)
+        odd = {row: value for row, value in again_scored.items() if not abs(mine[row] - value) <= slack * unit}
+        if odd:
+            row, value = next(iter(odd.items()))
+            sentences.append(
+                f"{name} of {_image(again, row)} is {mine[row]:.9g}, and the saved parameters give {value:.9g} "
+                f"({len(odd)} of {len(again_scored)} images differ)"
+            )
+    if exact and histograms.parts:
+        sentences += _histograms_differ(record, histograms)
+    sentences += _parameters_differ(record, fitted)
+    images = len(found["score"])
+    within = f"within {TOLERANCE[precision]:g} of the spread of the scores, as this is another kind of machine"
+    return sentences, Scored(images, SAME_BITS if exact else within)
+
+
+def _image(again: Reopened, row: int) -> str:
+    return printable(str(again.predictions["image"].iloc[row]))
+
+
+def _scored(
+    again: Reopened, fitted: Fitted, batches: Sequence[int]
+) -> Iterator[tuple[int, dict[str, NDArray[np.float32]], ImageHistograms]]:
+    """Yield for each batch, by its first row, the columns of the predictions and the histograms of its images."""
+    test, config, method = again.test, fitted.config, fitted.method
+    how = test.dataset, test.object_name, config.batch_size, config.precision
+    if fitted.capability.transductive:
+        show_test_images(method, test.images, *how)
+    for start in batches:
+        rows = slice(start, min(start + config.batch_size, len(test)))
+        for _, scores in score_images(method, test.images[rows], *how):
+            check_finite(scores, test.ids[rows], config.method_name)
+            columns, parts = {"score": scores.image.numpy()}, ImageHistograms()
+            if scores.maps is not None:
+                maps = resize_maps(scores.maps, again.cell.eval_size)
+                columns["map_max"] = maps.flatten(1).amax(1).numpy()
+                columns["map_mean"] = maps.flatten(1).mean(1).numpy()
+                if test.masks is not None:
+                    parts.update(start, maps.numpy(), test.masks[rows].astype(bool))
+            yield start, columns, parts
+
+
+def _histograms_differ(record: Record, histograms: ImageHistograms) -> Iterator[str]:
+    """Yield a sentence where the histogram of an image is not the one that the record keeps."""
+    kept = record.contributions() if record.content.get("image_histograms") else None
+    if kept is None:
+        return
+    for number, part in histograms.parts.items():
+        rows = kept.image == number
+        mine = {name: column[rows] for name, column in to_columns(kept).items()}
+        if part.shift > kept.shift:
+            yield f"image_histograms.parquet has finer bins of image {number + 1} than its map gives"
+            return
+        bins = part.bin >> (kept.shift - part.shift)
+        begin = np.flatnonzero(np.append(True, bins[1:] != bins[:-1]))
+        same = np.array_equal(bins[begin], mine["bin"]) and all(
+            np.array_equal(np.add.reduceat(getattr(part, name), begin), mine[name]) for name in ("positive", "negative")
+        )
+        if not same:
+            yield f"image_histograms.parquet has another histogram of image {number + 1} than its map gives"
+            return
+
+
+def _parameters_differ(record: Record, fitted: Fitted) -> Iterator[str]:
+    stated = record.content["parameters"]
+    trainable = sum(p.numel() for p in fitted.method.parameters() if p.requires_grad)
+    total = trainable + fitted.method.backbone.parameters()
+    for name, found in (("trainable", trainable), ("total", total)):
+        if stated.get(name, found) != found:
+            yield f"parameters.{name} is {stated[name]:,}, and the method has {found:,}"
+
+
+def check_training(again: Reopened, title: str = "training") -> tuple[list[str], Scored]:
+    """Run the cell of a record from nothing, training included, and compare scores and figures with the record's.
+
+    Nothing of the record is used but its configuration, and no training of the cache.
+    """
+    record, cell = again.record, again.cell
+    with tempfile.TemporaryDirectory(prefix="adbench-") as folder:
+        config = replace(cell.config, runs=folder, force=True)  # force: no training that the cache holds is taken
+        with counting(title, len(STAGES)) as done:
+            new = devices.run(replace(cell, config=config), (), lambda stage: done(STAGES.index(stage)))
+        exact = same_kind(record, str(new.content["device"]["type"]))
+        mine, here = again.predictions, new.predictions()
+        sentences = []
+        if new.key != record.key:
+            sentences.append(f"the cell of this configuration has the key {new.key} here, and the record {record.key}")
+        if exact:
+            for name in (name for name in COLUMNS if name in mine and len(mine) == len(here)):
+                odd = ~np.isclose(mine[name], here[name], rtol=0, atol=0, equal_nan=True)
+                if odd.any():
+                    row = int(np.flatnonzero(odd)[0])
+                    sentences.append(
+                        f"{name} of {_image(again, row)} is {mine[name].iloc[row]:.9g}, and the cell gives "
+                        f"{here[name].iloc[row]:.9g} from nothing ({int(odd.sum())} of {len(mine)} images differ)"
+                    )
+        sentences += _figures_differ(record, new, 0.0 if exact else AFTER_TRAINING)
+    within = f"figures within {100 * AFTER_TRAINING:g} points, as this is another kind of machine"
+    return sentences, Scored(len(here), SAME_BITS if exact else within)
+
+
+def _figures_differ(record: Record, new: Record, slack: float) -> Iterator[str]:
+    places: list[tuple[str, dict[str, Any], dict[str, Any]]] = [("metrics", record.metrics, new.metrics)]
+    last, again = (one.content["selection"].get("last") or {} for one in (record, new))
+    places += [("selection.last", last, again)] if last or again else []
+    for place, mine, here in places:
+        for name in dict.fromkeys([*mine, *here]):
+            a, b = mine.get(name), here.get(name)
+            if a is not b and (a is None or b is None or abs(a - b) > max(slack, 1e-9)):
+                yield f"{place}.{name} is {a}, and the cell gives {b} from nothing"
+    for place in ("trainable", "total"):
+        a, b = (one.content["parameters"].get(place) for one in (record, new))
+        if a != b:
+            yield f"parameters.{place} is {a}, and the cell has {b}"

@@ -1,0 +1,1 @@
+"""Checks of records that believe nothing: files, figures and facts against one another."""

@@ -1,0 +1,73 @@
+"""Missing draws, seeds and folds of the rows of a leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adbench.board.draws import contradictions, missing_runs
+from adbench.records.record import Record, read_all
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def draws(write_record: Write, tmp_path: Path) -> Callable[..., list[Record]]:
+    """Write a record for each draw of a method, and read all that there are."""
+
+    def write(numbers: list[int], **changes: object) -> list[Record]:
+        name = "-".join(map(str, changes.values()))
+        for number in numbers:
+            write_record(tmp_path, f"{name}{number}", 0.8, source=f"draw:{number}", **changes)
+        return read_all(tmp_path)
+
+    return write
+
+
+def test_a_gap_is_named(draws) -> None:
+    (sentence,) = missing_runs(draws([0, 1, 3, 4]))
+    assert sentence.startswith("method madclip; dataset brainmri; protocol few_shot; shots 16: draw 2 is missing")
+    assert sentence.endswith("its means are over 4 runs")
+
+
+def test_complete_rows_are_not_named(draws) -> None:
+    draws([0, 1, 2], method="madclip")
+    draws([0, 1, 2], method="mvfa")
+    assert missing_runs(draws([0], method="clip", shots=0)) == []
+
+
+def test_the_last_draw_is_missed_where_others_have_it(draws) -> None:
+    draws([0, 1, 2, 3], method="mvfa")
+    (sentence,) = missing_runs(draws([0, 1, 2], method="madclip"))
+    assert "method madclip" in sentence
+    assert "draw 3 is missing" in sentence
+
+
+def test_another_dataset_of_the_method_tells_too(draws) -> None:
+    draws([0, 1, 2], dataset="resc")
+    (sentence,) = missing_runs(draws([0, 1], dataset="brainmri"))
+    assert "dataset brainmri" in sentence
+    assert "draw 2 is missing" in sentence
+
+
+def test_a_row_of_one_draw_is_no_incomplete_row_of_five(draws) -> None:
+    draws([0, 1, 2, 3, 4], method="mvfa")
+    assert missing_runs(draws([0], method="madclip")) == []
+
+
+def test_a_seed_of_a_draw_is_missed(draws, write_record: Write, tmp_path: Path) -> None:
+    draws([0, 1])
+    write_record(tmp_path, "seed1", 0.8, source="draw:0", seed=1)
+    (sentence,) = missing_runs(read_all(tmp_path))
+    assert "draw 1 with seed 1 is missing" in sentence
+
+
+def test_two_records_of_one_cell_that_differ(write_record: Write, tmp_path: Path) -> None:
+    write_record(tmp_path / "a", "k", 0.8)
+    write_record(tmp_path / "b", "k", 0.9)
+    records = [*read_all(tmp_path / "a"), *read_all(tmp_path / "b")]
+    (sentence,) = contradictions(records)
+    assert sentence.endswith("are records of one cell with different figures")
+    assert list(contradictions(records[:1] * 2)) == []

@@ -1,0 +1,75 @@
+"""A good record, made once, and a copy of it for each test to change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import adbench as ad
+from adbench.commands.phantom import draw_phantoms
+from adbench.records.hashes import hashes_of
+from adbench.records.record import to_json
+
+
+@dataclass(frozen=True)
+class Tampered:
+    """A copy of a good record, which lies under its key in a folder of its own."""
+
+    path: Path
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What its record.json holds."""
+        return dict(json.loads((self.path / "record.json").read_text()))
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Write record.json."""
+        (self.path / "record.json").write_text(to_json(content))
+
+    def edit(self, place: str, value: Any) -> None:
+        """Change one value of record.json, as in `metrics.image_auroc`; a callable gets the old one."""
+        content = self.content
+        *parents, leaf = place.split(".")
+        holder = content
+        for parent in parents:
+            holder = holder[parent]
+        holder[leaf] = value(holder[leaf]) if callable(value) else value
+        self.write(content)
+
+    def table(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        """Change one of the tables."""
+        change(pd.read_parquet(self.path / name)).to_parquet(self.path / name, index=False)
+
+    def rehash(self) -> None:
+        """Write the hashes of the files as they are now, as a careful forger does."""
+        content = self.content
+        self.write(content | {"files": hashes_of(self.path, content)})
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few phantoms: what is scored again fits into one batch."""
+    root = tmp_path_factory.mktemp("phantoms")
+    draw_phantoms(root, "brainmri", {"train": 2, "valid": 8, "test": 24})
+    return root
+
+
+@pytest.fixture(scope="session")
+def good(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a cell on them, with one picture of a kind."""
+    runs = tmp_path_factory.mktemp("good")
+    record = ad.run(method="patchcore", shots=2, gallery=1, eval_size=32, data_root=phantoms, runs=runs)
+    assert isinstance(record, ad.Record)
+    return record.path
+
+
+@pytest.fixture
+def tampered(good: Path, tmp_path: Path) -> Tampered:
+    return Tampered(shutil.copytree(good, tmp_path / "runs" / good.name))

@@ -1,0 +1,193 @@
+"""`adbench verify`: what it prints, and what it finds with the data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import adbench as ad
+from adbench.records.record import read
+from adbench.running.rescore import chosen
+from adbench.verify.figures import figures_of
+from tests.adbench.verify.conftest import Tampered
+
+PREDICTIONS = "predictions.parquet"
+
+
+def consistent(record: Tampered) -> None:
+    """Write the figures that the tables give, and the hashes: nothing in the record contradicts anything else."""
+    read_back = read(record.path)
+    found, halves = figures_of(read_back, read_back.predictions(), read_back.histogram())
+    record.write(record.content | {"metrics": found, "half_widths": halves})
+    record.rehash()
+
+
+def raised(record: Tampered) -> None:
+    record.table(PREDICTIONS, lambda frame: frame.assign(score=(frame["score"] + frame["label"]).astype(np.float32)))
+
+
+def raised_a_little(record: Tampered) -> None:
+    """Every second abnormal image gets the score of the best one."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        some = (frame["label"] == 1) & (np.arange(len(frame)) % 2 == 0)
+        return frame.assign(score=frame["score"].where(~some, frame["score"].max()))
+
+    record.table(PREDICTIONS, change)
+
+
+def maps_moved(record: Tampered) -> None:
+    """Another mean of each map, within what its histogram allows."""
+    record.table(PREDICTIONS, lambda f: f.assign(map_mean=np.nextafter(f["map_mean"], np.float32(0), dtype=np.float32)))
+
+
+def other_parameters(record: Tampered) -> None:
+    """A memory bank that the support doesn't give, under the name of the cell."""
+    file = record.path / "method.safetensors"
+    changed = {name: value + np.float32(0.01) for name, value in load_file(file).items()}
+    save_file(changed, file, {"method": "patchcore", "cell": record.content["key"]})
+
+
+def other_pixels(record: Tampered) -> None:
+    """A normal pixel of an image moves to another of its bins, in both histograms."""
+    parts = pd.read_parquet(record.path / "image_histograms.parquet")
+    whole = pd.read_parquet(record.path / "histogram.parquet")
+    content = record.content
+    shift = content["image_histograms"]["shift"]
+    keys = (whole["keys"].to_numpy(np.uint32) ^ np.uint32(0x80000000)).view(np.int32) >> shift
+    rows = parts.index[(parts["image"] == 0) & (parts["negative"] > 2)][:2]
+    for row, change in zip(rows, (-1, 1), strict=True):
+        parts.loc[row, "negative"] += change
+        (at,) = np.flatnonzero((keys == parts.loc[row, "bin"]) & (whole["negative"].to_numpy() > 0))[:1]
+        whole.loc[at, "negative"] += change
+    parts.to_parquet(record.path / "image_histograms.parquet", index=False)
+    whole.to_parquet(record.path / "histogram.parquet", index=False)
+
+
+REWRITES = (raised, raised_a_little, maps_moved, other_parameters, other_pixels)
+
+
+def test_a_consistent_rewrite_passes_without_data_and_is_found_by_scoring_again(
+    good: Path, phantoms: Path, tmp_path: Path, adbench: Any
+) -> None:
+    runs = []
+    for rewrite in REWRITES:
+        record = Tampered(shutil.copytree(good, tmp_path / rewrite.__name__ / good.name))
+        rewrite(record)
+        consistent(record)
+        assert adbench("verify", record.path.parent).code == 0, rewrite.__name__
+        runs.append(record.path.parent)
+    answer = adbench("verify", runs[0])
+    assert "not checked: whether the tables are what the method gives" in answer.out
+    assert "--rescore all finds it" in answer.out
+    answer = adbench("verify", good.parent, *runs, f"data_root={phantoms}", "--rescore", "all", "--json")
+    assert answer.code == 1
+    found = {Path(one["record"]).parent.name: one for one in json.loads(answer.out)["records"]}
+    assert found.pop(good.parent.name)["findings"] == []
+    for name, one in found.items():
+        assert {finding["check"] for finding in one["findings"]} >= {"scores"}, (name, one)
+
+
+def test_the_data_say_what_a_record_conceals(tampered: Tampered, phantoms: Path, adbench: Any) -> None:
+    """Everything else agrees: patients, images that were learned from, overlap."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(patient=[f"p{number}" for number in range(len(frame))])
+
+    tampered.table(PREDICTIONS, change)
+    tampered.edit("support.normal", ["valid/normal/a.png", "valid/normal/b.png"])
+    tampered.edit("overlap", 2)
+    tampered.rehash()
+    assert adbench("verify", tampered.path).code == 0
+    answer = adbench("verify", tampered.path, f"data_root={phantoms}")
+    assert answer.code == 1
+    for said in ("support.normal names valid/normal/a.png", "overlap is 2, and 0 images", 'says patient "p0" in row 1'):
+        assert said in answer.out
+
+
+def test_a_table_for_each_record_and_a_sentence_for_each_finding(good: Path, tampered: Tampered, adbench: Any) -> None:
+    tampered.edit("metrics.image_auroc", 0.99)
+    out = tampered.path.parent.parent / "found.json"
+    answer = adbench("verify", good.parent, tampered.path.parent, "--out", out)
+    assert answer.code == 1
+    assert answer.out.count("patchcore on brainmri, few_normal_shot, 2 shots, draw:0, seed 0") == 2
+    assert "FINDING figures: metrics.image_auroc is 0.99, and the tables give" in answer.out
+    assert "FINDING" in answer.out.partition("records of one cell with different figures")[0].splitlines()[-1]
+    assert "2 records verified, 3 findings." in answer.out
+    content = json.loads(out.read_text())
+    assert content["findings"] == 3
+    assert [one["checks"]["figures"] for one in content["records"]] == ["ok", "1 finding"]
+    assert content["records"][0]["checks"]["scores"] == "not checked"
+    assert any("the data: content, labels" in sentence for sentence in content["not_checked"])
+
+
+def test_a_record_of_an_older_adbench_is_read_and_what_was_not_checked_is_said(
+    tampered: Tampered, adbench: Any
+) -> None:
+    content = tampered.content
+    del content["files"]
+    tampered.write(content)
+    answer = adbench("verify", tampered.path)
+    assert answer.code == 0
+    assert "not checked: its files: the record keeps no hashes of them" in answer.out
+    tampered.edit("metrics.image_ap", 0.99)
+    assert adbench("verify", tampered.path).code == 1
+    assert "doesn't agree with itself" in adbench("leaderboard", tampered.path).err
+
+
+def test_words_that_cant_be_used_are_named(good: Path, adbench: Any) -> None:
+    for words, said in (
+        (("--rescore", "0"), "--rescore 0 is not possible: a number of test images from 1, or all"),
+        (("--rescore", "some", "data_root=phantom"), "--rescore some is not possible"),
+        (("--rescore", "3"), "--rescore needs the images"),
+        (("--retrain",), "--retrain needs the images"),
+        (("device=cpu",), "device= has no effect without data_root=DIR"),
+        (("shots=3",), "unknown key 'shots'"),
+        (("data_root=",), "data_root= needs a value"),
+    ):
+        answer = adbench("verify", good, *words)
+        assert answer.code == 2, words
+        assert said in answer.err
+
+
+def test_data_that_are_not_there_are_a_finding(good: Path, tmp_path: Path, adbench: Any) -> None:
+    answer = adbench("verify", good, f"data_root={tmp_path}")
+    assert answer.code == 1
+    assert "FINDING data: it can't be compared with the data:" in answer.out
+
+
+def test_images_are_chosen_by_hash_alone() -> None:
+    names = [f"test/normal/{number}.png" for number in range(50)]
+    first = chosen("0123", names, 5)
+    assert len({*first}) == 5
+    assert first != chosen("4567", names, 5)
+    assert {names[row] for row in first} == {names[::-1][row] for row in chosen("0123", names[::-1], 5)}
+
+
+@pytest.mark.slow
+def test_parameters_of_another_support_are_found_by_training_alone(
+    good: Path, phantoms: Path, tampered: Tampered, tmp_path: Path, adbench: Any
+) -> None:
+    """Tables, figures and parameters of draw 1 in the record of draw 0: the saved parameters do give these scores."""
+    assert adbench("verify", good, f"data_root={phantoms}", "--retrain").code == 0
+    words = {"method": "patchcore", "shots": 2, "draw": 1, "gallery": 1, "eval_size": 32, "data_root": phantoms}
+    other = ad.run(**words, runs=tmp_path / "other")
+    assert isinstance(other, ad.Record)
+    for name in (PREDICTIONS, "histogram.parquet", "image_histograms.parquet"):
+        shutil.copyfile(other.path / name, tampered.path / name)
+    about = {"method": "patchcore", "cell": tampered.content["key"]}
+    parameters = load_file(other.path / "method.safetensors")
+    save_file(parameters, tampered.path / "method.safetensors", about)
+    tampered.write(tampered.content | {name: other.content[name] for name in ("histogram", "image_histograms")})
+    consistent(tampered)
+    assert adbench("verify", tampered.path, f"data_root={phantoms}", "--rescore", "all").code == 0
+    answer = adbench("verify", tampered.path, f"data_root={phantoms}", "--retrain")
+    assert answer.code == 1
+    assert "FINDING training: score of" in answer.out
