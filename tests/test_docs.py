@@ -116,8 +116,8 @@ def test_every_field_of_a_record_is_described(adbench, tiny: Path, tmp_path: Pat
     assert described >= {*record.content, *record.content["facts"], *record.predictions()}
     files = {path.name + "/" * path.is_dir() for path in record.path.iterdir()}
     assert described >= files
-    for field in ("support", "seen", "backbone", "histogram", "parameters", "seconds", "peak_memory", "code", "device",
-                  "selection", "tracker"):  # fmt: skip
+    for field in ("support", "seen", "held_out", "backbone", "histogram", "parameters", "seconds", "peak_memory",
+                  "code", "device", "selection", "tracker"):  # fmt: skip
         value = record.content[field]
         for name in value[0] if isinstance(value, list) else value:
             assert f"`{name}`" in rows[f"`{field}`"], f"{field}.{name}"
