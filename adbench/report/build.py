@@ -33,7 +33,7 @@ def check_folder(folder: Path) -> None:
 def row_of(records: Sequence[Record]) -> Row:
     """Return the one row of a leaderboard that all records belong to.
 
-    Raises AdbenchError where they are of several methods, datasets or settings: a report is about one.
+    Raises AdbenchError where they are of several methods, datasets, settings or folds: a report is about one.
     """
     rows = rows_of(records)
     if len(rows) > 1:
@@ -41,6 +41,12 @@ def row_of(records: Sequence[Record]) -> Row:
         raise AdbenchError(
             f"a report is about one method on one dataset, and these records are {len(rows)}: {names}. Name the "
             "folders of one, or choose it with --method and --dataset; adbench compare compares them."
+        )
+    if len(rows[0].folds) > 1:
+        numbers = ", ".join(map(str, rows[0].folds))
+        raise AdbenchError(
+            f"a report is about one set of test images, and these records are of the folds {numbers}, which test other "
+            "images each. Name the records of one fold."
         )
     return rows[0]
 
@@ -66,7 +72,10 @@ def write(records: Sequence[Record], folder: Path, options: Options | None = Non
             check_share(name, value)
     row = row_of(records)
     check_folder(folder)
-    entries = sorted(site_records(list(row.records.values())), key=lambda entry: entry.order)
+    entries = sorted(
+        site_records([record for drawn in row.folds.values() for record in drawn.values()]),
+        key=lambda entry: entry.order,
+    )
     fill, samples, session = filler("adbench.report"), Samples(), Session()
     style = files("adbench.board.site.templates").joinpath("style.css").read_text(encoding="utf-8")
     style += files("adbench.report.templates").joinpath("report.css").read_text(encoding="utf-8")
