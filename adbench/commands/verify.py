@@ -15,10 +15,10 @@ from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError, did_you_mean
-from adbench.records.record import places, read
+from adbench.records.record import TABLES, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
-from adbench.system.text import counted, printable
+from adbench.system.text import counted, printable, said
 from adbench.verify.examine import COSTS, NO_DATA, NO_TRAINING, WITHOUT_DATA, examine_all
 from adbench.verify.finding import CHECKS, Report
 
@@ -55,11 +55,12 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
             _with_data(reports, root, keys, (rescore is not None, count), retrain)
         content = _content(reports, [*bundles.problems, *rows], root, rescore, retrain)
     text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
+    data = text.encode("utf-8", "backslashreplace")  # of names that are not UTF-8, as JSON escapes them
     if out is not None:
-        read_here = (path / "record.json" for path in paths)
-        write_output(out, text.encode("utf-8", "backslashreplace"), "file with --out FILE", read_here)
+        read_here = (path / name for path in paths for name in TABLES)
+        write_output(out, data, "file with --out FILE", read_here)
     if as_json:
-        print(text, end="")
+        print(data.decode(), end="")
     else:
         _show(reports, content, bundles.named)
         if out is not None:
@@ -94,13 +95,8 @@ def _rows(reports: Sequence[Report]) -> list[str]:
     """Return what is missing from rows, and records of one cell that contradict each other."""
     from adbench.board.draws import contradictions, missing_runs
 
-    records = []
-    for report in reports:
-        if report.key:  # it could be read
-            records.append(read(report.path))
-    if not records:
-        return []
-    return [*missing_runs(records), *contradictions(records)]
+    records = [read(report.path) for report in reports if report.key]  # of the others even record.json can't be used
+    return [*missing_runs(records), *contradictions(records)] if records else []
 
 
 def _with_data(
@@ -145,6 +141,8 @@ def _check_one(
             report.notes.append(f"training: the cell was run from nothing: {scored.how}")
     except AdbenchError as error:
         report.add("data", [f"it can't be run again: {str(error).rstrip('.')}"])
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        report.add("data", [f"it holds values that adbench never writes ({said(error)})"])
 
 
 def _content(

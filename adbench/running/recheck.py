@@ -17,7 +17,8 @@ from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
 from adbench.cells.resolve import resolve
-from adbench.config.schema import Overrides, RunConfig
+from adbench.config.schema import Overrides, RunConfig, validate
+from adbench.config.words import defaults
 from adbench.data.counts import counts_of
 from adbench.data.image_set import ImageSet
 from adbench.data.indexed import open_dataset
@@ -66,6 +67,7 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
     """Return the configuration of a record for this machine; raises RecordError where it can't be used."""
     own = {"data_root": data_root, "device": keys.get("device", "auto"), "cache": keys.get("cache"), "gallery": 0}
     own |= {"gallery_levels": False, "executor": "local", "workers": 1, "loader_workers": 0, "logger": "none"}
+    own |= {"cache_gb": defaults()["cache_gb"], "feature_cache": True}
     own |= {"method": keys.get("method") or record.content["resolved"]["method"], "runs": "runs", "force": False}
     try:
         config = RunConfig(**record.content["resolved"] | own)
@@ -74,7 +76,9 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
     sections = {name: words for name, words in config.overrides.items() if name != "wandb"}
     if weights := keys.get("weights"):
         sections["backbone"] = Overrides(sections.get("backbone", {}) | {"weights": weights})
-    return replace(config, overrides=sections)
+    config = replace(config, overrides=sections)
+    validate(config)
+    return config
 
 
 def _cell(record: Record, data_root: str, keys: LoadKeys, session: Session, anonymised: bool) -> Cell:

@@ -12,6 +12,7 @@ from adbench.backbone.weights import BackboneConfig, architecture
 from adbench.cells.cell import ELSEWHERE
 from adbench.cells.protocols import DEFAULT_PROTOCOL
 from adbench.config import layers
+from adbench.config.schema import Overrides
 from adbench.data.counts import is_published
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError
@@ -97,7 +98,7 @@ def _check_dataset(content: Mapping[str, Any]) -> Iterator[str]:
         found = None if content["data"] == "phantom" else is_published(expected, about["counts"])
         if found is not about["published"]:
             yield f"dataset.published is {_plain(about['published'])}, and its counts say {found}"
-    usual = _usual(DatasetConfig, "dataset", str(facts["dataset"]))
+    usual = _usual(DatasetConfig, "dataset", str(facts["dataset"]), about.get("category"))
     for key in ("expected", "own_images") if usual is not None else ():
         mine = getattr(usual, key)
         if key in about and mine != about[key] and not (key == "expected" and usual.own_images):
@@ -114,10 +115,10 @@ def _check_backbone(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 @functools.cache
-def _usual(schema: type[Any], kind: Literal["dataset", "backbone"], name: str) -> Any:
-    """Return the configuration that is registered here under a name; none where there is none."""
+def _usual(schema: type[Any], kind: Literal["dataset", "backbone"], name: str, category: str | None = None) -> Any:
+    """Return the configuration that is registered here under a name, of one category; none where there is none."""
     try:
-        return layers.section(schema, kind, name)
+        return layers.section(schema, kind, name, Overrides({"category": category} if category else {}))
     except AdbenchError:
         return None
 

@@ -74,7 +74,7 @@ def test_options_show_their_value_and_default(adbench) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("lisst", "unknown command 'lisst': did you mean 'list'? Allowed: check-method, compare, data, "),
+        ("lisst", "unknown command 'lisst': did you mean 'list'? Allowed: bundle, check-method, compare, "),
         (
             "data chekc",
             "unknown command 'data chekc': did you mean 'check'? Allowed: check, describe, phantom. ",
