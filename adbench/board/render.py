@@ -18,6 +18,7 @@ TITLES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "image_f1_max": "image F1-max",
+    "image_accuracy": "image accuracy",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "pixel_aupro": "pixel AUPRO",

@@ -103,11 +103,11 @@ def _names(key: str, groups: bool = True) -> list[str]:
     if key in VALUES:
         return list(VALUES[key])
     kind = {"train_on": "dataset"}.get(key, key)
-    if kind not in ("method", "dataset", "backbone", "executor"):
+    if kind not in ("method", "dataset", "backbone", "executor", "support"):
         return []
     try:
         kind = cast(registry.Kind, kind)
-        names = [*(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))]
+        names = [*(registry.config_files(kind) if kind in ("backbone", "support") else registry.entries(kind))]
         files = registry.config_files("group") if groups else {}
         return names + [name for name, file in files.items() if _holds(file.read_text("utf-8"), kind)]
     except (AdbenchError, OSError, UnicodeDecodeError):

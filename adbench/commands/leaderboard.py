@@ -55,7 +55,7 @@ def show_leaderboard(
     incomplete = RecordError(" ".join(["left out of the leaderboard:", *left_out]))
     if not records:
         raise incomplete
-    long = leaderboard.table(records, costs)
+    long = leaderboard.table(records, costs, (papers.ACCURACY,) * published)
     contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
     notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
     notes += leaderboard.partial_folds(records)
@@ -78,6 +78,8 @@ def show_leaderboard(
         read = (one.path / name for one in collected for name in TABLES)
         write_output(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE", read)
     extra = leaderboard.COSTS if costs else ()
+    if published and (long.loc[long["data"] == "published", "metric"] == papers.ACCURACY).any():
+        extra = (papers.ACCURACY, *extra)
     if html is not None:
         from adbench.board.site.build import write
 
