@@ -95,8 +95,9 @@ Words = Mapping[str, str]
 class Repetition:
     """The cells that repeat a figure.
 
-    cell: `key: value` words of the clean cells; several values, a group or a wildcard name several, whose mean the figure
-    is. theirs: the words of each step from there to the cells as published. Both are empty for a figure without rule.
+    cell: `key: value` words of the clean cells; several values, a group or a wildcard name several cells, and the
+    figure is their mean. theirs: the words of each step from there to the cells as published. Both are empty for a
+    figure without rule.
     reason: why it can't be repeated; empty where it can. variant, backbone, note: see `Rule`.
     """
 
@@ -209,9 +210,9 @@ def _filled(
 
 
 def _words(text: str) -> Words:
-    """Return shell words as a mapping.
+    r"""Return shell words as a mapping.
 
-    >>> _words("method=clip 'method.templates=[\\"a {}\\"]'")
+    >>> _words("method=clip 'method.templates=["a {}"]'")
     {'method': 'clip', 'method.templates': '["a {}"]'}
     """
     pairs = (word.partition("=") for word in shlex.split(text))

@@ -172,6 +172,12 @@ def training_set(
 
 
 def _listed(dataset: IndexedDataset, split: str, file: str, labels: tuple[int, ...]) -> TrainingSet:
+    if not Path(file).exists() and not file.startswith((".", "/")):
+        names = ", ".join(registry.config_files("support"))
+        raise AdbenchError(
+            f"support={file} cannot be read: there is no such file, nor do authors publish lists of that name. Those "
+            f"that do: {names}."
+        )
     pool = _pool(dataset, split, labels)
     chosen, manifest = supports.from_list(
         Path(file), pool.items, dataset.hashes, labels, pool.where, dataset.items, pool.fill
@@ -182,7 +188,7 @@ def _listed(dataset: IndexedDataset, split: str, file: str, labels: tuple[int, .
 def _published(
     dataset: IndexedDataset, split: str, name: str, shots: int | str, labels: tuple[int, ...]
 ) -> TrainingSet:
-    """Take the list that authors publish for a dataset; draw 0 stands in for it on phantoms, which have no such files."""
+    """Take the list that authors publish for a dataset; on phantoms, which have no such files, draw 0 stands in."""
     named = named_list(name, dataset.name, shots)
     if dataset.phantom:
         return _drawn(dataset, split, supports.FewShotSampler(shots, 0, labels))

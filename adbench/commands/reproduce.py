@@ -1,4 +1,4 @@
-"""The command `adbench reproduce`: list a paper's figures, run the cells that repeat them, and write the certificate."""
+"""The command `adbench reproduce`: list a paper's figures, run the cells that repeat them, write the certificate."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import itertools
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from adbench.backbone.weights import BackboneConfig, architecture
 from adbench.board.leaderboard import unlike_published
@@ -15,11 +16,13 @@ from adbench.board.published import stand_ins
 from adbench.config.layers import preset, section
 from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse
-from adbench.reproduce.request import CHANGES, Request
+from adbench.reproduce.keys import CHANGES
+from adbench.reproduce.request import Request
 from adbench.sweeps.sweep import Task, tasks_of
 
 STAND_IN = "phantom-clip"  # the backbone of phantoms, unless another one is named
 LEARNS_ALL = ("full_normal", "zero_shot")  # protocols without a draw of the support
+NOTHING: Words = MappingProxyType({})
 Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is
 
 
@@ -88,7 +91,7 @@ def depth_of(backbone: str) -> int:
     return architecture(section(BackboneConfig, "backbone", backbone), backbone).depth
 
 
-def command(words: Words, keys: Words = {}) -> str:
+def command(words: Words, keys: Words = NOTHING) -> str:
     """Return what to type for a cell, with some keys of the request.
 
     >>> command({"method": "mvfa", "dataset.category": "*"}, {"data_root": "/data"})

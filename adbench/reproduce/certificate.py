@@ -1,4 +1,4 @@
-"""The certificate: for each figure of a paper what came out, a verdict, and what moves the figure from ours to theirs."""
+"""The certificate: for each figure of a paper what came out, a verdict, and what moves ours to theirs."""
 
 from __future__ import annotations
 

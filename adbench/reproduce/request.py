@@ -11,16 +11,8 @@ from adbench.config.groups import groups
 from adbench.config.layers import executor_sections
 from adbench.config.words import defaults
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.reproduce.keys import FILTERS, KEYS, REPEATS
 
-FILTERS = ("table", "dataset", "method", "shots", "metric")
-# Keys of `adbench run` that say where and on what cells run.
-PLACES = (
-    "data_root", "runs", "cache", "cache_gb", "feature_cache", "force", "gallery", "gallery_levels", "device", "threads",
-    "executor", "workers", "loader_workers", "logger",
-)  # fmt: skip
-CHANGES = ("backbone", "schedule", "precision", "batch_size")  # with another value than the paper's it is another cell
-REPEATS = ("seed", "draw")
-KEYS = (*FILTERS, *REPEATS, *PLACES, *CHANGES)
 SEEDS = 5  # from which number of seeds there is a verdict
 
 

@@ -23,10 +23,10 @@ from adbench.system.text import counted
 HEADER = ("table", "method", "dataset", "shots", "metric", "paper", "as published", "leak", "clean", "verdict", "why")
 SHORT = HEADER[:-1]
 LEGEND = (
-    "Figures in per cent. As published: our figure with everything that the authors do, mean ± standard deviation "
-    "(number of seeds). Leak: what choosing the epoch on the test split adds, in points. Clean: our figure with the last "
-    "epoch, a drawn support and no test image seen, with its 95 % interval for new draws and new patients. Reproduced: "
-    "the paper's figure lies within mean ± t s sqrt(1 + 1/n) of n >= 5 seeds as published."
+    "Figures in per cent. As published: our figure with all that the authors do, mean ± standard deviation (number of "
+    "seeds). Leak: what choosing the epoch on the test split adds, in points. Clean: our figure for drawn supports and "
+    "the last epoch, with its 95 % interval for new draws and new patients. Reproduced: the paper's figure lies within "
+    "mean ± t s sqrt(1 + 1/n) of n >= 5 seeds as published."
 )
 
 
@@ -93,16 +93,14 @@ def to_csv(lines: Sequence[Line], asked: Request) -> str:
     """Return one line per figure, unrounded but for four decimals, with both commands."""
     rows = []
     for line in lines:
-        found, figure = line.cells.repetition, line.figure
-        numbers = {
-            "published": line.published.mean, "published_std": line.published.std, "published_n": len(line.published.values),
-            "published_low": line.published.low, "published_high": line.published.high, "leak": line.leak,
-            "clean": line.clean.mean, "clean_n": len(line.clean.values), "clean_low": line.clean.low,
-            "clean_high": line.clean.high,
-        }  # fmt: skip
-        rows.append(figure._asdict() | numbers | {
-            "verdict": line.verdict, "why": line.why, "ladder": "; ".join(map(rung_text, line.ladder)), "note": found.note,
-            "command": command(found.published, asked.keys), "clean_command": command(found.cell, asked.keys),
+        found, ours, clean = line.cells.repetition, line.published, line.clean
+        rows.append(line.figure._asdict() | {
+            "published": ours.mean, "published_std": ours.std, "published_n": len(ours.values),
+            "published_low": ours.low, "published_high": ours.high, "leak": line.leak,
+            "clean": clean.mean, "clean_n": len(clean.values), "clean_low": clean.low, "clean_high": clean.high,
+            "verdict": line.verdict, "why": line.why, "ladder": "; ".join(map(rung_text, line.ladder)),
+            "note": found.note, "command": command(found.published, asked.keys),
+            "clean_command": command(found.cell, asked.keys),
         })  # fmt: skip
     return frame_csv(pd.DataFrame(rows))
 

@@ -24,6 +24,7 @@ from adbench.statistics.mrmc import (
 from adbench.statistics.patients import group
 from adbench.statistics.pixels import pixel_figures, pixel_figures_without_each
 from adbench.statistics.power import Design, design, detectable, draws_needed, patients_needed
+from adbench.statistics.prediction import prediction_interval
 
 __all__ = [
     "Components",
@@ -51,6 +52,7 @@ __all__ = [
     "pixel_figures",
     "pixel_figures_without_each",
     "placements",
+    "prediction_interval",
     "rank_intervals",
     "single",
     "verdict",

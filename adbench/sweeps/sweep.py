@@ -77,7 +77,7 @@ def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[
 def tasks_of(
     configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[[], None] | None = None
 ) -> list[Task]:
-    """Resolve every cell and find its record: a task for each configuration, the same one where cells come out the same.
+    """Resolve every cell and find its record: a task for each configuration, one for those that come out the same.
 
     Raises for a word that can't be used before any dataset is opened. Where data or a record can't be used, the error
     is kept in the task and the other cells run. With `offline`, nothing is drawn, fetched or written, and cells that
