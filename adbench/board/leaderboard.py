@@ -172,7 +172,7 @@ def unit(metric: str) -> str:
     return UNITS.get(metric, "points" if metric.endswith("_leak") else "per cent")
 
 
-def table(records: Sequence[Record], costs: bool = False, more: Sequence[str] = ()) -> pd.DataFrame:
+def table(records: Sequence[Record], costs: bool = False, extra: Sequence[str] = ()) -> pd.DataFrame:
     """Average over draws, seeds, splits and folds: one row per (`ROW` keys, dataset, metric) with mean, std and n.
 
     Records are averaged only where nothing but the draw, the seed and adbench's split of the same images differs. The
@@ -181,7 +181,7 @@ def table(records: Sequence[Record], costs: bool = False, more: Sequence[str] = 
 
     Other settings, and a support list, are in the column `variant`; two contents of one dataset are two datasets,
     `name@hash`, and a content that is not the published one always has its hash. Metrics are in per cent, `FIGURES` and
-    `more`. Costs, which depend on the machine, are added where asked for, each in the unit of the column `unit`.
+    `extra`. Costs, which depend on the machine, are added where asked for, each in the unit of the column `unit`.
 
     Further columns: `half_width`, the largest computation error of the averaged figures (0: exact; NaN for costs, and
     for the last epoch of an oracle, for which records don't hold it), `draws`, draw and seed of each record:
@@ -195,8 +195,8 @@ def table(records: Sequence[Record], costs: bool = False, more: Sequence[str] = 
     texts = {key: _runs(runs) for key, runs in draws.items()}
     rows = []
     for record, line in zip(records, heads, strict=True):
-        values = figures(record, (*FIGURES, *more)) | (_costs(record) if costs else {})
-        halves = dict.fromkeys((*FIGURES, *more), 0.0) | (record.content.get("half_widths") or {})
+        values = figures(record, (*FIGURES, *extra)) | (_costs(record) if costs else {})
+        halves = dict.fromkeys((*FIGURES, *extra), 0.0) | (record.content.get("half_widths") or {})
         line = line | {"draws": texts[tuple(line.values())], "content": unlike_published(record)}
         for metric, value in values.items():
             half = 100 * halves.get(metric, float("nan"))

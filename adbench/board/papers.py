@@ -19,7 +19,7 @@ from adbench.plugins import registry
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-COLUMNS = (
+COLUMNS = (  # of a file, and the fields of a figure
     "source", "table", "protocol", "shots", "method", "train_dataset", "test_dataset", "metric", "value", "std",
 )  # fmt: skip
 TEXTS = COLUMNS[:-2]
@@ -140,8 +140,8 @@ def read(yaml: Traversable, csv: Traversable) -> tuple[PublishedConfig, pd.DataF
 def figures_of(raw: pd.DataFrame) -> list[Figure]:
     """Return the lines of a frame of figures."""
     return [
-        Figure(*row[:-2], value=row[-2], std=None if pd.isna(row[-1]) else row[-1])
-        for row in raw[[*COLUMNS]].itertuples(index=False, name=None)
+        Figure(*texts, value, None if pd.isna(std) else std)
+        for *texts, value, std in raw[[*COLUMNS]].itertuples(index=False, name=None)
     ]
 
 

@@ -167,7 +167,7 @@ def reproduce(
     from adbench.commands import reproduce as command
 
     if paper is not None and "=" in paper:
-        paper, words = None, [paper, *(words or [])]
+        words, paper = [paper, *(words or [])], None
     if not list_figures:
         command.reproduce(paper, words or [], command.Files(csv, html, latex), why, plan)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,12 +156,12 @@ def _write(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked:
     notes = [f"note: {note}" for note in dict.fromkeys(line.cells.repetition.note for line in lines) if note]
     after = [tables.summary(lines, len(left_out)), *ladders, *notes]
     print_table(tables.HEADER, rows, tables.title(asked), after)
-    outputs = (
-        ("csv", files.csv, lambda: tables.to_csv(lines, asked)),
-        ("latex", files.latex, lambda: tables.to_latex(lines, asked)),
-        ("html", files.html, lambda: tables.to_html(lines, left_out, asked)),
-    )
-    for option, file, text in outputs:
+    outputs: dict[str, tuple[Path | None, Callable[[], str]]] = {
+        "csv": (files.csv, lambda: tables.to_csv(lines, asked)),
+        "latex": (files.latex, lambda: tables.to_latex(lines, asked)),
+        "html": (files.html, lambda: tables.to_html(lines, left_out, asked)),
+    }
+    for option, (file, text) in outputs.items():
         if file is not None:
             write_output(file, text().encode(), f"file with --{option} FILE")
             print(f"written: {file}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from adbench.config.layers import load_yaml, merge
 from adbench.data.items import CLASSES
@@ -22,7 +23,7 @@ class SupportLists:
     lists: dict[str, dict[int, dict[str, str]]] = field(default_factory=dict)
 
 
-def is_named(support: str | None) -> bool:
+def is_named(support: str | None) -> TypeGuard[str]:
     """Whether a value of `support=` is the name of published lists; a path with a folder or an ending never is."""
     return support is not None and support in registry.config_files("support")
 

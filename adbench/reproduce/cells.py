@@ -21,6 +21,7 @@ from adbench.reproduce.request import Request
 from adbench.sweeps.sweep import Task, tasks_of
 
 STAND_IN = "phantom-clip"  # the backbone of phantoms, unless another one is named
+PARAMETERS = "parameters_millions"  # the metric that no seed changes
 LEARNS_ALL = ("full_normal", "zero_shot")  # protocols without a draw of the support
 NOTHING: Words = MappingProxyType({})
 Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is
@@ -55,21 +56,22 @@ def cells(figure: Figure, asked: Request) -> Cells:
 
     def of_authors(words: Words) -> tuple[Repeat, ...]:
         # Without a published list the support is one of those that the authors may have drawn.
-        drawn = _is_drawn(words) and "support" not in words
-        return repeats(words, [{"draw": seed, "seed": seed} if drawn else {"seed": seed} for seed in asked.seeds])
+        drawn = is_drawn(words) and "support" not in words
+        return repeats(words, [{"draw": seed, "seed": seed} if drawn else {"seed": seed} for seed in seeds])
 
+    seeds = asked.seeds[:1] if figure.metric == PARAMETERS else asked.seeds
     ladder = [*itertools.accumulate(found.theirs, lambda words, step: {**words, **step}, initial=found.cell)]
-    drawn = [
-        {"draw": draw, "seed": draw} for draw in asked.draws
-    ]  # the seeds of the rungs above, where only these differ
-    clean = drawn if _is_drawn(found.cell) else [{"seed": seed} for seed in asked.seeds]
+    # Each draw has the seed that the rungs above have: on the first rung with a list the support alone is another one.
+    draws = [{"draw": draw, "seed": draw} for draw in asked.draws]
+    clean = draws if is_drawn(found.cell) else [{"seed": seed} for seed in seeds]
     return Cells(
         figure, found, of_authors(found.published), repeats(found.cell, clean),
         tuple(of_authors(words) for words in ladder[1:-1]),
     )  # fmt: skip
 
 
-def _is_drawn(words: Words) -> bool:
+def is_drawn(words: Words) -> bool:
+    """Whether a cell learns from a drawn number of images, unless a list names them."""
     return words.get("protocol") not in LEARNS_ALL and words.get("shots") != "full"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -16,14 +17,13 @@ from adbench.board.papers import Figure, all_figures
 from adbench.board.samples import METRICS, Samples
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
-from adbench.reproduce.cells import Cells, Planned, Repeat, changes
+from adbench.reproduce.cells import PARAMETERS, Cells, Planned, Repeat, changes, is_drawn
 from adbench.reproduce.request import SEEDS, Request
 from adbench.statistics import Interval, covariance, mean_of, on_logit, single
 from adbench.statistics.prediction import prediction_interval
 from adbench.sweeps.sweep import Task
 
 Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
-PARAMETERS = "parameters_millions"
 LEVEL = 0.95
 
 
@@ -115,19 +115,16 @@ def line(some: Cells, planned: Planned, asked: Request, samples: Samples, ladder
         published = Summary(published.values, low, high)
     clean = _clean(some, planned, samples)
     tasks = [task for repeat in some.published for task in planned[repeat]]
-    verdict, why = judged(figure.value, published.values, _exact(figure, tasks), decimals(figure.source, figure.metric))
+    verdict, why = judged(figure.value, published.values, _exact(some, tasks), decimals(figure.source, figure.metric))
     if failed := [task for task in tasks if task.record is None]:
         verdict, why = "cannot tell", f"{len(failed)} of {len(tasks)} cells have no record"
         if (errors := {str(task.error) for task in failed if task.error}) and len(errors) == 1:
             why += f": {errors.pop().rstrip('.')}"
     if differ := changes(some, asked, tasks):
         verdict, why = "cannot tell", "; ".join(differ)
-    last = [_last(planned[repeat], figure.metric) for repeat in some.published]
-    lasts = [value for value in last if value is not None]
-    oracle = "selection" in (some.repetition.theirs[-1] if some.repetition.theirs else {})
-    known = oracle and published.values and len(lasts) == len(published.values)
-    leak = published.mean - float(np.mean(lasts)) if known else math.nan
-    rungs = _ladder(some, planned, clean, published, lasts if known else None) if ladder else ()
+    last = Summary(tuple(_values(some.published, planned, figure.metric, _last)))
+    leak = published.mean - last.mean if len(last.values) == len(published.values) else math.nan
+    rungs = _ladder(some, planned, clean, published, last) if ladder else ()
     return Line(some, published, clean, leak, verdict, why, rungs)
 
 
@@ -136,62 +133,65 @@ def to_run(some: Cells, planned: Planned) -> list[Repeat]:
 
     The last rung but one is free where the last facet is the choice of the epoch: a record has both figures.
     """
-    oracle = bool(some.repetition.theirs) and "selection" in some.repetition.theirs[-1]
-    rungs = some.rungs[:-1] if oracle else some.rungs
+    rungs = some.rungs[:-1] if _chooses(some) else some.rungs
     return [repeat for rung in rungs for repeat in rung if repeat not in planned]
 
 
-def _ladder(
-    some: Cells, planned: Planned, clean: Summary, published: Summary, lasts: list[float] | None
-) -> tuple[Rung, ...]:
+def _chooses(some: Cells) -> bool:
+    """Whether the last facet of the authors is the choice of the epoch."""
+    return bool(some.repetition.theirs) and "selection" in some.repetition.theirs[-1]
+
+
+def _ladder(some: Cells, planned: Planned, clean: Summary, published: Summary, last: Summary) -> tuple[Rung, ...]:
     means = [clean.mean]
     for number, rung in enumerate(some.rungs):
-        free = lasts is not None and number == len(some.rungs) - 1
-        values = lasts if free else _values([one for one in rung if one in planned], planned, some.figure.metric)
-        means.append(float(np.mean(values)) if values else math.nan)
+        free = _chooses(some) and number == len(some.rungs) - 1
+        known = [repeat for repeat in rung if repeat in planned]
+        means.append((last if free else Summary(tuple(_values(known, planned, some.figure.metric)))).mean)
     means.append(published.mean)
-    steps = some.repetition.theirs
-    rungs = zip(steps, means[:-1], means[1:], strict=True) if steps else ()
+    steps = zip(some.repetition.theirs, itertools.pairwise(means), strict=True) if some.repetition.theirs else ()
     return tuple(
         Rung(" ".join(f"{key}={text}" for key, text in step.items()), after, after - before)
-        for step, before, after in rungs
+        for step, (before, after) in steps
     )
 
 
-def _values(repeats: Sequence[Repeat], planned: Planned, metric: str) -> list[float]:
-    """Return the figure of each repeat whose cells all have a record; cells that come out the same count once."""
-    found: dict[tuple[int, ...], float] = {}
-    for repeat in repeats:
-        tasks = planned[repeat]
-        records = [task.record for task in tasks if task.record is not None]
-        figures = [value for record in records if (value := _figure(record, metric)) is not None]
-        if len(records) == len(tasks) and figures:
-            found[tuple(map(id, tasks))] = float(np.mean(figures))
-    return list(found.values())
+Read = Callable[[Record, str], float | None]
 
 
 def _figure(record: Record, metric: str) -> float | None:
+    """Return a record's figure in per cent; None where the metric doesn't apply."""
     if metric == PARAMETERS:
         return float(record.content["parameters"]["trainable"]) / 1e6
     value = record.metrics.get(metric)
     return None if value is None else 100 * value
 
 
-def _last(tasks: Sequence[Task], metric: str) -> float | None:
-    """Return the figure of the last epoch of records whose epoch was chosen on the test split."""
-    figures = []
-    for task in tasks:
-        last = ((task.record.content.get("selection") or {}).get("last") or {}) if task.record else {}
-        if last.get(metric) is not None:
-            figures.append(100 * float(last[metric]))
-    return float(np.mean(figures)) if figures else None
+def _last(record: Record, metric: str) -> float | None:
+    """Return the figure of the last epoch of a record whose epoch was chosen on the test split; None of another one."""
+    last = (record.content.get("selection") or {}).get("last") or {}
+    return None if last.get(metric) is None else 100 * float(last[metric])
 
 
-def _exact(figure: Figure, tasks: Sequence[Task]) -> bool:
-    """Whether every seed gives the same figure."""
-    drawn = any(task.cell is None or task.cell.capability.stochastic or task.cell.capability.support != "none"
-                for task in tasks)  # fmt: skip
-    return figure.metric == PARAMETERS or not drawn
+def _values(repeats: Sequence[Repeat], planned: Planned, metric: str, read: Read = _figure) -> list[float]:
+    """Return the figure of each repeat whose cells all have a record; cells that come out the same count once."""
+    found: dict[tuple[int, ...], float] = {}
+    for repeat in repeats:
+        tasks = planned[repeat]
+        records = [task.record for task in tasks if task.record is not None]
+        figures = [value for record in records if (value := read(record, metric)) is not None]
+        if len(records) == len(tasks) and figures:
+            found[tuple(map(id, tasks))] = float(np.mean(figures))
+    return list(found.values())
+
+
+def _exact(some: Cells, tasks: Sequence[Task]) -> bool:
+    """Whether every seed gives the same figure: nothing is drawn, neither in the method nor for its support."""
+    if some.figure.metric == PARAMETERS:
+        return True
+    words = some.repetition.published
+    drawn = is_drawn(words) and "support" not in words
+    return not drawn and all(task.cell is not None and not task.cell.capability.stochastic for task in tasks)
 
 
 def _clean(some: Cells, planned: Planned, samples: Samples) -> Summary:

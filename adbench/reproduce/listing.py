@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ def listed(figures: Sequence[Figure], keys: Words) -> pd.DataFrame:
     return pd.DataFrame([one._asdict() | _commands(repetition(one), keys) for one in figures])
 
 
-def _commands(found: Repetition, keys: Words) -> Mapping[str, str]:
+def _commands(found: Repetition, keys: Words) -> dict[str, str]:
     runs = not found.reason
     return {
         "command": command(found.published, keys) if runs else "",

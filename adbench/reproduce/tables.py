@@ -14,8 +14,8 @@ from adbench._version import __version__
 from adbench.board import latex
 from adbench.board.papers import Figure, paper
 from adbench.board.render import TITLES, inert
-from adbench.reproduce.cells import command
-from adbench.reproduce.certificate import PARAMETERS, Line, Rung, Summary, counts
+from adbench.reproduce.cells import PARAMETERS, command
+from adbench.reproduce.certificate import Line, Rung, Summary, counts
 from adbench.reproduce.listing import tested
 from adbench.reproduce.request import Request
 from adbench.system.text import counted

@@ -66,6 +66,10 @@ def fake(auroc: float | None, last: float | None = None, data: str = "real", **a
     return SimpleNamespace(record=record, error=None, cell=cell)
 
 
+def five(*figures: float, **about: Any) -> list[SimpleNamespace]:
+    return [fake(*figures, **about) for _ in range(5)]
+
+
 def asked_for(*words: str) -> tuple[Request, Figure]:
     asked = request(["mvfa"], ["table=1", "method=mvfa", "dataset=resc", "metric=image_auroc", *words])
     (figure,) = chosen(asked)
@@ -102,12 +106,12 @@ def test_a_line_has_the_leak_and_the_verdict() -> None:  # the paper has 96.18
 @pytest.mark.parametrize(
     ("tasks", "words", "why"),
     [
-        ([fake(0.962)] * 4 + [fake(None)], [], "1 of 5 cells have no record: no space left"),
-        ([fake(0.962, data="phantom")] * 5, [], "phantoms in place of the data"),
-        ([fake(0.962)] * 5, ["schedule=short"], "schedule=short"),
-        ([fake(0.962)] * 5, ["backbone=ViT-B-16"], "backbone=ViT-B-16"),
+        ([*five(0.962)[:4], fake(None)], [], "1 of 5 cells have no record: no space left"),
+        (five(0.962, data="phantom"), [], "phantoms in place of the data"),
+        (five(0.962), ["schedule=short"], "schedule=short"),
+        (five(0.962), ["backbone=ViT-B-16"], "backbone=ViT-B-16"),
         (
-            [fake(0.962, published=False, expected={"test": [3, 4]}, counts={"test": [1, 2]})] * 5,
+            five(0.962, published=False, expected={"test": [3, 4]}, counts={"test": [1, 2]}),
             [],
             "not the published set: test 1 [+] 2 instead of 3 [+] 4",
         ),
@@ -120,11 +124,18 @@ def test_without_the_papers_own_cells_there_is_no_verdict(tasks: list[Any], word
 
 
 def test_the_ladder_goes_from_clean_to_as_published_and_its_steps_add_up() -> None:
-    one = certified([fake(0.94, 0.93)] * 5, rungs=True)
+    one = certified(five(0.94, 0.93), rungs=True)
     assert [rung.words for rung in one.ladder] == ["support=mvfa", "method.fusion=transductive", "selection=oracle"]
     assert [rung.mean for rung in one.ladder] == pytest.approx([92.0, 93.0, 94.0])
     assert [rung.moves for rung in one.ladder] == pytest.approx([2.0, 1.0, 1.0])
     assert sum(rung.moves for rung in one.ladder) == pytest.approx(one.published.mean - one.clean.mean)
+
+
+def test_cells_that_come_out_the_same_count_once() -> None:
+    one = certified([fake(0.962)] * 5)
+    assert one.published.values == (pytest.approx(96.2),)
+    assert (one.verdict, one.why) == ("cannot tell", "1 of 5 seeds")
+    assert math.isnan(one.leak)
 
 
 def test_the_rung_below_the_choice_of_the_epoch_is_free() -> None:
@@ -138,7 +149,7 @@ def test_the_rung_below_the_choice_of_the_epoch_is_free() -> None:
 
 def test_tables_hold_each_line_and_escape_what_they_print() -> None:
     asked, _ = asked_for("data_root=/data_1")
-    lines = [certified([fake(0.94, 0.93)] * 5, rungs=True)]
+    lines = [certified(five(0.94, 0.93), rungs=True)]
     reason = [(asked_for()[1]._replace(method="<b>"), "None & <i>none</i>.")]
     page = tables.to_html(lines, reason, asked)
     assert "not reproduced" in page
