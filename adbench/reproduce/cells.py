@@ -22,6 +22,7 @@ from adbench.sweeps.sweep import Task, tasks_of
 
 STAND_IN = "phantom-clip"  # the backbone of phantoms, unless another one is named
 PARAMETERS = "parameters_millions"  # the metric that no seed changes
+PHANTOMS = "phantoms in place of the data"
 LEARNS_ALL = ("full_normal", "zero_shot")  # protocols without a draw of the support
 NOTHING: Words = MappingProxyType({})
 Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is
@@ -122,7 +123,7 @@ def changes(some: Cells, asked: Request, tasks: Iterable[Task]) -> list[str]:
     """
     words, records = some.repetition.published, [task.record for task in tasks if task.record is not None]
     phantom = asked.phantom or any(record.content["data"] == "phantom" for record in records)
-    texts = ["phantoms in place of the data"] if phantom else []
+    texts = [PHANTOMS] if phantom else []
     texts += dict.fromkeys(filter(None, map(unlike_published, records)))
     made = {key: text for word in some.published[0] for key, _, text in [word.partition("=")]}
     paper = defaults() | preset(words["method"], words.get("preset", "paper"))

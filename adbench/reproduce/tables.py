@@ -14,7 +14,7 @@ from adbench._version import __version__
 from adbench.board import latex
 from adbench.board.papers import Figure, paper
 from adbench.board.render import TITLES, inert
-from adbench.reproduce.cells import PARAMETERS, command
+from adbench.reproduce.cells import PARAMETERS, PHANTOMS, Repeat, command
 from adbench.reproduce.certificate import Line, Rung, Summary, counts
 from adbench.reproduce.listing import tested
 from adbench.reproduce.request import Request
@@ -22,6 +22,7 @@ from adbench.system.text import counted
 
 HEADER = ("table", "method", "dataset", "shots", "metric", "paper", "as published", "leak", "clean", "verdict", "why")
 SHORT = HEADER[:-1]
+TO_CSV = {"value": "paper", "std": "paper_std"}
 LEGEND = (
     "Figures in per cent. As published: our figure with all that the authors do, mean ± standard deviation (number of "
     "seeds). Leak: what choosing the epoch on the test split adds, in points. Clean: our figure for drawn supports and "
@@ -33,13 +34,19 @@ LEGEND = (
 def title(asked: Request) -> str:
     """Name the certificate.
 
-    >>> title(Request(("madclip",), {"table": ("1",), "dataset": ("brainmri", "oct17")}))
-    'Certificate: MadCLIP (MICCAI 2025), table 1, dataset brainmri, oct17'
+    >>> title(Request(("madclip",)))
+    'Certificate: MadCLIP (MICCAI 2025)'
     """
-    names = ", ".join(paper(name).title for name in asked.papers)
-    return ", ".join(
-        [f"Certificate: {names}", *(f"{key} {', '.join(values)}" for key, values in asked.filters.items())]
-    )
+    return f"Certificate: {', '.join(paper(name).title for name in asked.papers)}"
+
+
+def part(asked: Request) -> str:
+    """Say which figures of the papers were asked for; empty for all.
+
+    >>> part(Request(("madclip",), {"table": ("1",), "dataset": ("brainmri", "oct17")}))
+    'table 1; dataset brainmri, oct17'
+    """
+    return "; ".join(f"{key} {', '.join(values)}" for key, values in asked.filters.items())
 
 
 def summary(lines: Sequence[Line], left_out: int) -> str:
@@ -89,20 +96,47 @@ def rung_text(rung: Rung) -> str:
     return f"{rung.words} " + ("?" if math.isnan(rung.moves) else f"{rung.moves:+.2f}")
 
 
-def to_csv(lines: Sequence[Line], asked: Request) -> str:
-    """Return one line per figure, unrounded but for four decimals, with both commands."""
+def to_csv(lines: Sequence[Line]) -> str:
+    """Return one line per figure, unrounded but for four decimals, with both commands.
+
+    `paper` is the paper's figure, `ours` that of the cells as published, `clean` that of the clean ones.
+    """
     rows = []
     for line in lines:
-        found, ours, clean = line.cells.repetition, line.published, line.clean
-        rows.append(line.figure._asdict() | {
-            "published": ours.mean, "published_std": ours.std, "published_n": len(ours.values),
-            "published_low": ours.low, "published_high": ours.high, "leak": line.leak,
+        ours, clean, figure = line.published, line.clean, line.figure._asdict()
+        rows.append({TO_CSV.get(name, name): value for name, value in figure.items()} | {
+            "ours": ours.mean, "ours_std": ours.std, "ours_n": len(ours.values), "ours_low": ours.low,
+            "ours_high": ours.high, "leak": line.leak,
             "clean": clean.mean, "clean_n": len(clean.values), "clean_low": clean.low, "clean_high": clean.high,
             "verdict": line.verdict, "why": line.why, "ladder": "; ".join(map(rung_text, line.ladder)),
-            "note": found.note, "command": command(found.published, asked.keys),
-            "clean_command": command(found.cell, asked.keys),
+            "note": line.cells.repetition.note, **commands(line),
         })  # fmt: skip
     return frame_csv(pd.DataFrame(rows))
+
+
+def commands(line: Line) -> dict[str, str]:
+    """Return what to type for the cells that were run, as published and clean."""
+    return {"command": again(line.cells.published), "clean_command": again(line.cells.clean)}
+
+
+def again(repeats: Sequence[Repeat]) -> str:
+    """Return the command of some repeats: with several values of a key where nothing else differs, else of the first.
+
+    >>> again([("method=clip", "seed=0"), ("method=clip", "seed=1")])
+    'adbench run method=clip seed=0,1'
+    >>> again([("draw=0", "seed=0"), ("draw=1", "seed=1")])
+    'adbench run draw=0 seed=0   # and draw=1 seed=1'
+    """
+    columns = [list(dict.fromkeys(column)) for column in zip(*repeats, strict=True)]
+    if sum(len(column) > 1 for column in columns) < 2:
+        return command(dict(_joined(column) for column in columns))
+    others = (" ".join(word for word in repeat if word not in repeats[0]) for repeat in repeats[1:])
+    return f"{command(dict(_joined([word]) for word in repeats[0]))}   # and {', '.join(others)}"
+
+
+def _joined(words: Sequence[str]) -> tuple[str, str]:
+    key = words[0].partition("=")[0]
+    return key, ",".join(word.partition("=")[2] for word in words)
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
@@ -116,7 +150,7 @@ def to_latex(lines: Sequence[Line], asked: Request) -> str:
     rows = [" & ".join(latex.escape(texts(line)[name]) for name in SHORT) + r" \\" for line in lines]
     return "\n".join([
         r"% \usepackage{booktabs}", "", r"\begin{table}", r"\centering",
-        rf"\caption{{{latex.escape(f'{title(asked)}. {LEGEND}')}}}",
+        rf"\caption{{{latex.escape(f'{'; '.join(filter(None, [title(asked), part(asked)]))}. {LEGEND}')}}}",
         r"\begin{tabular}{@{}lllllrrrrl@{}}", r"\toprule", " & ".join(map(latex.escape, SHORT)) + r" \\", r"\midrule",
         *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip
@@ -133,18 +167,16 @@ def to_html(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked
     template = environment.from_string(_template())
     groups: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
-        groups.setdefault(f"{paper(line.figure.source).title}, Table {line.figure.table}", []).append(
-            _shown(line, asked)
-        )
+        groups.setdefault(f"{paper(line.figure.source).title}, Table {line.figure.table}", []).append(_shown(line))
     reasons: dict[str, list[str]] = {}
     for figure, reason in left_out:
         name = f"{figure.method}, {paper(figure.source).title} Table {figure.table}"
         if name not in reasons.setdefault(reason, []):
             reasons[reason].append(name)
-    changed = list(dict.fromkeys(line.why for line in lines if line.why.startswith("phantoms")))
+    phantoms = any(PHANTOMS in line.why for line in lines)
     return template.render(
-        title=title(asked), summary=summary(lines, len(left_out)), legend=LEGEND, groups=groups, reasons=reasons,
-        phantoms=bool(changed), version=__version__, counts=counts(lines),
+        title=title(asked), part=part(asked), legend=LEGEND, groups=groups, reasons=reasons, phantoms=phantoms,
+        left_out=len(left_out), version=__version__, counts=counts(lines),
     )  # fmt: skip
 
 
@@ -152,18 +184,17 @@ def _template() -> str:
     return files("adbench.reproduce.templates").joinpath("certificate.html").read_text(encoding="utf-8")
 
 
-def _shown(line: Line, asked: Request) -> dict[str, Any]:
+def _shown(line: Line) -> dict[str, Any]:
     found = line.cells.repetition
-    first = line.clean.mean
+    first, ours = line.clean.mean, line.published.values
     return texts(line) | {
         "badge": line.verdict.replace(" ", "-"),
         "strip": _strip(line),
         "note": found.note,
         "no_interval": line.clean.why,
-        "command": command(found.published, asked.keys),
-        "clean_command": command(found.cell, asked.keys),
+        **commands(line),
         "start": "" if math.isnan(first) else f"{first:.2f}",
-        "gap": "" if not line.published.values else f"{line.figure.value - line.published.mean:+.2f}",
+        "gap": "" if PHANTOMS in line.why or not ours else f"{line.figure.value - line.published.mean:+.2f}",
         "ladder": [
             (rung.words, *("?" if math.isnan(value) else f"{value:{sign}.2f}" for value, sign in
                            ((rung.mean, ""), (rung.moves, "+")))) for rung in line.ladder

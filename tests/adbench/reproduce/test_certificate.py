@@ -157,10 +157,11 @@ def test_tables_hold_each_line_and_escape_what_they_print() -> None:
     assert "&amp; &lt;i&gt;" in page
     assert "selection=oracle" in page
     assert "http" not in page.replace("http-equiv", "")
+    assert "+2.18" in page  # what is left between the last step and the paper
     latex = tables.to_latex(lines, asked)
     assert r"mvfa & resc & 4 & image AUROC & 96.18 & 94.00 $\pm$ 0.00 (5) & +1.00 & 90.00 & not reproduced \\" in latex
-    header, row = tables.to_csv(lines, asked).strip().splitlines()
+    header, row = tables.to_csv(lines).strip().splitlines()
     assert header.split(",")[:3] == ["source", "table", "protocol"]
     assert "selection=oracle +1.00" in row
-    assert "data_root=/data_1" in row
+    assert "data_root=/data" in row
     assert tables.summary(lines, 1) == "1 figure: 1 not reproduced; 1 more can't be repeated here"
