@@ -140,7 +140,7 @@ def read(yaml: Traversable, csv: Traversable) -> tuple[PublishedConfig, pd.DataF
 def figures_of(raw: pd.DataFrame) -> list[Figure]:
     """Return the lines of a frame of figures."""
     return [
-        Figure(*texts, value, None if pd.isna(std) else std)
+        Figure._make([*texts, value, None if pd.isna(std) else std])
         for *texts, value, std in raw[[*COLUMNS]].itertuples(index=False, name=None)
     ]
 

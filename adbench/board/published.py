@@ -143,7 +143,12 @@ def _backbone(repetition: papers.Repetition) -> str:
     words = repetition.published
     if repetition.backbone or "preset" not in words:
         return repetition.backbone
-    return str(preset(words["method"], words["preset"]).get("backbone", ""))
+    return _of_preset(words["method"], words["preset"])
+
+
+@cache
+def _of_preset(method: str, name: str) -> str:
+    return str(preset(method, name).get("backbone", ""))
 
 
 def added(long: pd.DataFrame) -> pd.DataFrame:

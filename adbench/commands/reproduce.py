@@ -155,7 +155,7 @@ def _write(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked:
     ]
     notes = [f"note: {note}" for note in dict.fromkeys(line.cells.repetition.note for line in lines) if note]
     after = [tables.summary(lines, len(left_out)), *ladders, *notes]
-    print_table(tables.HEADER, rows, "; ".join(filter(None, [tables.title(asked), tables.part(asked)])), after)
+    print_table(tables.HEADER, rows, tables.whole_title(asked), after)
     outputs: dict[str, tuple[Path | None, Callable[[], str]]] = {
         "csv": (files.csv, lambda: tables.to_csv(lines)),
         "latex": (files.latex, lambda: tables.to_latex(lines, asked)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -106,13 +106,13 @@ def command(words: Words, keys: Words = NOTHING) -> str:
 Planned = dict[Repeat, list[Task]]
 
 
-def planned(repeats: Iterable[Repeat], offline: bool = False, warm_up: Callable[[], None] | None = None) -> Planned:
+def planned(repeats: Iterable[Repeat], offline: bool = False) -> Planned:
     """Resolve the cells of some repeats; a cell that several repeats have is one task.
 
     With `offline` nothing is drawn, fetched or written, as for `adbench plan`.
     """
     configs: dict[Repeat, list[RunConfig]] = {words: parse(words) for words in dict.fromkeys(repeats)}
-    tasks = iter(tasks_of([config for some in configs.values() for config in some], offline, warm_up))
+    tasks = iter(tasks_of([config for some in configs.values() for config in some], offline))
     return {words: list(itertools.islice(tasks, len(some))) for words, some in configs.items()}
 
 
@@ -131,8 +131,3 @@ def changes(some: Cells, asked: Request, tasks: Iterable[Task]) -> list[str]:
         f"{key}={made[key]}" for key in CHANGES if key in made and key not in words and made[key] != str(paper[key])
     ]
     return texts + [f"{key}={value}" for key, value in made.items() if key.startswith("backbone.")]
-
-
-def runs_folder(asked: Request) -> str:
-    """Return the folder of the records."""
-    return str(asked.keys.get("runs", defaults()["runs"]))

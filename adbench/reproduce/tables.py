@@ -40,6 +40,11 @@ def title(asked: Request) -> str:
     return f"Certificate: {', '.join(paper(name).title for name in asked.papers)}"
 
 
+def whole_title(asked: Request) -> str:
+    """Name the certificate and the figures that were asked for."""
+    return "; ".join(filter(None, [title(asked), part(asked)]))
+
+
 def part(asked: Request) -> str:
     """Say which figures of the papers were asked for; empty for all.
 
@@ -150,7 +155,7 @@ def to_latex(lines: Sequence[Line], asked: Request) -> str:
     rows = [" & ".join(latex.escape(texts(line)[name]) for name in SHORT) + r" \\" for line in lines]
     return "\n".join([
         r"% \usepackage{booktabs}", "", r"\begin{table}", r"\centering",
-        rf"\caption{{{latex.escape(f'{'; '.join(filter(None, [title(asked), part(asked)]))}. {LEGEND}')}}}",
+        rf"\caption{{{latex.escape(f'{whole_title(asked)}. {LEGEND}')}}}",
         r"\begin{tabular}{@{}lllllrrrrl@{}}", r"\toprule", " & ".join(map(latex.escape, SHORT)) + r" \\", r"\midrule",
         *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip

@@ -11,7 +11,7 @@ from adbench.reproduce.request import chosen, request
 @pytest.mark.parametrize(
     ("words", "number"),
     [
-        ([], 291),
+        ([], 250),
         (["table=1"], 87),
         (["table=1", "dataset=brainmri,oct17"], 29),
         (["table=1", "dataset=bmad_masked", "metric=pixel_auroc"], 30),
