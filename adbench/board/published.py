@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 ACCURACY = "image_accuracy"  # which papers print, and leaderboards show with the papers' figures alone
-FULL = ("full_normal", "leave_one_out_published")  # protocols that learn from all images of a split
 
 
 class Published(NamedTuple):
@@ -107,9 +106,9 @@ def _settings(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
     rows = []
     for one, repetition in kept:
         protocol, trained = _protocol(one, repetition, config), _trained(one, repetition)
-        shots = config.shots.get(protocol, one.shots)
+        shots = config.shots.get(protocol, "full" if protocol == "unified_full_normal" else one.shots)
         rows.append({
-            "shots": "full" if protocol in FULL else shots,
+            "shots": repetition.published.get("shots", shots),
             "sets": _sets(trained, one.test_dataset, config.all_but),
             "own": one.source == one.method.partition(":")[0],
             "needs": repetition.variant,

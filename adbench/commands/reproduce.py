@@ -132,6 +132,8 @@ def _sweep(repeats: Iterable[tuple[str, ...]], words: Sequence[str], executor: E
 
     found = planned(repeats)
     tasks = _unique(found)
+    if all(task.error for task in tasks):
+        raise tasks[0].error or AssertionError
     if any(task.state == "to run" for task in tasks):
         done = sweep(tasks, words, executor)
         if done.stopped:

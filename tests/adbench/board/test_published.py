@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from adbench.board import published
+from adbench.board import papers, published
+from adbench.config.groups import groups
+from adbench.config.layers import preset
 from adbench.plugins import registry
 
 
@@ -269,3 +271,31 @@ def test_the_command_prints_figures_of_an_installed_package_and_notes_broken_one
 
 def test_a_backbone_is_a_stand_in_where_its_yaml_says_so() -> None:
     assert published.stand_ins() == {"phantom-clip"}
+
+
+def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_cell() -> None:
+    """A row made of the words of the cell as published has the paper's figure, or that of the method's own paper."""
+    bmad = groups()["bmad"]["dataset"]
+    figures = [one for one in papers.all_figures() if one.metric != "parameters_millions"]
+    found = [(one, papers.repetition(one)) for one in figures]
+    rows = []
+    for one, repetition in found:
+        words = repetition.published
+        if repetition.reason:
+            continue
+        protocol, trained = words["protocol"], words.get("train_on", "")
+        others = "+".join(name for name in bmad if name != one.test_dataset)
+        rows.append({
+            "data": "real", "method": words["method"], "content": "", "mean": 0.0, "metric": one.metric,
+            "backbone": preset(words["method"], "paper")["backbone"], "variant": repetition.variant,
+            "protocol": "unified_full_normal" if protocol == "full_normal" and trained else protocol,
+            "shots": "full" if protocol in ("full_normal", "leave_one_out_published") else words.get("shots", "0"),
+            "train_on": others if protocol == "leave_one_out_published" else trained,
+            "dataset": "mean of mvtec" if one.test_dataset == "mvtec" else papers.mean_name(one), "value": one.value,
+        })  # fmt: skip
+    assert len(rows) == 322
+    compared = published.compared(pd.DataFrame(rows))
+    assert compared["published"].notna().all()
+    assert compared["difference"].isna().sum() == 18  # WinCLIP in MVFA's tables, whose backbone is not stated
+    other = compared[compared["published"] != compared["value"]]
+    assert set(other["value"]) == {90.8}  # MediCLIP's Tables 4 and 5 print another figure on BUSI than its Table 1

@@ -36,10 +36,15 @@ def test_the_plan_runs_nothing(adbench, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_certificate_of_a_method_without_chance(adbench, tiny: Path, tmp_path: Path) -> None:
-    words = ["dataset=brainmri", "method=clip", f"data_root={tiny}", "backbone=phantom-clip", "gallery=0"]
-    words += [f"runs={tmp_path / 'runs'}", *(f"--{name}={tmp_path / name}" for name in ("html", "latex", "csv"))]
-    answer = adbench("reproduce", "crossmodal", *words)
+    words = ["method=clip", f"data_root={tiny}", "backbone=phantom-clip", "gallery=0", f"runs={tmp_path / 'runs'}"]
+    partly = adbench("reproduce", "crossmodal", "dataset=brainmri,liverct", *words)
+    assert partly.code == 1
+    assert "4 figures: 4 cannot tell" in partly.out
+    assert "1 of 2 cells have no record, the first of them clip liverct" in partly.err
+    files = [f"--{name}={tmp_path / name}" for name in ("html", "latex", "csv")]
+    answer = adbench("reproduce", "crossmodal", "dataset=brainmri", *words, *files)
     assert answer.code == 0, answer.err
+    assert "to run" not in answer.out  # the record is reused
     (record,) = read_all(tmp_path / "runs")
     assert record.content["facts"]["params"]["templates"] == ["{}"]
     assert "57.54" in answer.out
@@ -55,20 +60,17 @@ def test_a_certificate_of_a_method_without_chance(adbench, tiny: Path, tmp_path:
     assert "Certificate: Cross-modal prompts" in page
     assert "Run on phantoms" not in page
     assert r"\bottomrule" in (tmp_path / "latex").read_text()
-    again = adbench("reproduce", "crossmodal", *words)
-    assert again.code == 0
-    assert "to run" not in again.out  # the record is reused
 
 
-def test_cells_that_fail_are_named_after_the_certificate(adbench, tiny: Path, tmp_path: Path) -> None:
+def test_where_no_cell_can_run_its_error_is_the_answer(adbench, tiny: Path, tmp_path: Path) -> None:
     words = ["table=1", "dataset=brainmri", "method=madclip", "metric=image_auroc", "seed=0", "draw=0"]
-    words += [f"data_root={tiny}", "backbone=phantom-clip", f"runs={tmp_path / 'runs'}"]
-    answer = adbench("reproduce", "madclip", *words)
-    assert answer.code == 1
-    assert "missing" in answer.out
-    assert "1 figure: 1 cannot tell" in answer.out
-    assert "2 of 2 cells have no record" in answer.err
-    assert "it isn't there" in answer.err
+    words += ["backbone=phantom-clip", f"runs={tmp_path / 'runs'}"]
+    answer = adbench("reproduce", "madclip", *words, f"data_root={tiny}")
+    assert answer.code == 2
+    assert "support=madclip, 16 shots of brainmri, names 00809_99.png, which is no normal image" in answer.err
+    nowhere = adbench("reproduce", "madclip", *words, f"data_root={tmp_path / 'none'}")
+    assert nowhere.code == 3
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
