@@ -16,6 +16,8 @@ from adbench.board.published import stand_ins
 from adbench.config.layers import preset, section
 from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse
+from adbench.data.counts import differences
+from adbench.records.record import Record
 from adbench.reproduce.keys import CHANGES
 from adbench.reproduce.request import Request
 from adbench.sweeps.sweep import Task, tasks_of
@@ -116,6 +118,18 @@ def planned(repeats: Iterable[Repeat], offline: bool = False) -> Planned:
     return {words: list(itertools.islice(tasks, len(some))) for words, some in configs.items()}
 
 
+def _other_set(record: Record) -> str:
+    """Say which sets of a record are not the published ones; empty where they are.
+
+    Where a list names the support, the test split alone counts: the authors' own copies of BMAD have other images in
+    `valid` than BMAD, which do not matter then.
+    """
+    about = record.content.get("dataset") or {}
+    listed = str((record.content.get("support") or {}).get("source")).startswith("list:")
+    tested = [{"test": (about.get(key) or {}).get("test")} for key in ("expected", "counts")]
+    return "" if listed and not differences(*tested) else unlike_published(record)
+
+
 def changes(some: Cells, asked: Request, tasks: Iterable[Task]) -> list[str]:
     """Say what the cells of a figure have that the paper's don't, in words; empty where they are the paper's.
 
@@ -124,7 +138,7 @@ def changes(some: Cells, asked: Request, tasks: Iterable[Task]) -> list[str]:
     words, records = some.repetition.published, [task.record for task in tasks if task.record is not None]
     phantom = asked.phantom or any(record.content["data"] == "phantom" for record in records)
     texts = [PHANTOMS] if phantom else []
-    texts += dict.fromkeys(filter(None, map(unlike_published, records)))
+    texts += dict.fromkeys(filter(None, map(_other_set, records)))
     made = {key: text for word in some.published[0] for key, _, text in [word.partition("=")]}
     paper = defaults() | preset(words["method"], words.get("preset", "paper"))
     texts += [

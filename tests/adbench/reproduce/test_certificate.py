@@ -123,6 +123,16 @@ def test_without_the_papers_own_cells_there_is_no_verdict(tasks: list[Any], word
     assert re.search(why, one.why)
 
 
+def test_of_a_listed_support_the_test_split_alone_must_be_the_published_one() -> None:
+    about = {"published": False, "expected": {"valid": [8, 24], "test": [3, 4]}}
+    same = five(0.962, counts={"valid": [16, 24], "test": [3, 4]}, **about)
+    for task in same:
+        task.record.content["support"] = {"source": "list:mvfa"}
+    assert certified(same).verdict == "not reproduced"
+    drawn = five(0.962, counts={"valid": [16, 24], "test": [3, 4]}, **about)
+    assert certified(drawn).why == "not the published set: valid 16 + 24 instead of 8 + 24"
+
+
 def test_the_ladder_goes_from_clean_to_as_published_and_its_steps_add_up() -> None:
     one = certified(five(0.94, 0.93), rungs=True)
     assert [rung.words for rung in one.ladder] == ["support=mvfa", "method.fusion=transductive", "selection=oracle"]
