@@ -210,10 +210,10 @@ def _filled(
 
 
 def _words(text: str) -> Words:
-    r"""Return shell words as a mapping.
+    """Return shell words as a mapping.
 
-    >>> _words("method=clip 'method.templates=["a {}"]'")
-    {'method': 'clip', 'method.templates': '["a {}"]'}
+    >>> _words("method=clip 'method.templates=[a {}, the {}]'")
+    {'method': 'clip', 'method.templates': '[a {}, the {}]'}
     """
     pairs = (word.partition("=") for word in shlex.split(text))
     return {key: value for key, _, value in pairs}

@@ -73,7 +73,7 @@ def texts(line: Line) -> dict[str, str]:
         "metric": metric_name(figure),
         "paper": f"{figure.value:.2f}" + ("" if figure.std is None else f" ± {figure.std:.2f}"),
         "as published": spread(line.published),
-        "leak": "–" if math.isnan(line.leak) else f"{line.leak:+.2f}",
+        "leak": "–" if math.isnan(line.leak) else signed(line.leak),
         "clean": f"{line.clean.mean:.2f}{interval}" if clean.values else "missing",
         "verdict": line.verdict,
         "why": line.why,
@@ -98,7 +98,16 @@ def rung_text(rung: Rung) -> str:
     >>> rung_text(Rung("selection=oracle", 91.0, 1.5))
     'selection=oracle +1.50'
     """
-    return f"{rung.words} " + ("?" if math.isnan(rung.moves) else f"{rung.moves:+.2f}")
+    return f"{rung.words} {signed(rung.moves)}"
+
+
+def signed(value: float) -> str:
+    """Write a difference in points; `?` for an unknown one.
+
+    >>> signed(1.504), signed(-0.001), signed(math.nan)
+    ('+1.50', '+0.00', '?')
+    """
+    return "?" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"
 
 
 def to_csv(lines: Sequence[Line]) -> str:
@@ -199,10 +208,10 @@ def _shown(line: Line) -> dict[str, Any]:
         "no_interval": line.clean.why,
         **commands(line),
         "start": "" if math.isnan(first) else f"{first:.2f}",
-        "gap": "" if PHANTOMS in line.why or not ours else f"{line.figure.value - line.published.mean:+.2f}",
+        "gap": "" if PHANTOMS in line.why or not ours else signed(line.figure.value - line.published.mean),
         "ladder": [
-            (rung.words, *("?" if math.isnan(value) else f"{value:{sign}.2f}" for value, sign in
-                           ((rung.mean, ""), (rung.moves, "+")))) for rung in line.ladder
+            (rung.words, "?" if math.isnan(rung.mean) else f"{rung.mean:.2f}", signed(rung.moves))
+            for rung in line.ladder
         ],
     }  # fmt: skip
 
