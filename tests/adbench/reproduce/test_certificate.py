@@ -16,17 +16,8 @@ from adbench.reproduce import tables
 from adbench.reproduce.cells import cells
 from adbench.reproduce.certificate import decimals, judged, line, to_run
 from adbench.reproduce.request import Request, chosen, request
-from adbench.statistics.prediction import prediction_interval
 
 FIVE = [89.0, 90.0, 91.0, 90.5, 89.5]
-
-
-def test_a_prediction_interval_is_mean_plus_t_s_root_one_plus_one_over_n() -> None:
-    low, high = prediction_interval(FIVE)  # s = sqrt(0.625), t = 2.776445 with 4 degrees of freedom
-    half = 2.776445 * math.sqrt(0.625) * math.sqrt(1.2)
-    assert (low, high) == pytest.approx((90 - half, 90 + half), abs=1e-5)
-    with pytest.raises(AdbenchError, match="1 figure has no prediction interval"):
-        prediction_interval([1.0])
 
 
 @pytest.mark.parametrize(
