@@ -24,6 +24,6 @@ def test_one_figure_has_none() -> None:
 
 
 def test_it_holds_one_more_figure_as_often_as_its_level_says() -> None:
-    figures = np.random.default_rng(0).normal(size=(4000, 6))
+    figures = np.random.default_rng(0).normal(size=(1500, 6))
     inside = [low <= row[5] <= high for row in figures for low, high in [prediction_interval(row[:5], level=0.9)]]
-    assert np.mean(inside) == pytest.approx(0.9, abs=0.015)
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.025)
