@@ -99,16 +99,19 @@ def test_papers_keys_and_lists_are_completed() -> None:
 
 @pytest.mark.slow
 def test_table_1_of_madclip_on_phantoms(adbench, tmp_path: Path) -> None:
-    words = ["table=1", "dataset=oct17,brainmri", "method=april_gan,madclip", "gallery=0", f"runs={tmp_path / 'runs'}"]
+    words = ["table=1", "dataset=oct17", "method=april_gan,madclip", "gallery=0", f"runs={tmp_path / 'runs'}"]
     answer = adbench(
         "reproduce", "madclip", *words, "--why", f"--html={tmp_path / 'a.html'}", f"--csv={tmp_path / 'a'}"
     )
     assert answer.code == 0, answer.err
     rows = list(csv.DictReader((tmp_path / "a").open()))
-    assert len(rows) == 6
+    assert len(rows) == 2
     assert {row["verdict"] for row in rows} == {"cannot tell"}
     assert all("phantoms" in row["why"] for row in rows)
-    own = [row for row in rows if row["method"] == "madclip"]
-    assert all(float(row["leak"]) >= 0 for row in own if row["dataset"] == "oct17")
-    assert all("selection=oracle +" in row["ladder"] for row in own if row["dataset"] == "oct17")
+    own = rows[1]
+    assert own["method"] == "madclip"
+    assert float(own["leak"]) >= 0  # of the only metric by which the epoch is chosen
+    assert "support=madclip " in own["ladder"]
+    assert "selection=oracle +" in own["ladder"]
+    assert float(own["clean_low"]) < float(own["clean"]) < float(own["clean_high"])
     assert "Run on phantoms." in (tmp_path / "a.html").read_text()
