@@ -32,6 +32,7 @@ CONTENTS: dict[str, list[str]] = {
         "your-own-method",
         "protocols",
         "sweeps",
+        "reproduce",
         "clusters",
         "precision",
         "trackers",

@@ -20,6 +20,7 @@ from adbench.config import words as config
 from adbench.conformance.checks import CHECKS
 from adbench.plugins import registry
 from adbench.records.record import read_all
+from adbench.reproduce import keys as reproduce
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -60,7 +61,7 @@ def test_every_command_of_the_pages_can_be_typed(page: str, line: str) -> None:
 
 
 def test_keys_named_in_the_pages_exist() -> None:
-    known = set(config.KEYS) | set(SCORE_KEYS) | {"key"}
+    known = {*config.KEYS, *SCORE_KEYS, *reproduce.KEYS, "key"}
     for page in PAGES:
         for key in re.findall(r"`([a-z_]+)=[^`A-Z][^`]*`", page.read_text()):
             assert key in known, f"{page.name}: {key}="

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from adbench.board import papers
 from adbench.board.leaderboard import FIGURES, MEAN, plain
 from adbench.config.groups import groups
-from adbench.config.layers import load_yaml, merge
+from adbench.config.layers import load_yaml, preset
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-COMPARED = tuple(name for name in FIGURES if name != "image_accuracy")  # papers don't state its threshold
-COLUMNS = (
-    "source", "table", "protocol", "shots", "method", "train_dataset", "test_dataset", "metric", "value", "std",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PublishedConfig:
-    """The content of `published/NAME.yaml`, which says how to read `NAME.csv` next to it.
-
-    `sources` are printed names of papers, `protocols` adbench's names of the papers' settings, `shots` what a record
-    of a protocol has for shots where papers count in another way, `all_but` the group of datasets that
-    `all_but_NAME` in the column `train_dataset` means, and `over_categories` the datasets whose figures are means over
-    their categories.
-    """
-
-    title: str
-    sources: dict[str, str] = field(default_factory=dict)
-    protocols: dict[str, str] = field(default_factory=dict)
-    shots: dict[str, str] = field(default_factory=dict)
-    all_but: str = ""
-    over_categories: list[str] = field(default_factory=list)
+ACCURACY = "image_accuracy"  # which papers print, and leaderboards show with the papers' figures alone
 
 
 class Published(NamedTuple):
@@ -54,9 +33,9 @@ class Published(NamedTuple):
 def figures() -> pd.DataFrame:
     """Return one row per published figure, in per cent.
 
-    Columns: data ("published"), method, variant (paper and table), protocol, shots, train_on, dataset, metric, mean,
-    std. Left out are averages over datasets, which a leaderboard computes itself, ablations and comparisons of model
-    sizes, which name no setting of a row, and metrics that are not `COMPARED`, such as accuracy.
+    Columns: data ("published"), method, variant (paper and table; of an ablation also what is changed), backbone (""
+    where the paper doesn't name it), protocol, shots, train_on, dataset, metric, mean, std. Left out are comparisons of
+    model sizes, which name no setting of a row, and averages over sets that no group has.
     """
     return collect(registry.config_folders()).figures
 
@@ -70,68 +49,105 @@ def problems() -> tuple[str, ...]:
 def collect(folders: tuple[Traversable, ...]) -> Published:
     """Read `published/*.yaml` and the CSV file of the same name next to each, in several configuration folders."""
     parts, wrong = [], []
-    for folder in folders:
-        published = folder / "published"
-        for file in sorted(published.iterdir(), key=lambda file: file.name) if published.is_dir() else ():
-            if not file.name.endswith(".yaml"):
-                continue
-            try:
-                parts.append(_read(file, published / f"{file.name.removesuffix('.yaml')}.csv"))
-            except AdbenchError as error:
-                wrong.append(str(error))
-    figures = pd.concat([figures for figures, _ in parts], ignore_index=True) if parts else _figures(_EMPTY, {})
-    settings = pd.concat([settings for _, settings in parts], ignore_index=True) if parts else _settings(_EMPTY, {}, "")
-    return Published(figures, settings, tuple(wrong))
+    for yaml, csv in papers.files(folders):
+        try:
+            parts.append(_read(yaml, csv))
+        except AdbenchError as error:
+            wrong.append(str(error))
+    empty = _figures([], papers.PublishedConfig("")), _settings([], papers.PublishedConfig(""))
+    figures, settings = zip(*parts, strict=True) if parts else ([empty[0]], [empty[1]])
+    return Published(pd.concat(figures, ignore_index=True), pd.concat(settings, ignore_index=True), tuple(wrong))
 
 
 def _read(yaml: Traversable, csv: Traversable) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the figures of one CSV file, and the settings of records that repeat them."""
-    config = merge(PublishedConfig, load_yaml(yaml), {}, str(yaml))
-    try:
-        with csv.open(encoding="utf-8") as file:
-            raw = pd.read_csv(file, dtype={"shots": str, "table": str, "train_dataset": str})
-        if missing := [name for name in COLUMNS if name not in raw]:
-            raise AdbenchError(f"{csv} has no column {missing[0]}. It needs {', '.join(COLUMNS)}.")
-        raw = raw.assign(value=pd.to_numeric(raw["value"]), std=pd.to_numeric(raw["std"]))
-    except (OSError, ValueError) as error:
-        raise AdbenchError(f"{csv} can't be read: {error}.") from error
-    raw = raw[raw["test_dataset"].notna() & ~raw["test_dataset"].str.startswith("mean_of", na=False)]
-    raw = raw[~raw["protocol"].str.startswith("ablation") & raw["metric"].isin(COMPARED)]
-    raw = raw.assign(protocol=raw["protocol"].replace(config.protocols)).reset_index(drop=True)
-    figures = _figures(raw, config.sources)
+    config, raw = papers.read(yaml, csv)
+    kept = [
+        (one, papers.repetition(one))
+        for one in papers.figures_of(raw)
+        if one.test_dataset and one.metric in (*FIGURES, ACCURACY) and not papers.mean_name(one).startswith("mean_of")
+    ]
     means = {name: f"{MEAN}{name}" for name in config.over_categories}
-    figures = figures.assign(dataset=figures["dataset"].replace(means))
-    return figures, _settings(raw, config.shots, config.all_but)
+    figures = _figures(kept, config)
+    return figures.assign(dataset=figures["dataset"].replace(means)), _settings(kept, config)
 
 
-def _figures(raw: pd.DataFrame, sources: Mapping[str, str]) -> pd.DataFrame:
+Kept = Sequence[tuple[papers.Figure, papers.Repetition]]
+
+
+def _figures(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
+    rows = []
+    for one, repetition in kept:
+        method, _, changed = one.method.partition(":")
+        variant = f"{config.sources.get(one.source, one.source)} Table {one.table}"
+        rows.append({
+            "data": "published",
+            "method": method,
+            "variant": f"{variant}: {changed}" if changed else variant,
+            "backbone": _backbone(repetition),
+            "protocol": _protocol(one, repetition, config),
+            "shots": one.shots,
+            "train_on": _trained(one, repetition),
+            "dataset": papers.mean_name(one),
+            "metric": one.metric,
+            "mean": one.value,
+            "std": one.std,
+        })  # fmt: skip
+    columns = ("data", "method", "variant", "backbone", "protocol", "shots", "train_on", "dataset", "metric")
+    frame = pd.DataFrame(rows, columns=[*columns, "mean", "std"])
+    return frame.astype({"mean": float, "std": float})
+
+
+def _settings(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
+    """Return what a row must have to be compared with each figure: shots, training sets, and settings in its variant.
+
+    own: whether the paper is the method's own. joined: whether any row can be compared with it.
+    """
+    rows = []
+    for one, repetition in kept:
+        protocol, trained = _protocol(one, repetition, config), _trained(one, repetition)
+        shots = config.shots.get(protocol, "full" if protocol == "unified_full_normal" else one.shots)
+        rows.append({
+            "shots": repetition.published.get("shots", shots),
+            "sets": _sets(trained, one.test_dataset, config.all_but),
+            "own": one.source == one.method.partition(":")[0],
+            "needs": repetition.variant,
+            # What can't be repeated is no row's figure; with a backbone, the row says that it is another one.
+            "joined": one.source not in papers.names() or not repetition.reason or repetition.backbone != "",
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=["shots", "sets", "own", "needs", "joined"])
+
+
+def _protocol(one: papers.Figure, repetition: papers.Repetition, config: papers.PublishedConfig) -> str:
+    """Return the protocol of a figure as records name it: that of the cells that repeat it, where there are some."""
+    words = repetition.published
+    if "protocol" not in words:
+        return config.protocols.get(one.protocol, one.protocol)
+    full = words["protocol"] == "full_normal" and "train_on" in words
+    return "unified_full_normal" if full else words["protocol"]
+
+
+def _trained(one: papers.Figure, repetition: papers.Repetition) -> str:
+    """Return the training sets of a figure; empty where it is the tested one alone, or nothing is learned."""
+    words = repetition.published
+    if "train_on" in words or words.get("protocol") == "zero_shot":
+        return words.get("train_on", "")
     # A cross-dataset matrix names its training set on the diagonal too.
-    itself = (raw["train_dataset"] == raw["test_dataset"]) & (raw["protocol"] != "cross_dataset")
-    return pd.DataFrame({
-        "data": "published",
-        "method": raw["method"],
-        "variant": raw["source"].map(lambda name: sources.get(name, name)) + " Table " + raw["table"],
-        "protocol": raw["protocol"],
-        "shots": raw["shots"],
-        "train_on": raw["train_dataset"].where(raw["train_dataset"].notna() & ~itself, ""),
-        "dataset": raw["test_dataset"],
-        "metric": raw["metric"],
-        "mean": raw["value"],
-        "std": raw["std"],
-    })  # fmt: skip
+    itself = one.train_dataset == one.test_dataset and one.protocol != "cross_dataset"
+    return "" if itself else one.train_dataset
 
 
-def _settings(raw: pd.DataFrame, shots: Mapping[str, str], all_but: str) -> pd.DataFrame:
-    trained = _figures(raw, {})["train_on"]
-    names = zip(trained, raw["test_dataset"], strict=True)
-    return pd.DataFrame({
-        "shots": [shots.get(p, n) for p, n in zip(raw["protocol"], raw["shots"], strict=True)],
-        "sets": [_sets(train_on, dataset, all_but) for train_on, dataset in names],
-        "own": raw["source"] == raw["method"],
-    })  # fmt: skip
+def _backbone(repetition: papers.Repetition) -> str:
+    """Return the backbone of a figure: that of its method's preset, or the one that the rule names."""
+    words = repetition.published
+    if repetition.backbone or "preset" not in words:
+        return repetition.backbone
+    return _of_preset(words["method"], words["preset"])
 
 
-_EMPTY = pd.DataFrame({name: pd.Series(dtype="float" if name in ("value", "std") else "str") for name in COLUMNS})
+@cache
+def _of_preset(method: str, name: str) -> str:
+    return str(preset(method, name).get("backbone", ""))
 
 
 def added(long: pd.DataFrame) -> pd.DataFrame:
@@ -139,11 +155,12 @@ def added(long: pd.DataFrame) -> pd.DataFrame:
 
     Their caveat is "as published": most papers chose the epoch on the test split.
     """
-    papers = figures()
+    known = figures()
     names = set(long["dataset"].map(plain))
     names |= {f"{MEAN}{name.partition('/')[0]}" for name in names if "/" in name}
-    known = papers[papers["dataset"].isin(names)]
-    blank = dict.fromkeys(("backbone", "schedule", "selection", "draws", "content"), "")
+    names |= {f"{MEAN}{group}" for group, content in groups().items() if names >= set(content.get("dataset", ["-"]))}
+    known = known[known["dataset"].isin(names)]
+    blank = dict.fromkeys(("schedule", "selection", "draws", "content"), "")
     rows = known.assign(standing="as published", unit="per cent", **blank)
     return pd.concat([compared(long), rows], ignore_index=True)
 
@@ -151,26 +168,43 @@ def added(long: pd.DataFrame) -> pd.DataFrame:
 def compared(long: pd.DataFrame) -> pd.DataFrame:
     """Add `published`, `difference` and `source` to rows on real data that repeat a published setting.
 
-    A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen. Where several
-    papers print the same setting, the method's own paper comes first. Phantom data are compared with nothing, nor are
-    backbones whose YAML says `stand_in: true`, nor images in the layout of a published set that are not that set.
+    A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen; an ablation's
+    figure is that of rows with its setting alone. Where several papers print the same setting, the method's own paper
+    comes first. Phantom data are compared with nothing, nor are backbones whose YAML says `stand_in: true`, nor images
+    in the layout of a published set that are not that set. On another backbone than the paper's there is no difference,
+    and `source` says so.
     """
-    papers, settings, _ = collect(registry.config_folders())
-    ordered = settings["own"].sort_values(ascending=False, kind="stable").index
-    papers, settings = papers.loc[ordered], settings.loc[ordered]
-    keys = ["method", "protocol", "shots", "metric", "name", "sets"]
-    references = papers.assign(
-        name=papers["dataset"], sets=settings["sets"], shots=settings["shots"], published=papers["mean"],
-        source=papers["variant"],
+    known, settings, _ = collect(registry.config_folders())
+    ordered = settings.loc[settings["joined"], "own"].sort_values(ascending=False, kind="stable").index
+    known, settings = known.loc[ordered], settings.loc[ordered]
+    keys = ["method", "protocol", "shots", "metric", "name", "sets", "needs"]
+    references = known.assign(
+        name=known["dataset"], sets=settings["sets"], shots=settings["shots"], needs=settings["needs"],
+        published=known["mean"], source=known["variant"], theirs=known["backbone"],
     )  # fmt: skip
-    references = references[[*keys, "published", "source"]].drop_duplicates(keys)
-    rows = long.assign(name=long["dataset"].map(plain), sets=[_sets(sets, "", "") for sets in long["train_on"]])
-    merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets"])
+    references = references[[*keys, "published", "source", "theirs"]].drop_duplicates(keys)
+    changes = settings["needs"].groupby(known["method"]).unique().to_dict()
+    needs = [_needed(str(v), changes.get(m, ())) for m, v in zip(long["method"], long["variant"], strict=True)]
+    sets = [_sets(sets, "", "") for sets in long["train_on"]]
+    rows = long.assign(name=long["dataset"].map(plain), sets=sets, needs=needs)
+    merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets", "needs"])
     comparable = (merged["data"] == "real") & ~merged["backbone"].isin(stand_ins()) & (merged["content"] == "")
     merged["published"] = merged["published"].where(comparable)
-    merged["source"] = merged["source"].where(merged["published"].notna(), "")
-    merged["difference"] = merged["mean"] - merged["published"]
+    there, theirs = merged["published"].notna(), merged.pop("theirs").fillna("")
+    other = there & (theirs != "") & (theirs != merged["backbone"])
+    merged["source"] = merged["source"].where(~other, merged["source"] + ", backbone " + theirs).where(there, "")
+    merged["difference"] = (merged["mean"] - merged["published"]).where(~other)
     return merged
+
+
+def _needed(variant: str, changes: Iterable[str]) -> str:
+    """Return which of the changes of some ablations a row's variant has; empty for a row with none of them.
+
+    >>> _needed("batch_size=16 levels=[6]", ["", "levels=[6]", "projectors=true"])
+    'levels=[6]'
+    """
+    settings = set(variant.split())
+    return " ".join(sorted(one for one in changes if one and settings >= set(one.split())))
 
 
 def stand_ins() -> set[str]:

@@ -12,6 +12,7 @@ from adbench.data import support as supports
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, dataset_class, open_dataset
 from adbench.data.items import CLASSES, Item
+from adbench.data.support_lists import is_named, named_list
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import Session
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # imports torch, which looking at a support does without
 # For each value of `Capability.support`: the default protocol, its meaning in words, and the labels of the support.
 DEFAULT_PROTOCOL = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}
 LEARNS_FROM = {"none": "no image", "normal": "normal images only", "both": "normal and abnormal images"}
+OF_TEST_SPLITS = ("leave_one_out_published", "auxiliary")  # protocols that may learn from test splits
 SUPPORT_LABELS: dict[str, tuple[int, ...]] = {"none": (), "normal": (0,), "both": (0, 1)}
 
 
@@ -51,6 +53,11 @@ def protocol_of(config: RunConfig, capability: Capability) -> str:
 
 def _elsewhere(config: RunConfig, capability: Capability) -> str:
     asked, names = config.protocol, (config.train_on or "").split("+")
+    if is_named(config.support) and asked in OF_TEST_SPLITS:
+        raise AdbenchError(
+            f"support={config.support} has no place here: protocol={asked} learns from other splits than the lists "
+            "name. Leave support= out."
+        )
     if capability.support == "none":
         raise AdbenchError(f"{config.method_name} learns from no image: use protocol=zero_shot or auto, no train_on=.")
     protocol = "unified_full_normal" if asked == "full_normal" else asked
@@ -92,7 +99,7 @@ def training_sets(
     if protocol not in ELSEWHERE:
         split = "train" if protocol in FULL_SPLIT else target.config.support_split
         return (training_set(target, split, config, classes, session),)
-    if config.support:
+    if config.support and not is_named(config.support):
         raise AdbenchError(
             f"support={config.support} lists images of one dataset; protocol={protocol} draws from several."
         )
@@ -153,19 +160,41 @@ def training_set(
 ) -> TrainingSet:
     """Draw the support of some classes (0 normal, 1 abnormal) from a split, or take the list that `support=` names."""
     allowed: tuple[str, ...] = ("train", "valid")
-    if config.protocol in ("leave_one_out_published", "auxiliary"):
+    if config.protocol in OF_TEST_SPLITS:
         allowed += ("test",)
     if split not in allowed:
         raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
+    if is_named(config.support):
+        return session.once(_published, dataset, split, config.support, config.shots, labels)
     if config.support:
         return session.once(_listed, dataset, split, config.support, labels)
     return session.once(_drawn, dataset, split, supports.FewShotSampler(config.shots, config.draw, labels))
 
 
 def _listed(dataset: IndexedDataset, split: str, file: str, labels: tuple[int, ...]) -> TrainingSet:
+    if not Path(file).exists() and not file.startswith((".", "/")):
+        names = ", ".join(registry.config_files("support"))
+        raise AdbenchError(
+            f"support={file} cannot be read: there is no such file, nor do authors publish lists of that name. Those "
+            f"that do: {names}."
+        )
     pool = _pool(dataset, split, labels)
     chosen, manifest = supports.from_list(
         Path(file), pool.items, dataset.hashes, labels, pool.where, dataset.items, pool.fill
+    )
+    return TrainingSet(dataset, split, tuple(chosen), manifest)
+
+
+def _published(
+    dataset: IndexedDataset, split: str, name: str, shots: int | str, labels: tuple[int, ...]
+) -> TrainingSet:
+    """Take the list that authors publish for a dataset; on phantoms, which have no such files, draw 0 stands in."""
+    named = named_list(name, dataset.name, shots)
+    if dataset.phantom:
+        return _drawn(dataset, split, supports.FewShotSampler(shots, 0, labels))
+    pool = _pool(dataset, split, labels)
+    chosen, manifest = supports.from_names(
+        named, f"support={name}", name, pool.items, dataset.hashes, labels, pool.where, dataset.items, pool.fill
     )
     return TrainingSet(dataset, split, tuple(chosen), manifest)
 

@@ -29,6 +29,7 @@ from adbench.data.decode import DECODING
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
+from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError, MethodError, PluginError
 from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of, unwritten
 from adbench.plugins import registry
@@ -128,7 +129,11 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     target = without_support(target, sets)
     notes += _support_notes(target, sets)
     manifest = manifest_of(sets)
-    if config.support and config.shots not in (defaults()["shots"], manifest.shots):
+    if is_named(config.support) and any(one.dataset.phantom for one in sets):
+        notes.append(
+            f"phantoms have none of the images that support={config.support} lists: draw 0 stands in for them."
+        )
+    elif config.support and config.shots not in (defaults()["shots"], manifest.shots):
         notes.append(f"support={config.support} names its images: shots={config.shots} has no effect.")
     holdouts = holdouts_of(sets, protocol) if config.selection == "valid" else ()
     notes += [

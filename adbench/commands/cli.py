@@ -136,6 +136,49 @@ def plan(words: Words = None) -> None:
 
 
 @app.command(cls=Command, rich_help_panel=RUNS)
+def reproduce(
+    paper: Annotated[
+        str | None, typer.Argument(metavar="[PAPER]", help="Such as madclip; --list takes all papers without it.")
+    ] = None,
+    words: Words = None,
+    list_figures: Annotated[
+        bool, typer.Option("--list", help="Print each published figure with its command, or why there is none.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show the cells, and their time, disk and memory; run none.")
+    ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Run the ladder of every figure: one facet of the authors at a time.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the certificate, or the list, as CSV.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the certificate as a page.")] = None,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the certificate as LaTeX (booktabs).")
+    ] = None,
+) -> None:
+    """Repeat a paper's figures and certify what came out: adbench reproduce madclip table=1 data_root=DIR.
+
+    Keys: table=, dataset=, method=, shots=, metric= (which figures), seed=, draw= (how often), data_root=DIR, runs=DIR,
+    workers=, executor=, and the other keys of `adbench run` that say where a cell runs; backbone=, schedule=,
+    precision=, batch_size= make other cells than the paper's
+    """
+    from adbench.commands import reproduce as command
+
+    if paper is not None and "=" in paper:
+        words, paper = [paper, *(words or [])], None
+    if not list_figures:
+        command.reproduce(paper, words or [], command.Files(csv, html, latex), why, plan)
+        return
+    if given := [
+        name for name, value in (("--plan", plan), ("--why", why), ("--html", html), ("--latex", latex)) if value
+    ]:
+        raise AdbenchError(f"--list runs nothing: leave out {given[0]}, or --list.")
+    command.list_figures(paper, words or [], csv)
+
+
+@app.command(cls=Command, rich_help_panel=RUNS)
 def score(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
     words: Annotated[

@@ -14,16 +14,24 @@ from adbench.commands.keys import DATA_KEYS, PLOT_KEYS, SCORE_KEYS, SUPPORT_KEYS
 from adbench.config.schema import ALLOWED, KEYS, NOT_AXES
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
+from adbench.reproduce import keys as reproduce
 
 LISTS = ("methods", "datasets", "backbones", "groups", "executors")
 # Keys after the positional arguments of each command.
 COMMAND_KEYS: dict[str, Sequence[str]] = {
-    "run": KEYS, "plan": KEYS, "support show": SUPPORT_KEYS, "score": SCORE_KEYS, "plot features": PLOT_KEYS,
-    "verify": VERIFY_KEYS,
+    "run": KEYS, "plan": KEYS, "reproduce": reproduce.KEYS, "support show": SUPPORT_KEYS, "score": SCORE_KEYS,
+    "plot features": PLOT_KEYS, "verify": VERIFY_KEYS,
     "data check": DATA_KEYS,
     "data describe": DATA_KEYS,
 }  # fmt: skip
-ARGUMENTS = {"list": "list", "data check": "dataset", "data describe": "dataset", "check-method": "method"}  # the first
+ARGUMENTS = {
+    "reproduce": "reproduce",
+    "list": "list",
+    "data check": "dataset",
+    "data describe": "dataset",
+    "check-method": "method",
+}  # the first
+SHIPPED = ("backbone", "support", "reproduce")  # kinds of names that are YAML files, without an entry point each
 VALUES = {
     **ALLOWED,
     "list": LISTS,
@@ -104,11 +112,11 @@ def _names(key: str, groups: bool = True) -> list[str]:
     if key in VALUES:
         return list(VALUES[key])
     kind = {"train_on": "dataset"}.get(key, key)
-    if kind not in ("method", "dataset", "backbone", "executor"):
+    if kind not in ("method", "dataset", "backbone", "executor", "support", "reproduce"):
         return []
     try:
         kind = cast(registry.Kind, kind)
-        names = [*(registry.config_files(kind) if kind == "backbone" else registry.entries(kind))]
+        names = [*(registry.config_files(kind) if kind in SHIPPED else registry.entries(kind))]
         files = registry.config_files("group") if groups else {}
         return names + [name for name, file in files.items() if _holds(file.read_text("utf-8"), kind)]
     except (AdbenchError, OSError, UnicodeDecodeError):

@@ -104,6 +104,8 @@ def show_leaderboard(
         read = (one.path / name for one in collected for name in TABLES)
         write_output(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE", read)
     extra = leaderboard.COSTS if costs else ()
+    if published and chosen is None and (long.loc[long["data"] == "published", "metric"] == papers.ACCURACY).any():
+        extra = (papers.ACCURACY, *extra)
     if html is not None:
         from adbench.board.site.build import write
 

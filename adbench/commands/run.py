@@ -93,14 +93,20 @@ def _with_traceback(error: MethodError, log: Path) -> MethodError:
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
+    if all(task.error for task in tasks):
+        raise tasks[0].error or AssertionError
+    todo = [task for task in tasks if task.state == "to run"]
+    _conclude(tasks, todo, sweep(tasks, words, executor))
+
+
+def sweep(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> Sweep:
+    """Say what will run, run the tasks that have no record, and show how they go on."""
     from adbench.sweeps.sweep import run
     from adbench.sweeps.watch import Watch
     from adbench.system.files import tidy
     from adbench.training.fit import device_of
 
     config = tasks[0].config
-    if all(task.error for task in tasks):
-        raise tasks[0].error or AssertionError
     todo = [task for task in tasks if task.state == "to run"]
     for machine in {(task.config.device, task.config.precision): task.config for task in todo}.values():
         if not executor.remote or machine.device == "cpu":
@@ -109,12 +115,11 @@ def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
         with watch.shown(), executors.naming(config):
-            done = run(tasks, words, executor, watch)
+            return run(tasks, words, executor, watch)
     except KeyboardInterrupt:
         executor.close()
         tidy(Path(config.runs))
         raise
-    _conclude(tasks, todo, done)
 
 
 def _announce(tasks: Sequence[Task], executor: Executor) -> None:

@@ -21,6 +21,7 @@ from adbench.config.words import parse
 from adbench.data import support as supports
 from adbench.data.indexed import as_published, dataset_class, find_root, index_items, open_dataset
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
+from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError
 from adbench.system.files import write_output
 from adbench.system.session import Session
@@ -108,7 +109,8 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     if config.shots == 0:
         raise AdbenchError("shots=0 has no support to show; give shots=1 or more, or shots=full.")
     keys = [word.partition("=")[0] for word in words]
-    if config.support and (unused := [key for key in ("shots", "draw") if key in keys]):
+    listed = is_named(config.support)
+    if config.support and (unused := [key for key in ("shots", "draw")[listed:] if key in keys]):
         raise AdbenchError(f"support={config.support} names its images: leave out {' and '.join(unused)}.")
     if config.shots == "full" and config.draw and not config.support:
         raise AdbenchError(f"shots=full takes every image, which is draw 0: leave out draw={config.draw}.")
@@ -144,7 +146,8 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     source = f"list-{Path(config.support).stem}" if config.support else f"draw{config.draw}"
     out = out or Path(f"support-{config.dataset}-{shots}-{source}.png")
     read = [file for part in taken for file in files_of(part.dataset.root, part.dataset.items, part.dataset.config)]
-    _save(contact.sheet(title, bands), out, [*read, *([Path(config.support)] if config.support else [])])
+    file = [Path(config.support)] if config.support and not listed else []
+    _save(contact.sheet(title, bands), out, [*read, *file])
     console.print(f"drawn: {out}")
 
 

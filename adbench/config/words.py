@@ -126,7 +126,7 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
         which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
         if which not in bases:
             base = defaults() | (preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
-            bases[which] = merge(RunConfig, base, {}, "run")
+            bases[which] = _base(json.dumps(base))
         for key, text in cell.items():
             if (key, text) not in typed:
                 typed[key, text] = _typed(key, text)
@@ -160,6 +160,13 @@ def _merged(common: Mapping[str, dict[str, Any]], part: Mapping[str, str]) -> di
     return overrides
 
 
+@functools.lru_cache(maxsize=64)
+def _base(values: str) -> RunConfig:
+    """Return the configuration of defaults and preset, as JSON; nobody changes it."""
+    return merge(RunConfig, json.loads(values), {}, "run")
+
+
+@functools.lru_cache(maxsize=2**14)
 def _typed(key: str, text: str) -> Any:
     number = read_value(text)
     # A plain integer needs no schema; an axis may have thousands.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ SEPARATOR = re.compile(r"(?<=\.\w{2})[,;]|(?<=\.\w{3})[,;]|(?<=\.\w{4})[,;]|(?<=
 class Manifest:
     """The images of a support.
 
-    source: "draw:N", or "list:FILE".
+    source: "draw:N", or "list:FILE", or "list:NAME" of lists that authors publish.
     shots: images per class, or "full".
     normal, abnormal: their ids.
     hash: over ids and contents.
@@ -37,6 +38,13 @@ class Manifest:
     normal: tuple[str, ...]
     abnormal: tuple[str, ...]
     hash: str
+
+
+class Named(NamedTuple):
+    """The names of one class in a support list, and where they stand, for messages: "support=a.txt, line 2,"."""
+
+    where: str
+    names: list[str]
 
 
 def draw_order(items: Sequence[Item], draw: int) -> list[Item]:
@@ -149,14 +157,31 @@ def from_list(
     Lists that were saved on Windows or in a spreadsheet are read too: in any encoding of `read_text`, with backslashes
     in paths, with commas, semicolons or tabs between names.
     """
-    named = _read_list(file)
+    return from_names(_read_list(file), f"support={file}", file.name, items, hashes, classes, where, everything, fill)
+
+
+def from_names(
+    named: Mapping[str, Named],
+    title: str,
+    source: str,
+    items: Sequence[Item],
+    hashes: dict[str, str],
+    classes: Sequence[int],
+    where: str,
+    everything: Sequence[Item] = (),
+    fill: Sequence[Sequence[Item]] = (),
+) -> tuple[list[Item], Manifest]:
+    """Choose the images that a support list names by key, `n-0` or `a-0`; see `from_list`.
+
+    title: the list in messages. source: its name in the manifest.
+    """
     pools = [_by_name(pool) for pool in (items, *fill)]
     chosen: list[Item] = []
     for label in classes:
         key, kind = LIST_KEYS[label], CLASSES[label]
         if key not in named:
-            raise AdbenchError(f"support={file} has no line `{key}: name name ...` with {kind} images.")
-        number, names = named[key]
+            raise AdbenchError(f"{title} has no line `{key}: name name ...` with {kind} images.")
+        place, names = named[key]
         for name in names:
             last = name.rpartition("/")[2]
             found = [_called(name, pool.get(last) or pool.get(split_name(last)[0], [])) for pool in pools]
@@ -165,35 +190,34 @@ def from_list(
             if not meant:
                 there = called or _called(name, everything)
                 why = f"it is {CLASSES[there[0].label]}, in the {there[0].split} split" if there else "it isn't there"
-                raise AdbenchError(
-                    f"support={file}, line {number}, names {name}, which is no {kind} image of {where}: {why}."
-                )
+                raise AdbenchError(f"{place} names {name}, which is no {kind} image of {where}: {why}.")
             if len(meant) > 1 and len({item.path for item in meant}) == 1:
                 raise AdbenchError(
-                    f"support={file}, line {number}, names {name}, which holds {len(meant)} {kind} images of {where}. "
+                    f"{place} names {name}, which holds {len(meant)} {kind} images of {where}. "
                     f"Name one of them, as in {meant[0].image.name}"
                 )
             if len(meant) > 1:
                 raise AdbenchError(
-                    f"support={file}, line {number}, names {name}, and {len(meant)} {kind} images of {where} are "
+                    f"{place} names {name}, and {len(meant)} {kind} images of {where} are "
                     f"called so: {meant[0].image}, {meant[1].image}. Write as much of the path as tells them apart."
                 )
             chosen.append(meant[0])
     ids = [item.id for item in chosen]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
-        raise AdbenchError(f"support={file} names {twice} twice.")
+        raise AdbenchError(f"{title} names {twice} twice.")
     shots = max(sum(item.label == label for item in chosen) for label in classes)
-    return chosen, _manifest(chosen, hashes, shots, f"list:{file.name}")
+    return chosen, _manifest(chosen, hashes, shots, f"list:{source}")
 
 
-def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
-    """Return by key of a list the number of its line and the names."""
+def _read_list(file: Path) -> dict[str, Named]:
+    """Return the names of a list by its keys."""
     try:
         lines = read_text(file).content.splitlines()
     except (OSError, ValueError) as error:
         raise AdbenchError(f"support={file} cannot be read: {error}.") from error
-    named: dict[str, tuple[int, list[str]]] = {}
+    named: dict[str, Named] = {}
+    numbers: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip(BLANK):
             continue
@@ -206,7 +230,7 @@ def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
             )
         if key in named:
             raise AdbenchError(
-                f"support={file}, line {number}, begins with {key} as line {named[key][0]} does. Join them."
+                f"support={file}, line {number}, begins with {key} as line {numbers[key]} does. Join them."
             )
         try:
             names = _names(rest)
@@ -216,7 +240,7 @@ def _read_list(file: Path) -> dict[str, tuple[int, list[str]]]:
                 '"normal (0).png".'
             ) from error
         if names:
-            named[key] = number, names
+            named[key], numbers[key] = Named(f"support={file}, line {number},", names), number
     return named
 
 

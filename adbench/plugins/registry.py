@@ -24,7 +24,7 @@ from adbench.system.text import said
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-Kind = Literal["method", "dataset", "backbone", "group", "executor"]
+Kind = Literal["method", "dataset", "backbone", "group", "executor", "support", "reproduce"]
 OWN = "adbench-medical"  # the distribution whose methods are called built-in
 
 

@@ -35,6 +35,7 @@ from adbench.statistics.mrmc import (
 from adbench.statistics.patients import group
 from adbench.statistics.pixels import pixel_figures, pixel_figures_without_each
 from adbench.statistics.power import Design, design, detectable, draws_needed, patients_needed
+from adbench.statistics.prediction import prediction_interval
 from adbench.statistics.thresholds import Threshold, image_threshold, least_normals, pixel_threshold
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "pixel_threshold",
     "placements",
     "platt",
+    "prediction_interval",
     "predictive_values",
     "rank_intervals",
     "reliability",

@@ -68,19 +68,28 @@ class Task:
         return f"{c.method_name} {c.dataset_name}, {support}, seed {c.seed}"
 
 
-@record.uncollected()
 def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[[], None] | None = None) -> list[Task]:
-    """Resolve every cell and find its record; cells that come out the same count once.
+    """Resolve every cell and find its record, as `tasks_of`; cells that come out the same count once."""
+    return list({id(task): task for task in tasks_of(configs, offline, warm_up)}.values())
+
+
+@record.uncollected()
+def tasks_of(
+    configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[[], None] | None = None
+) -> list[Task]:
+    """Resolve every cell and find its record: a task for each configuration, one for those that come out the same.
 
     Raises for a word that can't be used before any dataset is opened. Where data or a record can't be used, the error
     is kept in the task and the other cells run. With `offline`, nothing is drawn, fetched or written, and cells that
     need it are `unknown`. `warm_up` is called once, as soon as there is a cell to run.
     """
     tasks: dict[str, Task] = {}
+    each: list[Task] = []
     session = Session(offline=offline)
     for checked in [_check(config, session) for config in configs]:
         task = checked if isinstance(checked, Task) else _open(checked, session)
-        if tasks.setdefault(task.key or repr(task.config), task) is not task:
+        each.append(tasks.setdefault(task.key or repr(task.config), task))
+        if each[-1] is not task:
             continue
         if task.cell and not task.config.force:
             try:
@@ -90,7 +99,7 @@ def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[
         if warm_up and task.state == "to run":
             warm_up()
             warm_up = None
-    return list(tasks.values())
+    return each
 
 
 def _check(config: RunConfig, session: Session) -> CheckedConfig | Task:

@@ -71,7 +71,9 @@ def chart(
         style = styles[tuple(map(str, key))]
         rows = rows.assign(place=[places.index(str(shots)) for shots in rows["shots"]]).sort_values("place")
         points = list(zip(rows["place"], rows["mean"], *whiskers(rows), strict=True))
-        papers = rows[["place", "published"]].dropna() if "published" in rows else rows.iloc[:0]
+        # Of another backbone's figure there is no difference, and no mark.
+        compared = rows[rows["difference"].notna()] if "difference" in rows else rows.iloc[:0]
+        papers = compared[["place", "published"]] if len(compared) else compared
         references = [(place, mean) for place, mean, *_ in papers.to_numpy().tolist()] if len(papers) else []
         level = set(rows["shots"].astype(str)) == {"0"}
         series.append(charts.Series(style.name, style.number, points, references, level))

@@ -22,7 +22,13 @@ PATIENTS, EACH = 30, 3  # of a `study`: so many patients with so many images eac
 
 def _write_record(runs: Path, key: str, auroc: float, **changes: object) -> None:
     """A record of just what a leaderboard reads."""
-    resolved = {"method": "madclip", "backbone": "b", "schedule": "paper", "selection": "last", "overrides": {}}
+    resolved = {
+        "method": "madclip",
+        "backbone": "ViT-L-14-336",
+        "schedule": "paper",
+        "selection": "last",
+        "overrides": {},
+    }
     resolved |= {name: changes.pop(name) for name in list(changes) if name in resolved}
     resolved |= {"dataset": changes.get("dataset", "brainmri"), "shots": changes.get("shots", 16)}
     resolved = defaults() | resolved

@@ -13,18 +13,23 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from adbench.board import published
+from adbench.board import papers, published
+from adbench.config.groups import groups
+from adbench.config.layers import preset
 from adbench.plugins import registry
 from tests.adbench.board.conftest import BELIEVING
 
 
 def test_published_figures_name_their_source() -> None:
     figures = published.figures()
-    assert len(figures) > 300
+    assert len(figures) == 646  # of 649: the three sizes of models are no setting of a row
     assert figures["variant"].str.contains(" Table ").all()
     assert figures["mean"].between(0, 100).all()
     assert not figures["dataset"].str.startswith("mean_of").any()
-    assert set(figures["metric"]) == {"image_auroc", "pixel_auroc"}
+    assert figures["metric"].value_counts()["image_accuracy"] == 8
+    assert (
+        figures["variant"].str.contains(r" Table \d: ").sum() == 76 - 18 + 9
+    )  # ablations; MVFA's Table 4 has a full row
     assert not figures["protocol"].str.startswith(("ablation", "model_size")).any()
     assert not figures.duplicated([name for name in figures if name not in ("mean", "std")]).any()
 
@@ -40,7 +45,13 @@ def test_published_figures_and_the_difference(write_record, board, tmp_path: Pat
     assert pd.isna(rows.loc[("phantom", "image_auroc"), "published"])
 
 
-THREE = {"method": "tgumiad", "protocol": "unified_full_normal", "shots": "full", "dataset": "resc"}
+THREE = {
+    "backbone": "ViT-B-16",
+    "method": "tgumiad",
+    "protocol": "unified_full_normal",
+    "shots": "full",
+    "dataset": "resc",
+}
 
 
 OTHERS = {"protocol": "leave_one_out_published", "shots": "full", "dataset": "resc", "method": "mvfa"}
@@ -143,12 +154,77 @@ def folder(tmp_path: Path) -> Path:
 def test_a_package_of_somebody_else_ships_figures_of_its_own(folder: Path) -> None:
     figures, settings, problems = published.collect((*registry.config_folders(), folder))
     assert problems == ()
-    assert len(figures) == len(settings) == len(published.figures()) + 2
-    assert figures.tail(2).drop(columns=["data", "metric"]).astype(object).fillna("").to_numpy().tolist() == [
-        ["madclip", "Theirs (2026) Table 2", "few_shot", "16", "", "brainmri", 91.5, ""],
-        ["theirs", "Theirs (2026) Table 2", "leave_one_out_published", "0", "all_but_resc", "resc", 50.25, 1.5],
+    assert len(figures) == len(settings) == len(published.figures()) + 4
+    assert figures.tail(4).drop(columns=["data", "metric"]).astype(object).fillna("").to_numpy().tolist() == [
+        ["madclip", "Theirs (2026) Table 2", "", "few_shot", "16", "", "brainmri", 91.5, ""],
+        ["theirs", "Theirs (2026) Table 2", "", "leave_one_out_published", "0", "all_but_resc", "resc", 50.25, 1.5],
+        ["theirs", "Theirs (2026) Table 2", "", "few_shot", "16", "", "resc", 2.0, ""],
+        ["theirs", "Theirs (2026) Table 3", "", "ablation_few", "16", "", "resc", 3.0, ""],
     ]
-    assert settings.tail(2).to_numpy().tolist() == [["16", "", False], ["full", "brainmri+liverct", True]]
+    assert settings[["shots", "sets", "own", "joined"]].tail(4).to_numpy().tolist() == [
+        ["16", "", False, True],
+        ["full", "brainmri+liverct", True, True],
+        ["16", "", True, True],
+        ["16", "", True, True],
+    ]
+
+
+def one_row(write_record, board, folder: Path, **changes: Any) -> dict[str, Any]:
+    write_record(folder, "a", 0.9, **changes)
+    (row,) = published.compared(board(folder)).to_dict("records")
+    return row
+
+
+FEW_NORMAL = {"protocol": "few_normal_shot", "shots": 4}
+ZERO = {"protocol": "zero_shot", "shots": 0, "backbone": "ViT-B-16-plus-240"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "figure", "source"),
+    [  # each was joined to another row, or to none
+        (FEW_NORMAL | {"method": "mediclip", "backbone": "ViT-L-14"}, 83.82, "MadCLIP (MICCAI 2025) Table 2"),
+        (FEW_NORMAL | {"method": "winclip"}, 66.85, "MVFA (CVPR 2024) Table 1, backbone not stated"),
+        (
+            ZERO | {"method": "winclip", "overrides": {"method": {"reference": False}}},
+            66.49,
+            "MVFA (CVPR 2024) Table 2, backbone not stated",
+        ),
+        (FEW_NORMAL | {"method": "clip"}, None, ""),
+        ({"protocol": "full_normal", "shots": "full", "method": "patchcore"}, 91.55, "backbone WideResNet-50"),
+        ({"method": "madclip", "backbone": "ViT-B-16"}, 95.9, "Table 1, backbone ViT-L-14-336"),
+    ],
+)
+def test_each_figure_is_joined_to_its_own_row_and_another_backbone_is_named(
+    write_record, board, tmp_path: Path, changes: dict[str, Any], figure: float | None, source: str
+) -> None:
+    row = one_row(write_record, board, tmp_path, **changes)
+    assert row["source"].endswith(source)
+    assert row["published"] == figure or (figure is None and pd.isna(row["published"]))
+    exact = changes.get("backbone") == "ViT-L-14"
+    assert pd.isna(row["difference"]) is not exact
+
+
+def test_an_ablation_is_compared_with_the_rows_of_its_setting_alone(write_record, board, tmp_path: Path) -> None:
+    common = {"method": "mediclip", "protocol": "few_normal_shot", "dataset": "busi", "backbone": "ViT-L-14"}
+    whole = one_row(write_record, board, tmp_path / "whole", **common)
+    assert whole["published"] == 89.9
+    part = {"overrides": {"method": {"tasks": ["source"]}}}
+    ablation = one_row(write_record, board, tmp_path / "part", **common, **part)
+    assert ablation["published"] == 87.9
+    assert ablation["source"] == "MediCLIP (MICCAI 2024) Table 5: source"
+    other = {"overrides": {"method": {"tasks": ["source"]}}, "shots": 4}
+    assert pd.isna(one_row(write_record, board, tmp_path / "other", **common, **other)["published"])
+
+
+def test_accuracies_and_ablations_are_shown(write_record, adbench, tmp_path: Path) -> None:
+    accuracy = {"metrics": {"image_auroc": 0.6, "image_accuracy": 0.7, "pixel_auroc": None}}
+    write_record(tmp_path, "a", 0.6, method="clip", protocol="zero_shot", shots=0, **accuracy)
+    answer = adbench("leaderboard", tmp_path, "--published", "--markdown")
+    assert answer.code == 0
+    part = answer.out.partition("#### image accuracy")[2].partition("####")[0]
+    assert "70.00 [-12.23]" in part
+    assert "MediCLIP (MICCAI 2024) Table 5" not in answer.out  # of other datasets
+    assert "MVFA (CVPR 2024) Table 4: projectors" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -196,3 +272,31 @@ def test_the_command_prints_figures_of_an_installed_package_and_notes_broken_one
 
 def test_a_backbone_is_a_stand_in_where_its_yaml_says_so() -> None:
     assert published.stand_ins() == {"phantom-clip"}
+
+
+def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_cell() -> None:
+    """A row made of the words of the cell as published has the paper's figure, or that of the method's own paper."""
+    bmad = groups()["bmad"]["dataset"]
+    figures = [one for one in papers.all_figures() if one.metric != "parameters_millions"]
+    found = [(one, papers.repetition(one)) for one in figures]
+    rows = []
+    for one, repetition in found:
+        words = repetition.published
+        if repetition.reason:
+            continue
+        protocol, trained = words["protocol"], words.get("train_on", "")
+        others = "+".join(name for name in bmad if name != one.test_dataset)
+        rows.append({
+            "data": "real", "method": words["method"], "content": "", "mean": 0.0, "metric": one.metric,
+            "backbone": preset(words["method"], "paper")["backbone"], "variant": repetition.variant,
+            "protocol": "unified_full_normal" if protocol == "full_normal" and trained else protocol,
+            "shots": "full" if protocol in ("full_normal", "leave_one_out_published") else words.get("shots", "0"),
+            "train_on": others if protocol == "leave_one_out_published" else trained,
+            "dataset": "mean of mvtec" if one.test_dataset == "mvtec" else papers.mean_name(one), "value": one.value,
+        })  # fmt: skip
+    assert len(rows) == 322
+    compared = published.compared(pd.DataFrame(rows))
+    assert compared["published"].notna().all()
+    assert compared["difference"].isna().sum() == 18  # WinCLIP in MVFA's tables, whose backbone is not stated
+    other = compared[compared["published"] != compared["value"]]
+    assert set(other["value"]) == {90.8}  # MediCLIP's Tables 4 and 5 print another figure on BUSI than its Table 1

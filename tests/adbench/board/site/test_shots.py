@@ -29,7 +29,8 @@ def test_shots_are_ordered_by_number_and_spread_is_drawn() -> None:
 
 
 def test_a_method_without_shots_is_a_level_and_papers_are_hollow() -> None:
-    rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, None, None])
+    rows = lines(method=["a", "a", "z"], shots=["2", "4", "0"], mean=[80.0, 90.0, 70.0], published=[85.0, 95.0, None])
+    rows = rows.assign(difference=[-5.0, None, None])  # the second is of another backbone
     found = shots.chart(rows, "x", "x", shots.line_styles(rows))
     assert found is not None
     assert str(found["svg"]).count("line level") == 1

@@ -1,0 +1,1 @@
+"""Repeating the figures of papers: which cells repeat a figure, and a certificate of what came out."""

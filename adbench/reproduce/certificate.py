@@ -1,0 +1,235 @@
+"""The certificate: for each figure of a paper what came out, a verdict, and what moves ours to theirs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from adbench.board.compare import FEWEST
+from adbench.board.papers import Figure, all_figures
+from adbench.board.samples import METRICS, Samples
+from adbench.errors import AdbenchError
+from adbench.records.record import Record
+from adbench.reproduce.cells import PARAMETERS, Cells, Planned, Repeat, changes, is_drawn
+from adbench.reproduce.request import SEEDS, Request
+from adbench.statistics import Interval, covariance, mean_of, on_logit, single
+from adbench.statistics.prediction import prediction_interval
+from adbench.sweeps.sweep import Task
+
+Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What some repeats gave, in per cent: one figure each, and an interval; NaN where there is none.
+
+    For the cells as published the interval is for one more run of them, for the clean ones it is for new draws of the
+    support and new patients. `why` says why there is none.
+    """
+
+    values: tuple[float, ...] = ()
+    low: float = math.nan
+    high: float = math.nan
+    why: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Their mean; NaN without values."""
+        return float(np.mean(self.values)) if self.values else math.nan
+
+    @property
+    def std(self) -> float:
+        """Their standard deviation; NaN for fewer than two."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder: the words that change, the mean with them, and by how much it moves, in points."""
+
+    words: str
+    mean: float
+    moves: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of the certificate.
+
+    leak: what the choice of the epoch on the test split adds, in points; NaN where there is none.
+    ladder: from the clean cells to those as published; empty where it was not run.
+    """
+
+    cells: Cells
+    published: Summary
+    clean: Summary
+    leak: float
+    verdict: Verdict
+    why: str
+    ladder: tuple[Rung, ...] = field(default=())
+
+    @property
+    def figure(self) -> Figure:
+        """The paper's figure."""
+        return self.cells.figure
+
+
+def judged(paper: float, values: Sequence[float], exact: bool = False, decimals: int = 2) -> tuple[Verdict, str]:
+    """Say whether a paper's figure is one that the cell as published gives, and why.
+
+    It is reproduced where it lies within mean ± t s sqrt(1 + 1/n) of n figures, one per seed.
+    exact: no random number is drawn, so that there is one figure, which must round to the paper's with its `decimals`.
+
+    >>> judged(90.0, [89.0, 90.0, 91.0, 90.5, 89.5])
+    ('reproduced', '90.00 lies within 87.60 to 92.40')
+    >>> judged(90.0, [89.0, 90.0])
+    ('cannot tell', '2 of 5 seeds')
+    """
+    if exact and values:
+        same = abs(paper - values[0]) <= 0.5 * 10.0**-decimals + 1e-9
+        return ("reproduced" if same else "not reproduced"), f"{values[0]:.{decimals}f}, the same for every seed"
+    if len(values) < SEEDS:
+        return "cannot tell", f"{len(values)} of {SEEDS} seeds"
+    low, high = prediction_interval(values, LEVEL)
+    within = low <= paper <= high
+    return (
+        "reproduced" if within else "not reproduced",
+        f"{paper:.2f} lies {'within' if within else 'outside'} {low:.2f} to {high:.2f}",
+    )
+
+
+def line(some: Cells, planned: Planned, asked: Request, samples: Samples, ladder: bool = False) -> Line:
+    """Return a figure's line of the certificate from the records that there are; ladder: whether its rungs were run."""
+    figure = some.figure
+    published = Summary(tuple(_values(some.published, planned, figure.metric)))
+    if len(published.values) > 1:
+        low, high = prediction_interval(published.values, LEVEL)
+        published = Summary(published.values, low, high)
+    clean = _clean(some, planned, samples)
+    tasks = [task for repeat in some.published for task in planned[repeat]]
+    verdict, why = judged(figure.value, published.values, _exact(some, tasks), decimals(figure.source, figure.metric))
+    if failed := [task for task in tasks if task.record is None]:
+        verdict, why = "cannot tell", f"{len(failed)} of {len(tasks)} cells have no record"
+        if (errors := {str(task.error) for task in failed if task.error}) and len(errors) == 1:
+            why += f": {errors.pop().rstrip('.')}"
+    if differ := changes(some, asked, tasks):
+        verdict, why = "cannot tell", "; ".join(differ)
+    last = Summary(tuple(_values(some.published, planned, figure.metric, _last)))
+    leak = published.mean - last.mean if len(last.values) == len(published.values) else math.nan
+    rungs = _ladder(some, planned, clean, published, last) if ladder else ()
+    return Line(some, published, clean, leak, verdict, why, rungs)
+
+
+def to_run(some: Cells, planned: Planned) -> list[Repeat]:
+    """Return the repeats of the ladder that are to run.
+
+    The last rung but one is free where the last facet is the choice of the epoch: a record has both figures.
+    """
+    rungs = some.rungs[:-1] if _chooses(some) else some.rungs
+    return [repeat for rung in rungs for repeat in rung if repeat not in planned]
+
+
+def _chooses(some: Cells) -> bool:
+    """Whether the last facet of the authors is the choice of the epoch."""
+    return bool(some.repetition.theirs) and "selection" in some.repetition.theirs[-1]
+
+
+def _ladder(some: Cells, planned: Planned, clean: Summary, published: Summary, last: Summary) -> tuple[Rung, ...]:
+    means = [clean.mean]
+    for number, rung in enumerate(some.rungs):
+        free = _chooses(some) and number == len(some.rungs) - 1
+        known = [repeat for repeat in rung if repeat in planned]
+        means.append((last if free else Summary(tuple(_values(known, planned, some.figure.metric)))).mean)
+    means.append(published.mean)
+    steps = zip(some.repetition.theirs, itertools.pairwise(means), strict=True) if some.repetition.theirs else ()
+    return tuple(
+        Rung(" ".join(f"{key}={text}" for key, text in step.items()), after, after - before)
+        for step, (before, after) in steps
+    )
+
+
+Read = Callable[[Record, str], float | None]
+
+
+def _figure(record: Record, metric: str) -> float | None:
+    """Return a record's figure in per cent; None where the metric doesn't apply."""
+    if metric == PARAMETERS:
+        return float(record.content["parameters"]["trainable"]) / 1e6
+    value = record.metrics.get(metric)
+    return None if value is None else 100 * value
+
+
+def _last(record: Record, metric: str) -> float | None:
+    """Return the figure of the last epoch of a record whose epoch was chosen on the test split; None of another one."""
+    last = (record.content.get("selection") or {}).get("last") or {}
+    return None if last.get(metric) is None else 100 * float(last[metric])
+
+
+def _values(repeats: Sequence[Repeat], planned: Planned, metric: str, read: Read = _figure) -> list[float]:
+    """Return the figure of each repeat whose cells all have a record; cells that come out the same count once."""
+    found: dict[tuple[int, ...], float] = {}
+    for repeat in repeats:
+        tasks = planned[repeat]
+        records = [task.record for task in tasks if task.record is not None]
+        figures = [value for record in records if (value := read(record, metric)) is not None]
+        if len(records) == len(tasks) and figures:
+            found[tuple(map(id, tasks))] = float(np.mean(figures))
+    return list(found.values())
+
+
+def _exact(some: Cells, tasks: Sequence[Task]) -> bool:
+    """Whether every seed gives the same figure: nothing is drawn, neither in the method nor for its support."""
+    if some.figure.metric == PARAMETERS:
+        return True
+    words = some.repetition.published
+    drawn = is_drawn(words) and "support" not in words
+    return not drawn and all(task.cell is not None and not task.cell.capability.stochastic for task in tasks)
+
+
+def _clean(some: Cells, planned: Planned, samples: Samples) -> Summary:
+    """Return the mean of the clean cells with its interval for new draws and new patients, where it has one."""
+    metric = some.figure.metric
+    values = tuple(_values(some.clean, planned, metric))
+    if not values or metric not in METRICS:
+        return Summary(values, why="" if not values else f"{metric} has no interval")
+    repeats = {tuple(map(id, planned[one])): planned[one] for one in some.clean if all(t.record for t in planned[one])}
+    members = [[task.record for task in column if task.record] for column in zip(*repeats.values(), strict=True)]
+    try:
+        intervals = [
+            _interval(records, metric, samples) for records in members if _figure(records[0], metric) is not None
+        ]
+        low, high = on_logit(mean_of(intervals, LEVEL) if len(intervals) > 1 else intervals[0], LEVEL)
+    except AdbenchError as error:
+        return Summary(values, why=str(error))
+    return Summary(values, 100 * low, 100 * high)
+
+
+def _interval(records: Sequence[Record], metric: str, samples: Samples) -> Interval:
+    """Return the interval of one cell's figure over its draws; AdbenchError where there is none."""
+    fewest = min(samples.images(records[0]).patients)
+    if fewest < FEWEST:
+        raise AdbenchError(f"{fewest} patients of a class are too few for an interval; {FEWEST} are needed.")
+    found = [samples.of(record, metric) for record in records]
+    return single(
+        np.array([one.figure for one in found]), covariance(np.stack([one.without for one in found], 1)), LEVEL
+    )
+
+
+@cache
+def decimals(source: str, metric: str) -> int:
+    """Return with how many decimals a paper prints a metric."""
+    texts = [f"{one.value:g}" for one in all_figures() if one.source == source and one.metric == metric]
+    return max(len(text.partition(".")[2]) for text in texts)
+
+
+def counts(lines: Sequence[Line]) -> Counter[str]:
+    """Count the verdicts."""
+    return Counter(line.verdict for line in lines)
