@@ -12,9 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from adbench.board.compare import FEWEST
 from adbench.board.papers import Figure, all_figures
-from adbench.board.samples import METRICS, Samples
+from adbench.board.samples import FEWEST, METRICS, Samples
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
 from adbench.reproduce.cells import PARAMETERS, Cells, Planned, Repeat, changes, is_drawn

@@ -69,7 +69,8 @@ def test_no_image_no_path_and_no_log_is_inside(made: Path, archives: dict[str, b
     names = {name.rpartition("/")[2] for name in members(archives["plain"])}
     assert names == {
         "README.txt", "SHA256SUMS", "bundle.json", "commands.sh", "record.json", "predictions.parquet",
-        "histogram.parquet", "image_histograms.parquet", "method.safetensors",
+        "histogram.parquet", "image_histograms.parquet", "method.safetensors", "held_out.parquet",
+        "held_out_pixels.parquet", "lesions.parquet",
     }  # fmt: skip
     for archive in archives.values():
         for name, data in members(archive).items():

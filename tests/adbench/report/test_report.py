@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,12 @@ def test_the_command_refuses_records_that_do_not_belong_together(adbench, drawn:
     answer = adbench("report", tmp_path / "nowhere", "--html", out)
     assert answer.code == 4
     assert "not a folder of records" in answer.err
+
+
+def test_folds_test_other_images_and_have_a_report_each(adbench, drawn: Path, record, tmp_path: Path) -> None:
+    about = json.loads((next(drawn.iterdir()) / "record.json").read_text())["dataset"]
+    splits = [about | {"split": {"images": "0123abc", "seed": 0, "folds": 2, "fold": fold}} for fold in (0, 1)]
+    folds = [record({"dataset": split}, seed=fold) for fold, split in enumerate(splits)]
+    answer = adbench("report", *(one.path for one in folds), "--html", tmp_path / "report")
+    assert answer.code == 2
+    assert "of the folds 0, 1, which test other images each. Name the records of one fold" in answer.err
