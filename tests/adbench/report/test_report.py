@@ -173,7 +173,10 @@ def test_the_command_refuses_records_that_do_not_belong_together(adbench, drawn:
 
 def test_folds_test_other_images_and_have_a_report_each(adbench, drawn: Path, record, tmp_path: Path) -> None:
     about = json.loads((next(drawn.iterdir()) / "record.json").read_text())["dataset"]
-    splits = [about | {"split": {"images": "0123abc", "seed": 0, "folds": 2, "fold": fold}} for fold in (0, 1)]
+    splits = [
+        about | {"split": {"images": "0123abc", "shares": [0.5], "seed": 0, "folds": 2, "fold": fold}}
+        for fold in (0, 1)
+    ]
     folds = [record({"dataset": split}, seed=fold) for fold, split in enumerate(splits)]
     answer = adbench("report", *(one.path for one in folds), "--html", tmp_path / "report")
     assert answer.code == 2
