@@ -355,7 +355,7 @@ def _column(record: Record) -> str:
 def _content(record: Record) -> str:
     """Return a hash of what is tested: the same for all splits that adbench makes of the same images in one way."""
     facts, split = record.content["facts"], splitting(record)
-    data = [split[key] for key in ("images", "shares", "folds")] if split else facts["data"]
+    data = [split.get(key) for key in ("images", "shares", "folds")] if split else facts["data"]
     return digest(json.dumps([data, facts["dataset_facets"]], sort_keys=True))
 
 

@@ -177,7 +177,10 @@ def test_folds_test_other_images_and_have_a_report_each(adbench, drawn: Path, re
         about | {"split": {"images": "0123abc", "shares": [0.5], "seed": 0, "folds": 2, "fold": fold}}
         for fold in (0, 1)
     ]
-    folds = [record({"dataset": split}, seed=fold) for fold, split in enumerate(splits)]
+    marks = [{"fingerprint": f"{fold:064}"} for fold in (0, 1)]
+    folds = [
+        record({"dataset": split | mark}, data=mark["fingerprint"]) for split, mark in zip(splits, marks, strict=True)
+    ]
     answer = adbench("report", *(one.path for one in folds), "--html", tmp_path / "report")
     assert answer.code == 2
     assert "of the folds 0, 1, which test other images each. Name the records of one fold" in answer.err
