@@ -1,4 +1,4 @@
-"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP."""
+"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP; grey images."""
 
 from __future__ import annotations
 
@@ -82,3 +82,10 @@ def colour_jitter(
     images = images * brightness
     mean = images.mean(dim=(1, 2), keepdim=True)
     return ((images - mean) * contrast + mean).clamp(0, 1)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Turn uint8 RGB (N, 3, H, W) into grey of three equal channels, as Pillow rounds it (ITU-R 601-2)."""
+    weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
+    grey = (images.long() * weights).sum(1, keepdim=True) + 0x8000 >> 16
+    return grey.to(torch.uint8).expand(-1, 3, -1, -1).contiguous()

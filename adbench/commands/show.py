@@ -76,7 +76,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     for note in (*notes, *unlike):
         console.print(Text(f"note: {note}"))
     out = out or Path(f"{name}.png")
-    _save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))
+    save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))
     console.print(f"drawn: {out}")
 
 
@@ -144,7 +144,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     source = f"list-{Path(config.support).stem}" if config.support else f"draw{config.draw}"
     out = out or Path(f"support-{config.dataset}-{shots}-{source}.png")
     read = [file for part in taken for file in files_of(part.dataset.root, part.dataset.items, part.dataset.config)]
-    _save(contact.sheet(title, bands), out, [*read, *([Path(config.support)] if config.support else [])])
+    save(contact.sheet(title, bands), out, [*read, *([Path(config.support)] if config.support else [])])
     console.print(f"drawn: {out}")
 
 
@@ -176,7 +176,8 @@ def _caption(item: Item) -> str:
     return f"{item.image.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
 
 
-def _save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:
+def save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:
+    """Write a picture as PNG; AdbenchError where the path is one of the files that were read."""
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
     write_output(path, buffer.getvalue(), "file with --out FILE", inputs)

@@ -298,7 +298,7 @@ def test_the_jitter_has_a_pair_of_factors_for_each_class_or_one_for_both(bench, 
 
 
 def test_a_jitter_that_has_no_effect_is_refused(bench) -> None:
-    with pytest.raises(AdbenchError, match=r"method.jitter=support has no effect with method.views=11: .*give method.views=16"):
+    with pytest.raises(AdbenchError, match="method.jitter=support has no effect with method.views=11"):
         bench.new("madclip", views=11, jitter="support")
 
 

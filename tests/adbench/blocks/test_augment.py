@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
+from PIL import Image
 
-from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views
+from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views, luminance
 
 
 def generator() -> torch.Generator:
@@ -107,3 +109,9 @@ def test_jitter_by_group_tells_the_groups_apart_by_their_brightness() -> None:
     )
     factors = 1 + 0.2 * (2 * torch.rand(2, 2, generator=generator()) - 1)
     torch.testing.assert_close(views[-2:].mean((1, 2, 3)), 0.5 * factors[:, 0])  # contrast leaves a flat image alone
+
+
+def test_grey_is_pillows(noise: torch.Tensor) -> None:
+    images = (noise * 255).to(torch.uint8)
+    wanted = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L").convert("RGB")) for i in images]
+    assert np.array_equal(luminance(images).permute(0, 2, 3, 1).numpy(), np.stack(wanted))
