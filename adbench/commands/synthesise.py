@@ -57,7 +57,7 @@ def synthesise(name: str, words: Sequence[str], out: Path | None) -> None:
         shares = [float(mask.mean()) for _, mask in pairs]
         bands.append(contact.Band(title, [(_tile(image), "") for image, _ in pairs]))
         masks = [
-            (_tile(np.repeat(255 * mask[None].astype(np.uint8), 3, axis=0)), f"{share:.1%} of the pixels")
+            (_tile(np.repeat(255 * mask[None].astype(np.uint8), 3, axis=0)), f"{100 * share:.1f} % of the pixels")
             for (_, mask), share in zip(pairs, shares, strict=True)
         ]
         bands.append(contact.Band(f"{title}: masks", masks))

@@ -136,7 +136,7 @@ def test_the_factor_scales_the_loss_too(bench, support, factor: object, times: i
     method.prepare(normal(support()))
     loss = method.training_step(list(method.data.tensors), 0)
     goal, found = rebuilt(method, bench.batch(method, support().images[:3]))
-    assert float(loss) == pytest.approx(times * float((found - goal).pow(2).mean()), rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(times * float((found - goal).pow(2).mean()), rel=1e-4)
 
 
 def test_sentences_of_their_own_length(bench) -> None:
