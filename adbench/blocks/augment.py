@@ -1,4 +1,4 @@
-"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP."""
+"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP; grey images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ SHIFT = 0.1  # in [-1, 1] coordinates: 12 pixels of 240
 ZOOMS = (1.1, 1.15, 1.2, 1.3)
 
 
-def fixed_views(images: Tensor, masks: Tensor, zooms: bool, jitter: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def fixed_views(
+    images: Tensor, masks: Tensor, zooms: bool, jitter: torch.Generator | None, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the V views of N images, ordered by view: (V * N, 3, H, W) in [0, 1] and bool masks (V * N, H, W).
 
     The original, 4 rotations, 4 shifts and 2 flips (11 views, MVFA Sec. 4.1); `zooms` adds 4 central zooms, a
-    generator for `jitter` one colour jitter (16 views, MadCLIP's code). Images and masks are resampled bilinearly with
-    reflection; masks are then thresholded at 0.5.
+    generator for `jitter` one colour jitter of the `groups` (16 views, MadCLIP's code). Images and masks are resampled
+    bilinearly, with reflection beyond the border; masks are then thresholded at 0.5.
     """
     both = torch.cat([images, masks[:, None].to(images.dtype)], dim=1)
     views = [both]
@@ -26,9 +28,9 @@ def fixed_views(images: Tensor, masks: Tensor, zooms: bool, jitter: torch.Genera
     views += [_affine(both, shift(x, y)) for x in (SHIFT, -SHIFT) for y in (SHIFT, -SHIFT)]
     views += [both.flip(3), both.flip(2)]
     if zooms:
-        views += [_affine(both, torch.tensor([[1 / zoom, 0, 0], [0, 1 / zoom, 0]])) for zoom in ZOOMS]
+        views += [central_zoom(both, zoom) for zoom in ZOOMS]
     if jitter is not None:
-        views += [torch.cat([colour_jitter(images, jitter), both[:, 3:]], dim=1)]
+        views += [torch.cat([colour_jitter(images, jitter, groups), both[:, 3:]], dim=1)]
     stack = torch.cat(views)
     return stack[:, :3].contiguous(), stack[:, 3] > 0.5
 
@@ -49,12 +51,41 @@ def _affine(images: Tensor, matrix: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 0.2) -> Tensor:
-    """Scale brightness, then contrast, by one factor each in [1 - strength, 1 + strength] for the whole stack.
+def central_zoom(images: Tensor, zoom: float) -> Tensor:
+    """Cut int(H / zoom) x int(W / zoom) pixels out of the middle of (N, C, H, W), and resize them to H x W bilinearly.
 
-    The mean in the contrast is over channels and rows, one for each column of pixels, as in MadCLIP's code.
+    The whole number makes the zoom a little larger than `zoom`; of an odd rest one more pixel is cut off at the end.
+
+    >>> central_zoom(torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4), 2)[0, 0, 0].tolist()
+    [1.0, 1.25, 1.75, 2.0]
     """
-    brightness, contrast = (1 + strength * (2 * torch.rand(2, generator=generator) - 1)).tolist()
+    height, width = images.shape[2:]
+    rows, columns = int(height / zoom), int(width / zoom)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = images[:, :, top : top + rows, left : left + columns]
+    return F.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def colour_jitter(
+    images: Tensor, generator: torch.Generator, groups: Tensor | None = None, strength: float = 0.2
+) -> Tensor:
+    """Scale brightness, then contrast, of (N, C, H, W) in [0, 1] by factors in [1 - strength, 1 + strength].
+
+    One pair of factors for the whole stack, or with `groups` int64 (N,) a pair for each number from 0 on, such as the
+    class of an image. The mean in the contrast is over channels and rows, one for each column of pixels, as in
+    MadCLIP's code.
+    """
+    count = 1 if groups is None else int(groups.max()) + 1
+    factors = 1 + strength * (2 * torch.rand(count, 2, generator=generator) - 1)
+    pairs = factors.expand(len(images), 2) if groups is None else factors[groups]
+    brightness, contrast = pairs.to(images)[:, :, None, None, None].unbind(1)
     images = images * brightness
     mean = images.mean(dim=(1, 2), keepdim=True)
     return ((images - mean) * contrast + mean).clamp(0, 1)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Turn uint8 RGB (N, 3, H, W) into grey of three equal channels, as Pillow rounds it (ITU-R 601-2)."""
+    weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
+    grey = (images.long() * weights).sum(1, keepdim=True) + 0x8000 >> 16
+    return grey.to(torch.uint8).expand(-1, 3, -1, -1).contiguous()

@@ -31,6 +31,16 @@ TEMPLATES = [
     *(f"there is {a} {{}} in the scene." for a in ("a", "the")),
     *(f"this is {a} {{}} in the scene." for a in ("a", "the", "one")),
 ]
+# The templates of WinCLIP (Jeong et al., CVPR 2023, Table 7).
+WINCLIP_TEMPLATES = [
+    *(
+        f"a {look}photo of {a} {{}}."
+        for look in ("cropped ", "close-up ", "bright ", "dark ", "jpeg corrupted ", "blurry ", "")
+        for a in ("a", "the")
+    ),
+    *(f"a photo of {a} {size} {{}}." for size in ("small", "large") for a in ("a", "the")),
+    *(f"a photo of {a} {{}} for {end}." for end in ("visual inspection", "anomaly detection") for a in ("a", "the")),
+]
 
 
 @dataclass

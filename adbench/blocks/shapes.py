@@ -5,6 +5,7 @@ Sizes and bounds are in pixels, points (y, x). Source: the code of MediCLIP and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,15 @@ Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 
-def any_noise(g: Generator, size: tuple[int, ...], sides: tuple[float, float], threshold: float = 0.3) -> Mask:
+def any_noise(g: Generator, size: tuple[int, ...], sides: Sequence[float], threshold: float = 0.3) -> Mask:
     """Return gradient noise above `threshold` in a box with random sides; drawn again until it fills a fifth.
 
-    `sides` are the least and the largest side as shares of `size`.
+    `sides` are the least and the largest side as shares of `size`; a side has at least 2 pixels.
     """
-    box = [int(g.integers(*np.rint(np.array(sides) * n).astype(int))) for n in size]
+    box = []
+    for n in size:
+        low, high = np.rint(np.array(sides) * n).astype(int)
+        box.append(int(g.integers(max(low, 2), max(high, low + 1, 3))))
     while True:
         angles = g.uniform(0, 2 * np.pi, (2, 2))
         mask: Mask = gradient_noise(angles, g.uniform(-np.pi / 2, np.pi / 2), (box[0], box[1])) > threshold
@@ -96,10 +100,13 @@ class Convex:
         return points
 
 
-def any_convex(g: Generator, size: tuple[int, ...], sides: tuple[float, float]) -> Convex:
-    """Return a sheared and rotated ellipse or rectangle: sides 0.03 + Gamma(2, 0.1) of `size`, clipped to `sides`."""
+def any_convex(g: Generator, size: tuple[int, ...], sides: Sequence[float]) -> Convex:
+    """Return a sheared and rotated ellipse or rectangle: sides 0.03 + Gamma(2, 0.1) of `size`, clipped to `sides`.
+
+    A side has at least 2 pixels.
+    """
     whole = np.array(size)
-    low, high = (np.rint(side * whole).astype(int) for side in sides)
+    low, high = (np.rint(side * whole).astype(int).clip(2) for side in sides)
     lengths = ((0.03 + g.gamma(2, 0.1, 2)) * whole).clip(low, high).astype(int)
     shear, angle = g.normal(0, 0.2, 2), g.uniform(-np.pi / 2, np.pi / 2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

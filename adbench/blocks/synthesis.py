@@ -8,6 +8,7 @@ A task is a pure function: from an image, uint8 (C, H, W), and a generator to th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,17 +18,40 @@ from scipy import ndimage
 
 from adbench.blocks.poisson import seamless
 from adbench.blocks.shapes import Floats, Mask, any_convex, any_noise
+from adbench.blocks.validate import intervals
 
 Image = NDArray[np.uint8]
 Task = Callable[[Image, Generator], tuple[Image, Mask]]
-# Sides of an anomaly, as shares of the image's.
-CUTPASTE_SIDES, GAUSS_SIDES, SOURCE_SIDES = (0.1, 0.6), (0.3, 0.8), (0.2, 0.6)
 NAMES = ("cutpaste", "gauss", "source", "identity")
 
 
-def tasks(names: Sequence[str], sources: Sequence[Image], blend: str = "hard") -> list[Task]:
+@dataclass
+class Ranges:
+    """From what each anomaly is drawn, uniformly between two numbers. The defaults are the authors' code."""
+
+    cutpaste_sides: list[float] = field(default_factory=lambda: [0.1, 0.6])  # of a shape, as shares of the image's
+    gauss_sides: list[float] = field(default_factory=lambda: [0.3, 0.8])
+    source_sides: list[float] = field(default_factory=lambda: [0.2, 0.6])  # these bound a gamma distribution
+    gauss_strength: list[float] = field(default_factory=lambda: [0.4, 0.6])  # gamma, a share of the grey range
+    source_strength: list[float] = field(default_factory=lambda: [0.5, 2.0])  # log2 of the exponent alpha
+
+    def check(self, name: str) -> None:
+        """Raise AdbenchError, which calls these ranges `name`, for one that is not possible."""
+        intervals(self, 0.05, 1, "cutpaste_sides", "gauss_sides", "source_sides", of=name)
+        intervals(self, 0, 1, "gauss_strength", of=name)
+        intervals(self, 0, 4, "source_strength", of=name)
+
+
+def tasks(
+    names: Sequence[str], sources: Sequence[Image], blend: str = "hard", ranges: Ranges | None = None
+) -> list[Task]:
     """Return the tasks called `names` (of NAMES); `cutpaste` cuts from `sources` and pastes by `blend` (of BLENDS)."""
-    by_name = {"cutpaste": cutpaste(sources, blend), "gauss": gauss, "source": source, "identity": identity}
+    by_name = {
+        "cutpaste": cutpaste(sources, blend, ranges),
+        "gauss": partial(gauss, ranges=ranges),
+        "source": partial(source, ranges=ranges),
+        "identity": identity,
+    }
     return [by_name[name] for name in names]
 
 
@@ -36,14 +60,14 @@ def identity(image: Image, _: Generator) -> tuple[Image, Mask]:
     return image, np.zeros(image.shape[1:], dtype=bool)
 
 
-def cutpaste(sources: Sequence[Image], blend: str = "hard") -> Task:
+def cutpaste(sources: Sequence[Image], blend: str = "hard", ranges: Ranges | None = None) -> Task:
     """Return the task that pastes a rotated and scaled piece of one of `sources`, in the shape of thresholded noise.
 
     `blend`: `hard` replaces the pixels, `poisson` their gradients (Pérez et al., SIGGRAPH 2003). The mask is
     where the image then differs, closed and with its holes filled.
     """
     # Not closures: a loader's workers receive them by pickle.
-    return partial(_cutpaste, partial(_cutpaste_once, sources, BLENDS[blend]))
+    return partial(_cutpaste, partial(_cutpaste_once, sources, BLENDS[blend], (ranges or Ranges()).cutpaste_sides))
 
 
 def _cutpaste(once: Task, image: Image, g: Generator) -> tuple[Image, Mask]:
@@ -52,23 +76,23 @@ def _cutpaste(once: Task, image: Image, g: Generator) -> tuple[Image, Mask]:
 
 
 def _cutpaste_once(
-    sources: Sequence[Image], join: Callable[..., Image], image: Image, g: Generator
+    sources: Sequence[Image], join: Callable[..., Image], sides: Sequence[float], image: Image, g: Generator
 ) -> tuple[Image, Mask]:
-    shape, corner = _placed(any_noise(g, image.shape[1:], CUTPASTE_SIDES), image, g)
+    shape, corner = _placed(any_noise(g, image.shape[1:], sides), image, g)
     piece = any_piece(sources[int(g.integers(len(sources)))], shape.shape, g)
     return join(image, piece, shape, corner), _on(image, shape, corner)
 
 
-def gauss(image: Image, g: Generator) -> tuple[Image, Mask]:
-    """Brighten or darken a noise-shaped part by a smooth random texture of at most 0.4 to 0.6 of the grey range."""
-    return once_or_twice(_gauss_once, image, g)
+def gauss(image: Image, g: Generator, ranges: Ranges | None = None) -> tuple[Image, Mask]:
+    """Brighten or darken a noise-shaped part by a smooth texture of at most `gauss_strength` of the grey range."""
+    return once_or_twice(partial(_gauss_once, ranges or Ranges()), image, g)
 
 
-def _gauss_once(image: Image, g: Generator) -> tuple[Image, Mask]:
-    shape, corner = _placed(any_noise(g, image.shape[1:], GAUSS_SIDES), image, g)
+def _gauss_once(ranges: Ranges, image: Image, g: Generator) -> tuple[Image, Mask]:
+    shape, corner = _placed(any_noise(g, image.shape[1:], ranges.gauss_sides), image, g)
     speckle = (g.standard_normal(image.shape[1:]) >= 0).astype(float)
     smooth = ndimage.gaussian_filter(speckle, g.choice([4.0, 7.0]))
-    texture = (smooth - smooth.min()) / np.ptp(smooth) * g.choice([-1, 1]) * g.uniform(0.4, 0.6)
+    texture = (smooth - smooth.min()) / np.ptp(smooth) * g.choice([-1, 1]) * g.uniform(*ranges.gauss_strength)
     where = _on(image, shape, corner)
     patch = _box(shape, corner)[1:]
     return add_texture(image, texture, where, _spread(shape, g.uniform(1, 4), patch, where)), where
@@ -85,19 +109,19 @@ def add_texture(image: Image, texture: Floats, where: Mask, weight: Floats) -> I
     return _bytes(image + 255 * texture * weight * where)
 
 
-def source(image: Image, g: Generator) -> tuple[Image, Mask]:
+def source(image: Image, g: Generator, ranges: Ranges | None = None) -> tuple[Image, Mask]:
     """Enlarge the middle of an ellipse or rectangle and compress its rim; the mask is the whole shape."""
-    return once_or_twice(_source_once, image, g)
+    return once_or_twice(partial(_source_once, ranges or Ranges()), image, g)
 
 
-def _source_once(image: Image, g: Generator) -> tuple[Image, Mask]:
-    outline = any_convex(g, image.shape[1:], SOURCE_SIDES)
+def _source_once(ranges: Ranges, image: Image, g: Generator) -> tuple[Image, Mask]:
+    outline = any_convex(g, image.shape[1:], ranges.source_sides)
     shape, corner = _placed(outline.mask(), image, g)
     inside = np.argwhere(shape)
     centre = inside[g.integers(len(inside))]
     out = image.copy()
     box = _box(shape, corner)
-    points = outline.pushed(centre, 2 ** g.uniform(0.5, 2))
+    points = outline.pushed(centre, 2 ** g.uniform(*ranges.source_strength))
     for channel, patch in zip(out[box], image[box], strict=True):
         channel[:] = _bytes(ndimage.map_coordinates(patch.astype(float), points, order=3, mode="nearest"))
     return out, _on(image, shape, corner)

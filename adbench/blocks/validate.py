@@ -68,7 +68,21 @@ def odd(params: Any, *keys: str, most: int = 1001) -> None:
             _refuse(params, key, f"an odd number from 1 to {most} is needed.")
 
 
-def _refuse(params: Any, key: str, needed: str) -> NoReturn:
+def intervals(params: Any, least: float, most: float, *keys: str, of: str = "method") -> None:
+    """Require lists of two numbers, rising or equal, from `least` to `most`; `of` is what an error calls `params`.
+
+    >>> from types import SimpleNamespace
+    >>> intervals(SimpleNamespace(sides=[0.5, 0.1]), 0, 1, "sides", of="method.ranges")
+    Traceback (most recent call last):
+    adbench.errors.AdbenchError: method.ranges.sides=[0.5,0.1] is not possible: two numbers from 0 to 1 are needed, the smaller one first.
+    """  # noqa: E501
+    for key in keys:
+        value = getattr(params, key)
+        if len(value) != 2 or not least <= value[0] <= value[1] <= most:
+            _refuse(params, key, f"two numbers from {least} to {most} are needed, the smaller one first.", of)
+
+
+def _refuse(params: Any, key: str, needed: str, of: str = "method") -> NoReturn:
     value = getattr(params, key)
     text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
-    raise AdbenchError(f"method.{key}={text} is not possible: {needed}")
+    raise AdbenchError(f"{of}.{key}={text} is not possible: {needed}")

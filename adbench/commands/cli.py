@@ -459,6 +459,24 @@ def describe(
     show_dataset(name, words or [], out)
 
 
+@data_app.command(cls=Command, rich_help_panel=DATA)
+def synthesise(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
+    words: Words = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The contact sheet, a PNG (default: anomalies-<dataset>.png).")
+    ] = None,
+) -> None:
+    """Draw the synthetic anomalies from which MediCLIP learns, with their masks, next to the normal images.
+
+    Keys: shots=, draw=, support=FILE, seed= (other anomalies), method.X=… of mediclip (method.tasks, method.blend,
+    method.ranges.X, method.grey), input_size=, backbone=, data_root=DIR, dataset.X=…, cache=DIR
+    """
+    from adbench.commands.synthesise import synthesise as draw_anomalies
+
+    draw_anomalies(name, words or [], out)
+
+
 @support_app.command(cls=Command, rich_help_panel=DATA)
 def show(
     words: Words = None,

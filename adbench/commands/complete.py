@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from adbench.commands.keys import DATA_KEYS, PLOT_KEYS, SCORE_KEYS, SUPPORT_KEYS, VERIFY_KEYS
+from adbench.commands.keys import DATA_KEYS, PLOT_KEYS, SCORE_KEYS, SUPPORT_KEYS, SYNTHESIS_KEYS, VERIFY_KEYS
 from adbench.config.schema import ALLOWED, KEYS, NOT_AXES
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
@@ -23,14 +23,12 @@ COMMAND_KEYS: dict[str, Sequence[str]] = {
     "plot features": PLOT_KEYS, "verify": VERIFY_KEYS,
     "data check": DATA_KEYS,
     "data describe": DATA_KEYS,
+    "data synthesise": SYNTHESIS_KEYS,
 }  # fmt: skip
-ARGUMENTS = {
-    "reproduce": "reproduce",
-    "list": "list",
-    "data check": "dataset",
-    "data describe": "dataset",
+ARGUMENTS = {  # the first
+    "reproduce": "reproduce", "list": "list", "data check": "dataset", "data describe": "dataset", "data synthesise": "dataset",
     "check-method": "method",
-}  # the first
+}  # fmt: skip
 SHIPPED = ("backbone", "support", "reproduce")  # kinds of names that are YAML files, without an entry point each
 VALUES = {
     **ALLOWED,

@@ -77,7 +77,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     for note in (*notes, *unlike):
         console.print(Text(f"note: {note}"))
     out = out or Path(f"{name}.png")
-    _save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))
+    save(contact.sheet(dataset.title, bands), out, files_of(root, items, dataset))
     console.print(f"drawn: {out}")
 
 
@@ -147,7 +147,7 @@ def show_support(words: Sequence[str], out: Path | None) -> None:
     out = out or Path(f"support-{config.dataset}-{shots}-{source}.png")
     read = [file for part in taken for file in files_of(part.dataset.root, part.dataset.items, part.dataset.config)]
     file = [Path(config.support)] if config.support and not listed else []
-    _save(contact.sheet(title, bands), out, [*read, *file])
+    save(contact.sheet(title, bands), out, [*read, *file])
     console.print(f"drawn: {out}")
 
 
@@ -179,7 +179,8 @@ def _caption(item: Item) -> str:
     return f"{item.image.name}\n{item.patient if len(item.patient) > 14 else f'patient {item.patient}'}"
 
 
-def _save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:
+def save(picture: Image.Image, path: Path, inputs: Iterable[Path]) -> None:
+    """Write a picture as PNG; AdbenchError where the path is one of the files that were read."""
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
     write_output(path, buffer.getvalue(), "file with --out FILE", inputs)

@@ -28,6 +28,7 @@ from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import ABNORMAL, NORMAL, Phrases, PromptLearner, Prompts
 from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices
+from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -44,10 +45,12 @@ class Params:
     adapter_activation: str = "leaky_relu"  # paper: relu
     adapter_norm: bool = True  # paper: none
     views: int = 16  # fixed augmentations; paper: 11, as in MVFA; 1: none
+    jitter: str = "class"  # factors of the colour jitter, the 16th view: a pair for each class; support: one for all
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), [*ABNORMAL, "disease {}", "abnormal {}"]))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end", "front", "middle"])
     branches: int = 2  # ablation: 1, one adapter per level for both states
+    heads: int = 2  # ablation: 1, a common head of each adapter for detection and segmentation
     learn_prompts: str = "both"  # ablations: abnormal, normal text fixed; none, both fixed (phrases in templates)
     contrast: bool = True  # ablation: false, a column's score uses its own state's text alone
     detection_loss: str = "siglip"  # ablation: softmax
@@ -56,9 +59,9 @@ class Params:
 
 
 class Adapter(nn.Module):
-    """The adapter of one level and one state: a shared layer, then a detection and a segmentation head."""
+    """The adapter of one level and one state: a shared layer, then a detection and a segmentation head, or one head."""
 
-    def __init__(self, width: int, embed_dim: int, activation: str, norm: bool) -> None:
+    def __init__(self, width: int, embed_dim: int, activation: str, norm: bool, heads: int = 2) -> None:
         super().__init__()
         act = nn.LeakyReLU(0.01) if activation == "leaky_relu" else nn.ReLU()
         # The code's instance norm over (token, image, channel) is a layer norm without parameters.
@@ -69,20 +72,21 @@ class Adapter(nn.Module):
         ]
         self.shared = nn.Sequential(*layers)
         self.detection = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
-        self.segmentation = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
+        if heads == 2:
+            self.segmentation = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
+        self.heads = heads
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
         shared = in_fp32(self.shared, tokens)
-        heads = (in_fp32(head, shared) for head in (self.detection, self.segmentation))
-        detection, segmentation = (l2_normalize(head) for head in heads)
-        return detection, segmentation
+        detection = l2_normalize(in_fp32(self.detection, shared))
+        return detection, detection if self.heads == 1 else l2_normalize(in_fp32(self.segmentation, shared))
 
 
 class MadCLIP(Method[Params]):
     """Adapters and learnable prompts over cached features of a frozen CLIP."""
 
-    version = "2"
+    version = "3"
     editable = ("prompts",)
     has_masks: Tensor
 
@@ -104,7 +108,8 @@ class MadCLIP(Method[Params]):
 
         def adapters() -> nn.ModuleList:
             return nn.ModuleList(
-                Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.adapter_norm) for _ in self.blocks
+                Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.adapter_norm, p.heads)
+                for _ in self.blocks
             )
 
         self.normal = adapters()
@@ -124,7 +129,8 @@ class MadCLIP(Method[Params]):
         images, masks, count = support.images.float() / 255, support.masks, self.params.views
         if count > 1:
             jitter = self.generator("colour jitter") if count == 16 else None
-            images, masks = fixed_views(images, masks, zooms=count == 16, jitter=jitter)
+            groups = support.labels if self.params.jitter == "class" else None
+            images, masks = fixed_views(images, masks, zooms=count == 16, jitter=jitter, groups=groups)
         features = self.encode(images, "encoding the support")
         columns = (column.repeat(count) for column in (objects, support.labels, support.has_mask))
         self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), *columns, masks)
@@ -249,8 +255,15 @@ def _check(p: Params) -> None:
         views=(1, 11, 16),
         image_score=IMAGE_SCORES,
         adapter_activation=("leaky_relu", "relu"),
+        jitter=("class", "support"),
         branches=(1, 2),
+        heads=(1, 2),
         learn_prompts=("both", "abnormal", "none"),
         detection_loss=("siglip", "softmax"),
         pooling=("mean", "max", "both"),
     )
+    if p.jitter == "support" and p.views != 16:
+        raise AdbenchError(
+            f"method.jitter=support has no effect with method.views={p.views}: only the 16th view has another colour. "
+            "Leave method.jitter out, or give method.views=16."
+        )

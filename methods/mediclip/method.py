@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks import synthesis
+from adbench.blocks.augment import luminance
 from adbench.blocks.losses import dice, finite_sum, focal
 from adbench.blocks.maps import patch_map, upsample
 from adbench.blocks.precision import in_fp32, l2_normalize
-from adbench.blocks.prompts import Phrases, PromptLearner, Prompts
+from adbench.blocks.prompts import WINCLIP_TEMPLATES, Phrases, PromptLearner, Prompts
 from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices, positive, some_of
 from adbench.errors import AdbenchError
@@ -53,19 +55,21 @@ class Params:
     anomalies: str = "synthetic"  # real: no synthesis, learn from abnormal images and their masks (paper, Table 5)
     tasks: list[str] = field(default_factory=lambda: ["cutpaste", "gauss", "source", "identity"])  # equally likely
     blend: str = "hard"  # how cutpaste joins; paper: poisson
+    ranges: synthesis.Ranges = field(default_factory=synthesis.Ranges)  # sizes and strengths of the anomalies
     temperature: float = 1.0  # paper: 0.07
     average: str = "logits"  # what is averaged over the levels; paper: maps
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
     context_length: int = 8
     positions: list[str] = field(default_factory=lambda: ["end"])
-    learn_tokens: bool = True  # ablation (Table 4): false, fixed prompts of the words alone
-    adapters: bool = True  # ablation (Table 4): false, CLIP's own final norm and projection
+    learn_tokens: bool = True  # ablation (Table 4): false, the words in fixed templates
+    templates: list[str] = field(default_factory=lambda: list(WINCLIP_TEMPLATES))  # of the words that are not learned
+    adapters: bool = True  # ablation (Table 4): false, average pooling over channels
 
 
 class MediCLIP(Method[Params]):
     """Adapters and learnable prompts over a frozen CLIP, which encodes changed images in every step, uncached."""
 
-    version = "2"
+    version = "3"
     editable = ("prompts",)
 
     @classmethod
@@ -89,7 +93,7 @@ class MediCLIP(Method[Params]):
             self.adapters = nn.ModuleList(nn.Linear(shape.width, shape.embed_dim) for _ in self.blocks)
         if p.learn_tokens:
             self.learner = PromptLearner(self.backbone, p.prompts, p.context_length, p.positions)
-        self.fixed = TextEmbeddings(self.backbone, p.prompts, ["{}."])
+        self.fixed = TextEmbeddings(self.backbone, p.prompts, p.templates)
         self.text_cache: dict[Phrases, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
@@ -98,7 +102,7 @@ class MediCLIP(Method[Params]):
         if self.params.anomalies == "real":
             self.data: Dataset[Sample] = RealAnomalies(images, _masks(support), support.object_names)
         else:
-            tasks = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend)
+            tasks = synthesis.tasks(self.params.tasks, list(images.numpy()), self.params.blend, self.params.ranges)
             seed = self.generator("anomalies").initial_seed()
             self.data = SyntheticAnomalies(images, support.object_names, tasks, seed)
         self.images = len(images)
@@ -159,7 +163,7 @@ class MediCLIP(Method[Params]):
     def _project(self, level: int, tokens: Tensor) -> Tensor:
         """Map patches (B, patches, width) of a level, counted from 0, to unit vectors (B, patches, embed_dim)."""
         if not self.params.adapters:
-            return l2_normalize(self.backbone.project(tokens))
+            return l2_normalize(F.adaptive_avg_pool1d(tokens.float(), self.backbone.architecture.embed_dim))
         return l2_normalize(in_fp32(self.adapters[level], tokens))
 
     @torch.no_grad()
@@ -251,13 +255,6 @@ def _masks(support: Support) -> Tensor:
     return support.masks.to(torch.uint8)
 
 
-def luminance(images: Tensor) -> Tensor:
-    """Turn uint8 RGB (N, 3, H, W) into grey of three equal channels, as Pillow rounds it (ITU-R 601-2)."""
-    weights = torch.tensor([19595, 38470, 7471]).view(1, 3, 1, 1)
-    grey = (images.long() * weights).sum(1, keepdim=True) + 0x8000 >> 16
-    return grey.to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-
-
 def _check(p: Params) -> None:
     choices(
         p, anomalies=("synthetic", "real"), grey=("support", "both", "none"), blend=tuple(synthesis.BLENDS),
@@ -265,3 +262,13 @@ def _check(p: Params) -> None:
     )  # fmt: skip
     some_of(p, tasks=synthesis.NAMES)
     positive(p, "temperature")
+    p.ranges.check("method.ranges")
+    if p.learn_tokens and p.templates != WINCLIP_TEMPLATES:
+        raise AdbenchError(
+            "method.templates has no effect on learned prompts: add method.learn_tokens=false, or leave it out."
+        )
+    if not p.templates or not all("{}" in template for template in p.templates):
+        raise AdbenchError(
+            f"method.templates=[{','.join(p.templates)}] is not possible: give at least one, each with {{}} for the "
+            "word, as in method.templates=['a photo of a {}.']."
+        )

@@ -3,7 +3,7 @@
 Trained, on normal images: a fusion module, in which patch features attend to sentences about both states of their
 dataset's organ, and UniAD's transformer, which reconstructs the features from the fused ones, disturbed by noise.
 Frozen: CLIP. Map: per patch the squared error and the structural dissimilarity between reconstructed and frozen
-features. Image score: a weighted sum of the map's maximum, mean and top-5 mean over patches. For each point that the
+features. Image score: a weighted sum of the map's maximum, mean and top-k mean over patches. For each point that the
 paper leaves open there is a hyper-parameter (README.md).
 """
 
@@ -81,16 +81,21 @@ class Params:
     fusion: bool = True  # false: the paper's ablation without text
     states: list[str] = field(default_factory=lambda: ["normal", "abnormal"])  # whose sentences are fused
     prompts: Prompts = field(default_factory=lambda: Prompts([], []))  # empty: SENTENCES, by object name
+    text_norm: bool = True  # sentence vectors of length 1; false: as CLIP's text tower leaves them
     jitter: list[str] = field(default_factory=lambda: ["spatial", "frequency"])  # one per batch, equally likely
     jitter_scale: float = 20.0
+    jitter_channels: int = 0  # at which a scale means this share of noise: UniAD has 272; 0: those of the features
     high_share: float = 0.3  # of the spatial frequencies
     target: str = "frozen"  # what is reconstructed: frozen features; fused: the fusion's output
+    error_factor: float | None = None  # of ||.||^2 in score and loss; null: 1 / channels, which makes it a mean
     loss: str = "mse"  # score: the formula of the score
     score: str = "mix"  # mix: l mse + (1 - l) (1 - ssim), Eq. 7; sum: mse + l (1 - ssim), Eq. 5
     score_weight: float = 0.5  # l
     ssim: str = "space"  # over a window of patches, per channel; channels: within a patch, over its channels
     ssim_window: int = 3
-    image_weights: list[float] = field(default_factory=lambda: [1 / 3, 1 / 3, 1 / 3])  # of maximum, mean, top-5 mean
+    image_weights: list[float] = field(default_factory=lambda: [1 / 3, 1 / 3, 1 / 3])  # of maximum, mean, top-k mean
+    learn_weights: bool = False  # true: image_weights are where a softmax over three learned numbers starts
+    top_k: int = 5  # patches
 
 
 class Fusion(nn.Module):
@@ -140,6 +145,8 @@ class TGUMIAD(Method[Params]):
             neighbour_mask(grid, window, p.mask),
         )  # fmt: skip
         initialise(self)
+        if p.learn_weights:
+            self.weight_logits = nn.Parameter(torch.tensor(p.image_weights).log())
         self.text_cache: dict[str, Tensor] = {}
 
     def prepare(self, support: Support) -> None:
@@ -162,8 +169,14 @@ class TGUMIAD(Method[Params]):
         objects, *streams = batch
         target, output = self._reconstruct(streams, [self.names[i] for i in objects.tolist()])
         if self.params.loss == "score":
-            return finite_sum(reconstruction=self._difference(target, output).mean())
-        return finite_sum(reconstruction=F.mse_loss(output, target))
+            terms = {"reconstruction": self._difference(target, output).mean()}
+        else:
+            factor = self.params.error_factor
+            scale = 1.0 if factor is None else factor * target.shape[-1]
+            terms = {"reconstruction": scale * F.mse_loss(output, target)}
+        if self.params.learn_weights:  # of the patches as they are: the network learns from the reconstruction alone
+            terms["image score"] = self._pooled(self._difference(target, output).detach()).mean()
+        return finite_sum(**terms)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the learning rate drops once, to a tenth."""
@@ -183,11 +196,10 @@ class TGUMIAD(Method[Params]):
         self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
 
     def score(self, batch: Batch) -> Scores:
-        """Return the differences as the map; the image score weighs its maximum, mean and top-5 mean over patches."""
+        """Return the differences as the map; the image score weighs its maximum, mean and top-k mean over patches."""
         target, output = self._reconstruct([batch.features.blocks[block] for block in self.blocks], batch.object_names)
         patches = self._difference(target, output)
-        image = pooled(patches, self.params.image_weights)
-        return Scores(image, patch_map(patches, self.backbone.input_size))
+        return Scores(self._pooled(patches), patch_map(patches, self.backbone.input_size))
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the map of each level's own channels; nothing for target=fused, where levels are mixed."""
@@ -221,27 +233,36 @@ class TGUMIAD(Method[Params]):
             return fused.float(), output.float()
         return frozen, self.leave(output).float()
 
+    def _pooled(self, patches: Tensor) -> Tensor:
+        """Pool (B, patches) to image scores (B,)."""
+        p = self.params
+        return pooled(patches, self.weight_logits.softmax(0) if p.learn_weights else p.image_weights, p.top_k)
+
     def _disturb(self, tokens: Tensor) -> Tensor:
         p = self.params
+        # std = scale norm / C at C channels; at others the same share of the root mean square, norm / sqrt(C)
+        scale = p.jitter_scale * (tokens.shape[-1] / p.jitter_channels) ** 0.5 if p.jitter_channels else p.jitter_scale
         kind = p.jitter[int(torch.randint(len(p.jitter), (1,), generator=self.noise))]
         if kind == "spatial":
-            return jitter.spatial(tokens, p.jitter_scale, self.noise)
-        return jitter.frequency(tokens, p.jitter_scale, p.high_share, self.noise)
+            return jitter.spatial(tokens, scale, self.noise)
+        return jitter.frequency(tokens, scale, p.high_share, self.noise)
 
     def _difference(self, target: Tensor, output: Tensor) -> Tensor:
         """Return (B, patches): the weighted sum of squared error and 1 - SSIM."""
         p = self.params
-        error = (output - target).square().mean(-1)
+        squares = (output - target).square()
+        error = squares.mean(-1) if p.error_factor is None else p.error_factor * squares.sum(-1)
         similarity = ssim_space(output, target, p.ssim_window) if p.ssim == "space" else ssim_channels(output, target)
         weights = (1.0, p.score_weight) if p.score == "sum" else (p.score_weight, 1 - p.score_weight)
         return weights[0] * error + weights[1] * (1 - similarity)
 
     @torch.no_grad()
     def _text(self, name: str) -> Tensor:
-        """Return unit vectors (T, embed_dim) of the sentences about an object, encoded once."""
+        """Return vectors (T, embed_dim) of the sentences about an object, encoded once."""
         if name not in self.text_cache:
             texts = sentences(self.params.prompts, name, self.params.states)
-            self.text_cache[name] = l2_normalize(self.backbone.encode_text(texts))
+            vectors = self.backbone.encode_text(texts)
+            self.text_cache[name] = l2_normalize(vectors) if self.params.text_norm else vectors
         return self.text_cache[name]
 
 
@@ -267,16 +288,16 @@ def normalised(tokens: Tensor, rule: str) -> Tensor:
     return F.layer_norm(tokens, tokens.shape[-1:]) if rule == "layer" else tokens
 
 
-def pooled(patches: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return (B,) from (B, N): the weighted sum of the maximum, the mean, and the mean of the five largest.
+def pooled(patches: Tensor, weights: Sequence[float] | Tensor, top_k: int = 5) -> Tensor:
+    """Return (B,) from (B, N): the weighted sum of the maximum, the mean, and the mean of the `top_k` largest.
 
     >>> float(pooled(torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]]), [1.0, 10.0, 100.0]))
     441.0
     """
-    top = patches.topk(min(5, patches.shape[1]), dim=1).values
+    top = patches.topk(min(top_k, patches.shape[1]), dim=1).values
     parts = torch.stack([top[:, 0], patches.mean(1), top.mean(1)], dim=1)
     with torch.autocast(parts.device.type, enabled=False):  # autocast would round the scores
-        return parts @ torch.tensor(list(weights)).to(parts)
+        return parts @ (weights if isinstance(weights, Tensor) else torch.tensor(list(weights))).to(parts)
 
 
 def _check(p: Params) -> None:
@@ -292,8 +313,9 @@ def _check(p: Params) -> None:
     some_of(p, states=("normal", "abnormal"), **({"jitter": ("spatial", "frequency")} if p.jitter else {}))
     at_least(p, 0, "clip_norm", "epoch_images", "jitter_scale", "score_weight")
     at_least(p, 0, "encoder_layers", "decoder_layers", "neighbours", most=1001)
-    at_least(p, 1, "heads", "feed_forward", "width", most=65536)
-    positive(p, "decay_at")
+    at_least(p, 1, "heads", "feed_forward", "width", "top_k", most=65536)
+    at_least(p, 0, "jitter_channels", most=65536)
+    positive(p, "decay_at", *([] if p.error_factor is None else ["error_factor"]))
     shares(p, "decay_at", "dropout", "high_share", *(["score_weight"] if p.score == "mix" else []))
     odd(p, "ssim_window")
     if p.width < 1 or p.width % (2 * p.heads):
@@ -303,5 +325,12 @@ def _check(p: Params) -> None:
     if len(p.image_weights) != 3:
         raise AdbenchError(
             f"method.image_weights={p.image_weights} is not possible: three numbers are needed, for maximum, mean and "
-            "top-5 mean, as in method.image_weights=[1,0,0]."
+            "top-k mean, as in method.image_weights=[1,0,0]."
         )
+    if p.learn_weights and min(p.image_weights) <= 0:
+        raise AdbenchError(
+            f"method.image_weights=[{','.join(map(str, p.image_weights))}] is not possible with "
+            "method.learn_weights=true: a softmax has no weight of 0 or less. Give numbers above 0."
+        )
+    if p.jitter_channels and not p.jitter:
+        raise AdbenchError("method.jitter_channels has no effect with method.jitter=[]: leave one of the two out.")

@@ -18,21 +18,14 @@ from adbench.backbone.clip import Architecture
 from adbench.blocks.maps import patch_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import l2_normalize
-from adbench.blocks.prompts import NORMAL, Prompts
+from adbench.blocks.prompts import NORMAL, WINCLIP_TEMPLATES, Prompts
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import at_least, positive
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
-# The state phrases and templates of the paper's Table 7; its normal phrases are NORMAL of blocks.prompts.
+# The abnormal phrases of the paper's Table 7; its normal phrases and its templates are in blocks.prompts.
 ABNORMAL = ["damaged {}", "{} with flaw", "{} with defect", "{} with damage"]
-_LOOKS = ["cropped ", "close-up ", "bright ", "dark ", "jpeg corrupted ", "blurry ", ""]
-_ENDS = ["", " for visual inspection", " for anomaly detection"]
-TEMPLATES = [
-    *(f"a {look}photo of {a} {{}}." for look in _LOOKS for a in ("a", "the")),
-    *(f"a photo of {a} {size} {{}}." for size in ("small", "large") for a in ("a", "the")),
-    *(f"a photo of {a} {{}}{end}." for end in _ENDS[1:] for a in ("a", "the")),
-]
 EPSILON = 1e-6  # smallest score: a smaller one would dominate the harmonic mean
 
 
@@ -45,7 +38,7 @@ class Params:
     patch_block: int = 0  # patches of this block are compared with the support; 0: the last but one
     temperature: float = 0.07
     prompts: Prompts = field(default_factory=lambda: Prompts(list(NORMAL), list(ABNORMAL)))
-    templates: list[str] = field(default_factory=lambda: list(TEMPLATES))
+    templates: list[str] = field(default_factory=lambda: list(WINCLIP_TEMPLATES))
     activation: str = "native"
     normalisation: str = "native"
 

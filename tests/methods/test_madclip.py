@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ def by_hand(method: MadCLIP, images: torch.Tensor, text=None, streams=None) -> l
                 centred = hidden - hidden.mean(-1, keepdim=True)
                 hidden = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
             for head, scores in columns.items():
-                vectors = act(hidden @ getattr(branch[i], head)[0].weight.T)
+                own_head = getattr(branch[i], head if p.heads == 2 else "detection")
+                vectors = act(hidden @ own_head[0].weight.T)
                 vectors = vectors / vectors.norm(dim=-1, keepdim=True)
                 scores.append(vectors @ text[own] - (vectors @ text[1 - own] if p.contrast else 0))
         found.append(tuple(torch.stack(scores, dim=-1) for scores in columns.values()))
@@ -106,6 +108,7 @@ def test_the_adapter_by_hand() -> None:
         {"adapter_activation": "relu"},
         {"adapter_norm": "false"},
         {"branches": 1},
+        {"heads": 1},
         {"contrast": "false"},
         {"learn_prompts": "abnormal"},
         {"learn_prompts": "none"},
@@ -145,6 +148,7 @@ MASKED = {"all": [True] * 6, "some": [True, False, True, False, True, False], "n
     ("masked", "params"),
     [
         ("all", {}),
+        ("all", {"heads": 1}),
         ("some", {}),
         ("none", {}),
         ("none", {"pooling": "max"}),
@@ -174,7 +178,8 @@ def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: str,
             wanted += segmentation_loss(big(seg)[rows], toy.masks[rows])
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
     loss.backward()
-    assert (method.normal[0].segmentation[0].weight.grad is None) == (masked == "none")
+    if method.params.heads == 2:
+        assert (method.normal[0].segmentation[0].weight.grad is None) == (masked == "none")
     assert all(p.grad is None for p in bench.backbone.model.parameters())
 
 
@@ -274,6 +279,29 @@ def test_every_view_is_trained_on_and_keeps_its_images_facts(bench, support, vie
     assert len(streams.flatten(1).unique(dim=0)) == 6 * views
 
 
+def test_the_jitter_has_a_pair_of_factors_for_each_class_or_one_for_both(bench, support, monkeypatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def encode(self: MadCLIP, images: torch.Tensor, _: str) -> SimpleNamespace:
+        seen.append(images)
+        return SimpleNamespace(blocks={1: images[:, :1, :1]})
+
+    monkeypatch.setattr(MadCLIP, "encode", encode)
+    for words in ({}, {"jitter": "class"}, {"jitter": "support"}):
+        bench.new("madclip", **(FEW | {"levels": "[1]", "views": 16} | words)).prepare(support())
+    plain, by_class, together = (views[-6:] for views in seen)
+    assert torch.equal(plain, by_class)
+    flat = [[float(view[i].mean() / seen[0][i].mean()) for i in range(6)] for view in (by_class, together)]
+    for brightness, alike in zip(flat, (False, True), strict=True):  # clipping moves white squares a little
+        assert max(brightness[:3]) - min(brightness[:3]) < 0.01
+        assert (abs(sum(brightness[:3]) - sum(brightness[3:])) < 0.1) == alike
+
+
+def test_a_jitter_that_has_no_effect_is_refused(bench) -> None:
+    with pytest.raises(AdbenchError, match="method.jitter=support has no effect with method.views=11"):
+        bench.new("madclip", views=11, jitter="support")
+
+
 @pytest.fixture(scope="module")
 def default_scores(bench, support):
     return scored(bench, bench.fitted("madclip", **FAST), support().images)
@@ -293,9 +321,12 @@ def scored(bench, method, images):
         ("detection_loss", "softmax"),
         ("pooling", "max"),
         ("learn_prompts", "abnormal"),
+        ("heads", 1),
+        ("branches", 1),
+        ("contrast", "false"),
     ],
 )
-def test_a_training_depends_on_every_facet(bench, support, default_scores, param: str, value: object) -> None:
+def test_every_facet_does_something(bench, support, default_scores, param: str, value: object) -> None:
     other = scored(bench, bench.fitted("madclip", **(FAST | {param: value})), support().images)
     assert not torch.allclose(default_scores, other)
 
@@ -315,6 +346,8 @@ def test_normalisation_and_activation_are_declared_to_the_harness(bench) -> None
         ("image_score", "mean"),
         ("adapter_activation", "tanh"),
         ("branches", 3),
+        ("heads", 3),
+        ("jitter", "image"),
         ("learn_prompts", "normal"),
         ("detection_loss", "cross_entropy"),
         ("pooling", "median"),
@@ -333,6 +366,9 @@ def test_ablations_take_parts_away(bench) -> None:
 
     whole = trained()
     assert set(whole) == {"normal", "abnormal", "learner"}
+    shape = bench.backbone.architecture
+    head = len(shape.levels(4)) * shape.width * shape.embed_dim
+    assert trained(heads=1) == whole | {name: whole[name] - head for name in ("normal", "abnormal")}
     assert trained(branches=1) == {name: whole[name] for name in ("normal", "learner")}
     assert trained(learn_prompts="none") == {name: whole[name] for name in ("normal", "abnormal")}
     assert trained(learn_prompts="abnormal") == whole | {"learner": whole["learner"] // 2}

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
 from adbench.backbone.clip import Backbone
 from adbench.backbone.features import FrozenFeatures
-from adbench.blocks.prompts import Prompts
+from adbench.blocks import synthesis
+from adbench.blocks.prompts import WINCLIP_TEMPLATES, Prompts, ensemble
 from adbench.errors import AdbenchError
 from adbench.method import Batch
-from adbench.methods.mediclip.method import EpochSampler, MediCLIP, Params, luminance
+from adbench.methods.mediclip.method import EpochSampler, MediCLIP, Params
 from adbench.records.record import read_all
 
 
@@ -52,12 +52,6 @@ def test_how_images_reach_the_backbone(bench) -> None:
     )
     assert (plain.resize, plain.grey) == ("bilinear", False)
     assert MediCLIP.capability(Params(grey="both"), shape).grey
-
-
-def test_grey_is_pillows(noise: torch.Tensor) -> None:
-    images = (noise * 255).to(torch.uint8)
-    wanted = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L").convert("RGB")) for i in images]
-    assert np.array_equal(luminance(images).permute(0, 2, 3, 1).numpy(), np.stack(wanted))
 
 
 @pytest.mark.parametrize(("grey", "coloured"), [("none", True), ("support", False)])
@@ -261,10 +255,18 @@ def test_masks_of_the_support_are_not_used(bench, support) -> None:
         ("levels", "[3,6]"),
         ("learning_rate", 1e-2),
         ("prompts.normal", "[intact]"),
+        ("learn_tokens", "false"),
+        ("adapters", "false"),
+        ("ranges.cutpaste_sides", "[0.3,0.4]"),
+        ("ranges.gauss_sides", "[0.1,0.2]"),
+        ("ranges.source_sides", "[0.1,0.2]"),
+        ("ranges.gauss_strength", "[0.1,0.2]"),
+        ("ranges.source_strength", "[2,3]"),
     ],
 )
 def test_every_facet_does_something(bench, support, param: str, value: object) -> None:
-    base = {"epochs": 2, "tasks": "[cutpaste]"} if param == "blend" else {"epochs": 2}
+    task = "cutpaste" if param == "blend" else param.removeprefix("ranges.").partition("_")[0]
+    base = {"epochs": 1, "tasks": f"[{task}]"} if task in synthesis.NAMES else {"epochs": 2}
     plain, other = (
         (lambda m: m.score(bench.batch(m, support().images)).maps)(bench.fitted("mediclip", **base, **params))
         for params in ({}, {param: value})
@@ -346,11 +348,55 @@ def test_ablations_take_parts_away(bench, support, words: dict[str, str], traine
         scores = method.score(bench.batch(method, support().images[:1]))
         backbone = bench.backbone
         if not trained:  # what is left is CLIP, asked at three levels
-            words_ = [[f"{word}." for word in state] for state in (Params().prompts.normal, Params().prompts.abnormal)]
-            text = torch.stack([
-                F.normalize(F.normalize(backbone.encode_text(state), dim=-1).mean(0), dim=-1) for state in words_
-            ])  # fmt: skip
+            text = ensemble(backbone, Params().prompts, "", WINCLIP_TEMPLATES)
             blocks = backbone.features(support().images[:1].float() / 255, (6, 9, 12)).blocks
-            patches = [F.normalize(backbone.project(blocks[b][:, 1]), dim=-1) @ text.T for b in (6, 9, 12)]
-            wanted = torch.stack(patches).mean(0).softmax(-1)[0, 1]
+            patches = [pooled(blocks[b][0, 1], text.shape[1]) @ text.T for b in (6, 9, 12)]
+            wanted = torch.stack(patches).mean(0).softmax(-1)[1]
             torch.testing.assert_close(scores.maps[0, 0, 0], wanted, atol=1e-5, rtol=1e-4)
+
+
+def pooled(channels: torch.Tensor, parts: int) -> torch.Tensor:
+    """The mean of each of `parts` parts of equal length of a vector's channels, to unit length."""
+    width = len(channels) / parts
+    spans = [(math.floor(i * width), math.ceil((i + 1) * width)) for i in range(parts)]
+    return F.normalize(torch.stack([channels[a:b].mean() for a, b in spans]), dim=-1)
+
+
+def test_without_adapters_channels_are_pooled_by_hand() -> None:
+    # 4 channels to 3: parts of 4/3 channels, which begin and end with a whole one
+    assert F.adaptive_avg_pool1d(torch.tensor([[[1.0, 3.0, 7.0, 9.0]]]), 3).tolist() == [[[2.0, 5.0, 8.0]]]
+
+
+def test_words_that_are_not_learned_are_in_winclips_templates(bench, support) -> None:
+    method = bench.new("mediclip", learn_tokens="false")
+    own = bench.new("mediclip", learn_tokens="false", templates="['{}.']")
+    with torch.no_grad():
+        text, plain = method._texts(["Brain"], {})[0], own._texts(["Brain"], {})[0]
+        texts = [template.replace("{}", word) for word in Params().prompts.normal for template in WINCLIP_TEMPLATES]
+        vectors = F.normalize(bench.backbone.encode_text(texts), dim=-1)
+        full_stops = F.normalize(bench.backbone.encode_text([f"{w}." for w in Params().prompts.normal]), dim=-1)
+    assert len(vectors) == 10 * 22
+    torch.testing.assert_close(text[0], F.normalize(vectors.mean(0), dim=-1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(plain[0], F.normalize(full_stops.mean(0), dim=-1), atol=1e-5, rtol=1e-4)
+
+
+def test_templates_without_effect_or_place_are_refused(bench) -> None:
+    with pytest.raises(AdbenchError, match="method.templates has no effect on learned prompts"):
+        bench.new("mediclip", templates="['{}.']")
+    with pytest.raises(AdbenchError, match=r"method.templates=\[a scan\] is not possible: .* each with \{\}"):
+        bench.new("mediclip", learn_tokens="false", templates="[a scan]")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gauss_sides", "[0.8,0.3]"),
+        ("source_sides", "[0.2]"),
+        ("cutpaste_sides", "[0.0,0.5]"),
+        ("gauss_strength", "[0.5,1.5]"),
+        ("source_strength", "[-1,2]"),
+    ],
+)
+def test_impossible_ranges_are_named(bench, key: str, value: str) -> None:
+    with pytest.raises(AdbenchError, match=rf"method.ranges.{key}=\[.* is not possible: two numbers from"):
+        bench.new("mediclip", **{f"ranges.{key}": value})

@@ -122,6 +122,56 @@ def test_the_score_formulas(bench, params: dict, formula) -> None:
     torch.testing.assert_close(method._difference(goal, found), formula(*terms))
 
 
+def test_the_factor_of_the_squared_error(bench) -> None:
+    goal, found = torch.zeros(1, 64, 2), torch.zeros(1, 64, 2)
+    found[0, 0] = torch.tensor([3.0, 4.0])  # ||.||^2 is 25, the mean over channels 12.5
+    for words, wanted in (({}, 12.5), ({"error_factor": 1}, 25.0), ({"error_factor": 0.1}, 2.5)):
+        method = bench.new("tgumiad", **QUICK, **words, score="sum", score_weight=0)
+        assert float(method._difference(goal, found)[0, 0]) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("factor", "times"), [("null", 1), (1, 128), (0.5, 64)])
+def test_the_factor_scales_the_loss_too(bench, support, factor: object, times: int) -> None:
+    method = bench.new("tgumiad", **QUICK, error_factor=factor, jitter="[]", dropout=0.0)
+    method.prepare(normal(support()))
+    loss = method.training_step(list(method.data.tensors), 0)
+    goal, found = rebuilt(method, bench.batch(method, support().images[:3]))
+    assert float(loss.detach()) == pytest.approx(times * float((found - goal).pow(2).mean()), rel=1e-4)
+
+
+def test_sentences_of_their_own_length(bench) -> None:
+    method = bench.new("tgumiad", **QUICK, text_norm="false")
+    raw = bench.backbone.encode_text(list(SENTENCES["Brain"]))
+    assert torch.equal(method._text("Brain"), raw)
+    assert not torch.allclose(raw.norm(dim=-1), torch.ones(2))
+
+
+def test_noise_relative_to_uniads(bench, monkeypatch) -> None:
+    from adbench.blocks import jitter
+
+    scales = []
+    monkeypatch.setattr(jitter, "spatial", lambda tokens, scale, _: scales.append(scale) or tokens)
+    for channels in (0, 128, 272):
+        method = bench.new("tgumiad", **QUICK, jitter="[spatial]", jitter_channels=channels)
+        method.noise = torch.Generator()
+        method._disturb(torch.zeros(1, 64, 128))
+    # std / root mean square: 20 / sqrt(272) for UniAD; scale / sqrt(128) here
+    assert scales == pytest.approx([20, 20, 20 * (128 / 272) ** 0.5])
+    assert scales[2] / 128**0.5 == pytest.approx(20 / 272**0.5)
+
+
+def test_learned_weights_begin_at_the_given_ones_and_lean_on_the_least_term(bench, support) -> None:
+    words = QUICK | {"learn_weights": "true", "image_weights": "[0.5,0.25,0.25]"}
+    fresh = bench.new("tgumiad", **words)
+    patches = torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]])  # maximum 6, mean 3.5, top five 4
+    torch.testing.assert_close(fresh._pooled(patches), torch.tensor([0.5 * 6 + 0.25 * 3.5 + 0.25 * 4]))
+    fitted = bench.fitted("tgumiad", **(words | {"epochs": 4, "learning_rate": 1e-2}))
+    before, after = (method.weight_logits.softmax(0).tolist() for method in (fresh, fitted))
+    assert after[1] > before[1]
+    assert after[0] < before[0]
+    assert "weight_logits" in fitted.state_dict()
+
+
 def test_the_top_five_of_fewer_patches_is_all_of_them() -> None:
     assert float(pooled(torch.tensor([[1.0, 3.0]]), [0, 0, 1])) == 2.0
 
@@ -278,6 +328,11 @@ def test_the_loss_is_against_the_frozen_features(bench, support) -> None:
         ("score", "sum"),
         ("ssim_window", 5),
         ("image_weights", "[1,0,0]"),
+        ("top_k", 1),
+        ("error_factor", 0.5),
+        ("text_norm", "false"),
+        ("jitter_channels", 272),
+        ("learn_weights", "true"),
         ("decoder_layers", 2),
         ("epoch_images", 8),
     ],
@@ -351,10 +406,17 @@ def test_impossible_lists_and_numbers_are_named(bench, support) -> None:
         ("clip_norm", -1, "method.clip_norm=-1.0 is not possible: at least 0"),
         ("epoch_images", -1, "method.epoch_images=-1 is not possible: at least 0"),
         ("ssim_window", 4, "method.ssim_window=4 is not possible: an odd number"),
+        ("top_k", 0, "method.top_k=0 is not possible: at least 1"),
+        ("jitter_channels", -1, "method.jitter_channels=-1 is not possible: at least 0"),
+        ("error_factor", 0, "method.error_factor=0.0 is not possible: a number above 0"),
         ("image_weights", "[1,2]", r"method.image_weights=\[1.0, 2.0\] .* three numbers"),
     ):
         with pytest.raises(AdbenchError, match=said):
             bench.new("tgumiad", **{key: value})
+    with pytest.raises(AdbenchError, match=r"image_weights=\[1.0,0.0,0.0\] .* with method.learn_weights=true"):
+        bench.new("tgumiad", learn_weights="true", image_weights="[1,0,0]")
+    with pytest.raises(AdbenchError, match=r"method.jitter_channels has no effect with method.jitter=\[\]"):
+        bench.new("tgumiad", jitter="[]", jitter_channels=272)
     empty = Support(*(getattr(support(), f.name)[:0] for f in dataclasses.fields(Support)))
     with pytest.raises(AdbenchError, match="no normal image to learn from"):
         bench.new("tgumiad").prepare(empty)

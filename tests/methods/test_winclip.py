@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from adbench.blocks.prompts import WINCLIP_TEMPLATES as TEMPLATES
 from adbench.blocks.prompts import ensemble
 from adbench.errors import AdbenchError
-from adbench.methods.winclip.method import TEMPLATES, Params, WinCLIP, harmonic, spread, windows
+from adbench.methods.winclip.method import Params, WinCLIP, harmonic, spread, windows
 
 
 def scored(bench, method, images):

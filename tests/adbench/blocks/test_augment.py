@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
+from PIL import Image
 
-from adbench.blocks.augment import colour_jitter, fixed_views
+from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views, luminance
 
 
 def generator() -> torch.Generator:
@@ -52,6 +54,32 @@ def test_zooms_enlarge() -> None:
     assert int(moved[14].sum()) > int(moved[0].sum())
 
 
+def test_a_zoom_cuts_whole_pixels_out_of_the_middle() -> None:
+    # int(240 / zoom) of 240: a ramp shows which pixels are read. With half-pixel centres output i reads
+    # left + (i + 0.5) n / 240 - 0.5.
+    ramp = torch.arange(240.0).expand(1, 1, 240, 240)
+    for zoom, kept, left in ((1.1, 218, 11), (1.15, 208, 16), (1.2, 200, 20), (1.3, 184, 28)):
+        place = (left + (torch.arange(240.0) + 0.5) * kept / 240 - 0.5).clamp(left, left + kept - 1)
+        for picture in (central_zoom(ramp, zoom), central_zoom(ramp.mT, zoom).mT):
+            torch.testing.assert_close(picture, place.expand(1, 1, 240, 240), atol=1e-3, rtol=0)
+    assert ZOOMS == (1.1, 1.15, 1.2, 1.3)
+    exact = 120 + (torch.arange(240.0) + 0.5 - 120) / 1.1 - 0.5  # what sampling exactly 1 / zoom would read
+    assert (central_zoom(ramp, 1.1)[0, 0, 0] - exact).abs().max() > 0.08
+
+
+def test_of_an_odd_rest_one_more_pixel_is_cut_off_at_the_end() -> None:
+    row = torch.arange(7.0).expand(1, 1, 7, 7)
+    assert central_zoom(row, 1.6)[0, 0, 0, [0, -1]].tolist() == [1.0, 4.0]  # int(4.375) = 4 of 7: pixels 1 to 4
+
+
+def test_images_and_masks_of_a_view_are_cut_alike() -> None:
+    images, masks = spot(13, 26)
+    views, moved = fixed_views(images, masks, zooms=True, jitter=None)
+    for view, mask, zoom in zip(views[11:], moved[11:], ZOOMS, strict=True):
+        assert torch.equal(view, central_zoom(images, zoom)[0])
+        assert torch.equal(mask, central_zoom(masks[:, None].float(), zoom)[0, 0] > 0.5)
+
+
 def test_jitter_is_one_factor_for_the_stack_and_contrast_is_per_column() -> None:
     images = torch.rand(2, 3, 6, 5, generator=generator()) * 0.5 + 0.2
     brightness, contrast = (1 + 0.2 * (2 * torch.rand(2, generator=generator()) - 1)).tolist()
@@ -60,3 +88,30 @@ def test_jitter_is_one_factor_for_the_stack_and_contrast_is_per_column() -> None
     wanted = ((bright - column) * contrast + column).clamp(0, 1)
     torch.testing.assert_close(colour_jitter(images, generator()), wanted)
     assert torch.equal(colour_jitter(images, generator()), colour_jitter(images, generator()))
+
+
+def test_each_group_has_a_pair_of_factors_of_its_own() -> None:
+    images = torch.rand(4, 3, 6, 5, generator=generator()) * 0.5 + 0.2
+    groups = torch.tensor([1, 0, 1, 0])
+    factors = 1 + 0.2 * (2 * torch.rand(2, 2, generator=generator()) - 1)
+    assert not torch.equal(factors[0], factors[1])
+    out = colour_jitter(images, generator(), groups)
+    for group, (brightness, contrast) in enumerate(factors.tolist()):
+        bright = images[groups == group] * brightness
+        column = bright.mean(dim=(1, 2), keepdim=True)
+        torch.testing.assert_close(out[groups == group], ((bright - column) * contrast + column).clamp(0, 1))
+
+
+def test_jitter_by_group_tells_the_groups_apart_by_their_brightness() -> None:
+    grey = torch.full((2, 3, 4, 4), 0.5)
+    views, _ = fixed_views(
+        grey, torch.zeros(2, 4, 4, dtype=torch.bool), zooms=False, jitter=generator(), groups=torch.tensor([0, 1])
+    )
+    factors = 1 + 0.2 * (2 * torch.rand(2, 2, generator=generator()) - 1)
+    torch.testing.assert_close(views[-2:].mean((1, 2, 3)), 0.5 * factors[:, 0])  # contrast leaves a flat image alone
+
+
+def test_grey_is_pillows(noise: torch.Tensor) -> None:
+    images = (noise * 255).to(torch.uint8)
+    wanted = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L").convert("RGB")) for i in images]
+    assert np.array_equal(luminance(images).permute(0, 2, 3, 1).numpy(), np.stack(wanted))

@@ -153,7 +153,7 @@ def test_source_enlarges_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(synthesis, "any_convex", lambda *_: circle)
     ramp = np.repeat(np.arange(64, dtype=np.uint8)[None, None] * 3, 64, axis=1)
     for seed in range(5):
-        after, mask = synthesis._source_once(ramp, rng(seed))
+        after, mask = synthesis._source_once(synthesis.Ranges(), ramp, rng(seed))
         ys, xs = np.nonzero(mask)
         assert (len(np.unique(ys)), len(np.unique(xs))) == (41, 41)
         # Along a row every pixel takes its grey from nearer the centre of the push, which keeps its own.
@@ -175,3 +175,38 @@ def test_half_of_the_images_get_a_second_anomaly() -> None:
     twice = np.mean([after.max() == 2 for after, _ in results])
     assert twice == pytest.approx(0.5, abs=0.07)
     assert {int(mask.sum()) for _, mask in results} == {1, 2}
+
+
+def test_the_default_ranges_are_the_authors() -> None:
+    r = synthesis.Ranges()
+    assert (r.cutpaste_sides, r.gauss_sides, r.source_sides) == ([0.1, 0.6], [0.3, 0.8], [0.2, 0.6])
+    assert (r.gauss_strength, r.source_strength) == ([0.4, 0.6], [0.5, 2.0])  # 2^0.5 to 2^2
+    for name in ("gauss", "source", "cutpaste"):
+        named, plain_ = (synthesis.tasks([name], [noise()], ranges=ranges)[0] for ranges in (r, None))
+        assert all(np.array_equal(a, b) for a, b in zip(named(noise(), rng(5)), plain_(noise(), rng(5)), strict=True))
+
+
+def test_sides_and_strengths_are_drawn_from_their_ranges() -> None:
+    small = synthesis.Ranges([0.1, 0.15], [0.1, 0.15], [0.1, 0.15], [0.0, 0.0], [0.0, 0.0])
+    for name in ("cutpaste", "gauss", "source"):
+        (task,) = synthesis.tasks([name], [plain(250)], ranges=small)
+        for seed in range(10):
+            after, mask = task(noise(), rng(seed))
+            boxes = ndimage.find_objects(ndimage.label(mask)[0])
+            assert mask.sum() <= 2 * 11 * 11
+            assert boxes or name == "cutpaste"
+            if name != "cutpaste":  # no strength, no change: r^(2^0) is r
+                assert np.array_equal(after, noise())
+
+
+def test_the_strength_bounds_the_change_of_grey() -> None:
+    (task,) = synthesis.tasks(["gauss"], [plain(128)], ranges=synthesis.Ranges(gauss_strength=[0.1, 0.1]))
+    changes = [np.abs(task(plain(128), rng(seed))[0].astype(int) - 128).max() for seed in range(20)]
+    assert max(changes) <= 2 * 26  # a tenth of 255, twice where two anomalies meet
+    assert min(changes) >= 5
+
+
+def test_tiny_images_have_shapes_too() -> None:
+    for name in ("cutpaste", "gauss", "source"):
+        (task,) = synthesis.tasks([name], [noise(16)], ranges=synthesis.Ranges(*[[0.05, 0.1]] * 3))
+        assert sum(task(noise(16), rng(seed))[1].any() for seed in range(5)) == 5

@@ -30,7 +30,7 @@ def offered(line: str) -> list[str]:
     ("line", "words"),
     [
         ("adbench da", ["data"]),
-        ("adbench data ", ["phantom", "check", "describe"]),
+        ("adbench data ", ["phantom", "check", "describe", "synthesise"]),
         ("adbench list back", ["backbones"]),
         ("adbench run sho", ["shots="]),
         ("adbench run shots=4 s", ["support=", "seed=", "selection=", "schedule="]),

@@ -77,7 +77,7 @@ def test_options_show_their_value_and_default(adbench) -> None:
         ("lisst", "unknown command 'lisst': did you mean 'list'? Allowed: bundle, check-method, compare, "),
         (
             "data chekc",
-            "unknown command 'data chekc': did you mean 'check'? Allowed: check, describe, phantom. ",
+            "unknown command 'data chekc': did you mean 'check'? Allowed: check, describe, phantom, synthesise. ",
         ),
         ("run --kees", "`adbench run` has no option '--kees': did you mean '--keys'? Allowed: --help, --keys"),
         ("run -x", "`adbench run` has no option '-x': Allowed: --help, --keys"),
