@@ -46,7 +46,7 @@ def tasks(
     names: Sequence[str], sources: Sequence[Image], blend: str = "hard", ranges: Ranges | None = None
 ) -> list[Task]:
     """Return the tasks called `names` (of NAMES); `cutpaste` cuts from `sources` and pastes by `blend` (of BLENDS)."""
-    by_name = {
+    by_name: dict[str, Task] = {
         "cutpaste": cutpaste(sources, blend, ranges),
         "gauss": partial(gauss, ranges=ranges),
         "source": partial(source, ranges=ranges),
@@ -92,7 +92,8 @@ def _gauss_once(ranges: Ranges, image: Image, g: Generator) -> tuple[Image, Mask
     shape, corner = _placed(any_noise(g, image.shape[1:], ranges.gauss_sides), image, g)
     speckle = (g.standard_normal(image.shape[1:]) >= 0).astype(float)
     smooth = ndimage.gaussian_filter(speckle, g.choice([4.0, 7.0]))
-    texture = (smooth - smooth.min()) / np.ptp(smooth) * g.choice([-1, 1]) * g.uniform(*ranges.gauss_strength)
+    low, high = ranges.gauss_strength
+    texture = (smooth - smooth.min()) / np.ptp(smooth) * g.choice([-1, 1]) * g.uniform(low, high)
     where = _on(image, shape, corner)
     patch = _box(shape, corner)[1:]
     return add_texture(image, texture, where, _spread(shape, g.uniform(1, 4), patch, where)), where
@@ -121,7 +122,7 @@ def _source_once(ranges: Ranges, image: Image, g: Generator) -> tuple[Image, Mas
     centre = inside[g.integers(len(inside))]
     out = image.copy()
     box = _box(shape, corner)
-    points = outline.pushed(centre, 2 ** g.uniform(*ranges.source_strength))
+    points = outline.pushed(centre, 2 ** g.uniform(ranges.source_strength[0], ranges.source_strength[1]))
     for channel, patch in zip(out[box], image[box], strict=True):
         channel[:] = _bytes(ndimage.map_coordinates(patch.astype(float), points, order=3, mode="nearest"))
     return out, _on(image, shape, corner)

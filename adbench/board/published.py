@@ -200,11 +200,16 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
 def _needed(variant: str, changes: Iterable[str]) -> str:
     """Return which of the changes of some ablations a row's variant has; empty for a row with none of them.
 
+    A change that is a part of another one that the row has is that of another ablation.
+
     >>> _needed("batch_size=16 levels=[6]", ["", "levels=[6]", "projectors=true"])
     'levels=[6]'
+    >>> _needed("levels=[6] views=1", ["levels=[6]", "views=1", "levels=[6] views=1"])
+    'levels=[6] views=1'
     """
     settings = set(variant.split())
-    return " ".join(sorted(one for one in changes if one and settings >= set(one.split())))
+    had = {one: set(one.split()) for one in changes if one and settings >= set(one.split())}
+    return " ".join(sorted(one for one, words in had.items() if not any(words < other for other in had.values())))
 
 
 def stand_ins() -> set[str]:

@@ -26,8 +26,8 @@ COMMAND_KEYS: dict[str, Sequence[str]] = {
     "data synthesise": SYNTHESIS_KEYS,
 }  # fmt: skip
 ARGUMENTS = {  # the first
-    "reproduce": "reproduce", "list": "list", "data check": "dataset", "data describe": "dataset", "data synthesise": "dataset",
-    "check-method": "method",
+    "reproduce": "reproduce", "list": "list", "data check": "dataset", "data describe": "dataset",
+    "data synthesise": "dataset", "check-method": "method",
 }  # fmt: skip
 SHIPPED = ("backbone", "support", "reproduce")  # kinds of names that are YAML files, without an entry point each
 VALUES = {
