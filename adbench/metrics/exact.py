@@ -14,7 +14,7 @@ from adbench.metrics.image import average_precision, f1_max, roc_auc
 
 
 def exact_pixel(scores: Any, masks: Any, limit: float = 0.3) -> dict[str, float]:
-    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max` and `pixel_aupro` (FPR up to `limit`) of all pixels.
+    """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max`, `pixel_aupro` (FPR up to `limit`), `pixel_aupro_05` (to 0.05).
 
     Args:
         scores: (N, H, W), finite; higher is more abnormal; compared in the precision given.
@@ -39,6 +39,7 @@ def exact_pixel(scores: Any, masks: Any, limit: float = 0.3) -> dict[str, float]
         "pixel_ap": average_precision(flat, abnormal),
         "pixel_f1_max": f1_max(flat, abnormal),
         "pixel_aupro": _aupro(maps, truth, limit),
+        "pixel_aupro_05": _aupro(maps, truth, 0.05),
     }
 
 
