@@ -1,0 +1,58 @@
+"""Commands about what is installed: list, new-method, check-method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adbench.commands.app import METHODS, Words, app
+from adbench.commands.usage import Command
+
+
+@app.command(name="list", cls=Command, rich_help_panel=METHODS)
+def list_(
+    what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors", help="What to list.")],
+) -> None:
+    """List what is registered, with a line each."""
+    from adbench.commands.listing import listing
+
+    for line in listing(what):
+        typer.echo(line)
+
+
+@app.command(cls=Command, rich_help_panel=METHODS)
+def new_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, underscores.")],
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder in which the folder NAME is made (default: this one).")
+    ] = Path(),
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="CLASS", help="The class, as in PaDiM (default: from NAME).")
+    ] = None,
+) -> None:
+    """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
+    from adbench.commands.new_method import new_method as write
+
+    folder = write(name, into, class_name)
+    typer.echo(
+        f"{folder} is written. Next: pip install --no-build-isolation --no-deps -e {folder} && "
+        f"adbench check-method {name}"
+    )
+
+
+@app.command(cls=Command, rich_help_panel=METHODS)
+def check_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, FILE.py:Class or module:Class.")],
+    words: Words = None,
+) -> None:
+    """Examine a method on phantoms: determinism, saving, batches, files, memory, ... Exit code 1: it fails a check.
+
+    Keys: method.X=…
+    """
+    from adbench.conformance.report import check_method as examine
+
+    good = examine(name, words or [])
+    if not good:
+        raise typer.Exit(1)
