@@ -32,7 +32,7 @@ def new_method(
         str | None, typer.Option("--class", metavar="CLASS", help="The class, as in PaDiM (default: from NAME).")
     ] = None,
 ) -> None:
-    """Write a package with a method that works: adbench new-method nearest. Then change it into yours."""
+    """Write a package with a method that works, to be made yours: adbench new-method nearest."""
     from adbench.commands.new_method import new_method as write
 
     folder = write(name, into, class_name)
