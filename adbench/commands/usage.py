@@ -14,6 +14,7 @@ from adbench.errors import AdbenchError, did_you_mean
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer exports the subclass alone
 PANELS = ("Experiments", "Results", "Data", "Methods", "About")  # groups of commands, in the order of the help page
+WHOLE = "\u2011"  # a hyphen at which no line ends, so that commands can be copied
 WIDTH = 100  # columns of a help page, where the terminal has them
 
 
@@ -26,8 +27,9 @@ class Command(TyperCommand):
         for paragraph in (self.help or "").split("\n\n"):
             formatter.write_paragraph()
             with formatter.indentation():
-                formatter.write_text(" ".join(paragraph.split()))
+                formatter.write_text(_whole(" ".join(paragraph.split())))
         _write_params(self, ctx, formatter)
+        _with_hyphens(formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read options and arguments; AdbenchError for what the command doesn't take."""
@@ -50,8 +52,9 @@ class Group(TyperGroup):
         longest = max(len(name) for rows in panels.values() for name, _ in rows)
         for title, rows in sorted(panels.items(), key=lambda panel: PANELS.index(panel[0])):
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(longest), text) for name, text in rows])
+                formatter.write_dl([(name.ljust(longest), _whole(text)) for name, text in rows])
         _write_params(self, ctx, formatter)
+        _with_hyphens(formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options before the command; without any word, print the help page."""
@@ -145,6 +148,14 @@ def _metavar(param: Any) -> str:
 def _description(command: Any) -> str:
     """Return the first paragraph of a command's help, whole."""
     return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
+def _whole(text: str) -> str:
+    return text.replace("-", WHOLE)
+
+
+def _with_hyphens(formatter: Any) -> None:
+    formatter.buffer[:] = [text.replace(WHOLE, "-") for text in formatter.buffer]
 
 
 def _write_usage(command: Any, ctx: Any, formatter: Any, arguments: list[str]) -> None:
