@@ -68,6 +68,18 @@ def as_booleans(values: Any, name: str = "labels") -> Bools:
     return one
 
 
+def as_maps(scores: Any, masks: Any) -> tuple[Array, Bools]:
+    """Return score maps and masks of one shape (N, H, W); errors of `as_scores` and `as_booleans`, or AdbenchError.
+
+    >>> as_maps([[[0.5, 1.0]]], [[[0, 1]]])[1]
+    array([[[False,  True]]])
+    """
+    maps, truth = as_scores(scores), as_booleans(masks, "masks")
+    if maps.shape != truth.shape or maps.ndim != 3:
+        raise AdbenchError(f"scores have shape {maps.shape} and masks {truth.shape}; both must be the same (N, H, W)")
+    return maps, truth
+
+
 def as_float32(scores: Array) -> tuple[npt.NDArray[np.float32], Bools | None]:
     """Round finite scores to float32 and say which ones were changed by it (None: not one).
 

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from adbench.errors import AdbenchError
-from adbench.metrics.arrays import as_booleans, as_scores
-from adbench.metrics.regions import EIGHT_NEIGHBOURS
+from adbench.metrics.arrays import as_maps
+from adbench.metrics.regions import EIGHT_NEIGHBOURS, label_regions
 
 
 class Lesions(NamedTuple):
@@ -36,14 +35,14 @@ def lesions(scores: Any, masks: Any, first: int = 0) -> Lesions:
     >>> lesions([[[0.1, 0.9, 0.2, 0.4]]], [[[1, 1, 0, 1]]])
     Lesions(image=array([0, 0], dtype=int32), area=array([2, 1], dtype=int32), score=array([0.9, 0.4], dtype=float32))
     """
-    maps, truth = _checked(scores, masks)
+    maps, truth = as_maps(scores, masks)
     image, area, highest = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for i in np.flatnonzero(truth.reshape(len(truth), -1).any(axis=1)):
-        labels, count = ndimage.label(truth[i], EIGHT_NEIGHBOURS)
+        box, labels, count = label_regions(truth[i])
         numbers = np.arange(1, count + 1)
         image.append(np.full(count, first + i, np.int32))
         area.append(np.bincount(labels.ravel())[1:].astype(np.int32))
-        highest.append(np.asarray(ndimage.maximum(maps[i], labels, numbers), np.float32))
+        highest.append(np.asarray(ndimage.maximum(maps[i][box], labels, numbers), np.float32))
     return Lesions(np.concatenate(image), np.concatenate(area), np.concatenate(highest))
 
 
@@ -62,7 +61,7 @@ def false_positives(scores: Any, masks: Any, thresholds: Sequence[float]) -> npt
     >>> false_positives([[[0.9, 0.1, 0.8, 0.1, 0.6]]], [[[1, 0, 0, 0, 0]]], [0.5, 0.7]).tolist()
     [[2, 1]]
     """
-    maps, truth = _checked(scores, masks)
+    maps, truth = as_maps(scores, masks)
     counts = np.zeros((len(maps), len(thresholds)), np.int32)
     for i, (own, mask) in enumerate(zip(maps, truth, strict=True)):
         for k, threshold in enumerate(thresholds):
@@ -72,10 +71,3 @@ def false_positives(scores: Any, masks: Any, thresholds: Sequence[float]) -> npt
                 touching = np.unique(labels[mask])
                 counts[i, k] = count - np.count_nonzero(touching)
     return counts
-
-
-def _checked(scores: Any, masks: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    maps, truth = as_scores(scores), as_booleans(masks, "masks")
-    if maps.shape != truth.shape or maps.ndim != 3:
-        raise AdbenchError(f"scores have shape {maps.shape} and masks {truth.shape}; both must be the same (N, H, W)")
-    return maps, truth

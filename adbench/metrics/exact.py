@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adbench.errors import AdbenchError
-from adbench.metrics.arrays import as_booleans, as_scores, require_both_classes
+from adbench.metrics.arrays import as_maps, require_both_classes
 from adbench.metrics.image import average_precision, f1_max, roc_auc
 
 
@@ -29,9 +28,7 @@ def exact_pixel(scores: Any, masks: Any, limit: float = 0.3) -> dict[str, float]
     0.5
 
     """
-    maps, truth = as_scores(scores), as_booleans(masks, "masks")
-    if maps.shape != truth.shape or maps.ndim != 3:
-        raise AdbenchError(f"scores have shape {maps.shape} and masks {truth.shape}; both must be the same (N, H, W)")
+    maps, truth = as_maps(scores, masks)
     require_both_classes("exact_pixel", int(truth.sum()), int((~truth).sum()), "pixels")
     flat, abnormal = maps.ravel(), truth.ravel()
     return {

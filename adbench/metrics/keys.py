@@ -35,6 +35,15 @@ def to_floats(keys: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return _flip(np.clip(keys, LOWEST, HIGHEST).astype(np.int32)).view(np.float32)
 
 
+def upper_edges(bins: npt.NDArray[Any], shift: int) -> npt.NDArray[np.float32]:
+    """Return the upper edges, not part of them, of the bins `key >> shift` of scores.
+
+    >>> upper_edges(to_keys(np.array([0.5, 1], np.float32)) >> 22, 22)
+    array([0.75, 1.5 ], dtype=float32)
+    """
+    return to_floats((bins.astype(np.int64) + 1) << shift)
+
+
 def _flip(bits: Ints) -> Ints:
     # Negative floats sort backwards by magnitude: turning their 31 low bits over makes the signed order right.
     return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adbench.errors import AdbenchError
-from adbench.metrics.arrays import as_booleans, as_float32, as_scores
+from adbench.metrics.arrays import as_booleans, as_float32, as_maps, as_scores
 
 Floats32 = npt.NDArray[np.float32]
 STRICT = (1e-5, 1e-4)  # the paper's range of false positive rates
@@ -53,9 +53,7 @@ def aupimo(
     array([   nan, 0.8693])
 
     """
-    maps, truth = as_scores(scores), as_booleans(masks, "masks")
-    if maps.shape != truth.shape or maps.ndim != 3:
-        raise AdbenchError(f"scores have shape {maps.shape} and masks {truth.shape}; both must be the same (N, H, W)")
+    maps, truth = as_maps(scores, masks)
     clean = ~truth.any(axis=(1, 2)) if normal is None else as_booleans(normal, "normal")
     if clean.shape != maps.shape[:1]:
         raise AdbenchError(f"normal has shape {clean.shape}; one value for each of {len(maps)} images is needed.")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adbench.errors import AdbenchError
-from adbench.metrics.arrays import as_booleans, as_float32, as_scores
+from adbench.metrics.arrays import as_float32, as_maps
 from adbench.metrics.keys import to_keys
 from adbench.metrics.regions import region_weights
 from adbench.metrics.table import fitting_shift, starts
@@ -61,11 +61,7 @@ class ImageHistograms:
 
         Raises AdbenchError for other shapes, and NumericalError for a score that is not finite.
         """
-        maps, truth = as_scores(scores), as_booleans(masks, "masks")
-        if maps.shape != truth.shape or maps.ndim != 3:
-            raise AdbenchError(
-                f"scores have shape {maps.shape} and masks {truth.shape}; both must be the same (N, H, W)"
-            )
+        maps, truth = as_maps(scores, masks)
         for number, (own, mask) in enumerate(zip(maps, truth, strict=True), first):
             self.parts[number] = _count(number, own, mask, self.bins)
 
@@ -85,7 +81,7 @@ class ImageHistograms:
         low = min(int(part.bin[0]) << part.shift for part in filled)
         high = max(int(part.bin[-1]) << part.shift for part in filled)
         shift = fitting_shift(low, high, self.bins, max(part.shift for part in filled))
-        coarse = [_coarsen(part, shift) for part in filled]
+        coarse = [coarsened(part, shift) for part in filled]
         columns = {name: np.concatenate([getattr(part, name) for part in coarse]) for name in COLUMNS}
         return Contributions(shift, regions=np.concatenate([part.regions for part in parts]), **columns)
 
@@ -135,7 +131,8 @@ def _count(number: int, scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], b
     )
 
 
-def _coarsen(part: Contributions, shift: int) -> Contributions:
+def coarsened(part: Contributions, shift: int) -> Contributions:
+    """Return the contributions of one image on the wider bins of `shift`, which is at least the part's own."""
     bins = part.bin >> (shift - part.shift)
     start = starts(bins)
     positive, negative, weight = (

@@ -12,6 +12,21 @@ from adbench.metrics.arrays import Bools
 EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
+def label_regions(mask: Bools) -> tuple[tuple[slice, slice], npt.NDArray[np.int32], int]:
+    """Label the 8-connected regions of a mask (H, W) with an abnormal pixel.
+
+    Returns the box around them, the labels in that box (0: healthy), and their number. Lesions are small: labelling
+    the box alone saves most of the time.
+
+    >>> label_regions(np.array([[0, 1, 0, 1]], bool))
+    ((slice(0, 1, None), slice(1, 4, None)), array([[1, 0, 2]], dtype=int32), 2)
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    labels, count = ndimage.label(mask[box], EIGHT_NEIGHBOURS)
+    return box, labels, count
+
+
 def region_weights(
     masks: Bools, regions: npt.NDArray[np.integer[Any]] | None = None
 ) -> tuple[npt.NDArray[np.float64], int]:
@@ -35,10 +50,8 @@ def region_weights(
     for i in np.flatnonzero(masks.reshape(len(masks), -1).any(axis=1)):
         mask = masks[i]
         if regions is None:
-            # Lesions are small: labelling the bounding box alone saves most of the time.
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            labels = ndimage.label(mask, EIGHT_NEIGHBOURS)[0][mask] - 1
+            box, found, _ = label_regions(mask)
+            labels = found[mask[box]] - 1
         else:
             labels = np.unique(regions[i][mask], return_inverse=True)[1]
         area = np.bincount(labels)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
-from adbench.metrics.keys import to_floats
+from adbench.metrics.keys import upper_edges
 from adbench.records.record import Record
 from adbench.statistics.calibration import Platt, platt
 from adbench.statistics.patients import Groups, group
@@ -71,14 +71,13 @@ def held_out(record: Record) -> HeldOutScores:
     table = record.held_out()
     if table is None:
         return _nothing(head["source"], head["why"] or "")
-    names = table["patient"].astype(object).where(table["patient"].notna(), None).tolist()
     found = record.held_out_pixels()
     upper = pixels = None
     if found is not None:
-        upper, pixels = to_floats((found["bin"].astype(np.int64) + 1) << head["shift"]), found["pixels"]
+        upper, pixels = upper_edges(found["bin"], head["shift"]), found["pixels"]
     return HeldOutScores(
         head["source"], head["split"] or "", head["of"], head["in_test"], table["score"].to_numpy(np.float32),
-        table["label"].to_numpy() == 1, group(names), names.count(None), upper, pixels,
+        table["label"].to_numpy() == 1, group(table["patient"]), int(table["patient"].isna().sum()), upper, pixels,
     )  # fmt: skip
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.method import naming_the_method
-from adbench.metrics.per_image import ImageHistograms, to_columns
+from adbench.metrics.per_image import ImageHistograms, coarsened
 from adbench.records import provenance
 from adbench.records.record import Record
 from adbench.running import devices
 from adbench.running.apply import Fitted, LoadKeys, load
 from adbench.running.recheck import Reopened
-from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.scoring.score import columns_of, score_images, show_test_images
 from adbench.system.progress import counting, track
 from adbench.system.text import printable
 
@@ -118,14 +118,10 @@ def _scored(
     for start in batches:
         rows = slice(start, min(start + config.batch_size, len(test)))
         for _, scores in score_images(method, test.images[rows], *how):
-            check_finite(scores, test.ids[rows], config.method_name)
-            columns, parts = {"score": scores.image.numpy()}, ImageHistograms()
-            if scores.maps is not None:
-                maps = resize_maps(scores.maps, again.cell.eval_size)
-                columns["map_max"] = maps.flatten(1).amax(1).numpy()
-                columns["map_mean"] = maps.flatten(1).mean(1).numpy()
-                if test.masks is not None:
-                    parts.update(start, maps.numpy(), test.masks[rows].astype(bool))
+            columns, maps = columns_of(scores, test.ids[rows], config.method_name, again.cell.eval_size)
+            parts = ImageHistograms()
+            if maps is not None and test.masks is not None:
+                parts.update(start, maps, test.masks[rows].astype(bool))
             yield start, columns, parts
 
 
@@ -136,16 +132,13 @@ def _histograms_differ(record: Record, histograms: ImageHistograms) -> Iterator[
         return
     for number, part in histograms.parts.items():
         rows = kept.image == number
-        mine = {name: column[rows] for name, column in to_columns(kept).items()}
         if part.shift > kept.shift:
             yield f"image_histograms.parquet has finer bins of image {number + 1} than its map gives"
             return
-        bins = part.bin >> (kept.shift - part.shift)
-        begin = np.flatnonzero(np.append(True, bins[1:] != bins[:-1]))
-        same = np.array_equal(bins[begin], mine["bin"]) and all(
-            np.array_equal(np.add.reduceat(getattr(part, name), begin), mine[name]) for name in ("positive", "negative")
-        )
-        if not same:
+        here = coarsened(part, kept.shift)
+        if not all(
+            np.array_equal(getattr(here, name), getattr(kept, name)[rows]) for name in ("bin", "positive", "negative")
+        ):
             yield f"image_histograms.parquet has another histogram of image {number + 1} than its map gives"
             return
 

@@ -17,7 +17,7 @@ from adbench.metrics import Histogram, pixel_metrics
 from adbench.metrics.modules import ImageScores, PixelHistogram
 from adbench.metrics.per_image import Contributions, ImageHistograms
 from adbench.scoring.lesions import LesionEvaluator, LesionOutcome
-from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.scoring.score import columns_of, score_images, show_test_images
 from adbench.system.progress import track
 from adbench.system.ranks import all_gather, rank, world_size
 
@@ -38,10 +38,15 @@ class Outcome:
     half_widths: dict[str, float]
 
 
-def evaluate(cell: Cell, method: Method[Any], images: ImageSet, map_thresholds: Mapping[float, float] = {}) -> Outcome:
+def evaluate(
+    cell: Cell, method: Method[Any], images: ImageSet, map_thresholds: Mapping[float, float] = {},
+    of_images: bool = True,
+) -> Outcome:  # fmt: skip
     """Score images and compare with their labels and masks; several processes of one cell share the batches.
 
     map_thresholds: at which false positives are counted, by specificity; chosen before an image is scored.
+    of_images: whether single images are looked at too: `contributions`, `lesions`, and the metrics that follow from
+        them. They take three times as long as the pixel histogram.
     """
     config, size = cell.config, cell.eval_size
     image_evaluator = ImageScores(cell.capability.threshold)
@@ -55,33 +60,30 @@ def evaluate(cell: Cell, method: Method[Any], images: ImageSet, map_thresholds: 
     scored = score_images(method, images.images, *how, (rank(), world_size()))
     for start, scores in track(scored, f"scoring {images.name}", count):
         rows = slice(start, start + len(scores.image))
-        check_finite(scores, images.ids[rows], config.method_name)
+        columns[start], maps = columns_of(scores, images.ids[rows], config.method_name, size)
         image_evaluator.update(scores.image, images.labels[rows])
-        columns[start] = {"score": scores.image.numpy()}
-        if scores.maps is None:
+        if maps is None or pixel_evaluator is None or images.masks is None:
             continue
-        maps = resize_maps(scores.maps, size)
-        columns[start] |= {"map_max": maps.flatten(1).amax(1).numpy(), "map_mean": maps.flatten(1).mean(1).numpy()}
-        if pixel_evaluator is not None and images.masks is not None:
-            masks = images.masks[rows].astype(bool)
-            pixel_evaluator.update(maps.numpy(), masks)
-            by_image.update(start, maps.numpy(), masks)
-            of_lesions.update(start, maps.numpy(), masks)
+        masks = images.masks[rows].astype(bool)
+        pixel_evaluator.update(maps, masks)
+        if of_images:
+            by_image.update(start, maps, masks)
+            of_lesions.update(start, maps, masks)
     whole = dict(sorted(batch for part in all_gather(columns) for batch in part.items()))
     table = _table(images, list(whole.values()))
     metrics: dict[str, float | None] = {"image_accuracy": None}
     metrics |= {name: float(value) for name, value in image_evaluator.compute().items()}
     histogram = pixel_evaluator.total() if pixel_evaluator is not None else None
-    for other in all_gather(by_image):
-        by_image.merge(other)
-    contributions = by_image.total() if histogram is not None else None
     pixel = pixel_metrics(histogram) if histogram is not None else {}
     metrics |= {name: estimate.value for name, estimate in pixel.items()}
     half_widths = {name: estimate.half_width for name, estimate in pixel.items()}
-    if histogram is None:
-        return Outcome(table, None, None, None, metrics, half_widths)
+    if histogram is None or not of_images:
+        return Outcome(table, histogram, None, None, metrics, half_widths)
+    for other in all_gather(by_image):
+        by_image.merge(other)
     found = of_lesions.outcome()
-    return Outcome(table.assign(**found.overlap), histogram, contributions, found, metrics | found.metrics, half_widths)
+    metrics |= found.metrics
+    return Outcome(table.assign(**found.overlap), histogram, by_image.total(), found, metrics, half_widths)
 
 
 def _table(images: ImageSet, batches: list[dict[str, NDArray[np.float32]]]) -> pd.DataFrame:

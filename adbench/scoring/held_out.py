@@ -15,7 +15,7 @@ from adbench.data.image_set import ImageSet
 from adbench.data.items import Item
 from adbench.method import Method, Scores
 from adbench.metrics.per_image import ImageHistograms
-from adbench.scoring.score import check_finite, resize_maps, score_images
+from adbench.scoring.score import columns_of, score_images
 from adbench.system.progress import track
 from adbench.system.ranks import all_gather, rank, world_size
 
@@ -44,12 +44,12 @@ class Tally:
         self.columns: dict[int, tuple[float, float]] = {}
         self.pixels = ImageHistograms()
 
-    def add(self, rows: Sequence[int], scores: Scores) -> None:
-        """Add the scores of some images, by their place in `items`."""
-        maps = None if scores.maps is None else resize_maps(scores.maps, self.size).numpy()
+    def add(self, rows: Sequence[int], scores: Scores, method: str) -> None:
+        """Add the scores of some images, by their place in `items`; NumericalError where one is not finite."""
+        columns, maps = columns_of(scores, [self.items[row].id for row in rows], method, self.size)
         for at, row in enumerate(rows):
-            largest = float("nan") if maps is None else float(maps[at].max())
-            self.columns[row] = float(scores.image[at]), largest
+            largest = float("nan") if maps is None else float(columns["map_max"][at])
+            self.columns[row] = float(columns["score"][at]), largest
             if maps is not None and self.place[row] >= 0:
                 self.pixels.update(int(self.place[row]), maps[at : at + 1], np.zeros_like(maps[at : at + 1], bool))
 
@@ -82,7 +82,5 @@ def score_held_out(cell: Cell, method: Method[Any], images: ImageSet) -> HeldOut
     with torch.random.fork_rng(devices):
         scored = score_images(method, images.images, *how, (rank(), world_size()))
         for start, scores in track(scored, f"scoring {images.name}", count):
-            rows = range(start, start + len(scores.image))
-            check_finite(scores, images.ids[start : start + len(rows)], config.method_name)
-            tally.add(rows, scores)
+            tally.add(range(start, start + len(scores.image)), scores, config.method_name)
     return tally.result()

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adbench.metrics.detection import Lesions, false_positives, joined, lesions
-from adbench.metrics.keys import to_floats
+from adbench.metrics.keys import upper_edges
 from adbench.metrics.overlap import LOOSE, STRICT, PerImageOverlap, too_few
 from adbench.scoring.held_out import HeldOutOutcome
 from adbench.statistics.patients import group
@@ -61,8 +61,8 @@ def map_thresholds(held_out: HeldOutOutcome | None) -> dict[float, float]:
     if held_out is None or held_out.pixels is None or held_out.shift is None:
         return {}
     normal = held_out.table[held_out.table["label"] == 0]
-    groups = group(normal["patient"].astype(object).where(normal["patient"].notna(), None).tolist())
-    upper = to_floats((held_out.pixels["bin"].to_numpy(np.int64) + 1) << held_out.shift).astype(np.float64)
+    groups = group(normal["patient"])
+    upper = upper_edges(held_out.pixels["bin"].to_numpy(), held_out.shift).astype(np.float64)
     counts = held_out.pixels["pixels"].to_numpy()
     found = {one: pixel_threshold(upper, counts, groups, one).value for one in SPECIFICITIES}
     return {specificity: value for specificity, value in found.items() if value is not None}

@@ -82,3 +82,19 @@ def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
                 f"{method} gives {names[int(bad.nonzero()[0])]} a {kind} that is not finite (one of {int(bad.sum())} "
                 f"in its batch). Try precision=32-true; if it stays, the method divides by zero."
             )
+
+
+def columns_of(
+    scores: Scores, names: Sequence[str], method: str, size: int
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32] | None]:
+    """Return the columns of the predictions that scores give, (B,) each, and the maps (B, size, size), or none.
+
+    Raises NumericalError, naming the image, for a score or map that is not finite.
+    """
+    check_finite(scores, names, method)
+    columns = {"score": scores.image.numpy()}
+    if scores.maps is None:
+        return columns, None
+    maps = resize_maps(scores.maps, size)
+    columns |= {"map_max": maps.flatten(1).amax(1).numpy(), "map_mean": maps.flatten(1).mean(1).numpy()}
+    return columns, maps.numpy()

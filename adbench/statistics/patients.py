@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
@@ -12,10 +13,11 @@ from adbench.errors import AdbenchError
 Groups = NDArray[np.intp]
 
 
-def group(patients: Sequence[object] | NDArray[np.generic], length: int | None = None) -> Groups:
+def group(patients: Iterable[object], length: int | None = None) -> Groups:
     """Return the number of each image's patient, (N,) from 0, in the order in which patients first appear.
 
-    An image whose patient is unknown (None, NaN or an empty text) is a patient of its own.
+    An image whose patient is unknown (missing as pandas has it, such as None or NaN, or an empty text) is a patient of
+    its own.
 
     Raises AdbenchError where `length` is given and there are not as many.
 
@@ -28,8 +30,9 @@ def group(patients: Sequence[object] | NDArray[np.generic], length: int | None =
     known: dict[object, int] = {}
     numbers = np.empty(len(names), np.intp)
     count = 0
+    missing = pd.Series(names, dtype=object).isna().to_numpy()
     for place, name in enumerate(names):
-        unknown = name is None or name == "" or name != name  # NaN differs from itself
+        unknown = missing[place] or name == ""
         if unknown or name not in known:
             numbers[place] = count
             if not unknown:

@@ -9,7 +9,7 @@ from adbench.cells.cell import Cell
 from adbench.cells.holdout import folds
 from adbench.method import Support
 from adbench.scoring.held_out import HeldOutOutcome, Tally
-from adbench.scoring.score import check_finite, score_images
+from adbench.scoring.score import score_images
 from adbench.system.ranks import broadcast
 from adbench.training.fit import fit, new_method
 from adbench.training.selection import EpochSelector, rows
@@ -33,7 +33,5 @@ def score_support(cell: Cell, support: Support, device: torch.device, epoch: int
             pixels, places = seen.images.permute(0, 2, 3, 1).numpy(), np.flatnonzero(held)
             how = seen.datasets[0], seen.object_names[0], config.batch_size, config.precision
             for start, scores in score_images(method, pixels, *how):
-                some = places[start : start + len(scores.image)].tolist()
-                check_finite(scores, [items[row].id for row in some], config.method_name)
-                tally.add(some, scores)
+                tally.add(places[start : start + len(scores.image)].tolist(), scores, config.method_name)
     return broadcast(tally.result())
