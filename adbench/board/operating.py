@@ -144,8 +144,7 @@ def operating_points(
     table = record.predictions()
     labels = table["label"].to_numpy() == 1
     scores = table["score"].to_numpy(np.float64)
-    names = table["patient"].astype(object).where(table["patient"].notna(), None).tolist()
-    groups = group(names)
+    groups = group(table["patient"])
     facts = HeldOutFacts(
         found.source, found.split, len(found.labels), found.patients, found.normal,
         len(found.labels) - found.normal, found.of, found.in_test, found.why,
@@ -155,7 +154,7 @@ def operating_points(
         _image_point(fixed.image, scores, labels, groups, prevalence, level),
         _pixel_point(record, fixed.pixel, labels, groups, level),
         _calibration(found, scores, labels, groups, level),
-        _notes(record, found, names.count(None), len(names)),
+        _notes(record, found, int(table["patient"].isna().sum()), len(table)),
     )  # fmt: skip
 
 

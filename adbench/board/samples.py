@@ -16,6 +16,8 @@ from adbench.metrics import patient
 from adbench.metrics.per_image import Contributions
 from adbench.records.record import Record
 from adbench.statistics import (
+    Interval,
+    covariance,
     group,
     image_figures_without_each,
     images,
@@ -23,13 +25,14 @@ from adbench.statistics import (
     pixel_figures_without_each,
     pixels,
     placements,
+    single,
 )
+from adbench.statistics.figures import LEAST_PATIENTS
 from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
 METRICS = (*images.METRICS, *pixels.METRICS, *patient.METRICS)
-FEWEST = 10  # patients of a class below which no interval is given
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,13 @@ class ScoredImages:
         ill = self.table["label"].to_numpy() == 1
         return len(np.unique(self.groups[ill])), len(np.unique(self.groups[~ill]))
 
+    @property
+    def groups_in_file(self) -> Groups:
+        """The patient of each image in the order of the record's files."""
+        found = np.empty_like(self.groups)
+        found[self.table["place"].to_numpy()] = self.groups
+        return found
+
     def classes(self, metric: str) -> tuple[int, int]:
         """The numbers of patients who enter a metric as abnormal and as normal; at patient level as one of both."""
         abnormal, normal = self.patients
@@ -160,8 +170,7 @@ class Samples:
         if record.key not in self._images:
             table = record.predictions().reset_index(names="place")
             table = table.sort_values("image", kind="stable").reset_index(drop=True)
-            names = table["patient"].astype(object).where(table["patient"].notna(), None).tolist()
-            groups = group(names)
+            groups = group(table["patient"])
             text = "\n".join([*table["image"], *map(str, table["label"]), *map(str, groups)])
             content = sha256(text.encode(errors="surrogatepass")).hexdigest()
             self._images[record.key] = ScoredImages(table, groups, content)
@@ -209,11 +218,22 @@ def sampled(records: Sequence[Sequence[Record]], metric: str, samples: Samples) 
     return figures, without
 
 
+def over_draws(records: Sequence[Record], metric: str, samples: Samples, level: float) -> Interval:
+    """Return the mean of a figure over the draws of one row, a share, with its interval for new patients and new draws.
+
+    Raises AdbenchError where a record has no such figure, and where it does not exist without one of the patients.
+    """
+    found = [samples.of(record, metric) for record in records]
+    figures = np.array([one.figure for one in found])
+    return single(figures, covariance(np.stack([one.without for one in found], axis=1)), level)
+
+
 def objection(tests: Sequence[ScoredImages], metric: str) -> str:
     """Say why there is no interval over the patients of some disjoint test sets; empty where there is one."""
     abnormal, normal = (sum(test.classes(metric)[kind] for test in tests) for kind in (0, 1))
-    if min(abnormal, normal) < FEWEST:
-        return f"{abnormal} patients have an abnormal image and {normal} a normal one; {FEWEST} of each are needed."
+    if min(abnormal, normal) < LEAST_PATIENTS:
+        few = f"{abnormal} patients have an abnormal image and {normal} a normal one"
+        return f"{few}; {LEAST_PATIENTS} of each are needed."
     names = [test.known for test in tests]
     if sum(map(len, names)) > len(set().union(*names)):
         return "patients are in several folds, which no interval allows for."
@@ -238,9 +258,7 @@ def _of_pixels(record: Record, test: ScoredImages, metrics: Sequence[str]) -> li
     contributions: Contributions | None = record.contributions()
     if contributions is None:
         raise AdbenchError(f"{record.path} has no {metrics[0]}: its dataset has no masks, or its method draws no maps.")
-    in_file = np.empty(len(test.groups), np.intp)
-    in_file[test.table["place"].to_numpy()] = test.groups
-    without = pixel_figures_without_each(contributions, in_file, metrics)
+    without = pixel_figures_without_each(contributions, test.groups_in_file, metrics)
     found = []
     for metric, column in zip(metrics, without.T, strict=True):
         kept = record.metrics.get(metric)

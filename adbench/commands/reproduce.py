@@ -40,11 +40,11 @@ def list_figures(paper: str | None, words: Sequence[str], csv: Path | None) -> N
 
     asked = request([paper] if paper else [], words)
     figures = chosen(asked)
-    if csv is not None:
-        write_output(csv, frame_csv(listed(figures, asked.keys)).encode(), "file with --csv FILE")
-    for line in lines(figures, asked.keys):
-        print(line)
     found = listed(figures, asked.keys)
+    if csv is not None:
+        write_output(csv, frame_csv(found).encode(), "file with --csv FILE")
+    for line in lines(figures, found):
+        print(line)
     runs = found.loc[found["command"] != "", "command"]
     print(
         f"{counted(len(found), 'figure')}: {len(runs)} with a command ({runs.nunique()} different ones), "
@@ -120,7 +120,10 @@ def _run(
         rungs = [repeat for one, asks in zip(some, asking, strict=True) if asks for repeat in to_run(one, found)]
         if rungs:
             found |= _sweep(rungs, words, executor)
-        lines = [line(one, found, asked, samples, asks) for one, asks in zip(some, asking, strict=True)]
+        lines = [
+            line(one, found, asked, samples, ladder=True) if asks else known
+            for one, known, asks in zip(some, lines, asking, strict=True)
+        ]
     _write(lines, left_out, asked, files)
     _complain(_unique(found))
 

@@ -103,7 +103,7 @@ class Record:
                 f"{self.path} knows the patient of no image, so it has no figures by patient. Name them with "
                 "dataset.patient_pattern or a column `patient`, and run its cell again."
             )
-        groups = group(table["patient"].astype(object).where(table["patient"].notna(), None).tolist())
+        groups = group(table["patient"])
         one = by_patient(table["score"], table["label"], groups, how)
         first = np.unique(groups, return_index=True)[1]
         names = table["patient"].iloc[first].astype("string").reset_index(drop=True)

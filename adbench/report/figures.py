@@ -17,7 +17,7 @@ from adbench.statistics import breakdown, images, pixels
 from adbench.statistics.figures import LEAST_PATIENTS, Figure, figure, share
 
 NAMES = TITLES | {
-    "image_accuracy": "image accuracy", "pixel_f1_max": "pixel F1-max", "pixel_aupro_05": "pixel AUPRO to 5 %",
+    "pixel_f1_max": "pixel F1-max", "pixel_aupro_05": "pixel AUPRO to 5 %",
     "patient_auroc": "patient AUROC", "patient_ap": "patient AP", "patient_f1_max": "patient F1-max",
 }  # fmt: skip
 OVERLAP = {"aupimo": STRICT, "aupimo_loose": LOOSE}

@@ -164,8 +164,6 @@ def _lesions(entry: SiteRecord, test: ScoredImages, level: float) -> dict[str, A
             why = "An older adbench wrote this record and counted no lesions. Run its cell again with force=true."
         return {"lesions": None, "lesions_why": why, "detections": []}
     ordered = test.table.sort_values("place")
-    in_file = np.empty(len(test.groups), np.intp)
-    in_file[test.table["place"].to_numpy()] = test.groups
     why = ""
     if counts is None:
         held = record.content.get("held_out") or {}
@@ -176,7 +174,7 @@ def _lesions(entry: SiteRecord, test: ScoredImages, level: float) -> dict[str, A
         "number": len(lesions), "images": int(lesions["image"].nunique()),
         "area": f"{area.min()} to {area.max()} pixels, median {np.median(area):g}" if len(area) else "",
     }  # fmt: skip
-    found = [] if counts is None else list(groups.detections(lesions, counts, ordered, in_file, level))
+    found = [] if counts is None else list(groups.detections(lesions, counts, ordered, test.groups_in_file, level))
     return {"lesions": facts, "lesions_why": why, "detections": found}
 
 

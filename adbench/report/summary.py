@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adbench.board.samples import Samples
+from adbench.board.samples import Samples, over_draws
 from adbench.board.site.records import SiteRecord
 from adbench.errors import AdbenchError
 from adbench.report.figures import NAMES, has_patients, metric
-from adbench.statistics import covariance, images, on_logit, pixels, single
+from adbench.statistics import images, on_logit, pixels
 from adbench.statistics.figures import LEAST_PATIENTS, Figure
 
 
@@ -37,15 +37,14 @@ def summary(entries: Sequence[SiteRecord], samples: Samples, level: float) -> li
 
 
 def _mean(name: str, entries: Sequence[SiteRecord], samples: Samples, level: float) -> Figure:
-    every = [samples.of(entry.record, name) for entry in entries]
-    figures = np.array([one.figure for one in every])
+    records = [entry.record for entry in entries]
+    each = [samples.of(record, name) for record in records]
     counts = samples.images(entries[0].record).classes(name)
-    value = float(figures.mean())
+    value = float(np.mean([one.figure for one in each]))
     if min(counts) < LEAST_PATIENTS:
         return Figure(value, why=f"no interval: fewer than {LEAST_PATIENTS} patients of a class", patients=sum(counts))
     try:
-        over = covariance(np.stack([one.without for one in every], axis=1))
-        low, high = on_logit(single(figures, over, level), level)
+        low, high = on_logit(over_draws(records, name, samples, level), level)
     except AdbenchError as error:
         return Figure(value, why=f"no interval: {str(error).rstrip('.')}", patients=sum(counts))
-    return Figure(value, low, high, patients=len(every[0].without))
+    return Figure(value, low, high, patients=len(each[0].without))

@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 
 from adbench.board.papers import Figure, all_figures
-from adbench.board.samples import FEWEST, METRICS, Samples
+from adbench.board.samples import METRICS, Samples, over_draws
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
 from adbench.reproduce.cells import PARAMETERS, Cells, Planned, Repeat, changes, is_drawn
 from adbench.reproduce.request import SEEDS, Request
-from adbench.statistics import Interval, covariance, mean_of, on_logit, single
+from adbench.statistics import Interval, mean_of, on_logit
+from adbench.statistics.figures import LEAST_PATIENTS
 from adbench.statistics.prediction import prediction_interval
 from adbench.sweeps.sweep import Task
 
@@ -214,12 +215,9 @@ def _clean(some: Cells, planned: Planned, samples: Samples) -> Summary:
 def _interval(records: Sequence[Record], metric: str, samples: Samples) -> Interval:
     """Return the interval of one cell's figure over its draws; AdbenchError where there is none."""
     fewest = min(samples.images(records[0]).patients)
-    if fewest < FEWEST:
-        raise AdbenchError(f"{fewest} patients of a class are too few for an interval; {FEWEST} are needed.")
-    found = [samples.of(record, metric) for record in records]
-    return single(
-        np.array([one.figure for one in found]), covariance(np.stack([one.without for one in found], 1)), LEVEL
-    )
+    if fewest < LEAST_PATIENTS:
+        raise AdbenchError(f"{fewest} patients of a class are too few for an interval; {LEAST_PATIENTS} are needed.")
+    return over_draws(records, metric, samples, LEVEL)
 
 
 @cache

@@ -28,10 +28,13 @@ def _commands(found: Repetition, keys: Words) -> dict[str, str]:
     }
 
 
-def lines(figures: Sequence[Figure], keys: Words) -> list[str]:
-    """Return a line for each figure: paper, table, method, dataset, shots, metric, value, and command or reason."""
+def lines(figures: Sequence[Figure], table: pd.DataFrame) -> list[str]:
+    """Return a line for each figure: paper, table, method, dataset, shots, metric, value, and command or reason.
+
+    table: what `listed` returns of the figures.
+    """
     rows = []
-    for one, row in zip(figures, listed(figures, keys).to_dict("records"), strict=True):
+    for one, row in zip(figures, table.to_dict("records"), strict=True):
         texts = [one.source, f"Table {one.table}", one.method, tested(one), one.shots, one.metric, f"{one.value:g}"]
         rows.append([*texts, row["command"] or row["reason"]])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

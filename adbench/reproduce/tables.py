@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from adbench._version import __version__
 from adbench.board import latex
 from adbench.board.papers import Figure, paper
 from adbench.board.render import TITLES, inert
+from adbench.board.site.build import filler
 from adbench.reproduce.cells import PARAMETERS, PHANTOMS, Repeat, command
 from adbench.reproduce.certificate import Line, Rung, Summary, counts
 from adbench.reproduce.listing import tested
@@ -175,10 +174,6 @@ def to_html(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked
 
     left_out: the figures that can't be repeated, each with the reason.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(_template())
     groups: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         groups.setdefault(f"{paper(line.figure.source).title}, Table {line.figure.table}", []).append(_shown(line))
@@ -188,14 +183,11 @@ def to_html(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked
         if name not in reasons.setdefault(reason, []):
             reasons[reason].append(name)
     phantoms = any(PHANTOMS in line.why for line in lines)
-    return template.render(
-        title=title(asked), part=part(asked), legend=LEGEND, groups=groups, reasons=reasons, phantoms=phantoms,
-        left_out=len(left_out), version=__version__, counts=counts(lines),
-    )  # fmt: skip
-
-
-def _template() -> str:
-    return files("adbench.reproduce.templates").joinpath("certificate.html").read_text(encoding="utf-8")
+    content = {
+        "title": title(asked), "part": part(asked), "legend": LEGEND, "groups": groups, "reasons": reasons,
+        "phantoms": phantoms, "left_out": len(left_out), "version": __version__, "counts": counts(lines),
+    }  # fmt: skip
+    return filler("adbench.reproduce")("certificate.html", content, "")
 
 
 def _shown(line: Line) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _held_out(cell: Cell, data: DataModule, scored: HeldOutOutcome | None) -> di
     chosen = data.held_out_items
     assert chosen is not None
     labels = [] if scored is None else scored.table["label"].tolist()
-    patients = 0 if scored is None else len(set(group(scored.table["patient"].fillna("").tolist()).tolist()))
+    patients = 0 if scored is None else len(set(group(scored.table["patient"]).tolist()))
     why = chosen.why or (None if labels else "each held-out image is also in the test split or in the support")
     return {
         "source": cell.config.operating if labels else "none",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from adbench.data.stamps import SETTLED_NS
 from adbench.errors import AdbenchError
 from adbench.records.hashes import RECORD, names_in, stamp
 from adbench.records.record import Record
@@ -19,7 +20,6 @@ from adbench.verify.examine import first_finding, in_processes
 
 CHECKS = 1  # the version of the checks: a newer one forgets what an older one found
 MOST = 200_000  # records remembered
-SETTLED_NS = 2_000_000_000  # a file that changed a moment ago may change again without a trace in its times
 
 
 def agreeing(records: Sequence[Record], cache: Path, processes: int = 1) -> tuple[list[Record], list[str]]:
