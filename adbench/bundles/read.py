@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adbench.errors import RecordError
-from adbench.records.hashes import HASH
+from adbench.records.hashes import HASH, hash_of
 from adbench.system.text import printable
 
 RECORDS, SUMS, INDEX, COMMANDS, README = "records", "SHA256SUMS", "bundle.json", "commands.sh", "README.txt"
@@ -79,7 +78,7 @@ def _unpack(file: Path, folder: Path) -> list[str]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("xb") as written:
                     shutil.copyfileobj(source, written, 2**20)
-                found[member.filename] = _hash_of(target)
+                found[member.filename] = hash_of(target)
     except RecordError:
         raise
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -133,11 +132,6 @@ def _stated(file: Path, bundle: Path) -> dict[str, str]:
             raise _odd(bundle, f"{SUMS} has the line {printable(line)[:100]!r}")
         stated[name] = found
     return stated
-
-
-def _hash_of(file: Path) -> str:
-    with file.open("rb") as opened_file:
-        return hashlib.file_digest(opened_file, "sha256").hexdigest()
 
 
 def _odd(file: Path, why: str) -> RecordError:

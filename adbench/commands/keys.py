@@ -1,5 +1,12 @@
 """Keys that the commands other than `run` and `plan` take."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adbench.errors import AdbenchError, did_you_mean
+
 DATA_KEYS = ("data_root", "cache")
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 SYNTHESIS_KEYS = ("shots", "draw", "seed", "support", "input_size", "backbone", *DATA_KEYS)
@@ -7,3 +14,23 @@ LOAD_KEYS = ("device", "cache", "precision", "backbone.weights", "method")  # of
 SCORE_KEYS = ("out", "threshold", "map_threshold", "specificity", *LOAD_KEYS)
 PLOT_KEYS = ("data_root", *LOAD_KEYS)
 VERIFY_KEYS = PLOT_KEYS
+
+
+def places_and_keys(
+    words: Sequence[str], known: Sequence[str], parameters: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """Tell files and folders from KEY=VALUE words; a file whose name holds = is a file.
+
+    parameters: examples of keys method.X, which are taken too where there is one.
+    Raises AdbenchError for a key that is none of the known ones.
+    """
+    places, keys = [], {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or Path(word).exists():
+            places.append(word)
+        elif key in known or (parameters and key.startswith("method.")):
+            keys[key] = value
+        else:
+            raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*known, *parameters])}")
+    return places, keys

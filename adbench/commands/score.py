@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.commands.console import plain_console
-from adbench.commands.keys import LOAD_KEYS, SCORE_KEYS
+from adbench.commands.keys import LOAD_KEYS, SCORE_KEYS, places_and_keys
 from adbench.config.layers import read_value
 from adbench.config.words import parse
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError
 from adbench.system.text import counted
 
 if TYPE_CHECKING:  # imports torch
@@ -26,16 +26,7 @@ NUMBERS = ("threshold", "map_threshold", "specificity")
 
 def score_words(record: Path, words: Sequence[str]) -> None:
     """Score images with a record; `words` mixes files and key=value."""
-    keys: dict[str, str] = {}
-    files = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
-            if key not in SCORE_KEYS and not key.startswith("method."):
-                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*SCORE_KEYS, 'method.prompts'])}")
-            keys[key] = value
-        else:
-            files.append(word)
+    files, keys = places_and_keys(words, SCORE_KEYS, ["method.prompts"])
     threshold, map_threshold, specificity = (_number(keys, name) for name in NUMBERS)
     if specificity is not None and (given := [name for name in NUMBERS[:2] if name in keys]):
         raise AdbenchError(

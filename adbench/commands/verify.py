@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.bundles.read import opened
 from adbench.commands.console import plain_console, print_table
-from adbench.commands.keys import VERIFY_KEYS
+from adbench.commands.keys import VERIFY_KEYS, places_and_keys
 from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse
-from adbench.errors import AdbenchError, RecordError, did_you_mean
+from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import TABLES, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
@@ -69,18 +69,10 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
 
 
 def _sorted(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
-    runs, keys = [], {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
-            if key not in VERIFY_KEYS:
-                raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, VERIFY_KEYS)}")
-            if not value:
-                raise AdbenchError(f"{key}= needs a value.")
-            keys[key] = value
-        else:
-            runs.append(Path(word).expanduser())
-    return runs or [Path("runs")], keys
+    runs, keys = places_and_keys(words, VERIFY_KEYS)
+    if empty := [key for key, value in keys.items() if not value]:
+        raise AdbenchError(f"{empty[0]}= needs a value.")
+    return [Path(word).expanduser() for word in runs or ["runs"]], keys
 
 
 def _count(rescore: str | None) -> int | None:
