@@ -34,9 +34,8 @@ class Files:
 
 def list_figures(paper: str | None, words: Sequence[str], csv: Path | None) -> None:
     """Print a line for each published figure, with the command that repeats it or why there is none."""
-    from adbench.reproduce.listing import lines, listed
+    from adbench.reproduce.listing import frame_csv, lines, listed
     from adbench.reproduce.request import chosen, request
-    from adbench.reproduce.tables import frame_csv
 
     asked = request([paper] if paper else [], words)
     figures = chosen(asked)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from adbench.backbone.weights import BackboneConfig, architecture
 from adbench.board.leaderboard import unlike_published
@@ -19,6 +17,7 @@ from adbench.config.words import defaults, parse
 from adbench.data.counts import differences
 from adbench.records.record import Record
 from adbench.reproduce.keys import CHANGES
+from adbench.reproduce.listing import Repeat, texts
 from adbench.reproduce.request import Request
 from adbench.sweeps.sweep import Task, tasks_of
 
@@ -26,8 +25,6 @@ STAND_IN = "phantom-clip"  # the backbone of phantoms, unless another one is nam
 PARAMETERS = "parameters_millions"  # the metric that no seed changes
 PHANTOMS = "phantoms in place of the data"
 LEARNS_ALL = ("full_normal", "zero_shot")  # protocols without a draw of the support
-NOTHING: Words = MappingProxyType({})
-Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def cells(figure: Figure, asked: Request) -> Cells:
 
     def repeats(words: Words, runs: Iterable[Mapping[str, int]]) -> tuple[Repeat, ...]:
         placed = _placed(words, asked, backbone)
-        return tuple(dict.fromkeys(_texts({**placed, **{k: str(v) for k, v in run.items()}}) for run in runs))
+        return tuple(dict.fromkeys(texts({**placed, **{k: str(v) for k, v in run.items()}}) for run in runs))
 
     def of_authors(words: Words) -> tuple[Repeat, ...]:
         # Without a published list the support is one of those that the authors may have drawn.
@@ -86,23 +83,10 @@ def _placed(words: Words, asked: Request, backbone: str) -> Words:
     return {**words, **asked.keys}
 
 
-def _texts(words: Words) -> Repeat:
-    return tuple(f"{key}={value}" for key, value in words.items())
-
-
 @functools.cache
 def depth_of(backbone: str) -> int:
     """Return the number of blocks of a backbone's image tower."""
     return architecture(section(BackboneConfig, "backbone", backbone), backbone).depth
-
-
-def command(words: Words, keys: Words = NOTHING) -> str:
-    """Return what to type for a cell, with some keys of the request.
-
-    >>> command({"method": "mvfa", "dataset.category": "*"}, {"data_root": "/data"})
-    "adbench run method=mvfa 'dataset.category=*' data_root=/data"
-    """
-    return shlex.join(["adbench", "run", *_texts({**words, **keys})])
 
 
 Planned = dict[Repeat, list[Task]]

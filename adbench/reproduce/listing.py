@@ -1,13 +1,32 @@
-"""Every published figure with the command that repeats it, or why there is none."""
+"""Every published figure with the command that repeats it, or why there is none. Nothing here imports torch."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
 from adbench.board.papers import Figure, Repetition, Words, repetition
-from adbench.reproduce.cells import command
+from adbench.board.render import inert
+
+NOTHING: Words = MappingProxyType({})
+Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is
+
+
+def texts(words: Words) -> Repeat:
+    """Return words as they are typed, `key=value`."""
+    return tuple(f"{key}={value}" for key, value in words.items())
+
+
+def command(words: Words, keys: Words = NOTHING) -> str:
+    """Return what to type for a cell, with some keys of the request.
+
+    >>> command({"method": "mvfa", "dataset.category": "*"}, {"data_root": "/data"})
+    "adbench run method=mvfa 'dataset.category=*' data_root=/data"
+    """
+    return shlex.join(["adbench", "run", *texts({**words, **keys})])
 
 
 def listed(figures: Sequence[Figure], keys: Words) -> pd.DataFrame:
@@ -49,3 +68,9 @@ def tested(one: Figure) -> str:
     """
     other = one.train_dataset not in ("", one.test_dataset) and not one.train_dataset.startswith("all_but_")
     return f"{one.test_dataset} from {one.train_dataset}" if other else one.test_dataset or "-"
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV whose texts no spreadsheet runs; figures have four decimals at most."""
+    safe = frame.apply(lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(inert))
+    return str(safe.round(4).to_csv(index=False, lineterminator="\n"))

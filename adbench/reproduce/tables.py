@@ -11,11 +11,11 @@ import pandas as pd
 from adbench._version import __version__
 from adbench.board import latex
 from adbench.board.papers import Figure, paper
-from adbench.board.render import TITLES, inert
+from adbench.board.render import TITLES
 from adbench.board.site.build import filler
-from adbench.reproduce.cells import PARAMETERS, PHANTOMS, Repeat, command
+from adbench.reproduce.cells import PARAMETERS, PHANTOMS
 from adbench.reproduce.certificate import Line, Rung, Summary, counts
-from adbench.reproduce.listing import tested
+from adbench.reproduce.listing import Repeat, command, frame_csv, tested
 from adbench.reproduce.request import Request
 from adbench.system.text import counted
 
@@ -150,12 +150,6 @@ def again(repeats: Sequence[Repeat]) -> str:
 def _joined(words: Sequence[str]) -> tuple[str, str]:
     key = words[0].partition("=")[0]
     return key, ",".join(word.partition("=")[2] for word in words)
-
-
-def frame_csv(frame: pd.DataFrame) -> str:
-    """Return a frame as CSV whose texts no spreadsheet runs; figures have four decimals at most."""
-    safe = frame.apply(lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(inert))
-    return str(safe.round(4).to_csv(index=False, lineterminator="\n"))
 
 
 def to_latex(lines: Sequence[Line], asked: Request) -> str:

@@ -14,8 +14,8 @@ from adbench.board.papers import all_figures, repetition
 from adbench.cells.resolve import check_config
 from adbench.config.words import parse
 from adbench.data.support_lists import named_list
-from adbench.reproduce.cells import Cells, cells, changes, command, planned
-from adbench.reproduce.listing import lines, listed
+from adbench.reproduce.cells import Cells, cells, changes, planned
+from adbench.reproduce.listing import command, lines, listed
 from adbench.reproduce.request import chosen, request
 from adbench.system.session import Session
 
