@@ -119,9 +119,9 @@ def test_a_published_matrix_has_its_diagonal() -> None:
 def test_valid_never_looks_at_the_tested_dataset(adbench, drawn: Path, tmp_path: Path, monkeypatch) -> None:
     scored = []
 
-    def spy(cell, method, images):
+    def spy(cell, method, images, **how):
         scored.append((images.dataset, {item.split for item in images.items}))
-        return evaluate(cell, method, images)
+        return evaluate(cell, method, images, **how)
 
     monkeypatch.setattr(selection, "evaluate", spy)
     words = ["run", "method=madclip", "train_on=brainmri+oct17", "selection=valid", f"data_root={drawn}", *QUICK[:-1]]
