@@ -137,10 +137,14 @@ class Backbone:
             tokens = block(tokens)
         return tokens
 
+    def norm(self, tokens: Tensor) -> Tensor:
+        """Apply the final norm of the image tower to last-block tokens (..., width)."""
+        normed: Tensor = self.model.visual.ln_post(tokens)
+        return normed
+
     def project(self, tokens: Tensor) -> Tensor:
         """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
-        visual = self.model.visual
-        return visual.ln_post(tokens) @ visual.proj
+        return self.norm(tokens) @ self.model.visual.proj
 
     def tokenise(self, texts: Sequence[str]) -> Tensor:
         """Return (N, context) token ids; a text that doesn't fit is an error, never cut."""
