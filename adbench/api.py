@@ -16,10 +16,10 @@ from adbench.board.averages import completed
 from adbench.bundles.read import opened
 from adbench.config import words as config_words
 from adbench.config.words import parse
-from adbench.errors import AdbenchError, RecordError, SweepError, did_you_mean
+from adbench.errors import AdbenchError, SweepError, did_you_mean
 from adbench.executors import Failure
 from adbench.executors import start as executors
-from adbench.records.record import Record
+from adbench.records.record import Record, incomplete
 from adbench.running import devices
 from adbench.sweeps import sweep
 from adbench.sweeps.costs import cost_of, costs
@@ -212,7 +212,7 @@ def leaderboard(
         collected, left_out = board.collect(bundles.folders)
         left_out += bundles.problems
         if not collected:
-            raise RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+            raise incomplete("of the leaderboard", left_out)
         for sentence in left_out:
             warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
         chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))

@@ -12,8 +12,8 @@ from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, rows_of
 from adbench.commands.console import print_table
 from adbench.commands.leaderboard import PROCESSES
-from adbench.errors import AdbenchError, RecordError
-from adbench.records.record import TABLES
+from adbench.errors import AdbenchError
+from adbench.records.record import TABLES, incomplete
 from adbench.system.files import write_output
 from adbench.system.progress import track
 
@@ -51,9 +51,9 @@ def show_comparisons(
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     collected, left_out = collect(runs, PROCESSES)
     left_out += problems
-    incomplete = RecordError(" ".join(["left out of the comparison:", *left_out]))
+    problem = incomplete("of the comparison", left_out)
     if not collected:
-        raise incomplete
+        raise problem
     rows = rows_of(choose(collected, method, dataset))
     known = {row.head["shots"] for row in rows if row.drawn}
     if shots is not None and shots not in known:
@@ -78,7 +78,7 @@ def show_comparisons(
             if file is not None:
                 print(f"written: {file}")
     if left_out:
-        raise incomplete
+        raise problem
 
 
 def _counted(metric: str) -> Callable[[Iterable[Pair], int], Iterable[Pair]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.commands.console import print_table
-from adbench.errors import AdbenchError, RecordError, did_you_mean
-from adbench.records.record import TABLES
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.records.record import TABLES, incomplete
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def show_leaderboard(
         records, more = readable(records)
         left_out += more
     if not records:
-        raise _incomplete(left_out)
+        raise incomplete("of the leaderboard", left_out)
     long = leaderboard.table(records, costs)
     chosen = _chosen(metric, set(long["metric"]))
     contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
@@ -125,11 +125,7 @@ def show_leaderboard(
             if file is not None:
                 print(f"written: {file}")
     if left_out:
-        raise _incomplete(left_out)
-
-
-def _incomplete(left_out: Sequence[str]) -> RecordError:
-    return RecordError(" ".join(["left out of the leaderboard:", *left_out]))
+        raise incomplete("of the leaderboard", left_out)
 
 
 def _print_tables(parts: Iterable[Part]) -> None:

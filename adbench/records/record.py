@@ -8,7 +8,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -38,6 +38,7 @@ TABLES = (
     "record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
 )  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
+MOST_NAMED = 20  # records that one error names
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,17 @@ def read(path: Path) -> Record:
     if HASHED.fullmatch(path.name) and content["key"] != path.name:
         raise damaged(path, f"it is the record of another cell, {content['key']}")
     return Record(path, content)
+
+
+def incomplete(of: str, sentences: Sequence[str]) -> RecordError:
+    """Return the error that names the records which `of` (such as "of the leaderboard") left out, and why.
+
+    >>> print(incomplete("of the leaderboard", ["a is damaged.", "b is damaged."]))
+    left out of the leaderboard: a is damaged. b is damaged.
+    """
+    more = len(sentences) - MOST_NAMED
+    rest = [f"And {more} more: `adbench verify RUNS` has a line for each record."] if more > 0 else []
+    return RecordError(" ".join([f"left out {of}:", *sentences[:MOST_NAMED], *rest]))
 
 
 def needed(content: Mapping[str, Any]) -> list[str]:
