@@ -34,7 +34,7 @@ CAVEATS = {
 }
 FIGURES = (
     "image_auroc", "image_ap", "image_f1_max", "image_accuracy", "pixel_auroc", "pixel_ap", "pixel_f1_max",
-    "pixel_aupro", "pixel_aupro_05",
+    "pixel_aupro", "pixel_aupro_05", "pixel_aupimo", "pixel_aupimo_loose",
 )  # fmt: skip
 UNITS = {
     "fit_seconds": "s", "images_per_second": "images/s", "peak_gb": "GB", "gflops_per_image": "GFLOP",

@@ -26,6 +26,8 @@ TITLES = {
     "pixel_f1_max": "pixel F1-max",
     "pixel_aupro": "pixel AUPRO",
     "pixel_aupro_05": "pixel AUPRO (FPR to 5 %)",
+    "pixel_aupimo": "AUPIMO (FPR 1e-5 to 1e-4)",
+    "pixel_aupimo_loose": "AUPIMO (FPR 1e-4 to 1e-2)",
 }
 TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adbench.errors import RecordError
+from adbench.errors import AdbenchError, RecordError
 from adbench.records.hashes import HASH, hash_of
 from adbench.system.text import printable
 
@@ -62,7 +62,11 @@ def opened(places: Sequence[Path]) -> Iterator[Opened]:
             found.unpacked.append((folder, place))
             found.problems.extend(_unpack(place, folder))
             found.folders.append(folder / RECORDS)
-        yield found
+        try:
+            yield found
+        except AdbenchError as error:
+            error.args = tuple(found.named(part) if isinstance(part, str) else part for part in error.args)
+            raise
 
 
 def _unpack(file: Path, folder: Path) -> list[str]:
