@@ -15,6 +15,7 @@ from adbench.config.axes import categories
 from adbench.config.groups import groups
 from adbench.errors import AdbenchError
 
+COMPLETE = "complete"  # the attribute of a table that has its averages
 ERRORS = ("se", "df", "patients", "images")  # of a figure over its patients, where intervals are computed
 
 
@@ -74,16 +75,19 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
     record of the dataset; where there is a record and the metric doesn't apply, there is no row. Published figures have
     averages but no missing ones. Costs have no averages. Where `long` compares figures with published ones, so are its
     averages over categories: papers print those. Where its figures have standard errors, so have its averages:
-    datasets are fixed and their patients independent. Rows with ranks are complete already.
+    datasets are fixed and their patients independent. Rows that are complete already, and some of them, are returned
+    as they are.
     """
-    if "rank" in long:
+    if "rank" in long or long.attrs.get(COMPLETE):
         return long
     parts = [frame for _, part in long.groupby(["data", "standing"]) for frame in _added(part)]
     rows = pd.concat([long, *(part for part in parts if len(part))], ignore_index=True)
     rows = rows.fillna({name: "" for name in ("draws", "source", "content", "ci_note") if name in rows})
     order = pd.DataFrame({"papers": rows["data"] == "published", "mean": rows["dataset"].str.startswith(MEAN)})
     ranked = rows[[*ROW, "dataset", "metric"]].join(order).sort_values(["papers", *ROW, "mean", "dataset", "metric"])
-    return rows.loc[ranked.index].reset_index(drop=True)
+    whole = rows.loc[ranked.index].reset_index(drop=True)
+    whole.attrs[COMPLETE] = True  # pandas hands it on to selections, and not to what other rows are added to
+    return whole
 
 
 def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:

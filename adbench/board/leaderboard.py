@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ from adbench.config import groups
 from adbench.config.schema import cache_folder
 from adbench.data.counts import differences
 from adbench.data.fingerprint import digest
-from adbench.errors import AdbenchError, FailedCellError, RecordError, did_you_mean
-from adbench.records.record import Record, places, read, uncollected
+from adbench.errors import AdbenchError, RecordError, did_you_mean
+from adbench.records.record import Record, places, uncollected
 from adbench.system.text import printable
 from adbench.verify.figures import LATER
 from adbench.verify.memory import agreeing
@@ -63,10 +63,7 @@ def collect(folders: Sequence[Path], processes: int = 1) -> Collected:
     """
     records: dict[str, Record] = {}
     conflicts: dict[str, str] = {}
-    damaged: list[str] = []
-    readable = list(_readable([path for folder in folders for path in places(folder)], damaged))
-    found, odd = agreeing(readable, cache_folder(), processes)
-    damaged += odd
+    found, damaged = agreeing([path for folder in folders for path in places(folder)], cache_folder(), processes)
     for record in found:
         other = records.setdefault(record.key, record)
         if other is record or not (differ := _differ(figures(other), figures(record))):
@@ -77,17 +74,6 @@ def collect(folders: Sequence[Path], processes: int = 1) -> Collected:
         raise RecordError(f"no record in {', '.join(map(str, folders))}. `adbench run` makes one.")
     kept = [record for key, record in records.items() if key not in conflicts]
     return Collected(kept, [*damaged, *conflicts.values()])
-
-
-def _readable(paths: Iterable[Path], damaged: list[str]) -> Iterator[Record]:
-    """Yield the readable records, and append to `damaged` a sentence for each of the others."""
-    for path in paths:
-        try:
-            yield read(path)
-        except FailedCellError:
-            continue
-        except RecordError as error:
-            damaged.append(str(error))
 
 
 def _differ(first: dict[str, float], second: dict[str, float]) -> str:
@@ -234,7 +220,8 @@ def partial_folds(records: Sequence[Record]) -> list[str]:
     One for each row, dataset, draw, seed and split seed.
     """
     have: dict[tuple[Any, ...], set[int]] = {}
-    for record, line in zip(records, lines(records), strict=True):
+    folded = any(run_of(record)[-1] >= 0 for record in records)
+    for record, line in zip(records, lines(records), strict=True) if folded else ():
         *run, fold = run_of(record)
         if fold >= 0:
             folds = int(splitting(record)["folds"])

@@ -68,7 +68,7 @@ def show_comparisons(
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for option, file, text in (("csv", csv, inert.to_csv(index=False)), ("json", json, as_json)):
         if file is not None:
-            read = (one.path / name for one in collected for name in TABLES)
+            read = (f"{one.path}/{name}" for one in collected for name in TABLES)
             write_output(file, text.encode(), f"file with --{option} FILE", read)
     if markdown or latex:
         print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level))

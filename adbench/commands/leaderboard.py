@@ -51,6 +51,7 @@ def show_leaderboard(
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
+    from adbench.board.averages import completed
     from adbench.system.files import write_output
 
     if html is not None:
@@ -94,14 +95,15 @@ def show_leaderboard(
         notes.append(f"intervals of {len(records)} records take a while: --intervals computes them, once")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    long = completed(long)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
-            read = (one.path / name for one in collected for name in TABLES)
+            read = (f"{one.path}/{name}" for one in collected for name in TABLES)
             write_output(file, text(long).encode(), f"file with --{option} FILE", read)
     if predictions is not None:
         from adbench.board.scores import scores_of, to_csv
 
-        read = (one.path / name for one in collected for name in TABLES)
+        read = (f"{one.path}/{name}" for one in collected for name in TABLES)
         write_output(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE", read)
     extra = leaderboard.COSTS if costs else ()
     if published and chosen is None and (long.loc[long["data"] == "published", "metric"] == papers.ACCURACY).any():

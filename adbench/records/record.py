@@ -38,7 +38,7 @@ TABLES = (
     "record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
 )  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
-MOST_NAMED = 20  # records that one error names
+MOST_NAMED = 50  # records that one error names
 
 
 @dataclass(frozen=True)

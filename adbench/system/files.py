@@ -67,7 +67,7 @@ def write_atomically(path: Path, content: bytes, instead: str = BY_KEYS) -> None
         temporary.write_bytes(content)
 
 
-def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path] = ()) -> None:
+def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path | str] = ()) -> None:
     """Write a file that the user named: whole or not at all where it is a regular file.
 
     A link stays and its target is replaced. A device, a pipe or an open descriptor (/dev/stdout) is written to.
@@ -106,7 +106,7 @@ def _descriptor(path: Path) -> int | None:
     return None
 
 
-def _is(there: os.stat_result, file: Path) -> bool:
+def _is(there: os.stat_result, file: Path | str) -> bool:
     try:
         return os.path.samestat(there, os.stat(file))
     except OSError:

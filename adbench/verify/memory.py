@@ -9,67 +9,82 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adbench.data.stamps import SETTLED_NS
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.records.hashes import RECORD, names_in, stamp
-from adbench.records.record import Record
+from adbench.records.record import MOST_JSON, Record, read
 from adbench.system.files import discard, write_atomically
 from adbench.system.progress import counting
 from adbench.verify.examine import first_finding, in_processes
 
-CHECKS = 1  # the version of the checks: a newer one forgets what an older one found
+CHECKS = 2  # the version of the checks, those of `check.problem` too: a newer one forgets what an older one found
 MOST = 200_000  # records remembered
 
 
-def agreeing(records: Sequence[Record], cache: Path, processes: int = 1) -> tuple[list[Record], list[str]]:
-    """Return the records that agree with themselves, and a sentence for each of the others.
+class Mark(NamedTuple):
+    """A record's content as it is: a hash of it and of its files' stamps, and whether a later change would show."""
+
+    path: Path
+    data: bytes
+    hash: str
+    settled: bool
+
+
+def agreeing(paths: Sequence[Path], cache: Path, processes: int = 1) -> tuple[list[Record], list[str]]:
+    """Read the records that agree with themselves, and return a sentence for each of the others; failed cells are none.
 
     All that `adbench verify` checks without data is checked, see `first_finding`. What was found is kept in the folder
-    `cache`, by the hash of record.json and by size, times and inode of each file, and not computed again while these
-    are the same; a damaged memory is made again.
+    `cache`, by the hash of record.json and by size, times and inode of each file, and nothing is checked again while
+    these are the same; a damaged memory is made again.
     """
     memory = cache / "verified.json"
     known = _read(memory)
     began = time.time_ns()
-    marks = [_mark(record, began) for record in records]
-    found = {mark: known[mark] for mark, _ in marks if mark in known}
-    stale = [(record, *mark) for record, mark in zip(records, marks, strict=True) if mark[0] not in found]
+    marks = [_mark(path, began) for path in paths]
+    left_out, records = list[str](), dict[Mark, Record]()
+    for mark in marks:
+        try:
+            same = known.get(mark.hash) == ""
+            records[mark] = Record(mark.path, json.loads(mark.data)) if same else read(mark.path)
+        except FailedCellError:
+            continue
+        except RecordError as error:
+            left_out.append(str(error))
+    found = {mark: known[mark.hash] for mark in records if mark.hash in known}
+    stale = {mark: record for mark, record in records.items() if mark not in found}
     if stale:
-        answers = in_processes(first_finding, [record for record, *_ in stale], processes)
+        answers = in_processes(first_finding, [*stale.values()], processes)
         with counting("verifying", len(stale)) as count:
-            for done, ((_, mark, settled), sentence) in enumerate(zip(stale, answers, strict=True), 1):
+            for done, (mark, sentence) in enumerate(zip(stale, answers, strict=True), 1):
                 found[mark] = sentence or ""
-                if settled:
-                    known[mark] = sentence or ""
+                if mark.settled:
+                    known[mark.hash] = sentence or ""
                 count(done)
         with contextlib.suppress(AdbenchError):  # the cache may belong to another user
             _write(memory, known)
-    kept, left_out = [], []
-    for record, (mark, _) in zip(records, marks, strict=True):
-        if found[mark]:
-            left_out.append(
-                f"{record.path} doesn't agree with itself: {found[mark]}. `adbench verify {record.path}` shows all."
-            )
-        else:
-            kept.append(record)
-    return kept, left_out
+    for mark, why in found.items():
+        if why:
+            left_out.append(f"{mark.path} doesn't agree with itself: {why}. `adbench verify {mark.path}` shows all.")
+    return [record for mark, record in records.items() if not found[mark]], left_out
 
 
-def _mark(record: Record, now: int) -> tuple[str, bool]:
-    """Return a hash of a record.json and of the stamps of a record's files, and whether a later change would show."""
-    whole, newest = hashlib.sha256(f"{CHECKS} {record.path.name}".encode("utf-8", "surrogateescape")), 0
-    folder = os.fspath(record.path)
+def _mark(path: Path, now: int) -> Mark:
+    whole, newest = hashlib.sha256(f"{CHECKS} {path.name}".encode("utf-8", "surrogateescape")), 0
+    folder = os.fspath(path)
     try:
-        whole.update((record.path / RECORD).read_bytes())
-        names = names_in(record.path)
+        with open(f"{folder}/{RECORD}", "rb") as file:
+            data = file.read(MOST_JSON)
+        names = names_in(path)
     except OSError:
-        return whole.hexdigest(), False
+        return Mark(path, b"", whole.hexdigest(), False)
+    whole.update(data)
     for name in names:
         found = stamp(f"{folder}/{name}")
         whole.update(f"\0{name} {found}".encode("utf-8", "surrogateescape"))
         newest = max(newest, *(found[1:3] if found else ()))
-    return whole.hexdigest()[:40], now - newest > SETTLED_NS
+    return Mark(path, data, whole.hexdigest()[:40], now - newest > SETTLED_NS)
 
 
 def _read(memory: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from adbench.board import render
+from adbench.board.averages import completed
 from adbench.board.latex import to_latex
 from adbench.board.leaderboard import COSTS, plain
 from adbench.board.site import cellpage, datasetpage, indexpage
@@ -56,7 +57,7 @@ def write(
     """
     check(folder)
     given, folder = folder, folder.resolve()
-    entries = site_records(records)
+    entries, long = site_records(records), completed(long)
     fill = filler()
     sets: dict[str, list[SiteRecord]] = {}
     for entry in entries:

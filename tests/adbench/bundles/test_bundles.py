@@ -167,7 +167,8 @@ def test_a_changed_bundle_is_found(archives: dict[str, bytes], tmp_path: Path, a
     answer = adbench("leaderboard", tmp_path / "changed.zip")
     assert answer.code == 4
     assert "doesn't agree with itself" in answer.err
-    assert f"{tmp_path / 'changed.zip'}/records/" in answer.err and "/adbench-" not in answer.err  # no temporary folder
+    assert f"{tmp_path / 'changed.zip'}/records/" in answer.err
+    assert "/adbench-" not in answer.err  # no temporary folder
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -25,4 +25,4 @@ def test_the_collector_of_cycles_waits_and_is_left_as_it_was(before: bool) -> No
 def test_an_error_names_some_records_and_counts_the_others() -> None:
     error = str(incomplete("of the leaderboard", [f"runs/{i} is damaged." for i in range(10_000)]))
     assert error.startswith("left out of the leaderboard: runs/0 is damaged. runs/1 is damaged.")
-    assert error.endswith("runs/19 is damaged. And 9980 more: `adbench verify RUNS` has a line for each record.")
+    assert error.endswith("runs/49 is damaged. And 9950 more: `adbench verify RUNS` has a line for each record.")

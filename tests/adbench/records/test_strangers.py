@@ -59,7 +59,7 @@ class Board:
         (self.runs / "good").symlink_to(next(pair.good.iterdir()))
         assert self.read("good.csv")[0] == 0
         self.alone = figures_of(folder / "good.csv")
-        assert len(self.alone) == 9, "nine metrics"
+        assert len(self.alone) == 11, "eleven metrics"
         self.odd = shutil.copytree(pair.odd, self.runs / pair.odd.name)
 
     def read(self, csv: str, *words: object) -> tuple[int, str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench.records.record import Record, read
+from adbench.records.record import Record
 from adbench.verify import memory
 from tests.adbench.verify.conftest import Tampered
 
@@ -38,24 +38,24 @@ def settled(tampered: Tampered, monkeypatch: pytest.MonkeyPatch) -> Tampered:
 
 def test_what_was_found_is_not_computed_again(settled: Tampered, tmp_path: Path, examined: list[Path]) -> None:
     for _ in range(3):
-        kept, left_out = memory.agreeing([read(settled.path)], tmp_path / "cache")
+        kept, left_out = memory.agreeing([settled.path], tmp_path / "cache")
         assert (len(kept), left_out) == (1, [])
     assert len(examined) == 1
 
 
 def test_a_change_of_any_file_is_noticed(settled: Tampered, tmp_path: Path, examined: list[Path]) -> None:
     cache = tmp_path / "cache"
-    assert memory.agreeing([read(settled.path)], cache)[1] == []
+    assert memory.agreeing([settled.path], cache)[1] == []
     picture = settled.path / "gallery" / "hit_01.png"
     times = picture.stat()
     picture.write_bytes(picture.read_bytes()[:-1] + b"x")
     os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))  # size and time of modification stay
-    kept, (sentence,) = memory.agreeing([read(settled.path)], cache)
+    kept, (sentence,) = memory.agreeing([settled.path], cache)
     assert kept == []
     assert "gallery/hit_01.png was changed" in sentence
-    assert memory.agreeing([read(settled.path)], cache)[1] == [sentence]
+    assert memory.agreeing([settled.path], cache)[1] == [sentence]
     settled.edit("metrics.image_auroc", 0.99)
-    assert memory.agreeing([read(settled.path)], cache)[0] == []
+    assert memory.agreeing([settled.path], cache)[0] == []
     assert len(examined) == 3
 
 
@@ -64,12 +64,12 @@ def test_a_damaged_memory_is_made_again(
 ) -> None:
     cache = tmp_path / "cache"
     file = cache / "verified.json"
-    memory.agreeing([read(settled.path)], cache)
+    memory.agreeing([settled.path], cache)
     good = json.loads(file.read_text())
     damages = [b"", b"{", b"[]", json.dumps(good | {"found": {next(iter(good["found"])): ""}, "sha256": "x"}).encode()]
     for damage in damages:
         file.write_bytes(damage)
-        assert memory.agreeing([read(settled.path)], cache)[1] == []
+        assert memory.agreeing([settled.path], cache)[1] == []
         assert "verified.json is damaged" in capsys.readouterr().err
         assert json.loads(file.read_text()) == good
     assert len(examined) == 1 + len(damages)
@@ -81,10 +81,10 @@ def test_a_file_that_has_just_changed_is_not_remembered(
     tampered.edit("finished", "2025-01-31T12:00:00Z")
     tampered.rehash()
     for _ in range(2):
-        assert memory.agreeing([read(tampered.path)], tmp_path / "cache")[1] == []
+        assert memory.agreeing([tampered.path], tmp_path / "cache")[1] == []
     assert len(examined) == 2 or time.time() - tampered.path.stat().st_mtime > 2
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_else(settled: Tampered, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    assert memory.agreeing([read(settled.path)], tmp_path / "cache")[1] == []
+    assert memory.agreeing([settled.path], tmp_path / "cache")[1] == []
