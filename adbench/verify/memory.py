@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from adbench.data.stamps import SETTLED_NS
 from adbench.errors import AdbenchError, FailedCellError, RecordError
+from adbench.records import tables
 from adbench.records.hashes import RECORD, names_in, stamp
 from adbench.records.record import MOST_JSON, Record, read
 from adbench.system.files import discard, write_atomically
@@ -72,11 +73,11 @@ def agreeing(paths: Sequence[Path], cache: Path, processes: int = 1) -> tuple[li
 
 def _mark(path: Path, now: int) -> Mark:
     whole, newest = hashlib.sha256(f"{CHECKS} {path.name}".encode("utf-8", "surrogateescape")), 0
-    folder = os.fspath(path)
+    folder, file = os.fspath(path), path / RECORD
     try:
-        with open(f"{folder}/{RECORD}", "rb") as file:
-            data = file.read(MOST_JSON)
-        names = names_in(path)
+        if tables.regular(file, MOST_JSON):  # a pipe would never end
+            return Mark(path, b"", whole.hexdigest(), False)
+        data, names = file.read_bytes(), names_in(path)
     except OSError:
         return Mark(path, b"", whole.hexdigest(), False)
     whole.update(data)
