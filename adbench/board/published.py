@@ -188,7 +188,11 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
     sets = [_sets(sets, "", "") for sets in long["train_on"]]
     rows = long.assign(name=long["dataset"].map(plain), sets=sets, needs=needs)
     merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets", "needs"])
-    comparable = (merged["data"] == "real") & ~merged["backbone"].isin(stand_ins()) & (merged["content"] == "")
+    comparable = (
+        (merged["data"] == "real")
+        & ~merged["backbone"].isin(stand_ins(merged["backbone"].unique()))
+        & (merged["content"] == "")
+    )
     merged["published"] = merged["published"].where(comparable)
     there, theirs = merged["published"].notna(), merged.pop("theirs").fillna("")
     other = there & (theirs != "") & (theirs != merged["backbone"])

@@ -13,7 +13,7 @@ import pandas as pd
 from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, unit, with_leaks
 from adbench.board.peers import complete
-from adbench.board.stand_ins import stand_ins, warning_of
+from adbench.board.stand_ins import warning_of
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
@@ -344,9 +344,9 @@ def to_csv(long: pd.DataFrame) -> str:
 
 def _with_warnings(whole: pd.DataFrame) -> pd.DataFrame:
     """Add the column `warning` where rows on real data have a backbone that has only seen drawings."""
-    seen = (whole["data"] == "real") & whole["backbone"].isin(stand_ins(whole["backbone"].unique()))
-    texts = [warning_of([name], "real") if odd else "" for name, odd in zip(whole["backbone"], seen, strict=True)]
-    return whole.assign(warning=texts) if seen.any() else whole
+    said = {name: warning_of([name], "real") for name in whole.loc[whole["data"] == "real", "backbone"].unique()}
+    texts = whole["backbone"].map(said).where(whole["data"] == "real", "").fillna("")
+    return whole.assign(warning=texts) if any(said.values()) else whole
 
 
 def _whole(long: pd.DataFrame) -> pd.DataFrame:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from adbench.board.latex import to_latex
-from adbench.board.render import parts, to_csv, to_json, to_markdown
+from adbench.board.render import _with_warnings, parts, to_csv, to_json, to_markdown
 from adbench.board.site.indexpage import sections
 from adbench.board.site.tables import caption
+from adbench.config.layers import load_yaml
 from tests.adbench.board.conftest import _board, _write_record
 
 SAYS = "phantom-clip has only ever seen drawings"
@@ -29,6 +32,16 @@ def test_every_board_says_that_a_backbone_saw_drawings_alone(tmp_path: Path) -> 
         "phantom-clip": True, "ViT-L-14-336": False,
     }  # fmt: skip
     assert any(SAYS in caption(section) for section in sections(long, ["image_auroc"]))
+
+
+def test_a_yaml_is_read_once_for_all_rows(tmp_path: Path, count_calls) -> None:
+    _write_record(tmp_path, "a", 0.9, backbone="phantom-clip")
+    rows = pd.concat([_board(tmp_path)] * 50, ignore_index=True)
+    with count_calls(load_yaml) as counts:
+        said = _with_warnings(rows)["warning"]
+    assert counts == [1]
+    assert len(said) == len(rows)
+    assert said.str.contains(SAYS).all()
 
 
 def test_nothing_is_said_of_phantoms_or_pretrained_backbones(tmp_path: Path) -> None:
