@@ -16,7 +16,8 @@ from adbench.board.papers import Figure, all_figures
 from adbench.board.samples import METRICS, Samples, over_draws
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
-from adbench.reproduce.cells import PARAMETERS, Cells, Planned, Repeat, changes, is_drawn
+from adbench.reproduce.cells import PARAMETERS, Cells, Planned, changes, is_drawn
+from adbench.reproduce.listing import Repeat
 from adbench.reproduce.request import SEEDS, Request
 from adbench.statistics import Interval, mean_of, on_logit
 from adbench.statistics.figures import LEAST_PATIENTS
