@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture, Backbone
-from adbench.backbone.weights import BackboneConfig, architecture
+from adbench.backbone.build import build
+from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.contract import Backbone
+from adbench.backbone.weights import architecture
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
@@ -60,7 +62,7 @@ class Bench:
         """Return the backbone with the activation and normalisation that a method asks for, built once."""
         wanted = capability.activation, capability.normalisation
         if wanted not in self.built:
-            backbone = Backbone(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
+            backbone = build(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
             self.built[wanted] = backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}
         return self.built[wanted][0]
 
@@ -113,11 +115,14 @@ class Bench:
         return images
 
 
-def new_bench(backbone: BackboneConfig | None = None) -> Bench:
-    """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache."""
-    (run,) = parse([])
+def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ()) -> Bench:
+    """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache.
+
+    words: those of `backbone=` and `backbone.X=`; by default the images go through phantom-clip.
+    """
+    (run,) = parse(list(words))
     facts = layers.section(DatasetConfig, "dataset", run.dataset)
-    backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone)
+    backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone, run.words("backbone"))
     dataset = dataset_class(run.dataset)(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
