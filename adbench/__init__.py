@@ -9,7 +9,8 @@ from adbench._version import __version__
 
 if TYPE_CHECKING:
     from adbench.api import leaderboard, plan, run
-    from adbench.backbone.clip import Architecture, Features
+    from adbench.backbone.config import Architecture
+    from adbench.backbone.contract import Features
     from adbench.cells.datamodule import DataModule
     from adbench.data.support import FewShotSampler
     from adbench.errors import AdbenchError
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AdbenchError": "errors",
-    "Architecture": "backbone.clip",
+    "Architecture": "backbone.config",
     "Batch": "method",
     "Capability": "method",
     "DataModule": "cells.datamodule",
-    "Features": "backbone.clip",
+    "Features": "backbone.contract",
     "FewShotSampler": "data.support",
     "Fitted": "running.apply",
     "ImageScores": "metrics.modules",

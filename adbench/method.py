@@ -7,7 +7,7 @@ import inspect
 import math
 import traceback
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
@@ -16,7 +16,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import ACTIVATIONS, STATISTICS, Architecture, Backbone, Features
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
@@ -34,7 +35,13 @@ class Capability:
     """What a method declares about itself, from its parameters and the backbone's shape alone.
 
     support: the images it learns from: none, normal ones, or both classes.
-    blocks, pooled: the outputs of the frozen backbone that it reads, which the harness computes once and caches.
+    blocks, pooled, stages, registers: the outputs of the frozen backbone that it reads, which the harness computes
+        once and caches: the token streams after blocks of a ViT, the image embedding, the maps of a CNN's stages, and
+        the register tokens after blocks.
+    vv, vv_from: the blocks after which it reads the V-V stream (AnomalyCLIP), and the block at which that starts.
+    text: whether it encodes text, or projects tokens into the space of text.
+    class_token: whether it expects the streams to begin with a class token; with False it finds the patches behind
+        `architecture.prefix` tokens, and runs on backbones without a class token too.
     maps: whether it draws a map for each image.
     epochs: how many epochs Lightning runs; 0 is legal.
     stochastic: whether any random number touches its outcome; where none does, all seeds are one cell.
@@ -59,6 +66,12 @@ class Capability:
     transductive: bool = False
     gpu_share: float = 1.0
     memory_gb: float | None = None
+    text: bool = False
+    stages: tuple[int, ...] = ()
+    registers: tuple[int, ...] = ()
+    vv: tuple[int, ...] = ()
+    vv_from: int = 1
+    class_token: bool = True
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 0:
@@ -67,6 +80,11 @@ class Capability:
             raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
         if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
             raise AdbenchError(f"memory_gb={self.memory_gb:g} is not possible: gigabytes above 0, or None.")
+
+    @property
+    def outputs(self) -> Outputs:
+        """The outputs of the backbone that the method reads."""
+        return Outputs(self.blocks, self.pooled, self.stages, self.registers, self.vv, self.vv_from)
 
 
 @dataclass(frozen=True)
@@ -183,7 +201,7 @@ class Method(pl.LightningModule, Generic[P]):
         method.declared = cls.capability(params, backbone.architecture)
         method.blocks = method.declared.blocks
         method.build()
-        method._frozen = FrozenFeatures(backbone, weights, method.blocks, method.declared.pooled, precision, cache)
+        method._frozen = FrozenFeatures(backbone, weights, method.declared.outputs, precision, cache)
         return method.to(backbone.device)
 
     @classmethod
@@ -225,7 +243,7 @@ class Method(pl.LightningModule, Generic[P]):
 
         By default the last one; a method whose `adapted_features` read an earlier block says which.
         """
-        return self.backbone.architecture.depth
+        return self.backbone.architecture.depth or None
 
     def encode(self, images: Tensor, progress: str = "") -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
@@ -291,8 +309,11 @@ def _function_of(error: BaseException) -> str | None:
     return None
 
 
-def fault_in(capability: object, depth: int) -> str | None:
-    """Return what is wrong with what `capability` returned, on a backbone of `depth` blocks; None: nothing."""
+def fault_in(capability: object, shape: Architecture) -> str | None:
+    """Return what is wrong with what `capability` returned on a backbone of that shape; None: nothing.
+
+    That the backbone is of another kind than the method needs is no fault: `unmet` says it.
+    """
     if not isinstance(capability, Capability):
         return f"{said_of(capability)} came back, where a Capability is needed"
     choices: dict[str, tuple[object, tuple[object, ...]]] = {
@@ -303,18 +324,48 @@ def fault_in(capability: object, depth: int) -> str | None:
     }
     choices |= {
         name: (getattr(capability, name), (True, False))
-        for name in ("pooled", "maps", "stochastic", "grey", "transductive")
+        for name in ("pooled", "maps", "stochastic", "grey", "transductive", "text", "class_token")
     }
     for name, (value, allowed) in choices.items():
         if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
             return f"{name}={said_of(value)}, which is none of {', '.join(map(str, allowed))}"
-    blocks = capability.blocks
-    each = isinstance(blocks, (tuple, list)) and all(type(block) is int and 0 <= block <= depth for block in blocks)
-    if not each or len(set(blocks)) < len(blocks):
-        shown = said_of(list(blocks) if isinstance(blocks, tuple) else blocks)
-        return f"blocks={shown}, where blocks 1 to {depth} (0: what enters the first) can each be named once"
+    depth = shape.depth
+    possible: dict[str, tuple[Sequence[int], str]] = {
+        name: (range(depth + 1), f"blocks 1 to {depth} (0: what enters the first)")
+        for name in (["blocks", "registers"] if depth else [])
+    }
+    if depth and capability.vv:
+        start = capability.vv_from
+        if type(start) is not int or not 1 <= start <= depth:
+            return f"vv_from={said_of(start)}, where a block from 1 to {depth} is needed"
+        possible["vv"] = range(start, depth + 1), f"blocks {start} to {depth}"
+    if shape.stages:
+        numbers = [stage.number for stage in shape.stages]
+        possible["stages"] = numbers, f"stages {', '.join(map(str, numbers))}"
+    for name in ("blocks", "registers", "vv", "stages"):
+        chosen, (among, words) = getattr(capability, name), possible.get(name, (range(10**6), "numbers"))
+        each = isinstance(chosen, (tuple, list)) and all(type(number) is int and number in among for number in chosen)
+        if not each or len(set(chosen)) < len(chosen):
+            shown = said_of(list(chosen) if isinstance(chosen, tuple) else chosen)
+            return f"{name}={shown}, where {words} can each be named once"
     if isinstance(capability.threshold, float) and not math.isfinite(capability.threshold):
         return f"threshold={capability.threshold}"
+    return None
+
+
+def unmet(capability: Capability, shape: Architecture) -> str | None:
+    """Return what a method needs that backbones of another kind have, such as "text"; None where it has all."""
+    tokens = capability.blocks or capability.registers or capability.vv
+    if capability.text and not shape.text_depth:
+        return "a text tower"
+    if tokens and not shape.depth:
+        return "the blocks of a ViT"
+    if tokens and capability.class_token and not shape.class_token:
+        return "a class token"
+    if capability.registers and not shape.registers:
+        return "register tokens"
+    if capability.stages and not shape.stages:
+        return "the stages of a CNN"
     return None
 
 

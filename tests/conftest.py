@@ -14,7 +14,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
+from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import BackboneConfig
 from adbench.commands import cli
 from adbench.config import layers
@@ -79,7 +80,7 @@ def facts() -> Callable[..., BackboneConfig]:
 @pytest.fixture(scope="session")
 def random_clip() -> Backbone:
     """phantom-clip's architecture with random weights."""
-    return Backbone("phantom-clip", backbone_facts(weights="random"), 112)
+    return build("phantom-clip", backbone_facts(weights="random"), 112)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """The pretrained CLIP that a method looks through: open_clip's native ViTs, in eval mode, frozen.
 
-Every quirk of open_clip stays in this file and in weights.py. Blocks are numbered from 1: `block 6` is what leaves the
-sixth block.
+Every quirk of open_clip's models stays in this file and in weights.py.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +15,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from adbench.backbone.weights import Architecture, BackboneConfig, architecture, model_config, model_hash, weights_file
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
+from adbench.backbone.vv import attend, vv_stream
+from adbench.backbone.weights import model_config
+from adbench.errors import AdbenchError
 
-__all__ = ["ACTIVATIONS", "STATISTICS", "Architecture", "Backbone", "Features"]
-
-ACTIVATIONS = ("gelu", "quick_gelu")
-STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
+__all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Features"]
 
 
-@dataclass(frozen=True)
-class Features:
-    """The outputs of the frozen backbone for B images.
-
-    `blocks[i]` is the token stream after block i, (B, 1 + patches, width), CLS first, and `blocks[0]` what enters the
-    first one; `pooled` the image embedding, (B, embed_dim), not normalised, or none.
-    """
-
-    blocks: dict[int, Tensor]
-    pooled: Tensor | None = None
-
-    def to(self, device: torch.device) -> Features:
-        """Return the same features on another device."""
-        pooled = None if self.pooled is None else self.pooled.to(device)
-        return Features({i: tokens.to(device) for i, tokens in self.blocks.items()}, pooled)
-
-
-def unit_range(images: Tensor) -> Tensor:
-    """Return images as floats in [0, 1]: uint8 are divided by 255, floats are taken as they are.
-
-    >>> unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
-    [0.0, 1.0]
-    """
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    if not images.is_floating_point() or (images.numel() and float(images.max()) > 2):
-        value = f"values up to {float(images.max()):g}" if images.numel() else "no values"
-        raise AdbenchError(
-            f"images of type {images.dtype} with {value} can't be encoded: give uint8 (0 to 255) or floats in [0, 1]."
-        )
-    return images
-
-
-class Backbone:
-    """A frozen CLIP, deliberately no torch Module: a method that holds one neither saves, moves nor trains it."""
+class CLIP(Backbone):
+    """An image tower with blocks and a text tower, in one joint space."""
 
     def __init__(
         self,
@@ -74,55 +35,42 @@ class Backbone:
         activation: str = "native",
         normalisation: str = "native",
     ) -> None:
-        self.name = name
-        self.architecture = architecture(config, name)
-        self.model_hash = model_hash(config, name)
-        self.input_size = input_size
-        self.activation = _choice("activation", activation, config.activation, ACTIVATIONS)
-        self.normalisation = _choice("normalisation", normalisation, config.normalisation, tuple(STATISTICS))
-        if input_size < self.architecture.patch:
-            raise AdbenchError(
-                f"input_size={input_size} is smaller than one patch of {self.architecture.patch} pixels."
-            )
-        self.grid = input_size // self.architecture.patch
-        self.weights_path = weights_file(config, name)
+        super().__init__(name, config, input_size, activation, normalisation)
         self.model = _build(name, config, input_size, self.activation, self.weights_path)
         self.tokenizer = _tokenizer(self.architecture.context)
-        mean, std = STATISTICS[self.normalisation]
-        self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
-        self.device = torch.device("cpu")
 
-    def to(self, device: torch.device) -> Backbone:
-        """Move the model and its statistics."""
-        self.model, self.device = self.model.to(device), device
-        self._mean, self._std = self._mean.to(device), self._std.to(device)
-        return self
+    @property
+    def activations(self) -> Sequence[str]:
+        """GELU and its approximation of OpenAI's models."""
+        return ACTIVATIONS
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Apply the mean and standard deviation to images in [0, 1]."""
-        return (images - self._mean) / self._std
-
-    def features(self, images: Tensor, blocks: Sequence[int], pooled: bool = False) -> Features:
-        """Run (B, 3, H, W) images, uint8 or floats in [0, 1], through the image tower: the streams after `blocks`.
-
-        Block 0 is the stream as it enters the first block: patches embedded, positions added, normed.
-        """
-        images = self.normalise(unit_range(images.to(self.device)))
-        if not blocks:
+    def read(self, images: Tensor, wanted: Outputs) -> Features:
+        """Read blocks, the V-V stream and the image embedding."""
+        if not wanted.blocks and not wanted.vv:
             return Features({}, self.model.encode_image(images))
+        blocks = {*wanted.blocks, *(range(wanted.vv_from - 1, max(wanted.vv)) if wanted.vv else ())}
         entering: list[Tensor] = []
         hook = self.model.visual.ln_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
-        later = sorted(set(blocks) - {0})
+        later = sorted(blocks - {0})
         out = self.model.visual.forward_intermediates(
-            images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
-            output_fmt="NLC", output_extra_tokens=True,
+            images, indices=[b - 1 for b in later or [1]], stop_early=not wanted.pooled,
+            intermediates_only=not wanted.pooled, output_fmt="NLC", output_extra_tokens=True,
         )  # fmt: skip
         hook.remove()
         streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
         by_block = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
         if 0 in blocks:
             by_block = {0: entering[0], **by_block}
-        return Features(by_block, out.get("image_features"))
+        vv = vv_stream(by_block, wanted, self._attend_values)
+        asked = {block: stream for block, stream in by_block.items() if block in wanted.blocks}
+        return Features(asked, out.get("image_features"), vv=vv)
+
+    def _attend_values(self, number: int, stream: Tensor) -> Tensor:
+        block = self.model.visual.transformer.resblocks[number - 1]
+        width = stream.shape[-1]
+        weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
+        values = nn.functional.linear(block.ln_1(stream), weight, bias)
+        return block.ls_1(block.attn.out_proj(attend(values, block.attn.num_heads)))
 
     def run_blocks(self, tokens: Tensor, first: int, last: int) -> Tensor:
         """Run a stream (B, 1 + patches, width), as it enters block `first`, onward through block `last`.
@@ -218,17 +166,6 @@ class Backbone:
         x = self.model.ln_final(stream)
         return x[torch.arange(len(x), device=x.device), end] @ self.model.text_projection
 
-    def parameters(self) -> int:
-        """Return the number of parameters of both towers."""
-        return sum(p.numel() for p in self.model.parameters())
-
-
-def _choice(key: str, asked: str, native: str, allowed: Sequence[str]) -> str:
-    chosen = native if asked == "native" else asked
-    if chosen not in allowed:
-        raise AdbenchError(f"{key}={chosen} is not possible: {did_you_mean(chosen, ['native', *allowed])}")
-    return chosen
-
 
 @functools.cache
 def _tokenizer(context: int) -> Any:
@@ -246,13 +183,14 @@ def _token_ids(context: int, text: str) -> tuple[int, ...]:
 
 
 def _build(name: str, config: BackboneConfig, input_size: int, activation: str, path: Path | None) -> Any:
-    from adbench.backbone.openclip import CLIP, QuickGELU, ResidualAttentionBlock
+    from adbench.backbone import openclip
+    from adbench.backbone.openclip import QuickGELU, ResidualAttentionBlock
 
     model_kwargs = model_config(config, name)
     model_kwargs["vision_cfg"] = {**model_kwargs["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = CLIP(**model_kwargs, quick_gelu=activation == "quick_gelu")
+        model = openclip.CLIP(**model_kwargs, quick_gelu=activation == "quick_gelu")
     if path is not None:
         _load(model, path, name, config)
     for module in model.modules():

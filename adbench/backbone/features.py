@@ -15,12 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from adbench.backbone.clip import Backbone, Features, unit_range
+from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
 from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-POOLED = "pooled"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -40,31 +39,33 @@ def signature(facts: Mapping[str, Any], processor: int | str) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
-def parts_of(blocks: Iterable[int], pooled: bool) -> tuple[str, ...]:
-    """Return the names of the parts kept for each image: the blocks that a method reads, and the pooled output."""
-    names = [*map(str, sorted(blocks))]
-    return (*names, *([POOLED] if pooled or not names else []))
+def read(backbone: Backbone, images: Tensor, outputs: Outputs) -> Features:
+    """Run images (B, 3, H, W) through a backbone for the outputs that are named, on its device, uncached."""
+    more = {name: getattr(outputs, name) for name in ("stages", "registers", "vv") if getattr(outputs, name)}
+    if outputs.vv:
+        more["vv_from"] = outputs.vv_from
+    return backbone.features(images, outputs.blocks, outputs.pooled, **more)
 
 
 class FrozenFeatures:
     """Compute the features that a method declared, or read them from `folder` (none: never kept).
 
-    Each image and block has a file of its own, so that a method finds the blocks that another one has asked for; what
-    an image lacks is computed in one pass. On a CPU each image goes through alone: its features are then the same bits
-    in whatever company it came, so cold, warm and absent caches agree exactly. On an accelerator images go in chunks.
+    Each image and part (`Outputs.parts`) has a file of its own, so that a method finds what another one has asked for;
+    what an image lacks is computed in one pass. On a CPU each image goes through alone: its features are then the same
+    bits in whatever company it came, so cold, warm and absent caches agree exactly. On an accelerator images go in
+    chunks.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         weights: str,
-        blocks: tuple[int, ...],
-        pooled: bool,
+        outputs: Outputs,
         precision: str,
         folder: Path | None,
     ) -> None:
         self.backbone = backbone
-        self.parts = parts_of(blocks, pooled)
+        self.outputs, self.parts = outputs, outputs.parts
         self.precision = precision
         device = backbone.device
         self.chunk = 1 if device.type == "cpu" else 64
@@ -86,9 +87,7 @@ class FrozenFeatures:
         total = -(-len(images) // self.chunk)
         for start in track(starts, progress, total) if progress else starts:
             rows += self._chunk(images[start : start + self.chunk])
-        stacked = {part: torch.stack([row[part] for row in rows]) for part in self.parts}
-        pooled = stacked.pop(POOLED, None)
-        return Features({int(part): tokens for part, tokens in stacked.items()}, pooled)
+        return Features.of({part: torch.stack([row[part] for row in rows]) for part in self.parts}, self.outputs)
 
     def _chunk(self, images: Tensor) -> list[dict[str, Tensor]]:
         if self.folder is None:
@@ -114,11 +113,8 @@ class FrozenFeatures:
             return []
         asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
         with autocast(self.backbone.device, self.precision):
-            blocks = [int(part) for part in asked if part != POOLED]
-            features = self.backbone.features(images[missing], blocks, POOLED in asked)
-        made = {str(block): tokens for block, tokens in features.blocks.items()}
-        if features.pooled is not None:
-            made[POOLED] = features.pooled
+            features = read(self.backbone, images[missing], self.outputs.only(asked))
+        made = dict(features.tensors(self.outputs.vv_from))
         new = [
             (i, part, made[part][place].cpu().contiguous())
             for place, i in enumerate(missing)
@@ -139,7 +135,7 @@ class FrozenFeatures:
         path = _file(stem, part)
         try:
             value = load_file(path)[part]
-            right = value.shape == self._shape(part) and value.is_floating_point()
+            right = self.backbone.fits(part, tuple(value.shape)) and value.is_floating_point()
             why = f"it holds {value.dtype} of shape {tuple(value.shape)}"
         except FileNotFoundError as error:
             if not path.is_symlink():
@@ -153,10 +149,6 @@ class FrozenFeatures:
         with contextlib.suppress(OSError):  # a cache that somebody else owns
             os.utime(path)
         return value
-
-    def _shape(self, part: str) -> tuple[int, ...]:
-        shape = self.backbone.architecture
-        return (shape.embed_dim,) if part == POOLED else (1 + self.backbone.grid**2, shape.width)
 
 
 def _stem(folder: Path, image: Tensor) -> Path:

@@ -1,4 +1,4 @@
-"""A backbone's configuration, architecture and weights file, known without building it.
+"""A backbone's architecture and weights file, known without building it.
 
 open_clip takes seconds to import (torchvision, timm), so it is imported where it is needed only.
 """
@@ -6,68 +6,17 @@ open_clip takes seconds to import (torchvision, timm), so it is imported where i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
-from adbench.config import ranges
+from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import NotThereError
 
 MEMORY = "backbone-weights.json"  # of the hashes of weights files, in the folder `hashes` of the cache
-
-
-@dataclass(unsafe_hash=True)
-class BackboneConfig:
-    """The keys of configs/backbone/*.yaml.
-
-    `activation` and `normalisation` are those that the weights were trained with.
-
-    `model` is an open_clip name, or a JSON file next to the YAML; `weights` one of open_clip's tags, a safetensors
-    file, or `random` (initialised from `seed`). Figures of a `stand_in` are compared with no published ones.
-    """
-
-    title: str
-    model: str
-    weights: str
-    input_size: int
-    activation: str
-    normalisation: str
-    seed: int = 0
-    stand_in: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise AdbenchError for a number that is not possible."""
-        ranges.check(self, ranges.OF_BACKBONE, "backbone")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of a CLIP: sizes in tokens, channels and blocks."""
-
-    depth: int
-    width: int
-    patch: int
-    embed_dim: int
-    text_depth: int
-    text_width: int
-    context: int
-
-    def levels(self, n: int = 4) -> tuple[int, ...]:
-        """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L."""
-        return tuple(round(self.depth * (i + 1) / n) for i in range(n))
-
-    def checked_levels(self, levels: Sequence[int]) -> tuple[int, ...]:
-        """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error."""
-        if list(levels) != sorted(set(levels)) or not all(1 <= level <= self.depth for level in levels):
-            raise AdbenchError(
-                f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {self.depth}."
-            )
-        return tuple(levels)
 
 
 def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:

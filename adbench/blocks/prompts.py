@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.contract import Backbone
 from adbench.blocks.precision import l2_normalize
 from adbench.errors import AdbenchError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.contract import Backbone
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
 from adbench.errors import AdbenchError

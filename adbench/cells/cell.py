@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from adbench.backbone.weights import BackboneConfig
+from adbench.backbone.config import BackboneConfig
 from adbench.config.schema import RunConfig
 from adbench.data.decode import ImageFormat
 from adbench.data.indexed import IndexedDataset

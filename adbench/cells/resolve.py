@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from adbench.backbone.weights import Architecture, BackboneConfig, architecture, model_hash, weights_hash
+from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.contract import check_size
+from adbench.backbone.weights import architecture, model_hash, weights_hash
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
 from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
 from adbench.cells.operating import check_operating, operating_facts
@@ -31,7 +34,7 @@ from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
 from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError, MethodError, PluginError
-from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of, unwritten
+from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of, unmet, unwritten
 from adbench.plugins import registry
 from adbench.records.plain import plain
 from adbench.records.record import SCHEMA
@@ -77,10 +80,7 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
     key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
-    if size < shape.patch:
-        raise AdbenchError(
-            f"{key}={size} is smaller than one patch of {config.backbone}: at least {shape.patch} pixels."
-        )
+    check_size(config.backbone, shape, size, key)
     method = session.once(
         resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
     )
@@ -221,6 +221,7 @@ def _facts(
         "selection": config.selection,
         "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},
     }
+    facts |= backbone.facts()
     if target.set_aside:
         facts["abnormal_support"] = "test"
     if source := entry.source(method.method_class):
@@ -250,7 +251,12 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
         params = layers.method_params(method_class.Params, name, schedule, words)
     with naming_the_method(called, "capability"):
         capability = method_class.capability(params, shape)
-    if fault := fault_in(capability, shape.depth):
+    if isinstance(capability, Capability) and (needed := unmet(capability, shape)):
+        raise AdbenchError(
+            f"{called} needs {needed}, which {backbone} (kind {shape.kind}) does not have. "
+            f"Backbones that do: {', '.join(_suitable(method_class, params)) or 'none is registered'}."
+        )
+    if fault := fault_in(capability, shape):
         raise MethodError(f"capability() of the method {called} is wrong on {backbone}: {fault}.")
     kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
     if odd:
@@ -259,6 +265,17 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
             "true, false, null, and lists and dictionaries of these."
         )
     return ResolvedMethod(method_class, params, kept["params"], capability)
+
+
+def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:
+    """Return the registered backbones that have all that a method needs with these parameters."""
+    names = []
+    for name in registry.config_files("backbone"):
+        with contextlib.suppress(AdbenchError):  # a YAML of somebody else, or parameters that another depth refuses
+            shape = architecture(layers.section(BackboneConfig, "backbone", name), name)
+            if unmet(method_class.capability(params, shape), shape) is None:
+                names.append(name)
+    return names
 
 
 def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:

@@ -114,8 +114,9 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     blocks = tuple({*asked.blocks, *([] if block is None else [block])})
     folder = config.cache_dir if config.feature_cache else None
     encode = FrozenFeatures(
-        method.backbone, fitted.record.content["backbone"]["weights_hash"], blocks, asked.pooled or block is None,
-        config.precision, folder,
+        method.backbone, fitted.record.content["backbone"]["weights_hash"],
+        dataclasses.replace(asked.outputs, blocks=blocks, pooled=asked.pooled or block is None), config.precision,
+        folder,
     )  # fmt: skip
     for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
         part = to_tensor(images[rows[start : start + size]])
@@ -123,7 +124,11 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
         batch = Batch.of(method, part, test.dataset, test.object_name, features)
         with autocast(device, config.precision):
             adapted = adapted_of(method, batch)
-        frozen = features.pooled if block is None else features.blocks[block][:, 1:].float().mean(1)
+        frozen = (
+            features.pooled
+            if block is None
+            else features.blocks[block][:, method.backbone.architecture.prefix :].float().mean(1)
+        )
         assert frozen is not None
         columns["frozen"].append(frozen.float().cpu().numpy())
         columns["adapted"].append(adapted.float().cpu().numpy())

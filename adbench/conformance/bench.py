@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture, Backbone
-from adbench.backbone.weights import BackboneConfig, architecture
+from adbench.backbone.build import build
+from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.contract import Backbone
+from adbench.backbone.weights import architecture
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
@@ -60,7 +62,7 @@ class Bench:
         """Return the backbone with the activation and normalisation that a method asks for, built once."""
         wanted = capability.activation, capability.normalisation
         if wanted not in self.built:
-            backbone = Backbone(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
+            backbone = build(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
             self.built[wanted] = backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}
         return self.built[wanted][0]
 

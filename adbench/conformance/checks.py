@@ -116,7 +116,7 @@ def _parameters(s: Subject) -> str | None:
 @check("capability", "a Capability that the backbone can serve, always the same", "capability", gate=True)
 def _capability(s: Subject) -> str | None:
     can = s.capability
-    if fault := fault_in(can, s.bench.architecture.depth):
+    if fault := fault_in(can, s.bench.architecture):
         return fault
     again = s.method_class.capability(s.params, s.bench.architecture)
     return None if again == can else f"another answer at the second call: {again}"
@@ -243,9 +243,7 @@ def _inputs(s: Subject) -> str | None:
     if s.wrote:
         return "a support that the fit has written into"
     batch = s.batch()
-    tensors = {"images": batch.images, **{str(i): t for i, t in batch.features.blocks.items()}}
-    if batch.features.pooled is not None:
-        tensors["pooled"] = batch.features.pooled
+    tensors = {"images": batch.images, **dict(batch.features.tensors())}
     before = content(tensors)
     with torch.no_grad():
         s.fitted.score(batch)

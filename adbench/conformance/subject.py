@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.contract import Backbone
 from adbench.backbone.features import autocast
 from adbench.cells.protocols import SUPPORT_LABELS
 from adbench.config import layers

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from adbench.backbone.weights import BackboneConfig, architecture
+from adbench.backbone.config import BackboneConfig
+from adbench.backbone.weights import architecture
 from adbench.board.leaderboard import unlike_published
 from adbench.board.papers import DEPTH, Figure, Repetition, Words, repetition
 from adbench.board.published import stand_ins

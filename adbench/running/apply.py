@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from adbench.backbone.clip import Backbone
-from adbench.backbone.weights import BackboneConfig, check_weights, weights_hash
+from adbench.backbone.build import build
+from adbench.backbone.config import BackboneConfig
+from adbench.backbone.weights import check_weights, weights_hash
 from adbench.config import layers
 from adbench.config.schema import RunConfig, validate
 from adbench.data.decode import decoded, read_image, squashed
@@ -209,7 +210,8 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     path, content, facts = record.path, record.content, record.content["facts"]
     try:
         config = RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
-        capability = Capability(**content["capability"] | {"blocks": tuple(content["capability"]["blocks"])})
+        declared = {k: tuple(v) if isinstance(v, list) else v for k, v in content["capability"].items()}
+        capability = Capability(**declared)
         backbone_config, dataset = _from(BackboneConfig, content["backbone"]), _from(DatasetConfig, content["dataset"])
         built_size, made_with = int(content["backbone"]["built_input_size"]), str(content["backbone"]["weights_hash"])
     except (TypeError, ValueError, KeyError, AdbenchError) as error:
@@ -238,7 +240,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     device = device_of(config)
     set_up_torch(config)
     try:
-        backbone = Backbone(
+        backbone = build(
             config.backbone, backbone_config, built_size, capability.activation, capability.normalisation
         ).to(device)
         check_weights(backbone.weights_path, weights, config.cache_dir)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from adbench.backbone.features import autocast
+from adbench.backbone.features import autocast, read
 from adbench.cells.cell import Cell
 from adbench.data.image_set import ImageSet, to_tensor
 from adbench.method import Batch, Method
@@ -48,7 +48,7 @@ def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) ->
     def run(count: int) -> None:
         part = pixels[:count]
         with autocast(method.backbone.device, cell.config.precision):
-            features = method.backbone.features(part, cell.capability.blocks, cell.capability.pooled)
+            features = read(method.backbone, part, cell.capability.outputs)
             batch = Batch.of(method, part, images.dataset, images.object_name, features)
             scores_of(method, batch).image.sum().item()
 

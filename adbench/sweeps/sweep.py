@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from adbench.backbone.features import parts_of, signature
+from adbench.backbone.features import signature
 from adbench.cells.cell import Cell
 from adbench.cells.resolve import CheckedConfig, check_config, open_cell
 from adbench.config.schema import RunConfig
@@ -220,7 +220,7 @@ def cache_entries(task: Task) -> frozenset[Any]:
     assert task.cell is not None
     facts, can = task.cell.facts, task.cell.capability
     images = facts["data"], can.resize, can.grey, signature(facts, facts["threads"])
-    features = [(*images, part) for part in parts_of(can.blocks, can.pooled)]
+    features = [(*images, part) for part in can.outputs.parts]
     training = task.cell.training_key
     return frozenset([*features, training] if training else features)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.backbone.weights import check_weights
 from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
@@ -49,7 +49,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     """Build the backbone and the untrained method of a cell, every generator seeded from the cell."""
     set_up_torch(cell.config)
     config, capability = cell.config, cell.capability
-    backbone = Backbone(
+    backbone = build(
         config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation
     ).to(device)
     check_weights(backbone.weights_path, cell.weights, config.cache_dir)

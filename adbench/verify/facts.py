@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from adbench.backbone.weights import BackboneConfig, architecture
+from adbench.backbone.config import BackboneConfig
+from adbench.backbone.weights import architecture
 from adbench.cells.cell import ELSEWHERE
 from adbench.cells.protocols import DEFAULT_PROTOCOL
 from adbench.config import layers

@@ -63,6 +63,7 @@ class AprilGAN(Method[Params]):
             epochs=params.epochs,  # without masks there is no loss: the epochs pass without a step
             normalisation=params.normalisation,
             activation=params.activation,
+            text=True,
         )
 
     def build(self) -> None:

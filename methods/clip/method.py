@@ -47,6 +47,7 @@ class CLIPZeroShot(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
+            text=True,
         )
 
     def build(self) -> None:

@@ -62,6 +62,7 @@ class CLIPFineTuned(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
+            text=True,
         )
 
     def build(self) -> None:

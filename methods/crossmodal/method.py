@@ -109,6 +109,7 @@ class CrossModal(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=0.5,
+            text=True,
         )
 
     def build(self) -> None:

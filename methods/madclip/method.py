@@ -100,6 +100,7 @@ class MadCLIP(Method[Params]):
             epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
+            text=True,
         )
 
     def build(self) -> None:

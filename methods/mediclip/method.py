@@ -84,6 +84,7 @@ class MediCLIP(Method[Params]):
             activation=params.activation,
             resize="bilinear",
             grey=params.grey == "both",
+            text=True,
         )
 
     def build(self) -> None:

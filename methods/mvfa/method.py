@@ -99,6 +99,7 @@ class MVFA(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             transductive=params.fusion == "transductive" and params.text_share < 1,
+            text=True,
         )
 
     def build(self) -> None:

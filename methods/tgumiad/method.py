@@ -130,6 +130,7 @@ class TGUMIAD(Method[Params]):
             epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
+            text=True,
         )
 
     def build(self) -> None:

@@ -67,6 +67,7 @@ class WinCLIP(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             threshold=None if params.reference else 0.5,
+            text=True,
         )
 
     def build(self) -> None:

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
+from adbench.backbone.contract import Backbone
 from adbench.config import layers
 from adbench.config import words as config
 from adbench.data.items import DatasetConfig
@@ -161,14 +162,14 @@ class PlainCLIP:
 def full_size(facts: Callable[..., Any], tmp_path: Path) -> tuple[Bench, PlainCLIP, Support]:
     """The papers' backbone, a file of random weights at 336 px read at 240; one normal and one abnormal image."""
     file = tmp_path / "random.safetensors"
-    published = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336).model.state_dict()
+    published = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336).model.state_dict()
     assert published["visual.positional_embedding"].shape == (1 + 24 * 24, 1024)
     g = torch.Generator().manual_seed(0)
     for value in published.values():  # norms and biases begin as ones and zeros, which would hide a mistake
         if value.ndim == 1:
             value += 0.1 * torch.randn(value.shape, generator=g)
     save_file({name: value.contiguous() for name, value in published.items()}, file)
-    backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights=str(file)), 240, "gelu", "none")
+    backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights=str(file)), 240, "gelu", "none")
     file.unlink()
     toy = toy_support(shots=1)
     images = torch.randint(0, 256, (2, 3, 240, 240), generator=g, dtype=torch.uint8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.blocks.prompts import ensemble
 from adbench.errors import AdbenchError
 from adbench.methods.april_gan.method import AprilGAN, Params
@@ -24,7 +24,7 @@ def big(patches: torch.Tensor) -> torch.Tensor:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 518)
+        backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 518)
         method = AprilGAN.create(Params(), backbone.to(torch.device("meta")))
     assert sum(p.numel() for p in method.parameters()) == 4 * (1024 + 1) * 768
     capability = AprilGAN.capability(Params(), backbone.architecture)

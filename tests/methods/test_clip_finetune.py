@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.blocks.prompts import Prompts, ensemble
 from adbench.cells.resolve import resolve
 from adbench.config import words as config
@@ -23,7 +23,7 @@ def whole(bench, method, images: torch.Tensor) -> Batch:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
+        backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
         method = CLIPFineTuned.create(Params(towers=["vision", "text"]), backbone.to(torch.device("meta")))
     count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
     # per block 12 width² weights, 9 width biases and 4 width of layer norms

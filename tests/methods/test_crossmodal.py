@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.errors import AdbenchError
 from adbench.methods.crossmodal.method import CrossModal, Params, Pool
 
@@ -21,7 +21,7 @@ def scored(bench, method, images, names: tuple[str, ...] | None = None):
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
+        backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 336)
         method = CrossModal.create(Params(), backbone.to(torch.device("meta")))
 
     def pool(inward: int, outward: int, count: int) -> int:

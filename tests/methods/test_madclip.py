@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.blocks.prompts import ABNORMAL, NORMAL, ensemble
 from adbench.errors import AdbenchError
 from adbench.methods.madclip.method import Adapter, MadCLIP, Params
@@ -72,7 +72,7 @@ def pooled(patches: torch.Tensor, rule: str) -> torch.Tensor:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
+        backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
         method = MadCLIP.create(Params(), backbone.to(torch.device("meta")))
     count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
     assert count["normal"] + count["abnormal"] == 20_971_520

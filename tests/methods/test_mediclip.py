@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.backbone.features import FrozenFeatures
 from adbench.blocks import synthesis
 from adbench.blocks.prompts import WINCLIP_TEMPLATES, Prompts, ensemble
@@ -27,7 +27,7 @@ def prepared(bench, support, seed: int = 0, **params: object) -> MediCLIP:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14", facts("ViT-L-14", weights="random"), 224)
+        backbone = build("ViT-L-14", facts("ViT-L-14", weights="random"), 224)
         method = MediCLIP.create(Params(), backbone.to(torch.device("meta")))
     count = {name: sum(p.numel() for p in m.parameters()) for name, m in method.named_children()}
     assert count == {"adapters": 2_361_600, "learner": 129_024}
@@ -177,7 +177,7 @@ def test_unchanged_images_come_from_the_cache_and_others_stay_out_of_it(
     bench, support, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = prepared(bench, support, tasks="[cutpaste,identity]")
-    method._frozen = FrozenFeatures(bench.backbone, "w", method.blocks, False, "32-true", tmp_path)
+    method._frozen = FrozenFeatures(bench.backbone, "w", method.declared.outputs, "32-true", tmp_path)
     batch = next(iter(method.train_dataloader()))
     images, masks, names, unchanged = batch
     assert 0 < int(unchanged.sum()) < 6

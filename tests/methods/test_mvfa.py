@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
 from adbench.config import layers
 from adbench.config import words as config
@@ -72,7 +72,7 @@ def segmentation_loss(p: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
+        backbone = build("ViT-L-14-336", facts("ViT-L-14-336", weights="random"), 240)
         method = MVFA.create(Params(), backbone.to(torch.device("meta")))
     assert sum(p.numel() for p in method.parameters()) == 12_582_912
     assert method.levels == (6, 12, 18, 24)

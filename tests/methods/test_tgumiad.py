@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.blocks.denoiser import half_grid
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
@@ -29,7 +29,7 @@ def rebuilt(method: TGUMIAD, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
-        backbone = Backbone("ViT-B-16", facts("ViT-B-16", weights="random"), 224)
+        backbone = build("ViT-B-16", facts("ViT-B-16", weights="random"), 224)
         plain, textless = (
             TGUMIAD.create(Params(fusion=fusion), backbone.to(torch.device("meta"))) for fusion in (True, False)
         )

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from adbench.backbone import clip as bb
+from adbench.backbone.build import build
 from adbench.backbone.weights import architecture, weights_file, weights_hash
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
@@ -79,7 +80,7 @@ def test_a_prompt_longer_than_the_context_is_an_error(random_clip: bb.Backbone) 
 
 @pytest.mark.parametrize("name", ["gelu", "quick_gelu"])
 def test_the_activation_is_what_was_asked_for(name: str, facts) -> None:
-    built = bb.Backbone("phantom-clip", facts(weights="random"), 112, activation=name)
+    built = build("phantom-clip", facts(weights="random"), 112, activation=name)
     module = built.model.transformer.resblocks[0].mlp.gelu
     x = torch.tensor(1.0)
     wanted = x * torch.sigmoid(1.702 * x) if name == "quick_gelu" else 0.5 * (1 + math.erf(1 / math.sqrt(2)))
@@ -88,7 +89,7 @@ def test_the_activation_is_what_was_asked_for(name: str, facts) -> None:
 
 
 def test_native_means_as_the_weights_were_trained(facts) -> None:
-    built = bb.Backbone("phantom-clip", facts(weights="random", activation="quick_gelu", normalisation="none"), 112)
+    built = build("phantom-clip", facts(weights="random", activation="quick_gelu", normalisation="none"), 112)
     assert (built.activation, built.normalisation) == ("quick_gelu", "none")
 
 
@@ -100,10 +101,10 @@ def test_normalisation(random_clip: bb.Backbone, noise: torch.Tensor) -> None:
 
 def test_random_weights_depend_on_their_seed_alone(facts) -> None:
     torch.manual_seed(1)
-    one = bb.Backbone("phantom-clip", facts(weights="random"), 112).model.visual.proj
+    one = build("phantom-clip", facts(weights="random"), 112).model.visual.proj
     torch.manual_seed(2)
-    same = bb.Backbone("phantom-clip", facts(weights="random"), 112).model.visual.proj
-    other = bb.Backbone("phantom-clip", facts(weights="random", seed=5), 112).model.visual.proj
+    same = build("phantom-clip", facts(weights="random"), 112).model.visual.proj
+    other = build("phantom-clip", facts(weights="random", seed=5), 112).model.visual.proj
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -112,14 +113,14 @@ def test_building_leaves_the_global_generator_alone(facts) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    bb.Backbone("phantom-clip", facts(weights="random"), 112)
+    build("phantom-clip", facts(weights="random"), 112)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_another_input_size_resizes_the_positions(tmp_path: Path, random_clip: bb.Backbone, facts) -> None:
     file = tmp_path / "weights.safetensors"
     save_file({k: v.half() for k, v in random_clip.model.state_dict().items()}, file)
-    larger = bb.Backbone("phantom-clip", facts(weights=str(file)), 140)
+    larger = build("phantom-clip", facts(weights=str(file)), 140)
     assert larger.grid == 10
     positions = random_clip.model.visual.positional_embedding[1:].half().float().T.reshape(1, -1, 8, 8)
     wanted = F.interpolate(positions, (10, 10), mode="bicubic", antialias=True, align_corners=False)
@@ -127,7 +128,7 @@ def test_another_input_size_resizes_the_positions(tmp_path: Path, random_clip: b
 
 
 def test_the_shipped_weights_load_and_have_a_hash(cache: Path, facts) -> None:
-    built = bb.Backbone("phantom-clip", facts(), 112)
+    built = build("phantom-clip", facts(), 112)
     assert not any(p.requires_grad for p in built.model.parameters())
     assert not built.model.training
     assert len(weights_hash(facts(), "phantom-clip", cache)) == 64
@@ -143,11 +144,11 @@ def test_weights_that_cannot_be_used_are_named(tmp_path: Path, facts) -> None:
     disguised = tmp_path / "model.safetensors"
     disguised.write_bytes(pickle.read_bytes())
     with pytest.raises(AdbenchError, match="not a readable safetensors file"):
-        bb.Backbone("phantom-clip", facts(weights=str(disguised)), 112)
+        build("phantom-clip", facts(weights=str(disguised)), 112)
     other = tmp_path / "other.safetensors"
     save_file({"visual.proj": torch.zeros(2, 2)}, other)
     with pytest.raises(AdbenchError, match="does not hold weights of .*tensors differ"):
-        bb.Backbone("phantom-clip", facts(weights=str(other)), 112)
+        build("phantom-clip", facts(weights=str(other)), 112)
 
 
 def test_an_unknown_tag_or_a_tower_of_timm_is_refused(facts) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from adbench.backbone.clip import Backbone, Features
+from adbench.backbone.contract import Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures, signature
 from adbench.system.files import shrink
 
@@ -20,7 +20,7 @@ def frozen(
     blocks: tuple[int, ...] = (3, 12),
     pooled: bool = True,
 ) -> FrozenFeatures:
-    return FrozenFeatures(random_clip, "weights", blocks, pooled, precision, folder)
+    return FrozenFeatures(random_clip, "weights", Outputs(blocks, pooled), precision, folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.contract import Backbone, Outputs
 from adbench.backbone.features import FrozenFeatures
 
 
@@ -24,7 +24,7 @@ def test_features_are_computed_by_one_of_two(random_clip: Backbone, noise: torch
             time.sleep(0.05)
             return random_clip.features(images, *args)
 
-    frozen = FrozenFeatures(Slow(), "w", (3,), False, "32-true", tmp_path)
+    frozen = FrozenFeatures(Slow(), "w", Outputs((3,)), "32-true", tmp_path)
     threads = [threading.Thread(target=frozen, args=(noise,)) for _ in range(3)]
     for thread in threads:
         thread.start()

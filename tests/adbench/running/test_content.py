@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.backbone.clip import Backbone
+from adbench.backbone.build import build
 from adbench.backbone.weights import check_weights, weights_file, weights_hash
 from adbench.data import stamps
 from adbench.errors import AdbenchError
@@ -61,7 +61,7 @@ def test_swapped_weights_have_another_hash_and_are_noticed_after_loading(facts, 
     content = file.read_bytes()
     swapped(file, lambda other: other.write_bytes(content[:-1] + bytes([content[-1] ^ 1])))
     assert weights_hash(config, "phantom-clip", cache) != first
-    loaded = Backbone("phantom-clip", config, 56)
+    loaded = build("phantom-clip", config, 56)
     with pytest.raises(AdbenchError, match=rf"{file} changed after this command had hashed it"):
         check_weights(loaded.weights_path, first, cache)
 
