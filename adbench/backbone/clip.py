@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
+from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.vv import attend, vv_stream
 from adbench.backbone.weights import model_config
 from adbench.errors import AdbenchError
@@ -77,10 +76,7 @@ class CLIP(Backbone):
 
         The blocks are frozen but pass gradients on to the stream, for methods that write into it.
         """
-        if not 1 <= first <= last <= self.architecture.depth:
-            raise AdbenchError(
-                f"blocks {first} to {last} of {self.name} can't be run: it has blocks 1 to {self.architecture.depth}."
-            )
+        self.check_run(first, last)
         for block in self.model.visual.transformer.resblocks[first - 1 : last]:
             tokens = block(tokens)
         return tokens
@@ -205,21 +201,10 @@ def _build(name: str, config: BackboneConfig, input_size: int, activation: str, 
 def _load(model: nn.Module, path: Path, name: str, config: BackboneConfig) -> None:
     from adbench.backbone.openclip import resize_pos_embed
 
-    try:
-        state = {key: value.float() for key, value in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
-        raise AdbenchError(f"{path} is not a readable safetensors file: {error}.") from error
+    state = read_safetensors(path)
     resize_pos_embed(state, model)
-    wanted = {key: value.shape for key, value in model.state_dict().items()}
-    wrong = [key for key in sorted(wanted) if key not in state or state[key].shape != wanted[key]]
-    wrong += sorted(set(state) - set(wanted))
-    if wrong:
-        key = wrong[0]
-        has = tuple(state[key].shape) if key in state else "nothing"
-        needs = tuple(wanted[key]) if key in wanted else "nothing"
-        raise AdbenchError(
-            f"{path} does not hold weights of {config.model} (backbone {name!r}): {len(wrong)} tensors differ, the "
-            f"first is {key}: the file has {has}, the model needs {needs}. Choose the backbone "
-            "that the weights belong to."
-        )
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    missing = {key: shape for key, shape in wanted.items() if key not in state or tuple(state[key].shape) != shape}
+    extra = {key: tuple(value.shape) for key, value in state.items() if key not in wanted}
+    refuse_unfit(str(path), config, name, state, missing, extra)
     model.load_state_dict(state)

@@ -230,6 +230,13 @@ class Backbone(ABC):
         """
         self._without("blocks that a stream can be run through from outside")
 
+    def check_run(self, first: int, last: int) -> None:
+        """Raise AdbenchError for blocks that a stream can't be run through."""
+        if not 1 <= first <= last <= self.architecture.depth:
+            raise AdbenchError(
+                f"blocks {first} to {last} of {self.name} can't be run: it has blocks 1 to {self.architecture.depth}."
+            )
+
     def norm(self, tokens: Tensor) -> Tensor:
         """Apply the final norm of the image tower to last-block tokens (..., width)."""
         self._without("final norm of tokens")

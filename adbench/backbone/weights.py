@@ -5,6 +5,7 @@ open_clip takes seconds to import (torchvision, timm), so it is imported where i
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib.resources import as_file
 from pathlib import Path
@@ -17,10 +18,17 @@ from adbench.plugins import registry
 from adbench.system.session import NotThereError
 
 MEMORY = "backbone-weights.json"  # of the hashes of weights files, in the folder `hashes` of the cache
+HUB = "hf-hub:"
+PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 
 
 def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
-    """Return open_clip's configuration of the model; anything but a native ViT CLIP is refused."""
+    """Return what makes the model: open_clip's configuration of a CLIP, or timm's name and arguments.
+
+    A model whose outputs can't be read one by one is refused.
+    """
+    if config.kind != "clip":
+        return {"kind": config.kind, "model": config.model, "args": config.args}
     if config.model.endswith(".json"):
         with _beside(name, config.model) as path:
             model = json.loads(path.read_text(encoding="utf-8"))
@@ -46,17 +54,45 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
 
 def architecture(config: BackboneConfig, name: str) -> Architecture:
     """Return the shape of a backbone without building it."""
+    if config.kind != "clip":
+        from adbench.backbone import timm_models
+
+        return timm_models.architecture(config, name)
     model = model_config(config, name)
     vision, text = model["vision_cfg"], model["text_cfg"]
     return Architecture(
         vision["layers"], vision["width"], vision["patch_size"], model["embed_dim"],
-        text["layers"], text["width"], text.get("context_length", 77),
+        text["layers"], text["width"], text.get("context_length", 77), default_levels=config.levels,
     )  # fmt: skip
 
 
 def model_hash(config: BackboneConfig, name: str) -> str:
-    """Return a hash of open_clip's configuration: head counts and the like, which weights alone don't tell."""
-    return digest(json.dumps(model_config(config, name), sort_keys=True))[:20]
+    """Return a hash of what makes the model: head counts and the like, which weights alone don't tell.
+
+    Its own mean and standard deviation are part of it, where no name stands for them.
+    """
+    own = {"mean": config.mean, "std": config.std} if config.normalisation == "own" else {}
+    return digest(json.dumps(model_config(config, name) | own, sort_keys=True))[:20]
+
+
+def parameters(config: BackboneConfig, name: str) -> int:
+    """Return the number of parameters of a backbone without building it."""
+    if config.kind != "clip":
+        from adbench.backbone import timm_models
+
+        return timm_models.parameters(config, name)
+    from adbench.backbone.openclip import outline
+
+    return sum(p.numel() for p in outline(model_config(config, name)).parameters())
+
+
+def is_here(config: BackboneConfig, name: str) -> bool:
+    """Whether the weights are on this machine; nothing is fetched."""
+    try:
+        weights_file(config, name, offline=True)
+    except (AdbenchError, NotThereError):
+        return False
+    return True
 
 
 def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Path | None:
@@ -67,40 +103,68 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
     text = config.weights
     if text == "random":
         return None
-    if "." in Path(text).name or "/" in text:
+    if text.startswith(HUB):
+        owner, model, file = _parts_of(text)
+        return _from_hub(f"{owner}/{model}", file, config, offline)
+    if _is_path(text):
         with _beside(name, text) as shipped:
             path = shipped if shipped.is_file() else Path(text).expanduser()
         if not path.is_file():
             raise AdbenchError(f"backbone.weights={text} is not a file.{_offer(config)}")
         if path.suffix != ".safetensors":
+            convert = f" adbench weights convert {path} --backbone {name} makes safetensors of a file of tensors."
             raise AdbenchError(
                 f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{_offer(config)}"
+                + (convert if path.suffix in PICKLES else "")
             )
         return path
-    from adbench.backbone.openclip import download_pretrained_from_hf, list_pretrained_tags_by_model
-
     hub = _hub_name(config)
     if hub is None:
-        tags = list_pretrained_tags_by_model(config.model)
         raise AdbenchError(
-            f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*tags, 'random'])}"
+            f"backbone.weights={text} is unknown for {config.model}: {did_you_mean(text, [*_tags(config), 'random'])}"
         )
-    if offline and not _fetched(hub):
-        raise NotThereError(f"the weights {text!r} of {config.model} are not fetched yet")
+    return _from_hub(hub, _hub_file(config), config, offline)
+
+
+def _is_path(text: str) -> bool:
+    return "." in Path(text).name or "/" in text
+
+
+def _parts_of(text: str) -> tuple[str, str, str]:
+    """Return owner, name and file of `hf-hub:OWNER/NAME/FILE.safetensors`."""
+    parts = text.removeprefix(HUB).split("/", 2)
+    if len(parts) != 3 or not all(parts) or not parts[2].endswith(".safetensors"):
+        raise AdbenchError(f"backbone.weights={text} is not possible: write {HUB}OWNER/NAME/FILE.safetensors.")
+    return parts[0], parts[1], parts[2]
+
+
+def _from_hub(hub: str, file: str, config: BackboneConfig, offline: bool) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    what = f"the weights {config.weights!r} of {config.model}"
+    if offline and not isinstance(try_to_load_from_cache(hub, file), str):
+        raise NotThereError(f"{what} are not fetched yet")
     try:
-        return Path(download_pretrained_from_hf(hub, filename="open_clip_model.safetensors"))
+        return Path(hf_hub_download(hub, file))
     except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
         raise AdbenchError(
-            f"the weights {text!r} of {config.model} are not on this machine and could not be fetched "
-            f"({type(error).__name__}). They are offered as open_clip_model.safetensors under {hub}; "
-            "with that file at hand: backbone.weights=FILE.safetensors"
+            f"{what} are not on this machine and could not be fetched ({type(error).__name__}). They are offered as "
+            f"{file} under {hub}; with that file at hand: backbone.weights=FILE.safetensors"
         ) from error
 
 
-def _fetched(hub: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
+def _tags(config: BackboneConfig) -> list[str]:
+    if config.kind == "clip":
+        from adbench.backbone.openclip import list_pretrained_tags_by_model
 
-    return isinstance(try_to_load_from_cache(hub, "open_clip_model.safetensors"), str)
+        return list(list_pretrained_tags_by_model(config.model))
+    from adbench.backbone import timm_models
+
+    return timm_models.tags(config)
+
+
+def _hub_file(config: BackboneConfig) -> str:
+    return "open_clip_model.safetensors" if config.kind == "clip" else "model.safetensors"
 
 
 def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False, since: float = 0.0) -> str:
@@ -125,16 +189,22 @@ def _sha256(path: Path, cache: Path, keep: bool = True, since: float = 0.0) -> s
 
 
 def _offer(config: BackboneConfig) -> str:
-    hub = _hub_name(config)
-    return f" open_clip's weights are offered as safetensors under {hub}." if hub else ""
+    if config.kind == "clip":
+        hub = _hub_name(dataclasses.replace(config, weights="openai" if _is_path(config.weights) else config.weights))
+        return f" open_clip's weights are offered as safetensors under {hub}." if hub else ""
+    offers = [_hub_name(dataclasses.replace(config, weights=tag)) for tag in _tags(config)[:1]]
+    return f" timm's weights are offered as safetensors under {offers[0]}." if offers else ""
 
 
 def _hub_name(config: BackboneConfig) -> str | None:
-    from adbench.backbone.openclip import get_pretrained_cfg
+    if config.kind == "clip":
+        from adbench.backbone.openclip import get_pretrained_cfg
 
-    tag = "openai" if "." in config.weights or "/" in config.weights else config.weights
-    model = get_pretrained_cfg(config.model, tag)
-    return model.get("hf_hub", "").rstrip("/") or None if model else None
+        model = get_pretrained_cfg(config.model, config.weights)
+        return model.get("hf_hub", "").rstrip("/") or None if model else None
+    from adbench.backbone import timm_models
+
+    return timm_models.hub_name(config)
 
 
 def _beside(name: str, file: str) -> Any:

@@ -37,8 +37,9 @@ class Root(Group):
 app = typer.Typer(cls=Root, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 data_app = typer.Typer(cls=Group, help="Datasets on disk.")
 support_app = typer.Typer(cls=Group, help="The labelled images that a method learns from.")
+weights_app = typer.Typer(cls=Group, help="The weights of backbones.")
 plot_app = typer.Typer(cls=Group, help="Pictures of a record.")
-for name, group in (("data", data_app), ("support", support_app), ("plot", plot_app)):
+for name, group in (("data", data_app), ("support", support_app), ("plot", plot_app), ("weights", weights_app)):
     app.add_typer(group, name=name)
 RUNS, RESULTS, DATA, METHODS, ABOUT = PANELS
 Words = Annotated[

@@ -1,4 +1,4 @@
-"""Commands about what is installed: list, new-method, check-method."""
+"""Commands about what is installed: list, new-method, check-method, weights convert."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adbench.commands.app import METHODS, Words, app
+from adbench.commands.app import METHODS, Words, app, weights_app
 from adbench.commands.usage import Command
 
 
@@ -15,7 +15,12 @@ from adbench.commands.usage import Command
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|datasets|backbones|groups|executors", help="What to list.")],
 ) -> None:
-    """List what is registered, with a line each."""
+    """List what is registered, with a line each; of backbones a table."""
+    if what == "backbones":
+        from adbench.commands.backbones import HEADER, backbone_rows
+        from adbench.commands.console import print_table
+
+        return print_table(HEADER, list(backbone_rows()))
     from adbench.commands.listing import listing
 
     for line in listing(what):
@@ -56,3 +61,18 @@ def check_method(
     good = examine(name, words or [])
     if not good:
         raise typer.Exit(1)
+
+
+@weights_app.command(cls=Command, rich_help_panel=METHODS)
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .bin, .pth, .pt or .ckpt of torch.save.")],
+    backbone: Annotated[str, typer.Option(metavar="NAME", help="The backbone whose weights they are.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The new file (default: next to it, ending in .safetensors).")
+    ] = None,
+) -> None:
+    """Turn a published file of tensors into safetensors without running it: weights convert x.pth --backbone mae-b."""
+    from adbench.commands.weights import convert as write
+
+    written, sha256 = write(file, backbone, out)
+    typer.echo(f"written: {written} (SHA-256 {sha256}). Next: backbone={backbone} backbone.weights={written}")
