@@ -30,6 +30,7 @@ CONTENTS: dict[str, list[str]] = {
         "data-check",
         "python",
         "your-own-method",
+        "backbones",
         "protocols",
         "sweeps",
         "reproduce",

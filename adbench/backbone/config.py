@@ -24,8 +24,9 @@ class BackboneConfig:
     `activation` and `normalisation` are those that the weights were trained with: of a CLIP `gelu` or `quick_gelu`, of
     timm's models always `own`; a name of `STATISTICS`, or `own` with `mean` and `std` of three numbers in [0, 1].
 
-    `levels`: the blocks at which methods read where they say nothing (`Architecture.levels`); empty: any. Figures of a
-    `stand_in` are compared with no published ones. `licence` is that of the weights.
+    `levels`: the blocks at which methods read where they say nothing (`Architecture.levels`); empty: any. A
+    `stand_in` has only ever seen drawings: its figures are compared with no published ones, and every board says so.
+    `licence` is that of the weights.
     """
 
     title: str
@@ -108,17 +109,32 @@ class Architecture:
         """How many tokens stand before the patches in the stream of a block: 1, the class token, or 0."""
         return int(self.class_token)
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of its blocks, 0 for what enters the first, or of its stages."""
+        return tuple(range(self.depth + 1)) if self.depth else tuple(stage.number for stage in self.stages)
+
+    @property
+    def named(self) -> str:
+        """What `numbers` are, in words: "blocks from 0 to 12"."""
+        return f"{'blocks' if self.depth else 'stages'} from {self.numbers[0]} to {self.numbers[-1]}"
+
     def levels(self, n: int = 4) -> tuple[int, ...]:
         """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L.
 
         Where the backbone's YAML names its levels, they are chosen from those in the same way: of 9, 10, 11, 12 all
-        for n = 4, and the last for n = 1.
+        for n = 4, and the last for n = 1. Of a backbone without blocks n zeros: a run refuses a method that reads them.
         """
-        among = self.default_levels or range(1, self.depth + 1)
-        return tuple(among[round(len(among) * (i + 1) / n) - 1] for i in range(n)) if among else ()
+        among = self.default_levels or range(1, self.depth + 1) or (0,)
+        return tuple(among[max(round(len(among) * (i + 1) / n) - 1, 0)] for i in range(n))
 
     def checked_levels(self, levels: Sequence[int]) -> tuple[int, ...]:
-        """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error."""
+        """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error.
+
+        Of a backbone without blocks they are returned as they are: a run refuses a method that reads them.
+        """
+        if not self.depth:
+            return tuple(levels)
         if list(levels) != sorted(set(levels)) or not all(1 <= level <= self.depth for level in levels):
             raise AdbenchError(
                 f"method.levels={list(levels)} is not possible: give rising block numbers from 1 to {self.depth}."

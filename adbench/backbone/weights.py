@@ -5,6 +5,7 @@ open_clip takes seconds to import (torchvision, timm), so it is imported where i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from importlib.resources import as_file
@@ -208,6 +209,8 @@ def _hub_name(config: BackboneConfig) -> str | None:
 
 
 def _beside(name: str, file: str) -> Any:
-    """Return the path, as a context, of a file next to the backbone's YAML."""
-    folder = next(f for f in registry.config_folders() if (f / "backbone" / f"{name}.yaml").is_file())
-    return as_file(folder / "backbone" / file)
+    """Return the path, as a context, of a file next to the backbone's YAML; as it is where no YAML has that name."""
+    for folder in registry.config_folders():
+        if (folder / "backbone" / f"{name}.yaml").is_file():
+            return as_file(folder / "backbone" / file)
+    return contextlib.nullcontext(Path(file))

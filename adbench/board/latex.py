@@ -22,6 +22,7 @@ from adbench.board.render import (
     sections,
     shown,
 )
+from adbench.board.stand_ins import warning_of
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -71,6 +72,10 @@ def _table(section: Section, number: int) -> str:
     with_counts = len(numbers) > 1
     between = any("ci_low" in column and column["ci_low"].notna().any() for column in section.columns.values())
     caption = "; ".join([section.title, *_captions(section, between, bool(numbers) and not with_counts)])
+    if warning := warning_of(
+        map(str, section.rows.get("backbone", [section.shared.get("backbone", "")])), section.data
+    ):
+        caption += f". {warning[:1].upper()}{warning[1:]}"
     texts = [list(_column(column, with_counts, section.uneven)) for column in section.columns.values()]
     places = ranks(section, next(iter(section.columns))[1])
     keys += ["rank"] if places else []

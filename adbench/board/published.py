@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,8 +10,9 @@ import pandas as pd
 
 from adbench.board import papers
 from adbench.board.leaderboard import FIGURES, MEAN, plain
+from adbench.board.stand_ins import stand_ins
 from adbench.config.groups import groups
-from adbench.config.layers import load_yaml, preset
+from adbench.config.layers import preset
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
 
@@ -210,16 +210,6 @@ def _needed(variant: str, changes: Iterable[str]) -> str:
     settings = set(variant.split())
     had = {one: set(one.split()) for one in changes if one and settings >= set(one.split())}
     return " ".join(sorted(one for one, words in had.items() if not any(words < other for other in had.values())))
-
-
-def stand_ins() -> set[str]:
-    """Return the backbones that stand in for a pretrained one, whose figures are not compared with a paper's."""
-    names = set()
-    for name, file in registry.config_files("backbone").items():
-        with contextlib.suppress(AdbenchError):  # the YAML of somebody else's package, which no record here uses
-            if load_yaml(file).get("stand_in", False):
-                names.add(name)
-    return names
 
 
 def _sets(train_on: str, dataset: str, all_but: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, unit, with_leaks
 from adbench.board.peers import complete
+from adbench.board.stand_ins import stand_ins, warning_of
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
@@ -242,7 +243,7 @@ def ranks(section: Section, metric: str) -> list[str]:
 
 
 def notes(section: Section) -> list[str]:
-    """Return what is to be said of the intervals of a section, a sentence for each remark with the figures it is of."""
+    """Return what is to be said of a section: of its backbones, and of intervals with the figures they are of."""
     said: dict[str, set[tuple[int, str]]] = {}
     for (dataset, _), column in section.columns.items():
         texts: list[str] = column["ci_note"].fillna("").tolist() if "ci_note" in column else []
@@ -251,7 +252,9 @@ def notes(section: Section) -> list[str]:
                 said.setdefault(text, set()).add((row, dataset))
     names = [" ".join(filter(None, map(str, row))) for row in section.rows.to_numpy()]
     datasets = list(dict.fromkeys(dataset for dataset, _ in section.columns))
-    sentences = []
+    backbones = section.rows.get("backbone", [section.shared.get("backbone", "")])
+    warning = warning_of(map(str, backbones), section.data)
+    sentences = [f"warning: {warning}"] if warning else []
     for text, places in said.items():
         rows = sorted({row for row, _ in places})
         where = [dataset for dataset in datasets if any(name == dataset for _, name in places)]
@@ -333,9 +336,17 @@ def between_of(row: Mapping[Any, Any]) -> str:
 def to_csv(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as CSV, one line each, two decimals; see `inert`."""
     whole = _whole(long)
+    whole = _with_warnings(whole)
     names = [name for name in (*ROW, "dataset", "source") if name in whole]
     whole = whole.assign(**{name: whole[name].map(inert) for name in names})
     return str(whole.to_csv(index=False, float_format="%.2f", lineterminator="\n"))
+
+
+def _with_warnings(whole: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `warning` where rows on real data have a backbone that has only seen drawings."""
+    seen = (whole["data"] == "real") & whole["backbone"].isin(stand_ins(whole["backbone"].unique()))
+    texts = [warning_of([name], "real") if odd else "" for name, odd in zip(whole["backbone"], seen, strict=True)]
+    return whole.assign(warning=texts) if seen.any() else whole
 
 
 def _whole(long: pd.DataFrame) -> pd.DataFrame:
@@ -359,6 +370,7 @@ def inert(text: Any) -> Any:
 def to_json(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as a JSON list, one object each, two decimals, null for no value."""
     whole = _whole(long)
+    whole = _with_warnings(whole)
     rounded = whole.round({name: 2 for name in ROUNDED if name in whole})
     rows = rounded.astype(object).where(rounded.notna(), None).to_dict("records")
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

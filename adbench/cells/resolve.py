@@ -85,6 +85,11 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
         resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
     )
     capability = method.capability
+    if capability.activation != "native" and backbone.kind != "clip":
+        raise AdbenchError(
+            f"activation={capability.activation}, which {config.method_name} asks for, is not possible on "
+            f"{config.backbone} (kind {backbone.kind}): its activation is its own. Use method.activation=native."
+        )
     if config.gallery_levels and method.method_class.level_maps is Method.level_maps:
         raise AdbenchError(
             f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. "
@@ -112,12 +117,13 @@ def _is_short(method: str, schedule: str) -> bool:
 def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     """Open the data, draw the support and hash the weights of a checked configuration."""
     start = time.perf_counter()
-    config, protocol, notes = checked.config, checked.protocol, list(checked.notes)
+    config, protocol = checked.config, checked.protocol
     # Before the data, whose reading may take minutes: of the file as it was imported.
     source_hash = registry.find("method", config.method).source_hash(checked.method.method_class)
     target = open_dataset(config.dataset, config, session)
     target.split("test")
-    notes += target.notes
+    notes = [] if target.phantom or not checked.backbone.stand_in else [drawings_only(config.backbone)]
+    notes += [*checked.notes, *target.notes]
     sets = training_sets(config, checked.method.capability, protocol, target, session)
     notes += [note for one in sets for note in one.dataset.notes if note not in notes]
     taken = {one.dataset.name for one in sets}
@@ -148,6 +154,14 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
         config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
         protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
+
+
+def drawings_only(backbone: str) -> str:
+    """Return the warning of a run on real images with a backbone that stands in for a pretrained one."""
+    return (
+        f"WARNING: {backbone} has only ever seen drawings. On real images its figures say nothing of a method with a "
+        "pretrained backbone: adbench list backbones shows those."
+    )
 
 
 def _support_notes(target: IndexedDataset, sets: tuple[TrainingSet, ...]) -> list[str]:

@@ -54,7 +54,7 @@ def check_method(
 ) -> None:
     """Examine a method on phantoms: determinism, saving, batches, files, memory, ... Exit code 1: it fails a check.
 
-    Keys: method.X=…
+    Keys: method.X=…, backbone=, backbone.X=…
     """
     from adbench.conformance.report import check_method as examine
 

@@ -115,11 +115,14 @@ class Bench:
         return images
 
 
-def new_bench(backbone: BackboneConfig | None = None) -> Bench:
-    """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache."""
-    (run,) = parse([])
+def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ()) -> Bench:
+    """Draw a few phantoms of the default dataset into a temporary folder and read them back, without any cache.
+
+    words: those of `backbone=` and `backbone.X=`; by default the images go through phantom-clip.
+    """
+    (run,) = parse(list(words))
     facts = layers.section(DatasetConfig, "dataset", run.dataset)
-    backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone)
+    backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone, run.words("backbone"))
     dataset = dataset_class(run.dataset)(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"

@@ -17,7 +17,7 @@ from adbench.conformance.bench import PROBES, Bench, half_masked, renamed
 from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
 from adbench.errors import AdbenchError, RecordError, ReturnError
-from adbench.method import Method, Support, fault_in
+from adbench.method import Capability, Method, Support, fault_in, unmet
 
 FLOAT32 = float(torch.finfo(torch.float32).max)
 
@@ -116,6 +116,10 @@ def _parameters(s: Subject) -> str | None:
 @check("capability", "a Capability that the backbone can serve, always the same", "capability", gate=True)
 def _capability(s: Subject) -> str | None:
     can = s.capability
+    if isinstance(can, Capability) and (needed := unmet(can, s.bench.architecture)):
+        return (
+            f"{needed}, which {s.bench.run.backbone} does not have; backbone=NAME backbone.weights=random names another"
+        )
     if fault := fault_in(can, s.bench.architecture):
         return fault
     again = s.method_class.capability(s.params, s.bench.architecture)
@@ -333,11 +337,11 @@ def _memory(s: Subject) -> str | None:
 def _level_maps(s: Subject) -> str | None:
     if s.method_class.level_maps is Method.level_maps:
         return None
-    depth = s.bench.architecture.depth
+    numbers = s.bench.architecture.numbers
     value = s.raw(s.fitted.level_maps)
-    if not isinstance(value, dict) or not all(isinstance(key, int) and 0 <= key <= depth for key in value):
+    if not isinstance(value, dict) or not all(isinstance(key, int) and key in numbers for key in value):
         keys = list(value) if isinstance(value, dict) else type(value).__name__
-        return f"{keys}, where a dictionary is needed whose keys are blocks from 0 to {depth}"
+        return f"{keys}, where a dictionary is needed whose keys are {s.bench.architecture.named}"
     for block, maps in value.items():
         if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != PROBES:
             return f"{_shape(maps)} at block {block} for {PROBES} images"

@@ -14,7 +14,8 @@ from adbench.plugins import locate, registry
 
 def check_method(name: str, words: Sequence[str]) -> bool:
     """Examine a method, print a line for each check, and return whether all passed."""
-    given = _params(words)
+    of_backbone = [word for word in words if word.startswith(("backbone=", "backbone."))]
+    given = _params([word for word in words if word not in of_backbone])
     if ":" in name:
         name = str(locate.ImportPath.of(name))
     registry.find("method", name)
@@ -22,9 +23,10 @@ def check_method(name: str, words: Sequence[str]) -> bool:
     from adbench.conformance.bench import new_bench
     from adbench.conformance.checks import examine
 
-    findings = examine(name, given, new_bench())
+    findings = examine(name, given, new_bench(words=of_backbone))
     plain = Console(highlight=False, soft_wrap=True)
-    plain.print(f"{name} on phantoms", style="bold", markup=False)
+    on = f", {' '.join(of_backbone)}" if of_backbone else ""
+    plain.print(f"{name} on phantoms{on}", style="bold", markup=False)
     for finding in findings:
         plain.print(f"  {finding.check:<20}{finding.outcome:<9}{finding.expected}", markup=False)
     failed = [finding for finding in findings if finding.outcome == "failed"]

@@ -19,6 +19,7 @@ PACKAGES = (
     "torchvision",
     "pytorch-lightning",
     "open_clip_torch",
+    "timm",
     "torchmetrics",
     "omegaconf",
     "numpy",

@@ -110,7 +110,7 @@ def warnings(entry: SiteRecord, test: ScoredImages) -> Iterator[str]:
     if test.table["patient"].isna().all():
         yield "Patients are unknown: images count as independent, and intervals may be too narrow."
     if entry.content["backbone"].get("stand_in"):
-        yield f"{entry.line['backbone']} is a small stand-in for CLIP: its figures say nothing of the full-size method."
+        yield f"{entry.line['backbone']} has only ever seen drawings: its figures say nothing of the full-size method."
 
 
 def _about(entry: SiteRecord) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from adbench.backbone.config import BackboneConfig
 from adbench.backbone.weights import architecture
 from adbench.board.leaderboard import unlike_published
 from adbench.board.papers import DEPTH, Figure, Repetition, Words, repetition
-from adbench.board.published import stand_ins
+from adbench.board.stand_ins import stand_ins
 from adbench.config.layers import preset, section
 from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse

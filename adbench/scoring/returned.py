@@ -35,14 +35,14 @@ def scores_of(method: Method[Any], batch: Batch) -> Scores:
 
 def levels_of(method: Method[Any], batch: Batch) -> dict[int, Tensor]:
     """Return the maps (B, h, w) of each block, by `level_maps`; raises MethodError as `scores_of` does."""
-    name, depth = type(method).__name__, method.backbone.architecture.depth
+    name, shape = type(method).__name__, method.backbone.architecture
     with naming_the_method(name, "level_maps"):
         levels = method.level_maps(batch)
     if not isinstance(levels, Mapping):
         _refuse(name, "level_maps", _kind(levels), "a dictionary of maps by block")
     for block, maps in levels.items():
-        if type(block) is not int or not 0 <= block <= depth:
-            _refuse(name, "level_maps", f"the key {block!r}", f"a block from 0 to {depth}")
+        if type(block) is not int or block not in shape.numbers:
+            _refuse(name, "level_maps", f"the key {block!r}", shape.named)
         _check_maps(name, "level_maps", maps, len(batch.images))
     return dict(levels)
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from adbench.board import papers, published
+from adbench.board.stand_ins import stand_ins
 from adbench.config.groups import groups
 from adbench.config.layers import preset
 from adbench.plugins import registry
@@ -271,7 +272,7 @@ def test_the_command_prints_figures_of_an_installed_package_and_notes_broken_one
 
 
 def test_a_backbone_is_a_stand_in_where_its_yaml_says_so() -> None:
-    assert published.stand_ins() == {"phantom-clip"}
+    assert stand_ins() == {"phantom-clip"}
 
 
 def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_cell() -> None:
