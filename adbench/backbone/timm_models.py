@@ -107,8 +107,9 @@ def hub_name(config: BackboneConfig) -> str | None:
     """Return OWNER/NAME under which timm's weights of that tag lie on the hub; none where timm has no such tag."""
     from timm.models import get_pretrained_cfg
 
-    found = get_pretrained_cfg(f"{config.model}.{config.weights}", allow_unregistered=False)
-    return getattr(found, "hf_hub_id", None) or None
+    if config.weights not in tags(config):
+        return None
+    return getattr(get_pretrained_cfg(f"{config.model}.{config.weights}"), "hf_hub_id", None) or None
 
 
 def tags(config: BackboneConfig) -> list[str]:

@@ -284,7 +284,7 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
 def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:
     """Return the registered backbones that have all that a method needs with these parameters."""
     names = []
-    for name in registry.config_files("backbone"):
+    for name in sorted(registry.config_files("backbone")):
         with contextlib.suppress(AdbenchError):  # a YAML of somebody else, or parameters that another depth refuses
             shape = architecture(layers.section(BackboneConfig, "backbone", name), name)
             if unmet(method_class.capability(params, shape), shape) is None:

@@ -27,12 +27,12 @@ def convert(file: Path, backbone: str, out: Path | None) -> tuple[Path, str]:
     alone and runs nothing; a file with anything else is refused, as is one whose tensors are not the backbone's. out:
     by default next to the file, with the ending .safetensors; one that exists is not overwritten.
     """
+    config = layers.section(BackboneConfig, "backbone", backbone)
     out = file.with_suffix(".safetensors") if out is None else out
     if out.suffix != ".safetensors":
         raise AdbenchError(f"--out {out} is not possible: the file's name has to end in .safetensors.")
     if out.exists():
         raise AdbenchError(f"{out} exists already. Give another file: --out FILE.safetensors")
-    config = layers.section(BackboneConfig, "backbone", backbone)
     state = unwrapped(_read(file), str(file))
     from safetensors.torch import save
 
