@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from adbench.backbone.config import BackboneConfig
+from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import refuse_unfit
 from adbench.backbone.weights import model_config
 from adbench.errors import AdbenchError
@@ -29,7 +29,7 @@ def fitted(state: Mapping[str, Tensor], config: BackboneConfig, name: str, file:
     else:
         from adbench.backbone.timm_models import fitting, new_model
 
-        with torch.device("meta"):
+        with outlines():
             model = new_model(config, name)  # of the published size: positions stay as they are
         try:
             ours, missing, extra = fitting(state, model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import torch
+from adbench.backbone.outline import outlines
 
 _absent = "wandb" not in sys.modules
 if _absent:
@@ -23,7 +23,7 @@ finally:
 
 def outline(model: dict[str, Any]) -> CLIP:
     """Return a CLIP of open_clip's configuration without memory for its weights."""
-    with torch.device("meta"):
+    with outlines():
         return CLIP(**model)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from adbench.backbone.config import Architecture, BackboneConfig, Stage
+from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.text import said
@@ -81,7 +82,7 @@ def _outline(kind: str, model_name: str, args: str, levels: tuple[int, ...], nam
     config = BackboneConfig(
         "", model_name, "random", 1, normalisation="none", kind=kind, args=json.loads(args), levels=levels
     )
-    with torch.device("meta"):
+    with outlines():
         model = new_model(config, name)
     count = sum(p.numel() for p in model.parameters())
     if kind == "cnn":

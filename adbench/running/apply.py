@@ -210,7 +210,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     path, content, facts = record.path, record.content, record.content["facts"]
     try:
         config = RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
-        declared = {k: tuple(v) if isinstance(v, list) else v for k, v in content["capability"].items()}
+        declared: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["capability"].items()}
         capability = Capability(**declared)
         backbone_config, dataset = _from(BackboneConfig, content["backbone"]), _from(DatasetConfig, content["dataset"])
         built_size, made_with = int(content["backbone"]["built_input_size"]), str(content["backbone"]["weights_hash"])

@@ -32,7 +32,7 @@ def test_keys_are_those_of_the_file(adbench) -> None:
 def test_lists(adbench, what: str) -> None:
     out = adbench("list", what).out
     name = {"methods": "madclip", "datasets": "brainmri", "backbones": "phantom-clip"}[what]
-    (line,) = (line for line in out.splitlines() if line.split()[0] == name)
+    (line,) = (line for line in out.splitlines() if line.strip("│ ").split()[0] == name)
     assert len(line) > len(name) + 20, "a title stands beside the name"
 
 

@@ -38,7 +38,7 @@ def test_a_broken_package_stops_no_command_that_does_not_need_it(adbench, wreck:
                        ("executors", "local")):  # fmt: skip
         answer = adbench("list", kind)
         assert answer.code == 0, answer.err
-        lines = {line.split()[0]: line for line in answer.out.splitlines()}
+        lines = {line.strip("│ ").split()[0]: line for line in answer.out.splitlines()}
         assert "broken: " in lines["wreck"], kind
         assert "broken: " not in lines[mine], kind
         if kind in ("methods", "datasets", "executors"):

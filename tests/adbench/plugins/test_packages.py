@@ -127,7 +127,7 @@ def test_a_broken_group_is_listed_and_costs_those_who_name_it(adbench, site: Pat
     assert re.search(f"broken: .*groupies.*{site}/mine_configs/group/mine.yaml.*{why}", line), line
     assert any(line.startswith("bmad ") for line in answer.out.splitlines())
     backbones = adbench("list", "backbones")
-    assert re.search(r"torn +broken: .*not readable YAML.*\[groupies\]", backbones.out)
+    assert re.search(r"torn +│ +│ broken: .*not readable YAML.*\[groupies\]", backbones.out)
 
 
 def test_two_packages_with_one_configuration_are_both_named(site: Path) -> None:
