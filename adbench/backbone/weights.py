@@ -108,15 +108,15 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
         owner, model, file = _parts_of(text)
         return _from_hub(f"{owner}/{model}", file, config, offline)
     if _is_path(text):
+        convert = f" adbench weights convert {{}} --backbone {name} makes safetensors of a published file of tensors."
         with _beside(name, text) as shipped:
             path = shipped if shipped.is_file() else Path(text).expanduser()
         if not path.is_file():
-            raise AdbenchError(f"backbone.weights={text} is not a file.{_offer(config)}")
+            raise AdbenchError(f"backbone.weights={text} is not a file.{_offer(config)}{convert.format('FILE')}")
         if path.suffix != ".safetensors":
-            convert = f" adbench weights convert {path} --backbone {name} makes safetensors of a file of tensors."
             raise AdbenchError(
                 f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{_offer(config)}"
-                + (convert if path.suffix in PICKLES else "")
+                + (convert.format(path) if path.suffix in PICKLES else "")
             )
         return path
     hub = _hub_name(config)
@@ -193,8 +193,7 @@ def _offer(config: BackboneConfig) -> str:
     if config.kind == "clip":
         hub = _hub_name(dataclasses.replace(config, weights="openai" if _is_path(config.weights) else config.weights))
         return f" open_clip's weights are offered as safetensors under {hub}." if hub else ""
-    offers = [_hub_name(dataclasses.replace(config, weights=tag)) for tag in _tags(config)[:1]]
-    return f" timm's weights are offered as safetensors under {offers[0]}." if offers else ""
+    return ""
 
 
 def _hub_name(config: BackboneConfig) -> str | None:

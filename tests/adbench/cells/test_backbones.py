@@ -163,7 +163,7 @@ def test_weights_of_the_hub_are_refused_offline_in_one_sentence(
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "lvd142"}), "dinov2-s")
     with pytest.raises(AdbenchError, match="write hf-hub:OWNER/NAME/FILE"):
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "hf-hub:timm/x"}), "dinov2-s")
-    with pytest.raises(AdbenchError, match=r"gone\.safetensors is not a file.* timm's weights are offered"):
+    with pytest.raises(AdbenchError, match=r"gone\.safetensors is not a file\. adbench weights convert FILE"):
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "gone.safetensors"}), "dinov2-s")
 
 
@@ -173,3 +173,10 @@ def _yaml(name: str) -> dict[str, object]:
     file = registry.shipped_file("backbone", name)
     assert file is not None
     return load_yaml(file)
+
+
+def test_backbones_are_an_axis_with_patterns() -> None:
+    names = [config.backbone for config in parse(["method=patchcore", "backbone=dinov2-*,phantom-clip,resnet-18"])]
+    assert names == ["dinov2-s", "phantom-clip", "resnet-18"]
+    with pytest.raises(AdbenchError, match=r"backbone=dinov9\* matches nothing\. Allowed: dinov2-s"):
+        parse(["method=patchcore", "backbone=dinov9*"])

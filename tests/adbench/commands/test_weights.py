@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from hashlib import sha256
@@ -67,6 +68,20 @@ def test_dinov2s_own_names_become_timms(tmp_path: Path, of) -> None:
     theirs["pos_embed"] = torch.cat([torch.zeros(1, 1, 16).half(), ours["pos_embed"]], dim=1)
     torch.save({"teacher": {f"backbone.{key}": value for key, value in theirs.items()}}, tmp_path / "x.pt")
     out, _ = weights.convert(tmp_path / "x.pt", "reg", tmp_path / "out.safetensors")
+    written = load_file(out)
+    assert set(written) == set(ours)
+    assert all(torch.equal(written[key], ours[key]) for key in ours)
+
+
+def test_the_image_tower_is_taken_out_of_a_clip(tmp_path: Path, of) -> None:
+    """As BiomedCLIP is published: a timm tower under `visual.trunk`, its projection, and a text tower."""
+    facts = dataclasses.replace(REG, model="vit_base_patch16_224", args=REG.args | {"img_size": 32})
+    of(facts)
+    ours = {key: value for key, value in state_of(facts).items() if not key.startswith("head.")}
+    theirs = {f"visual.trunk.{key}": value for key, value in ours.items()}
+    theirs |= {"visual.head.proj.weight": torch.ones(8, 16), "text.proj.weight": torch.ones(8, 8)}
+    torch.save(theirs | {"logit_scale": torch.ones(())}, tmp_path / "x.bin")
+    out, _ = weights.convert(tmp_path / "x.bin", "biomedclip", None)
     written = load_file(out)
     assert set(written) == set(ours)
     assert all(torch.equal(written[key], ours[key]) for key in ours)

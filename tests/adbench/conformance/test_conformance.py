@@ -133,3 +133,37 @@ def test_check_method_wants_a_method_and_known_parameters() -> None:
         check_method("madclp")
     with pytest.raises(AssertionError, match="parameters: .*unknown key 'epoch'.*did you mean 'epochs'"):
         check_method(Sound, epoch=1)
+
+
+STAGES = """
+from dataclasses import dataclass
+
+from adbench import Capability, Method, Scores
+
+
+@dataclass
+class Params:
+    pass
+
+
+class Stages(Method[Params]):
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="none", stages=(1, 2), stochastic=False)
+
+    def score(self, batch):
+        one, two = (batch.features.stages[s] for s in (1, 2))
+        return Scores(one.mean((1, 2, 3)) + two.mean((1, 2, 3)), one.mean(1))
+"""
+
+
+def test_a_method_of_stages_is_examined_on_a_cnn_and_refused_on_a_clip(adbench, tmp_path, bench: Bench) -> None:
+    (tmp_path / "stages.py").write_text(STAGES)
+    method = f"{tmp_path / 'stages.py'}:Stages"
+    (finding, *_) = failures(examine(method, {}, bench)).values()
+    assert "the stages of a CNN, which phantom-clip does not have; backbone=NAME" in finding.seen
+    cnn = ("backbone.kind=cnn", "backbone.model=test_resnet", "backbone.weights=random", "backbone.input_size=64")
+    own = ("backbone.activation=own", "backbone.normalisation=imagenet", "backbone=resnet-18")
+    answer = adbench("check-method", method, *cnn, *own)
+    assert answer.code == 0, answer.out
+    assert "backbone=resnet-18" in answer.out.splitlines()[0]
