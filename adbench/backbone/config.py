@@ -57,6 +57,8 @@ class BackboneConfig:
                 "possible: `own` needs a mean and a standard deviation above 0 for each of three channels, in images "
                 "from 0 to 1, and a named one has neither."
             )
+        if self.kind == "clip" and self.activation == "own":
+            raise AdbenchError("backbone.activation is missing: a CLIP was trained with `gelu` or `quick_gelu`.")
         if self.args and self.kind == "clip":
             raise AdbenchError("backbone.args= is for kind: vit and cnn; a CLIP of other sizes is a JSON file, model=.")
 
@@ -103,6 +105,19 @@ class Architecture:
     registers: int = 0
     stages: tuple[Stage, ...] = ()
     default_levels: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise AdbenchError for default levels that the backbone doesn't have."""
+        levels = list(self.default_levels)
+        if levels != sorted(set(levels)) or not all(1 <= level <= self.depth for level in levels):
+            raise AdbenchError(
+                f"backbone.levels={levels} is not possible: "
+                + (
+                    f"give rising block numbers from 1 to {self.depth}."
+                    if self.depth
+                    else "the backbone has no blocks."
+                )
+            )
 
     @property
     def prefix(self) -> int:

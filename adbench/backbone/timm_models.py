@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import json
 import math
@@ -24,6 +25,8 @@ from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.text import said
 
+OWN = ("features_only", "num_classes", "out_indices", "pretrained_filter_fn", "pretrained_strict")  # not for a YAML
+
 
 def new_model(config: BackboneConfig, name: str, size: int | None = None) -> Any:
     """Return timm's model of a backbone, untrained and without classifier, a ViT for images of `size` pixels.
@@ -33,6 +36,11 @@ def new_model(config: BackboneConfig, name: str, size: int | None = None) -> Any
     """
     import timm
 
+    own = [key for key in config.args if key in inspect.signature(timm.create_model).parameters or key in OWN]
+    if own:
+        raise AdbenchError(
+            f"backbone.args={{{own[0]}: …}} is not possible: args are those of the model's constructor, such as depth."
+        )
     kwargs: dict[str, Any] = {"num_classes": 0} | config.args
     if config.kind == "vit" and size is not None:
         kwargs["img_size"] = size
@@ -90,17 +98,14 @@ def _outline(kind: str, model_name: str, args: str, levels: tuple[int, ...], nam
             (int(math.log2(info["reduction"])) - 1, info["num_chs"], info["reduction"]) for info in model.feature_info
         ]
         stages = tuple(Stage(*stage) for stage in found)
-        return Architecture(0, 0, 0, model.num_features, kind=kind, class_token=False, stages=stages), count
+        return Architecture(
+            0, 0, 0, model.num_features, kind=kind, class_token=False, stages=stages, default_levels=levels
+        ), count
     patch, class_token = model.patch_embed.patch_size[0], model.cls_token is not None
     shape = Architecture(
         len(model.blocks), model.embed_dim, patch, model.num_features, kind=kind, class_token=class_token,
         registers=model.num_prefix_tokens - class_token, default_levels=levels,
     )  # fmt: skip
-    wrong = [level for level in levels if not 1 <= level <= shape.depth]
-    if wrong or list(levels) != sorted(set(levels)):
-        raise AdbenchError(
-            f"backbone.levels={list(levels)} is not possible for {name}: it has blocks 1 to {shape.depth}."
-        )
     return shape, count
 
 

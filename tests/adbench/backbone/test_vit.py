@@ -110,11 +110,16 @@ def test_what_does_not_fit_is_refused_in_one_sentence(
         architecture(timm_facts("vit_small_patch14_dino2"), "x")
     with pytest.raises(AdbenchError, match=r"timm can't build .* with .*'deep': 3"):
         architecture(timm_facts(PLAIN, args={"deep": 3}), "x")
+    for key, value in (("checkpoint_path", "x.pth"), ("features_only", True), ("pretrained", True)):
+        with pytest.raises(AdbenchError, match=rf"backbone\.args=\{{{key}: …\}} is not possible"):
+            architecture(timm_facts(PLAIN, args={key: value}), "x")
+    with pytest.raises(AdbenchError, match=r"backbone\.activation is missing: a CLIP"):
+        timm_facts(PLAIN, kind="clip", args={})
     with pytest.raises(AdbenchError, match="test_resnet.* is not a ViT of timm"):
         architecture(timm_facts("test_resnet", kind="vit"), "x")
     with pytest.raises(AdbenchError, match="kind=timm is not possible"):
         timm_facts(PLAIN, kind="timm")
-    with pytest.raises(AdbenchError, match=r"levels=\[3, 4\] is not possible for x"):
+    with pytest.raises(AdbenchError, match=r"levels=\[3, 4\] is not possible: .* from 1 to 3"):
         architecture(timm_facts(PLAIN, levels=(3, 4)), "x")
     with pytest.raises(AdbenchError, match="activation=gelu is not possible: Allowed: native, own"):
         build("x", timm_facts(PLAIN), 56, activation="gelu")
