@@ -41,6 +41,9 @@ def new_model(config: BackboneConfig, name: str, size: int | None = None) -> Any
         raise AdbenchError(
             f"backbone.args={{{own[0]}: …}} is not possible: args are those of the model's constructor, such as depth."
         )
+    empty = [key for key, value in config.args.items() if value is None or not key.isidentifier()]
+    if empty:  # timm would leave it out without a word
+        raise AdbenchError(f"backbone.args has {empty[0]!r} without a value: write {{depth: 3}}, with a space.")
     kwargs: dict[str, Any] = {"num_classes": 0} | config.args
     if config.kind == "vit" and size is not None:
         kwargs["img_size"] = size

@@ -113,6 +113,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence(
     for key, value in (("checkpoint_path", "x.pth"), ("features_only", True), ("pretrained", True)):
         with pytest.raises(AdbenchError, match=rf"backbone\.args=\{{{key}: …\}} is not possible"):
             architecture(timm_facts(PLAIN, args={key: value}), "x")
+    with pytest.raises(AdbenchError, match="args has 'depth:3' without a value: write"):
+        architecture(timm_facts(PLAIN, args={"depth:3": None}), "x")
     with pytest.raises(AdbenchError, match=r"backbone\.activation is missing: a CLIP"):
         timm_facts(PLAIN, kind="clip", args={})
     with pytest.raises(AdbenchError, match="test_resnet.* is not a ViT of timm"):
