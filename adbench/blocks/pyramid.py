@@ -1,22 +1,64 @@
-"""Levels of a backbone as maps: pooled over neighbourhoods, put on one grid and concatenated into patch vectors."""
+"""Levels of a backbone, a CNN's stages or a ViT's blocks, as maps: pooled over neighbourhoods, put on one grid and
+concatenated into patch vectors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Features
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import Features
+from adbench.errors import AdbenchError
 
 Resize = Literal["bilinear", "nearest"]
 
 
-def level_maps(features: Features) -> list[Tensor]:
-    """Return the levels of B images as maps (B, C, h, w), fp32: a ViT's blocks without the class token, in order."""
-    return [square(tokens[:, 1:].float()) for tokens in features.blocks.values()]
+class LevelParams(Protocol):
+    """A method's parameters `blocks`, of a ViT, and `stages`, of a CNN; empty where the method chooses."""
+
+    blocks: list[int]
+    stages: list[int]
+
+
+class Levels(NamedTuple):
+    """What a method reads of its backbone: `blocks` or `stages`; the other one is empty."""
+
+    blocks: tuple[int, ...]
+    stages: tuple[int, ...]
+
+    def channels(self, architecture: Architecture) -> int:
+        """Return how many channels all levels have together."""
+        return len(self.blocks) * architecture.width + sum(architecture.stage(n).channels for n in self.stages)
+
+
+def chosen_levels(
+    params: LevelParams, architecture: Architecture, blocks: tuple[int, ...], stages: tuple[int, ...]
+) -> Levels:
+    """Return the levels that `params` names, else the method's own `blocks` of a ViT or `stages` of a CNN.
+
+    Raises AdbenchError for a level that the backbone doesn't have, and for levels of the other kind.
+    """
+    kind, key, other = ("CNN", "stages", "blocks") if architecture.stages else ("ViT", "blocks", "stages")
+    if named := getattr(params, other):
+        raise AdbenchError(
+            f"method.{other}={named} is not possible: the backbone is a {kind}, whose levels are "
+            f"method.{key}={list(stages if architecture.stages else blocks)} by default."
+        )
+    if not architecture.stages:
+        return Levels(tuple(params.blocks) or blocks, ())
+    return Levels((), tuple(architecture.stage(number).number for number in params.stages or stages))
+
+
+def level_maps(features: Features, architecture: Architecture) -> list[Tensor]:
+    """Return the levels of B images as maps (B, C, h, w), fp32, in rising order: stages, and patches of blocks."""
+    prefix = architecture.prefix
+    blocks = [square(tokens[:, prefix:].float()) for tokens in features.blocks.values()]
+    return blocks + [level.float() for level in features.stages.values()]
 
 
 def square(patches: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture
+from adbench.backbone.config import Architecture
 from adbench.blocks.maps import patch_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import l2_normalize
@@ -43,6 +43,7 @@ class CLIPNormal(Method[Params]):
             support="normal",
             blocks=architecture.checked_levels(params.levels) or architecture.levels(4),
             pooled=params.image_score != "map_max",
+            class_token=False,
             stochastic=False,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -57,7 +58,7 @@ class CLIPNormal(Method[Params]):
         """Keep the unit vectors of all patches of the normal images, and of their embeddings."""
         features = self.encode(support.images, "encoding the support")
         for block, tokens in features.blocks.items():
-            setattr(self, f"bank_{block}", l2_normalize(tokens[:, 1:]).flatten(0, 1).to(self.device))
+            setattr(self, f"bank_{block}", self._patches(tokens).flatten(0, 1).to(self.device))
         if features.pooled is not None:
             self.bank_pooled = l2_normalize(features.pooled).to(self.device)
 
@@ -78,6 +79,9 @@ class CLIPNormal(Method[Params]):
     def _levels(self, batch: Batch) -> dict[int, Tensor]:
         """Return by block the distance (B, patches) to the nearest row of the bank."""
         return {
-            block: cosine_distance(l2_normalize(tokens[:, 1:]), self.get_buffer(f"bank_{block}"))
+            block: cosine_distance(self._patches(tokens), self.get_buffer(f"bank_{block}"))
             for block, tokens in batch.features.blocks.items()
         }
+
+    def _patches(self, tokens: Tensor) -> Tensor:
+        return l2_normalize(tokens[:, self.backbone.architecture.prefix :])

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture, Features
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import Features
 from adbench.blocks.maps import gaussian_blur, patch_map
-from adbench.blocks.pyramid import level_maps, patch_vectors
+from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
 from adbench.blocks.validate import at_least, positive
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -31,7 +32,8 @@ CHUNK = 32  # images of the support whose features are held at once
 class Params:
     """Hyper-parameters. The defaults are the paper's where a ViT has a counterpart."""
 
-    blocks: list[int] = field(default_factory=list)  # empty: at 1/4, 2/4 and 3/4 of the depth
+    blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 1/4, 2/4 and 3/4 of the depth
+    stages: list[int] = field(default_factory=list)  # of a CNN; empty: 1, 2 and 3
     dims: int = 100  # channels drawn at random from all levels; 0: all of them
     epsilon: float = 0.01  # added to the covariance's diagonal
     level_norm: bool = True  # a layer norm of each level; the paper: none
@@ -50,9 +52,17 @@ class PaDiM(Method[Params]):
         """Learn from normal images alone."""
         at_least(params, 0, "dims", "sigma", most=10**4)
         positive(params, "epsilon")
+        levels = _levels(params, architecture)
+        if params.dims > levels.channels(architecture):
+            raise AdbenchError(
+                f"method.dims={params.dims} is not possible: the backbone has {levels.channels(architecture)} channels "
+                "at these levels. Take fewer, or method.dims=0 for all."
+            )
         return Capability(
             support="normal",
-            blocks=tuple(params.blocks) or architecture.levels(4)[:3],
+            blocks=levels.blocks,
+            stages=levels.stages,
+            class_token=False,
             stochastic=params.dims > 0,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -60,13 +70,9 @@ class PaDiM(Method[Params]):
 
     def build(self) -> None:
         """Draw the channels and create the empty Gaussians."""
-        total, dims = len(self.blocks) * self.backbone.architecture.width, self.params.dims
-        if dims > total:
-            raise AdbenchError(
-                f"method.dims={dims} is not possible: {self.backbone.name} has {total} channels at these levels. "
-                "Take fewer, or method.dims=0 for all."
-            )
-        drawn = torch.randperm(total, generator=self.generator("channels"))[: dims or total]
+        architecture = self.backbone.architecture
+        total = _levels(self.params, architecture).channels(architecture)
+        drawn = torch.randperm(total, generator=self.generator("channels"))[: self.params.dims or total]
         self.register_buffer("channels", drawn.sort().values)
         for name in Gaussians._fields:
             self.register_buffer(name, torch.empty(0))
@@ -91,5 +97,9 @@ class PaDiM(Method[Params]):
 
     def _patches(self, features: Features) -> Tensor:
         """Return (B, patches, dims): the drawn channels of all levels at each position of the finest one."""
-        vectors = patch_vectors(level_maps(features), "nearest", self.params.level_norm)
+        vectors = patch_vectors(level_maps(features, self.backbone.architecture), "nearest", self.params.level_norm)
         return vectors[..., self.channels.to(vectors.device)]
+
+
+def _levels(params: Params, architecture: Architecture) -> Levels:
+    return chosen_levels(params, architecture, blocks=architecture.levels(4)[:3], stages=(1, 2, 3))

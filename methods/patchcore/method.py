@@ -3,7 +3,7 @@
 Nothing is trained. A memory bank holds patch features of the normal support, thinned by a coreset. A patch's features
 are pooled over its neighbourhood at two levels of the backbone and concatenated. Map: each patch's distance to its
 nearest neighbour in the bank, upsampled and smoothed. Image score: the largest of these distances, re-weighted (Eq. 7).
-The defaults are for a frozen CLIP; `schedule=paper` has the authors' pooling, for a CNN (README.md).
+The defaults are for a frozen CLIP; `preset=paper` is a CNN, with the authors' pooling (README.md).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Architecture, Features
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import Features
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.memory_bank import coreset, nearest
-from adbench.blocks.pyramid import adaptively_pooled, level_maps, mean_pooled, patch_vectors
+from adbench.blocks.pyramid import adaptively_pooled, chosen_levels, level_maps, mean_pooled, patch_vectors
 from adbench.blocks.validate import at_least, choices, odd, positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -27,7 +28,8 @@ from adbench.method import Batch, Capability, Method, Scores, Support
 class Params:
     """Hyper-parameters. The defaults are the paper's where a ViT has a counterpart."""
 
-    blocks: list[int] = field(default_factory=list)  # empty: at 2/4 and 3/4 of the depth
+    blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 2/4 and 3/4 of the depth
+    stages: list[int] = field(default_factory=list)  # of a CNN; empty: 2 and 3
     neighbourhood: int = 3  # patches pooled around each patch; 1: none
     padding: str = "none"  # neighbours beyond the border: none, or zeros
     dims: int = 0  # numbers that adaptive pooling leaves of a level, and of all levels; 0: plain means, concatenated
@@ -58,9 +60,12 @@ class PatchCore(Method[Params]):
                 f"method.dims={params.dims} is not possible with method.padding=none: adaptive pooling needs every "
                 "neighbour. Add method.padding=zeros, or take method.dims=0, plain means."
             )
+        levels = chosen_levels(params, architecture, blocks=architecture.levels(4)[1:3], stages=(2, 3))
         return Capability(
             support="normal",
-            blocks=tuple(params.blocks) or architecture.levels(4)[1:3],
+            blocks=levels.blocks,
+            stages=levels.stages,
+            class_token=False,
             stochastic=params.coreset < 1,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -104,7 +109,7 @@ class PatchCore(Method[Params]):
 
     def _patches(self, features: Features) -> Tensor:
         """Return (B, patches, channels): the levels pooled over the neighbourhood, on one grid, concatenated."""
-        p, levels = self.params, level_maps(features)
+        p, levels = self.params, level_maps(features, self.backbone.architecture)
         if not p.dims:
             pooled = [mean_pooled(level, p.neighbourhood, p.padding == "zeros") for level in levels]
             return patch_vectors(pooled, level_norm=p.level_norm)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from adbench.backbone.contract import Features
 from adbench.errors import AdbenchError
 from adbench.methods.padim.gaussians import Gaussians, fitted, mahalanobis
 
@@ -62,17 +63,32 @@ def test_a_large_common_offset_costs_no_digits() -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
 
 
-def test_the_whole_method_equals_plain_numpy(bench, support) -> None:
+def vectors(features: Features) -> torch.Tensor:
+    """Return (B, patches, C): all channels, the coarser stages repeated."""
+    if features.blocks:
+        return torch.cat([tokens[:, 1:] for tokens in features.blocks.values()], dim=-1)
+    size = features.stages[1].shape[-1]
+    repeated = [
+        level.repeat_interleave(size // level.shape[-1], 2).repeat_interleave(size // level.shape[-1], 3)
+        for level in features.stages.values()
+    ]
+    return torch.cat(repeated, dim=1).flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("backbone", "grid", "read"), [("bench", 8, (3, 6, 9)), ("cnn_bench", 28, (1, 2, 3))])
+def test_the_whole_method_equals_plain_numpy(
+    request: pytest.FixtureRequest, support, backbone: str, grid: int, read: tuple[int]
+) -> None:
+    bench = request.getfixturevalue(backbone)
     method, toy = bench.fitted("padim", dims=20, level_norm="false", sigma=2), support()
-    assert method.declared.blocks == (3, 6, 9)
-
-    def vectors(images: torch.Tensor) -> torch.Tensor:
-        blocks = bench.batch(method, images).features.blocks
-        return torch.cat([blocks[b][:, 1:] for b in (3, 6, 9)], dim=-1)[..., method.channels]
-
+    assert (*method.declared.blocks, *method.declared.stages) == read
     with torch.no_grad():
         scores = method.score(bench.batch(method, toy.images[3:]))
-    distance = plainly(vectors(toy.images[:3]), vectors(toy.images[3:]), 0.01).view(3, 1, 8, 8)
+    normal, test = (
+        vectors(bench.batch(method, images).features)[..., method.channels]
+        for images in (toy.images[:3], toy.images[3:])
+    )
+    distance = plainly(normal, test, 0.01).view(3, 1, grid, grid)
     pixels = torch.nn.functional.interpolate(distance, (112, 112), mode="bilinear", align_corners=True)[:, 0]
     maps = np.stack([gaussian_filter(one, 2.0, mode="mirror", truncate=4.0) for one in pixels.numpy()])
     torch.testing.assert_close(scores.maps, torch.from_numpy(maps), rtol=1e-3, atol=1e-3)
@@ -102,8 +118,9 @@ def test_the_state_is_no_larger_than_its_form_needs(bench, support) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"dims": 10**4}, r"method\.dims=10000 is not possible: .* has \d+ channels at these levels.*dims=0"),
+        ({"dims": 10**4}, r"method\.dims=10000 is not possible: the backbone has 384 channels at these levels.*dims=0"),
         ({"epsilon": 0}, r"method\.epsilon=0.* is not possible: a number above 0"),
+        ({"stages": "[1]"}, r"method\.stages=\[1\] is not possible: the backbone is a ViT"),
         ({"dims": -1}, r"method\.dims=-1 is not possible: at least 0"),
     ],
 )

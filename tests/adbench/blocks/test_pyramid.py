@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from adbench.backbone.clip import Features
-from adbench.blocks.pyramid import adaptively_pooled, level_maps, mean_pooled, patch_vectors, square
+from adbench.backbone.config import Architecture, Stage
+from adbench.backbone.contract import Features
+from adbench.blocks.pyramid import (
+    Levels,
+    adaptively_pooled,
+    chosen_levels,
+    level_maps,
+    mean_pooled,
+    patch_vectors,
+    square,
+)
+from adbench.errors import AdbenchError
 
 Array = NDArray[np.float64]
 
@@ -27,13 +40,58 @@ def windows_mean(values: Array, count: int) -> Array:
     return np.array([values[i * n // count : -(-(i + 1) * n // count)].mean() for i in range(count)])
 
 
+VIT = Architecture(depth=12, width=3, patch=14, embed_dim=3)
+CNN = Architecture(0, 0, 0, 8, class_token=False, stages=(Stage(1, 4, 4), Stage(2, 6, 8), Stage(3, 8, 16)))
+
+
 def test_blocks_become_square_maps_without_the_class_token() -> None:
     tokens = torch.arange(2 * 5 * 3.0).view(2, 5, 3)
-    (level,) = level_maps(Features({7: tokens.half()}))
+    (level,) = level_maps(Features({7: tokens.half()}), VIT)
     assert level.dtype == torch.float32
     assert level.shape == (2, 3, 2, 2)
     assert level[1, :, 1, 0].tolist() == tokens[1, 1 + 2].tolist(), "row 1, column 0 is the third patch"
     assert torch.equal(square(tokens[:, 1:]), level)
+    (bare,) = level_maps(Features({7: tokens[:, 1:]}), dataclasses.replace(VIT, class_token=False))
+    assert torch.equal(bare, level)
+
+
+def test_stages_are_maps_already() -> None:
+    stages = {2: noise(1, 6, 4, 4).half(), 3: noise(1, 8, 2, 2)}
+    fine, coarse = level_maps(Features({}, stages=stages), CNN)
+    assert torch.equal(fine, stages[2].float())
+    assert coarse is stages[3]
+
+
+def test_levels_are_those_named_or_the_methods_own_of_the_backbones_kind() -> None:
+    none, own = SimpleNamespace(blocks=[], stages=[]), {"blocks": (6, 9), "stages": (2, 3)}
+    assert chosen_levels(none, VIT, **own) == Levels((6, 9), ())
+    assert chosen_levels(none, CNN, **own) == Levels((), (2, 3))
+    assert chosen_levels(SimpleNamespace(blocks=[], stages=[1]), CNN, **own) == Levels((), (1,))
+    assert (Levels((6, 9), ()).channels(VIT), Levels((), (1, 3)).channels(CNN)) == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "named", "message"),
+    [
+        (
+            CNN,
+            {"blocks": [6]},
+            r"method\.blocks=\[6\] is not possible: the backbone is a CNN.* method\.stages=\[2, 3\]",
+        ),
+        (
+            VIT,
+            {"stages": [2]},
+            r"method\.stages=\[2\] is not possible: the backbone is a ViT.* method\.blocks=\[6, 9\]",
+        ),
+        (CNN, {"stages": [7]}, r"stage 7 is not possible: the backbone has 1, 2, 3"),
+    ],
+)
+def test_levels_of_another_kind_of_backbone_are_refused(
+    architecture: Architecture, named: dict[str, list[int]], message: str
+) -> None:
+    params = SimpleNamespace(**{"blocks": [], "stages": []} | named)
+    with pytest.raises(AdbenchError, match=message):
+        chosen_levels(params, architecture, blocks=(6, 9), stages=(2, 3))
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
