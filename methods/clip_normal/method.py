@@ -25,7 +25,7 @@ class Params:
     """Hyper-parameters. The defaults are those of MVFA's paper, where it has them."""
 
     levels: list[int] = field(default_factory=list)  # block numbers; empty: at 1/4, 2/4, 3/4, 4/4 of the depth
-    image_score: str = "map_max"  # or pooled: the distance between image embeddings; mean: of both
+    image_score: str = "map_max"  # or pooled: the distance to the nearest image embedding
     activation: str = "native"
     normalisation: str = "native"
 
@@ -38,11 +38,11 @@ class CLIPNormal(Method[Params]):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone; read the patches of the levels, and where asked the image embedding."""
-        choices(params, image_score=("map_max", "pooled", "mean"))
+        choices(params, image_score=("map_max", "pooled"))
         return Capability(
             support="normal",
             blocks=architecture.checked_levels(params.levels) or architecture.levels(4),
-            pooled=params.image_score != "map_max",
+            pooled=params.image_score == "pooled",
             class_token=False,
             stochastic=False,
             normalisation=params.normalisation,
@@ -68,8 +68,7 @@ class CLIPNormal(Method[Params]):
         distance = torch.stack([*levels.values()]).mean(0)
         image = distance.amax(1)
         if batch.features.pooled is not None:
-            pooled = cosine_distance(l2_normalize(batch.features.pooled), self.bank_pooled)
-            image = pooled if self.params.image_score == "pooled" else (image + pooled) / 2
+            image = cosine_distance(l2_normalize(batch.features.pooled), self.bank_pooled)
         return Scores(image, patch_map(distance, self.backbone.input_size))
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:

@@ -67,6 +67,14 @@ def test_every_rule_is_of_some_figure() -> None:
             "selection=oracle",
         ),
         (
+            find("mvfa", "1", "clip", "liverct", "pixel_auroc"),
+            "method=clip_normal preset=paper protocol=few_normal_shot dataset=liverct shots=4 support=mvfa",
+        ),
+        (
+            find("madclip", "1", "patchcore", "resc"),
+            "method=patchcore preset=paper protocol=full_normal dataset=resc",
+        ),
+        (
             find("mvfa", "2", "mvfa", "his"),
             "method=mvfa preset=paper protocol=leave_one_out_published dataset=his shots=full method.text_share=1 "
             "method.image_score=detection method.learning_rate=1e-4 method.views=1 selection=oracle",

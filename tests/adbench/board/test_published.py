@@ -191,7 +191,8 @@ ZERO = {"protocol": "zero_shot", "shots": 0, "backbone": "ViT-B-16-plus-240"}
             "MVFA (CVPR 2024) Table 2, backbone not stated",
         ),
         (FEW_NORMAL | {"method": "clip"}, None, ""),
-        ({"protocol": "full_normal", "shots": "full", "method": "patchcore"}, 91.55, "backbone WideResNet-50"),
+        (FEW_NORMAL | {"method": "clip_normal"}, 74.31, "MVFA (CVPR 2024) Table 1, backbone not stated"),
+        ({"protocol": "full_normal", "shots": "full", "method": "patchcore"}, 91.55, "backbone wide-resnet-50-2"),
         ({"method": "madclip", "backbone": "ViT-B-16"}, 95.9, "Table 1, backbone ViT-L-14-336"),
     ],
 )
