@@ -299,6 +299,6 @@ def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_ce
     assert len(rows) == 374
     compared = published.compared(pd.DataFrame(rows))
     assert compared["published"].notna().all()
-    assert compared["difference"].isna().sum() == 27  # WinCLIP and CLIP in MVFA's tables, whose backbones are not stated
+    assert compared["difference"].isna().sum() == 27  # WinCLIP and CLIP in MVFA's tables: no backbone is stated
     other = compared[compared["published"] != compared["value"]]
     assert set(other["value"]) == {90.8}  # MediCLIP's Tables 4 and 5 print another figure on BUSI than its Table 1
