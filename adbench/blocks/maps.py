@@ -11,22 +11,24 @@ from torch.nn import functional as F
 IMAGE_SCORES = ("auto", "map_max", "detection")
 
 
-def patch_map(scores: Tensor, size: int) -> Tensor:
-    """Interpolate patch scores (B, patches) on a square grid to (B, size, size), fp32: bilinear, corners aligned.
+def patch_map(scores: Tensor, size: int, align_corners: bool = True) -> Tensor:
+    """Interpolate patch scores (B, patches) on a square grid to (B, size, size), fp32: bilinear.
+
+    Corners are aligned; without `align_corners` the grid's cells and the pixels cover the same area.
 
     >>> patch_map(torch.tensor([[0.0, 2.0, 4.0, 6.0]]), 3).tolist()
     [[[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]]
     """
-    return upsample(scores[..., None], size)[:, 0]
+    return upsample(scores[..., None], size, align_corners)[:, 0]
 
 
-def upsample(patches: Tensor, size: int) -> Tensor:
-    """Interpolate (B, patches, C) on a square grid to (B, C, size, size), fp32: bilinear, corners aligned.
+def upsample(patches: Tensor, size: int, align_corners: bool = True) -> Tensor:
+    """Interpolate (B, patches, C) on a square grid to (B, C, size, size), fp32: bilinear, corners as in `patch_map`.
 
     Two products with the interpolation matrix: on a CPU the backward pass of torch's own operator is ten times slower.
     """
     grid = round(patches.shape[1] ** 0.5)
-    weights = _interpolation(grid, size, patches.device)
+    weights = _interpolation(grid, size, patches.device, align_corners)
     with torch.autocast(patches.device.type, enabled=False):
         square = patches.float().transpose(1, 2).reshape(len(patches), -1, grid, grid)
         return weights @ square @ weights.T
@@ -34,9 +36,10 @@ def upsample(patches: Tensor, size: int) -> Tensor:
 
 @functools.cache
 @torch.inference_mode(False)
-def _interpolation(grid: int, size: int, device: torch.device) -> Tensor:
-    """Return the (size, grid) matrix of linear interpolation with aligned corners, the same bits on every device."""
-    matrix = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=True)[0].T.contiguous()
+def _interpolation(grid: int, size: int, device: torch.device, align_corners: bool) -> Tensor:
+    """Return the (size, grid) matrix of linear interpolation, the same bits on every device."""
+    eye = torch.eye(grid)[None]
+    matrix = F.interpolate(eye, size=size, mode="linear", align_corners=align_corners)[0].T.contiguous()
     return matrix.to(device)
 
 

@@ -54,8 +54,8 @@ def nearest(queries: Tensor, bank: Tensor, chunk: int = 4096) -> tuple[Tensor, T
 def coreset(features: Tensor, keep: float, generator: torch.Generator, project_to: int = 128) -> Tensor:
     """Return the indices of a greedy k-centre subset with the share `keep`, in (0, 1], of (N, C) features.
 
-    Each step takes the row farthest from those taken so far (PatchCore, Roth et al., CVPR 2022, Alg. 1), measured
-    after a random projection to `project_to` channels where the features are wider.
+    Distances are measured after a random projection to `project_to` channels where the features are wider, and the
+    first row is a random one (PatchCore, Roth et al., CVPR 2022, Alg. 1).
     """
     if not 0 < keep <= 1:
         raise AdbenchError(f"coreset={keep} is not possible: a share above 0 and up to 1 is needed.")
@@ -65,8 +65,20 @@ def coreset(features: Tensor, keep: float, generator: torch.Generator, project_t
     points = features.float().cpu()
     if points.shape[1] > project_to:
         points = points @ torch.randn(points.shape[1], project_to, generator=generator) / project_to**0.5
-    taken = [int(torch.randint(len(points), (1,), generator=generator))]
-    distance = (points - points[taken[0]]).square().sum(1)
+    return farthest_first(points, total, int(torch.randint(len(points), (1,), generator=generator)))
+
+
+def farthest_first(points: Tensor, total: int, first: int) -> Tensor:
+    """Return the indices of `total` of (N, C) points, in the order in which they are taken, from the row `first` on.
+
+    Each step takes the row farthest from those taken so far, the first of equal ones: the greedy k-centre of PatchCore
+    (Roth et al., CVPR 2022, Alg. 1). 1 <= total <= N.
+
+    >>> farthest_first(torch.tensor([[0.0], [1.0], [10.0], [4.0]]), 3, first=0).tolist()
+    [0, 2, 3]
+    """
+    taken = [first]
+    distance = (points - points[first]).square().sum(1)
     while len(taken) < total:
         taken.append(int(distance.argmax()))
         distance = torch.minimum(distance, (points - points[taken[-1]]).square().sum(1))

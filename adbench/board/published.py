@@ -82,7 +82,7 @@ def _figures(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
         variant = f"{config.sources.get(one.source, one.source)} Table {one.table}"
         rows.append({
             "data": "published",
-            "method": method,
+            "method": repetition.published.get("method", method),  # as records name it
             "variant": f"{variant}: {changed}" if changed else variant,
             "backbone": _backbone(repetition),
             "protocol": _protocol(one, repetition, config),

@@ -1,8 +1,9 @@
 """PatchCore: towards total recall in industrial anomaly detection (Roth et al., CVPR 2022, arXiv 2106.08265).
 
-Nothing is trained. A memory bank holds patch features of the normal support, thinned by a coreset. The features come
-from two blocks of a frozen CLIP instead of two stages of a WideResNet. Map: each patch's distance to its nearest
-neighbour in the bank, upsampled and smoothed. Image score: the largest of these distances, re-weighted (Eq. 7).
+Nothing is trained. A memory bank holds patch features of the normal support, thinned by a coreset. A patch's features
+are pooled over its neighbourhood at two levels of the backbone and concatenated. Map: each patch's distance to its
+nearest neighbour in the bank, upsampled and smoothed. Image score: the largest of these distances, re-weighted (Eq. 7).
+The defaults are for a frozen CLIP; `preset=paper` is a CNN, with the authors' pooling (README.md).
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Architecture
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import Features
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.memory_bank import coreset, nearest
-from adbench.blocks.validate import at_least, odd, positive, shares
+from adbench.blocks.pyramid import adaptively_pooled, chosen_levels, level_maps, mean_pooled, patch_vectors
+from adbench.blocks.validate import at_least, choices, odd, positive, shares
+from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -24,11 +28,16 @@ from adbench.method import Batch, Capability, Method, Scores, Support
 class Params:
     """Hyper-parameters. The defaults are the paper's where a ViT has a counterpart."""
 
-    blocks: list[int] = field(default_factory=list)  # empty: at 2/4 and 3/4 of the depth
-    neighbourhood: int = 3  # patches averaged around each patch; 1: none
+    blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 2/4 and 3/4 of the depth
+    stages: list[int] = field(default_factory=list)  # of a CNN; empty: 2 and 3
+    neighbourhood: int = 3  # patches pooled around each patch; 1: none
+    padding: str = "none"  # neighbours beyond the border: none, or zeros
+    dims: int = 0  # numbers that adaptive pooling leaves of a level, and of all levels; 0: plain means, concatenated
+    level_norm: bool = True  # a layer norm of each level; the paper: none
     coreset: float = 0.1  # share of the patches that the bank keeps
     neighbours: int = 9  # b of Eq. 7; 1: no re-weighting of the image score
     sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels
+    align_corners: bool = True  # of the map's bilinear upsampling
     activation: str = "native"
     normalisation: str = "native"
 
@@ -40,13 +49,23 @@ class PatchCore(Method[Params]):
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone."""
         odd(params, "neighbourhood")
+        choices(params, padding=("none", "zeros"))
+        at_least(params, 0, "dims", most=10**4)
         at_least(params, 1, "neighbours")
         at_least(params, 0, "sigma", most=1000)
         positive(params, "coreset")
         shares(params, "coreset")
+        if params.dims and params.padding == "none":
+            raise AdbenchError(
+                f"method.dims={params.dims} is not possible with method.padding=none: adaptive pooling needs every "
+                "neighbour. Add method.padding=zeros, or take method.dims=0, plain means."
+            )
+        levels = chosen_levels(params, architecture, blocks=architecture.levels(4)[1:3], stages=(2, 3))
         return Capability(
             support="normal",
-            blocks=tuple(params.blocks) or architecture.levels(4)[1:3],
+            blocks=levels.blocks,
+            stages=levels.stages,
+            class_token=False,
             stochastic=params.coreset < 1,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -59,16 +78,17 @@ class PatchCore(Method[Params]):
     def build_memory(self, support: Support) -> None:
         """Fill the bank with the coreset of all support patches."""
         features = self.encode(support.images, "encoding the support")
-        patches = self._patches(features.blocks).flatten(0, 1)
+        patches = self._patches(features).flatten(0, 1)
         kept = coreset(patches, self.params.coreset, self.generator("coreset"))
         self.bank = patches[kept].to(self.device)
 
     def score(self, batch: Batch) -> Scores:
         """Return each patch's distance to the bank as the map; the image score is the largest, re-weighted (Eq. 7)."""
-        patches = self._patches(batch.features.blocks)
+        patches = self._patches(batch.features)
         b, n, _ = patches.shape
         distance, index = (flat.view(b, n) for flat in nearest(patches.flatten(0, 1), self.bank))
-        maps = gaussian_blur(patch_map(distance, self.backbone.input_size), self.params.sigma)
+        pixels = patch_map(distance, self.backbone.input_size, self.params.align_corners)
+        maps = gaussian_blur(pixels, self.params.sigma)
         top, worst = distance.max(1)
         query = patches[torch.arange(b, device=worst.device), worst]
         weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)
@@ -87,12 +107,11 @@ class PatchCore(Method[Params]):
         distances = (query[:, None] - self.bank[neighbours]).norm(dim=-1)
         return 1 - torch.exp(distance - torch.logsumexp(distances, dim=1))
 
-    def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
-        """Return (B, patches, channels): the tokens averaged over the neighbourhood, the blocks concatenated."""
-        grid, k = self.backbone.grid, self.params.neighbourhood
-        levels = []
-        for tokens in blocks.values():
-            square = tokens[:, 1:].float().transpose(1, 2).unflatten(2, (grid, grid))
-            pooled = F.avg_pool2d(square, k, stride=1, padding=k // 2, count_include_pad=False)
-            levels.append(F.layer_norm(pooled.flatten(2).transpose(1, 2), tokens.shape[-1:]))
-        return torch.cat(levels, dim=-1)
+    def _patches(self, features: Features) -> Tensor:
+        """Return (B, patches, channels): the levels pooled over the neighbourhood, on one grid, concatenated."""
+        p, levels = self.params, level_maps(features, self.backbone.architecture)
+        if not p.dims:
+            pooled = [mean_pooled(level, p.neighbourhood, p.padding == "zeros") for level in levels]
+            return patch_vectors(pooled, level_norm=p.level_norm)
+        pooled = [adaptively_pooled(level, p.neighbourhood, p.dims) for level in levels]
+        return F.adaptive_avg_pool1d(patch_vectors(pooled, level_norm=p.level_norm), p.dims)

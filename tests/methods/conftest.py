@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from adbench.backbone.build import build
+from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
 from adbench.config import layers
 from adbench.config import words as config
@@ -94,6 +95,14 @@ class Bench:
 @pytest.fixture(scope="session")
 def bench(random_clip: Backbone) -> Bench:
     return Bench(random_clip)
+
+
+@pytest.fixture(scope="session")
+def cnn_bench() -> Bench:
+    """A ResNet-18 with random weights at 112 px: stages 1, 2, 3 are 28, 14 and 7 positions wide."""
+    facts: BackboneConfig = layers.section(BackboneConfig, "backbone", "resnet-18")
+    facts.weights = "random"
+    return Bench(build("resnet-18", facts, 112))
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_patchcore_score_by_hand(bench, support) -> None:
     method = bench.fitted("patchcore", neighbours=3, sigma=0)
     batch = bench.batch(method, support().images[3:4])
     with torch.no_grad():
-        patches, bank = method._patches(batch.features.blocks)[0], method.bank
+        patches, bank = method._patches(batch.features)[0], method.bank
         distance = torch.cdist(patches, bank)
         worst = int(distance.min(1).values.argmax())
         star = int(distance[worst].argmin())

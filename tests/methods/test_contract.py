@@ -29,7 +29,7 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 # Those that show levels, and those whose features change.
-WITH_LEVELS = {"april_gan", "madclip", "mediclip", "mvfa"}
+WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
 WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "madclip", "mediclip", "mvfa", "tgumiad"}
 
 
@@ -52,7 +52,7 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
     broken = registry.Entry("broken", "no_such_module:Nothing", "somebody's package")
     monkeypatch.setattr(registry, "entries", lambda kind: {**known, "broken": broken})
     for what, needed in (("level_maps", WITH_LEVELS), ("adapted_features", WITH_ADAPTED)):
-        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "patchcore", "winclip"}
+        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "padim", "patchcore", "winclip"}
 
 
 def each(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
@@ -108,7 +108,7 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-@pytest.mark.parametrize("name", ["clip", "clip_finetune", "crossmodal", "patchcore", "tgumiad", "winclip"])
+@pytest.mark.parametrize("name", ["clip", "clip_finetune", "crossmodal", "padim", "patchcore", "tgumiad", "winclip"])
 def test_half_precision_ties_no_two_images(bench, support, name: str, precision: str) -> None:
     method, toy = bench.new(name, **QUICK.get(name, {})), support(shots=12)
     own = bench.usable(method, toy)

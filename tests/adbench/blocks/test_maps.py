@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from torch.nn import functional as F
 
 from adbench.blocks.maps import gaussian_blur, patch_map, scored_by_map, upsample
 
@@ -43,3 +44,12 @@ def test_the_maximum_of_the_map_is_the_image_score_by_rule(image_score: str, has
 def test_a_patch_map_is_one_channel_of_upsampling() -> None:
     scores = torch.rand(2, 9, generator=torch.Generator().manual_seed(0))
     assert torch.equal(patch_map(scores, 7), upsample(scores[..., None], 7)[:, 0])
+
+
+@pytest.mark.parametrize(("grid", "size"), [(2, 4), (8, 112), (7, 30)])
+def test_without_aligned_corners_cells_and_pixels_cover_the_same_area(grid: int, size: int) -> None:
+    scores = torch.rand(2, grid * grid, generator=torch.Generator().manual_seed(0))
+    square = scores.view(2, 1, grid, grid)
+    wanted = F.interpolate(square, (size, size), mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(patch_map(scores, size, align_corners=False), wanted)
+    assert patch_map(torch.tensor([[0.0, 4.0, 0.0, 4.0]]), 4, align_corners=False)[0, 0].tolist() == [0, 1, 3, 4]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from adbench.blocks.memory_bank import coreset, cosine_distance, nearest
+from adbench.blocks.memory_bank import coreset, cosine_distance, farthest_first, nearest
 from adbench.errors import AdbenchError
 
 
@@ -87,3 +89,35 @@ def test_the_coreset_keeps_its_share_and_its_seed() -> None:
     assert len(coreset(points, 1.0, torch.Generator())) == 200
     with pytest.raises(AdbenchError, match="coreset=0"):
         coreset(points, 0, torch.Generator())
+
+
+def greedy(points: NDArray[np.float64], total: int, first: int) -> list[int]:
+    """Alg. 1 as printed, in numpy: the point with the largest distance to its nearest centre becomes one."""
+    taken = [first]
+    for _ in range(total - 1):
+        distances = np.linalg.norm(points[:, None] - points[None, taken], axis=2).min(1)
+        taken.append(int(distances.argmax()))
+    return taken
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_coreset_equals_a_plain_greedy_given_projection_and_first_row(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    features, projection = torch.randn(90, 40, generator=g), torch.randn(40, 8, generator=g) / 8**0.5
+    projected = features @ projection
+    assert farthest_first(projected, 30, first=seed).tolist() == greedy(projected.double().numpy(), 30, seed)
+
+    def drawn() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    same = drawn()
+    matrix = torch.randn(40, 8, generator=same)  # drawn first, then the first row
+    first = int(torch.randint(90, (1,), generator=same))
+    wanted = greedy((features @ matrix).double().numpy(), 30, first)
+    assert coreset(features, 1 / 3, drawn(), project_to=8).tolist() == wanted
+
+
+def test_the_first_of_equal_rows_is_taken_and_a_row_twice_never() -> None:
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    assert farthest_first(corners, 4, first=0).tolist() == [0, 3, 1, 2]
+    assert farthest_first(corners, 1, first=2).tolist() == [2]

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from adbench.backbone.config import Architecture, Stage
+from adbench.backbone.contract import Features
+from adbench.blocks.pyramid import (
+    Levels,
+    adaptively_pooled,
+    chosen_levels,
+    level_maps,
+    mean_pooled,
+    patch_vectors,
+    square,
+)
+from adbench.errors import AdbenchError
+
+Array = NDArray[np.float64]
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def around(level: Array, side: int, y: int, x: int) -> Array:
+    """Return the values (C, side, side) around a position of (C, h, w), zero beyond the border."""
+    padded = np.pad(level, ((0, 0), (side // 2,) * 2, (side // 2,) * 2))
+    return padded[:, y : y + side, x : x + side]
+
+
+def windows_mean(values: Array, count: int) -> Array:
+    """Average values (N,) over `count` windows, from floor(i N / count) to ceil((i + 1) N / count)."""
+    n = len(values)
+    return np.array([values[i * n // count : -(-(i + 1) * n // count)].mean() for i in range(count)])
+
+
+VIT = Architecture(depth=12, width=3, patch=14, embed_dim=3)
+CNN = Architecture(0, 0, 0, 8, class_token=False, stages=(Stage(1, 4, 4), Stage(2, 6, 8), Stage(3, 8, 16)))
+
+
+def test_blocks_become_square_maps_without_the_class_token() -> None:
+    tokens = torch.arange(2 * 5 * 3.0).view(2, 5, 3)
+    (level,) = level_maps(Features({7: tokens.half()}), VIT)
+    assert level.dtype == torch.float32
+    assert level.shape == (2, 3, 2, 2)
+    assert level[1, :, 1, 0].tolist() == tokens[1, 1 + 2].tolist(), "row 1, column 0 is the third patch"
+    assert torch.equal(square(tokens[:, 1:]), level)
+    (bare,) = level_maps(Features({7: tokens[:, 1:]}), dataclasses.replace(VIT, class_token=False))
+    assert torch.equal(bare, level)
+
+
+def test_stages_are_maps_already() -> None:
+    stages = {2: noise(1, 6, 4, 4).half(), 3: noise(1, 8, 2, 2)}
+    fine, coarse = level_maps(Features({}, stages=stages), CNN)
+    assert torch.equal(fine, stages[2].float())
+    assert coarse is stages[3]
+
+
+def test_levels_are_those_named_or_the_methods_own_of_the_backbones_kind() -> None:
+    none, own = SimpleNamespace(blocks=[], stages=[]), {"blocks": (6, 9), "stages": (2, 3)}
+    assert chosen_levels(none, VIT, **own) == Levels((6, 9), ())
+    assert chosen_levels(none, CNN, **own) == Levels((), (2, 3))
+    assert chosen_levels(SimpleNamespace(blocks=[], stages=[1]), CNN, **own) == Levels((), (1,))
+    assert (Levels((6, 9), ()).channels(VIT), Levels((), (1, 3)).channels(CNN)) == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "named", "message"),
+    [
+        (
+            CNN,
+            {"blocks": [6]},
+            r"method\.blocks=\[6\] is not possible: the backbone is a CNN.* method\.stages=\[2, 3\]",
+        ),
+        (
+            VIT,
+            {"stages": [2]},
+            r"method\.stages=\[2\] is not possible: the backbone is a ViT.* method\.blocks=\[6, 9\]",
+        ),
+        (CNN, {"stages": [7]}, r"stage 7 is not possible: the backbone has 1, 2, 3"),
+    ],
+)
+def test_levels_of_another_kind_of_backbone_are_refused(
+    architecture: Architecture, named: dict[str, list[int]], message: str
+) -> None:
+    params = SimpleNamespace(**{"blocks": [], "stages": []} | named)
+    with pytest.raises(AdbenchError, match=message):
+        chosen_levels(params, architecture, blocks=(6, 9), stages=(2, 3))
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_means_over_neighbours_with_and_without_zeros_beyond_the_border(side: int) -> None:
+    level = noise(1, 4, 6, 6)
+    with_zeros, without = mean_pooled(level, side, zeros=True)[0], mean_pooled(level, side)[0]
+    there = np.ones((1, 6, 6))
+    for y in range(6):
+        for x in range(6):
+            total = around(level[0].numpy(), side, y, x).sum((1, 2))
+            np.testing.assert_allclose(with_zeros[:, y, x], total / side**2, atol=1e-6)
+            np.testing.assert_allclose(without[:, y, x], total / around(there, side, y, x).sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "dims"), [(4, 36), (4, 8), (5, 7), (2, 30)])  # to as many, fewer, odd, more
+def test_adaptive_pooling_averages_the_neighbours_values_over_windows(channels: int, dims: int) -> None:
+    level = noise(2, channels, 4, 4)
+    pooled = adaptively_pooled(level, 3, dims)
+    assert pooled.shape == (2, dims, 4, 4)
+    for b, y, x in np.ndindex(2, 4, 4):
+        wanted = windows_mean(around(level[b].numpy(), 3, y, x).ravel(), dims)
+        np.testing.assert_allclose(pooled[b, :, y, x], wanted, atol=1e-6)
+
+
+def test_adaptive_pooling_to_as_many_numbers_as_channels_is_the_mean_with_zeros() -> None:
+    level = noise(2, 6, 5, 5)
+    torch.testing.assert_close(adaptively_pooled(level, 3, 6), mean_pooled(level, 3, zeros=True))
+
+
+def test_levels_meet_on_the_finest_grid_whatever_their_order() -> None:
+    fine, coarse = noise(2, 3, 8, 8), noise(2, 5, 4, 4, seed=1)
+    bilinear = patch_vectors([fine, coarse])
+    assert bilinear.shape == (2, 64, 8)
+    assert torch.equal(patch_vectors([coarse, fine])[..., 5:], bilinear[..., :3])
+    assert torch.equal(square(bilinear)[:, :3], fine)
+    # Between the coarse centres, at 1/4 and 3/4: 0.75 of the nearer value and 0.25 of the other one.
+    row = coarse[0, :, :, 0]
+    wanted = 0.75 * row[:, 1] + 0.25 * row[:, 0]
+    torch.testing.assert_close(square(bilinear)[0, 3:, 2, 0], wanted)
+    nearest = square(patch_vectors([fine, coarse], "nearest"))[:, 3:]
+    assert torch.equal(nearest, coarse.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_a_norm_of_each_level_takes_its_scale_away() -> None:
+    small, large = noise(1, 16, 4, 4), 100 + 50 * noise(1, 16, 4, 4)
+    both = patch_vectors([small, large], level_norm=True)
+    for part in both.split(16, dim=-1):
+        torch.testing.assert_close(part.mean(-1), torch.zeros(1, 16), atol=1e-5, rtol=0)
+        torch.testing.assert_close(part.square().mean(-1), torch.ones(1, 16), atol=1e-3, rtol=0)
