@@ -28,6 +28,8 @@ QUICK: dict[str, dict[str, object]] = {
 }
 
 
+UNTIED = {"clip", "clip_finetune", "crossmodal", "musc", "patchcore", "subspacead", "tgumiad", "winclip"}
+
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "madclip", "mediclip", "mvfa"}
 WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "madclip", "mediclip", "mvfa", "tgumiad"}
@@ -52,7 +54,7 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
     broken = registry.Entry("broken", "no_such_module:Nothing", "somebody's package")
     monkeypatch.setattr(registry, "entries", lambda kind: {**known, "broken": broken})
     for what, needed in (("level_maps", WITH_LEVELS), ("adapted_features", WITH_ADAPTED)):
-        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "patchcore", "winclip"}
+        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "musc", "patchcore", "winclip"}
 
 
 def each(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
@@ -94,6 +96,7 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
         with torch.autocast("cpu", torch.float16):
             assert torch.isfinite(method.train().training_step(next(iter(method.train_dataloader())), 0))
     method.eval().build_memory(own)
+    bench.observed(method, toy.images, "16-mixed")
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", 6, "16-mixed")
     check_finite(scores, toy.ids, name)
@@ -108,12 +111,13 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-@pytest.mark.parametrize("name", ["clip", "clip_finetune", "crossmodal", "patchcore", "tgumiad", "winclip"])
+@pytest.mark.parametrize("name", sorted(UNTIED))
 def test_half_precision_ties_no_two_images(bench, support, name: str, precision: str) -> None:
     method, toy = bench.new(name, **QUICK.get(name, {})), support(shots=12)
     own = bench.usable(method, toy)
     method.prepare(own)
     method.build_memory(own)
+    bench.observed(method, toy.images, precision)
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", len(images), precision)
     assert len(scores.image.unique()) == len(images)

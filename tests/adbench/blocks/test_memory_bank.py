@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adbench.blocks.memory_bank import coreset, cosine_distance, nearest
+from adbench.blocks.memory_bank import coreset, cosine_distance, most_similar_in_each, nearest
 from adbench.errors import AdbenchError
 
 
@@ -87,3 +87,12 @@ def test_the_coreset_keeps_its_share_and_its_seed() -> None:
     assert len(coreset(points, 1.0, torch.Generator())) == 200
     with pytest.raises(AdbenchError, match="coreset=0"):
         coreset(points, 0, torch.Generator())
+
+
+@pytest.mark.parametrize("max_similarities", [1, 5 * 6 * 2, 5 * 6 * 4, 10**6])
+def test_the_most_similar_patch_of_each_image_in_chunks(max_similarities: int) -> None:
+    queries, images = unit_vectors(5, 8), unit_vectors(7, 6, 8, seed=1)
+    wanted = torch.einsum("qc,npc->qnp", queries, images).amax(2)
+    torch.testing.assert_close(most_similar_in_each(queries, images, max_similarities), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert most_similar_in_each(queries, images).dtype == torch.float32
