@@ -43,14 +43,10 @@ def most_similar_in_each(queries: Tensor, images: Tensor, max_similarities: int 
     [[0.800000011920929, 1.0]]
     """
     at_once = max(1, max_similarities // max(1, len(queries) * images.shape[1]))
+    parts = torch.split(images.float(), at_once)
     with torch.autocast(queries.device.type, enabled=False):
-        return torch.cat(
-            [
-                (queries.float() @ part.float().flatten(0, 1).T).unflatten(1, part.shape[:2]).amax(2)
-                for part in torch.split(images, at_once)
-            ],
-            dim=1,
-        )
+        found = [(part.flatten(0, 1) @ queries.float().T).unflatten(0, part.shape[:2]).amax(1) for part in parts]
+    return torch.cat(found).T
 
 
 def nearest(queries: Tensor, bank: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:

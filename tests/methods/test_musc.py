@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -148,3 +150,20 @@ def test_one_image_alone_is_refused(bench, support) -> None:
 def test_what_is_not_possible(bench, params: dict[str, object], said: str) -> None:
     with pytest.raises(AdbenchError, match=said):
         bench.new("musc", **params)
+
+
+def test_a_record_scores_a_folder_by_itself_and_refuses_a_single_image(adbench, tiny, tmp_path) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    answer = adbench("run", "method=musc", f"data_root={tiny}", f"runs={runs}", "gallery=0", "method.blocks=[6]")
+    assert answer.code == 0, answer.err
+    (record,) = runs.iterdir()
+    images = sorted(tiny.rglob("test/*/img/*.png"))
+    answer = adbench("score", record, *images, f"out={out}")
+    assert answer.code == 0, answer.err
+    found = pd.read_csv(out / "scores.csv").set_index("image")["score"]
+    kept = pd.read_parquet(record / "predictions.parquet")
+    np.testing.assert_allclose(sorted(found), sorted(kept["score"]), atol=1e-6)
+    answer = adbench("score", record, images[0], f"out={tmp_path / 'one'}")
+    assert answer.code != 0
+    assert "musc compares each image with others, and 1 was given" in " ".join(answer.err.split())
+    assert not (tmp_path / "one").exists()
