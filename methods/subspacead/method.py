@@ -29,7 +29,7 @@ class Params:
     """Hyper-parameters. The authors', but no rotations: most medical images have one way up."""
 
     blocks: list[int] = field(default_factory=list)  # averaged; empty: N-17 to N-11, of few blocks N/2 to 3N/4
-    rotations: int = 0  # random ones of each support image, beside itself; 30 in the paper
+    rotations: int = 0  # random ones of each support image, in addition to itself; the paper: 30
     variance: float = 0.99  # share of the variance that the subspace holds at least
     top: float = 0.01  # share of the map's pixels that the image score is the mean of
     sigma: float = 4.0  # Gaussian smoothing of the map over 3 x 3 pixels; 0: none

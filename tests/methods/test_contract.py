@@ -19,6 +19,7 @@ NAMES = sorted(registry.entries("method"))
 QUICK: dict[str, dict[str, object]] = {
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
+    "musc": {"sides": [1, 3]},
     "mvfa": {"epochs": 1, "views": 1},
     "april_gan": {"epochs": 2},
     "clip_finetune": {"epochs": 1},
