@@ -55,25 +55,25 @@ class AnomalyDINO(Method[Params]):
         at_least(params, 0, "mask_threshold")
         positive(params, "top")
         shares(params, "top")
-        alone = params.bank == "support"
-        if not alone and params.rotations > 1:
+        supported = params.bank == "support"
+        if not supported and params.rotations > 1:
             raise AdbenchError(
                 f"method.rotations={params.rotations} is not possible with method.bank=test: only a support is rotated."
             )
         half = max(1, architecture.depth // 2)
         return Capability(
-            support="normal" if alone else "none",
+            support="normal" if supported else "none",
             blocks=(params.block or (half if architecture.text_depth else architecture.depth),),
             stochastic=False,
             normalisation=params.normalisation,
             activation=params.activation,
-            transductive=not alone,
+            transductive=not supported,
         )
 
     def build(self) -> None:
         """Create the empty bank; patches of test images are never saved."""
-        alone = self.params.bank == "support"
-        self.register_buffer("bank", torch.empty((0, 0) if alone else (0, 0, 0)), persistent=alone)
+        supported = self.params.bank == "support"
+        self.register_buffer("bank", torch.empty((0, 0) if supported else (0, 0, 0)), persistent=supported)
         self.row_of: dict[str, int] = {}  # of an observed image in the bank
         last = self.blocks[0] == self.backbone.architecture.depth
         self.normed = last if self.params.final_norm is None else self.params.final_norm
