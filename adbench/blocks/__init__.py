@@ -1,12 +1,13 @@
 """Building blocks of methods: plain functions and small modules, each with tests, that any method may import.
 
-augment         fixed views of images and masks (MVFA, MadCLIP)
+augment         fixed views of images and masks (MVFA, MadCLIP); rotations
 denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
 losses          focal, dice and SigLIP loss; `finite_sum`, which names a term that is not finite
 maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
 memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset
+observed        images that a transductive method has observed, known again
 poisson         seamless cloning of one image into another
 precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
 prompts         prompt ensembles and learnable contexts (CoOp)

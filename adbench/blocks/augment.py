@@ -1,8 +1,9 @@
-"""Fixed augmentations, computed once before training: the 11 views of MVFA and the 16 of MadCLIP; grey images."""
+"""Fixed augmentations, computed once: the 11 views of MVFA and the 16 of MadCLIP; rotations; grey images."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,6 +40,20 @@ def rotation(degrees: float) -> Tensor:
     """Return the (2, 3) matrix of a rotation about the centre."""
     angle = math.radians(degrees)
     return torch.tensor([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0]])
+
+
+def rotated(images: Tensor, degrees: Sequence[float], mode: str = "bilinear", border: str = "reflection") -> Tensor:
+    """Rotate uint8 images (N, C, H, H) counter-clockwise about their middle, each by its own angle.
+
+    mode: `bilinear` or `nearest`. border: `reflection` at the outermost pixels, which aren't repeated, or `zeros`.
+
+    >>> rotated(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), [90]).tolist()
+    [[[[2, 4], [1, 3]]]]
+    """
+    turns = torch.stack([rotation(-angle) for angle in degrees])
+    grid = F.affine_grid(turns, list(images.shape), align_corners=True)
+    found = F.grid_sample(images.float(), grid, mode=mode, padding_mode=border, align_corners=True)
+    return found.round().clamp(0, 255).to(torch.uint8)
 
 
 def shift(x: float, y: float) -> Tensor:

@@ -38,20 +38,20 @@ def upsample(patches: Tensor, size: int, align_corners: bool = True) -> Tensor:
 @torch.inference_mode(False)
 def _interpolation(grid: int, size: int, device: torch.device, align_corners: bool) -> Tensor:
     """Return the (size, grid) matrix of linear interpolation, the same bits on every device."""
-    eye = torch.eye(grid)[None]
-    matrix = F.interpolate(eye, size=size, mode="linear", align_corners=align_corners)[0].T.contiguous()
-    return matrix.to(device)
+    matrix = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=align_corners)[0].T
+    return matrix.contiguous().to(device)
 
 
-def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Blur (B, H, W) maps with a Gaussian of `sigma` pixels, cut at 4 sigma, edges reflected; 0 changes nothing.
+def gaussian_blur(maps: Tensor, sigma: float, radius: int | None = None) -> Tensor:
+    """Blur (B, H, W) maps with a Gaussian of `sigma` pixels, edges reflected; a `sigma` of 0 changes nothing.
 
+    The kernel has 2 `radius` + 1 pixels a side; None: it is cut at 4 sigma.
     Computed in fp32, also under autocast, which would round every pixel.
     """
     if sigma == 0:
         return maps
     maps = maps.float()
-    radius = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)
+    radius = min(int(4 * sigma + 0.5) if radius is None else radius, min(maps.shape[-2:]) - 1)
     x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = kernel / kernel.sum()
@@ -59,6 +59,16 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         rows = F.conv2d(padded, kernel.view(1, 1, 1, -1))
         return F.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+
+
+def top_mean(scores: Tensor, share: float) -> Tensor:
+    """Return the mean (B,) of the highest int(share * n), at least one, of scores (B, n): the empirical tail value.
+
+    >>> scores = torch.tensor([[1.0, 4.0, 2.0, 0.0]])
+    >>> top_mean(scores, 0.5).tolist(), top_mean(scores, 0.01).tolist()
+    ([3.0], [4.0])
+    """
+    return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values.mean(1)
 
 
 def scored_by_map(image_score: str, has_masks: bool) -> bool:

@@ -32,6 +32,23 @@ def cosine_distance(
     return (1 - best).view(queries.shape[:-1])
 
 
+def most_similar_in_each(queries: Tensor, images: Tensor, max_similarities: int = MAX_SIMILARITIES) -> Tensor:
+    """Return (Q, N): the cosine of each of (Q, C) queries with the most similar of the P patches of each of N images.
+
+    `images` is (N, P, C); queries and patches are unit vectors, normalised by the caller. At most `max_similarities`
+    cosines are held at once, or those with one image. Computed in fp32, also under autocast.
+
+    >>> patches = torch.tensor([[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [1.0, 0.0]]])
+    >>> most_similar_in_each(torch.tensor([[0.0, 1.0]]), patches).tolist()
+    [[0.800000011920929, 1.0]]
+    """
+    at_once = max(1, max_similarities // max(1, len(queries) * images.shape[1]))
+    parts = torch.split(images.float(), at_once)
+    with torch.autocast(queries.device.type, enabled=False):
+        found = [(part.flatten(0, 1) @ queries.float().T).unflatten(0, part.shape[:2]).amax(1) for part in parts]
+    return torch.cat(found).T
+
+
 def nearest(queries: Tensor, bank: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
     """Return for (Q, C) queries the Euclidean distance (Q,) to, and the index (Q,) of, the nearest of (M, C) bank rows.
 

@@ -107,10 +107,14 @@ class Subject:
         )
 
     def rebuilt(self, params: Any = None) -> Method[Any]:
-        """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves."""
+        """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves.
+
+        As wherever a record is loaded, a transductive one then sees the images that are scored.
+        """
         state = {name: value.detach().cpu().contiguous() for name, value in self.fitted.state_dict().items()}
         method = self.new(seed=9, params=params)
         method.load_fitted(load(save(state)))
+        self._show_test_images(method)
         return method.eval()
 
     def support(self, shots: int = SHOTS, masks: bool = True) -> Support:

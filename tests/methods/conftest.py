@@ -20,6 +20,7 @@ from adbench.config import words as config
 from adbench.data.items import DatasetConfig
 from adbench.method import Batch, Method, Support
 from adbench.plugins import registry
+from adbench.scoring.score import show_test_images
 from adbench.training.fit import fit
 
 
@@ -86,6 +87,13 @@ class Bench:
     def capability(self, method: Method) -> Any:
         """Return what a method declares."""
         return method.declared
+
+    def observed(self, method: Method, images: torch.Tensor, precision: str = "32-true") -> Method:
+        """Return the method after a look at all uint8 images (N, 3, H, W), where it is transductive."""
+        if self.capability(method).transductive:
+            pixels = images.permute(0, 2, 3, 1).numpy()
+            show_test_images(method, pixels, "brainmri", "Brain", 4, precision)
+        return method
 
     def batch(self, method: Method, images: torch.Tensor) -> Batch:
         """Return uint8 images as scoring sees them."""

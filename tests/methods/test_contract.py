@@ -19,6 +19,7 @@ NAMES = sorted(registry.entries("method"))
 QUICK: dict[str, dict[str, object]] = {
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
+    "musc": {"sides": [1, 3]},
     "mvfa": {"epochs": 1, "views": 1},
     "april_gan": {"epochs": 2},
     "clip_finetune": {"epochs": 1},
@@ -27,6 +28,8 @@ QUICK: dict[str, dict[str, object]] = {
     "winclip": {"windows": [2]},
 }
 
+
+UNTIED = {"clip", "clip_finetune", "crossmodal", "musc", "padim", "patchcore", "subspacead", "tgumiad", "winclip"}
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
@@ -52,7 +55,7 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
     broken = registry.Entry("broken", "no_such_module:Nothing", "somebody's package")
     monkeypatch.setattr(registry, "entries", lambda kind: {**known, "broken": broken})
     for what, needed in (("level_maps", WITH_LEVELS), ("adapted_features", WITH_ADAPTED)):
-        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "padim", "patchcore", "winclip"}
+        assert needed <= set(defining(what)) <= set(NAMES) - {"clip", "musc", "padim", "patchcore", "winclip"}
 
 
 def each(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
@@ -94,6 +97,7 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
         with torch.autocast("cpu", torch.float16):
             assert torch.isfinite(method.train().training_step(next(iter(method.train_dataloader())), 0))
     method.eval().build_memory(own)
+    bench.observed(method, toy.images, "16-mixed")
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", 6, "16-mixed")
     check_finite(scores, toy.ids, name)
@@ -108,12 +112,13 @@ def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-@pytest.mark.parametrize("name", ["clip", "clip_finetune", "crossmodal", "padim", "patchcore", "tgumiad", "winclip"])
+@pytest.mark.parametrize("name", sorted(UNTIED))
 def test_half_precision_ties_no_two_images(bench, support, name: str, precision: str) -> None:
     method, toy = bench.new(name, **QUICK.get(name, {})), support(shots=12)
     own = bench.usable(method, toy)
     method.prepare(own)
     method.build_memory(own)
+    bench.observed(method, toy.images, precision)
     images = toy.images.permute(0, 2, 3, 1).numpy()
     ((_, scores),) = score_images(method, images, "brainmri", "Brain", len(images), precision)
     assert len(scores.image.unique()) == len(images)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
-from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views, luminance
+from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views, luminance, rotated
 
 
 def generator() -> torch.Generator:
@@ -115,3 +117,30 @@ def test_grey_is_pillows(noise: torch.Tensor) -> None:
     images = (noise * 255).to(torch.uint8)
     wanted = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L").convert("RGB")) for i in images]
     assert np.array_equal(luminance(images).permute(0, 2, 3, 1).numpy(), np.stack(wanted))
+
+
+@pytest.mark.parametrize(("mode", "border", "order", "beyond"), [
+    ("bilinear", "reflection", 1, "mirror"), ("nearest", "zeros", 0, "constant"),
+])  # fmt: skip
+def test_rotations_are_scipys(mode: str, border: str, order: int, beyond: str) -> None:
+    images = torch.randint(0, 256, (3, 3, 21, 21), generator=generator(), dtype=torch.uint8)
+    degrees = [33.0, 47.0, 222.2]
+    found = rotated(images, degrees, mode, border).numpy().astype(float)
+    for one, angle, image in zip(found, degrees, images.numpy(), strict=True):
+        exact = ndimage.rotate(image.astype(float), angle, (2, 1), reshape=False, order=order, mode=beyond)
+        inside = (slice(None), slice(5, 16), slice(5, 16)) if border == "zeros" else ...  # scipy cuts its corners anew
+        np.testing.assert_allclose(one[inside], exact[inside], atol=0.51)
+
+
+@pytest.mark.parametrize("side", [20, 21, 112, 518])
+def test_quarter_turns_only_move_pixels(side: int) -> None:
+    images = torch.randint(0, 256, (1, 3, side, side), generator=generator(), dtype=torch.uint8)
+    for turns in range(4):
+        for how in (("bilinear", "reflection"), ("nearest", "zeros")):
+            assert torch.equal(rotated(images, [90 * turns], *how), torch.rot90(images, turns, (2, 3)))
+
+
+def test_the_corners_of_a_turned_image_are_black_or_reflected() -> None:
+    white = torch.full((1, 1, 20, 20), 255, dtype=torch.uint8)
+    assert rotated(white, [45], "nearest", "zeros")[0, 0, 0, 0] == 0
+    assert rotated(white, [45]).min() == 255

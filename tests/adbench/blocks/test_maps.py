@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from adbench.blocks.maps import gaussian_blur, patch_map, scored_by_map, upsample
+from adbench.blocks.maps import gaussian_blur, patch_map, scored_by_map, top_mean, upsample
 
 
 def test_upsampling_keeps_the_corners() -> None:
@@ -53,3 +53,25 @@ def test_without_aligned_corners_cells_and_pixels_cover_the_same_area(grid: int,
     wanted = F.interpolate(square, (size, size), mode="bilinear", align_corners=False)[:, 0]
     torch.testing.assert_close(patch_map(scores, size, align_corners=False), wanted)
     assert patch_map(torch.tensor([[0.0, 4.0, 0.0, 4.0]]), 4, align_corners=False)[0, 0].tolist() == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_upsampling_is_torchs(align_corners: bool) -> None:
+    patches = torch.rand(2, 16, generator=torch.Generator().manual_seed(0))
+    wanted = F.interpolate(patches.view(2, 1, 4, 4), size=14, mode="bilinear", align_corners=align_corners)[:, 0]
+    torch.testing.assert_close(patch_map(patches, 14, align_corners), wanted)
+
+
+def test_a_kernel_of_three_pixels() -> None:
+    maps = torch.zeros(1, 5, 5)
+    maps[0, 2, 2] = 1
+    edge = torch.exp(torch.tensor(-1 / 32))  # sigma 4
+    row = torch.tensor([0.0, edge, 1.0, edge, 0.0]) / (1 + 2 * edge)
+    torch.testing.assert_close(gaussian_blur(maps, 4.0, radius=1)[0], torch.outer(row, row))
+    assert torch.equal(gaussian_blur(maps, 0.5, radius=2), gaussian_blur(maps, 0.5))
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.01, 9.0), (0.2, 8.5), (0.29, 8.5), (1.0, 4.5)])
+def test_the_mean_of_the_highest(share: float, wanted: float) -> None:
+    scores = torch.arange(10.0)[torch.randperm(10, generator=torch.Generator().manual_seed(0))]
+    assert top_mean(torch.stack([scores, 2 * scores]), share).tolist() == pytest.approx([wanted, 2 * wanted])

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from adbench.blocks.memory_bank import coreset, cosine_distance, farthest_first, nearest
+from adbench.blocks.memory_bank import coreset, cosine_distance, farthest_first, most_similar_in_each, nearest
 from adbench.errors import AdbenchError
 
 
@@ -121,3 +121,12 @@ def test_the_first_of_equal_rows_is_taken_and_a_row_twice_never() -> None:
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     assert farthest_first(corners, 4, first=0).tolist() == [0, 3, 1, 2]
     assert farthest_first(corners, 1, first=2).tolist() == [2]
+
+
+@pytest.mark.parametrize("max_similarities", [1, 5 * 6 * 2, 5 * 6 * 4, 10**6])
+def test_the_most_similar_patch_of_each_image_in_chunks(max_similarities: int) -> None:
+    queries, images = unit_vectors(5, 8), unit_vectors(7, 6, 8, seed=1)
+    wanted = torch.einsum("qc,npc->qnp", queries, images).amax(2)
+    torch.testing.assert_close(most_similar_in_each(queries, images, max_similarities), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert most_similar_in_each(queries, images).dtype == torch.float32

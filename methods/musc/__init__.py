@@ -1,0 +1,5 @@
+"""MuSc (Li et al., ICLR 2024)."""
+
+from .method import MuSc
+
+__all__ = ["MuSc"]
