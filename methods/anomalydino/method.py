@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Architecture
+from adbench.backbone.config import Architecture
 from adbench.blocks.augment import rotated
 from adbench.blocks.maps import gaussian_blur, patch_map, top_mean
 from adbench.blocks.memory_bank import cosine_distance, most_similar_in_each
@@ -64,6 +64,7 @@ class AnomalyDINO(Method[Params]):
         return Capability(
             support="normal" if supported else "none",
             blocks=(params.block or (half if architecture.text_depth else architecture.depth),),
+            class_token=False,
             stochastic=False,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -127,7 +128,7 @@ class AnomalyDINO(Method[Params]):
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
         """Return (B, patches, width), fp32."""
-        tokens = blocks[self.blocks[0]][:, 1:].float()
+        tokens = blocks[self.blocks[0]][:, self.backbone.architecture.prefix :].float()
         if not self.normed:
             return tokens
         return self.backbone.norm(tokens.to(self.backbone.device)).float().to(tokens.device)

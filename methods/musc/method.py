@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adbench.backbone.clip import Architecture
+from adbench.backbone.config import Architecture
 from adbench.blocks.maps import patch_map
 from adbench.blocks.memory_bank import most_similar_in_each
 from adbench.blocks.observed import fingerprints, first_rows
@@ -57,6 +57,7 @@ class MuSc(Method[Params]):
             support="none",
             blocks=tuple(params.blocks) or tuple(dict.fromkeys(max(1, level) for level in architecture.levels(4))),
             pooled=True,
+            class_token=False,
             stochastic=params.divide > 1,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -75,7 +76,7 @@ class MuSc(Method[Params]):
         embeddings, names = [], []
         for batch in batches:
             for block in self.blocks:
-                tokens[block].append(batch.features.blocks[block][:, 1:].float())
+                tokens[block].append(batch.features.blocks[block][:, self.backbone.architecture.prefix :].float())
             assert batch.features.pooled is not None
             embeddings.append(l2_normalize(batch.features.pooled))
             names += fingerprints(batch.images)
@@ -96,7 +97,9 @@ class MuSc(Method[Params]):
         new = [i for i, row in enumerate(rows) if row is None]
         patches = self.patch_scores[[row or 0 for row in rows]]
         if new:
-            tokens = {block: features.blocks[block][new, 1:].float() for block in self.blocks}
+            tokens = {
+                block: features.blocks[block][new, self.backbone.architecture.prefix :].float() for block in self.blocks
+            }
             patches[new] = self._compared(tokens, [None] * len(new), [torch.arange(len(self.embeddings))])
         maps = self._map(patches)
         scores = maps.flatten(1).amax(1)

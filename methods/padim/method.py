@@ -34,7 +34,7 @@ class Params:
 
     blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 1/4, 2/4 and 3/4 of the depth
     stages: list[int] = field(default_factory=list)  # of a CNN; empty: 1, 2 and 3
-    dims: int = 100  # channels drawn at random from all levels; 0: all of them
+    dims: int | None = None  # channels drawn at random from all levels; 0: all; None: 100, and 550 of 1,792 and more
     epsilon: float = 0.01  # added to the covariance's diagonal
     level_norm: bool = True  # a layer norm of each level; the paper: none
     sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels
@@ -50,20 +50,21 @@ class PaDiM(Method[Params]):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone."""
-        at_least(params, 0, "dims", "sigma", most=10**4)
+        at_least(params, 0, *(["dims"] if params.dims is not None else []), "sigma", most=10**4)
         positive(params, "epsilon")
         levels = _levels(params, architecture)
-        if params.dims > levels.channels(architecture):
+        dims, channels = drawn(params, levels.channels(architecture)), levels.channels(architecture)
+        if dims > channels:
             raise AdbenchError(
-                f"method.dims={params.dims} is not possible: the backbone has {levels.channels(architecture)} channels "
-                "at these levels. Take fewer, or method.dims=0 for all."
+                f"method.dims={dims} is not possible: the backbone has {channels} channels at these levels. Take "
+                "fewer, or method.dims=0 for all."
             )
         return Capability(
             support="normal",
             blocks=levels.blocks,
             stages=levels.stages,
             class_token=False,
-            stochastic=params.dims > 0,
+            stochastic=dims > 0,
             normalisation=params.normalisation,
             activation=params.activation,
         )
@@ -72,8 +73,8 @@ class PaDiM(Method[Params]):
         """Draw the channels and create the empty Gaussians."""
         architecture = self.backbone.architecture
         total = _levels(self.params, architecture).channels(architecture)
-        drawn = torch.randperm(total, generator=self.generator("channels"))[: self.params.dims or total]
-        self.register_buffer("channels", drawn.sort().values)
+        order = torch.randperm(total, generator=self.generator("channels"))
+        self.register_buffer("channels", order[: drawn(self.params, total) or total].sort().values)
         for name in Gaussians._fields:
             self.register_buffer(name, torch.empty(0))
 
@@ -99,6 +100,17 @@ class PaDiM(Method[Params]):
         """Return (B, patches, dims): the drawn channels of all levels at each position of the finest one."""
         vectors = patch_vectors(level_maps(features, self.backbone.architecture), "nearest", self.params.level_norm)
         return vectors[..., self.channels.to(vectors.device)]
+
+
+def drawn(params: Params, channels: int) -> int:
+    """Return how many of so many channels are drawn: the paper's for ResNet-18 (448) and WideResNet-50-2 (1,792).
+
+    >>> drawn(Params(), 448), drawn(Params(), 1792), drawn(Params(dims=0), 448)
+    (100, 550, 0)
+    """
+    if params.dims is not None:
+        return params.dims
+    return 550 if channels >= 1792 else 100
 
 
 def _levels(params: Params, architecture: Architecture) -> Levels:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adbench.backbone.clip import Architecture
+from adbench.backbone.config import Architecture
 from adbench.blocks.augment import rotated
 from adbench.blocks.maps import gaussian_blur, patch_map, top_mean
 from adbench.blocks.validate import at_least, positive, shares
@@ -49,6 +49,7 @@ class SubspaceAD(Method[Params]):
         return Capability(
             support="normal",
             blocks=tuple(params.blocks) or middle(architecture.depth),
+            class_token=False,
             stochastic=params.rotations > 0,
             normalisation=params.normalisation,
             activation=params.activation,
@@ -83,7 +84,9 @@ class SubspaceAD(Method[Params]):
 
     def _patches(self, blocks: dict[int, Tensor]) -> Tensor:
         """Return (B, patches, width): the mean over the blocks, fp32."""
-        return torch.stack([tokens[:, 1:].float() for tokens in blocks.values()]).mean(0)
+        return torch.stack([tokens[:, self.backbone.architecture.prefix :].float() for tokens in blocks.values()]).mean(
+            0
+        )
 
 
 def middle(depth: int) -> tuple[int, ...]:
