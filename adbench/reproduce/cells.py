@@ -78,10 +78,16 @@ def is_drawn(words: Words) -> bool:
 
 def _placed(words: Words, asked: Request, backbone: str) -> Words:
     """Return the words with the keys that say where they run."""
-    if backbone in stand_ins():
+    if is_stand_in(backbone):
         words = {"schedule": "short", **words, "backbone": backbone}
         words = {key: value for key, value in words.items() if key != "preset"}
     return {**words, **asked.keys}
+
+
+@functools.cache
+def is_stand_in(backbone: str) -> bool:
+    """Whether a backbone has only ever seen drawings."""
+    return backbone in stand_ins([backbone])
 
 
 @functools.cache
