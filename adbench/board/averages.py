@@ -91,7 +91,9 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
 
 
 def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield the rows to add to those of one kind of data and one standing."""
+    """Yield the rows to add to those of one kind of data and one standing: none where it is of one dataset."""
+    if part["dataset"].nunique() == 1:
+        return
     published = part["data"].iloc[0] == "published"
     cells = part.drop_duplicates([*ROW, "dataset"]).assign(ran=True)
     ran = cells.set_index([*ROW, "dataset"])["ran"].unstack(fill_value=False)

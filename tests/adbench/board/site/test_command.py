@@ -49,7 +49,8 @@ def test_a_command_names_no_place_of_one_machine() -> None:
 def made_by_patchcore(typed: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
     """What a record of today's patchcore says of its cell; `changed` are its parameters."""
     params = {"activation": "native", "blocks": [], "coreset": 0.1, "neighbourhood": 3, "neighbours": 9}
-    params |= {"normalisation": "native", "sigma": 4.0}
+    params |= {"normalisation": "native", "sigma": 4.0, "stages": [], "padding": "none", "dims": 0}
+    params |= {"level_norm": True, "align_corners": True}
     overrides = {"method": typed} if typed else {}
     return {
         "resolved": config.defaults() | {"method": "patchcore", "overrides": overrides},
