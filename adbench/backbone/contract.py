@@ -31,7 +31,7 @@ class Outputs:
     vv_from: the block at which the V-V stream starts.
 
     >>> Outputs((12,), pooled=True, vv=(24,), vv_from=6).parts
-    ('12', 'pooled', 'vv6-24')
+    ('12', 'vv6-24', 'pooled')
     """
 
     blocks: tuple[int, ...] = ()

@@ -17,7 +17,7 @@ def listed(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        ("method=patchcore shots=2 schedule=paper", "patchcore has one schedule: schedule=paper has no effect."),
+        ("method=winclip shots=2 schedule=paper", "winclip has one schedule: schedule=paper has no effect."),
         ("method=clip loader_workers=2", "clip has no epochs: loader_workers has no effect."),
         ("method=clip trainer.enable_checkpointing=true trainer.benchmark=true loader_workers=1",
          "clip has no epochs: trainer.benchmark, trainer.enable_checkpointing, loader_workers have no effect."),

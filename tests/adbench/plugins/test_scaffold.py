@@ -25,21 +25,21 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("spelling", ["padim", "Pa DiM", "", "Batch", "F", "None", "Pa-DiM", "../Up"])
+@pytest.mark.parametrize("spelling", ["spade", "Sp ADe", "", "Batch", "F", "None", "Sp-ADe", "../Up"])
 def test_a_class_that_cannot_be_is_refused(tmp_path: Path, spelling: str) -> None:
     with pytest.raises(AdbenchError, match=f"--class {re.escape(spelling)} cannot be the class of a method"):
-        scaffold.new_method("padim", tmp_path, spelling)
+        scaffold.new_method("spade", tmp_path, spelling)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_class_may_have_a_papers_spelling(adbench, tmp_path: Path) -> None:
-    answer = adbench("new-method", "padim", "--into", tmp_path, "--class", "PaDiM")
+    answer = adbench("new-method", "spade", "--into", tmp_path, "--class", "SpADe")
     assert answer.code == 0, answer.err
-    assert "class PaDiM(Method[Params]):" in (tmp_path / "padim" / "adbench_padim" / "method.py").read_text()
-    assert 'padim = "adbench_padim:PaDiM"' in (tmp_path / "padim" / "pyproject.toml").read_text()
+    assert "class SpADe(Method[Params]):" in (tmp_path / "spade" / "adbench_spade" / "method.py").read_text()
+    assert 'spade = "adbench_spade:SpADe"' in (tmp_path / "spade" / "pyproject.toml").read_text()
     for path in tmp_path.rglob("*.py"):
         compile(path.read_text(), path, "exec")
-        assert "Padim" not in path.read_text()
+        assert "Spade" not in path.read_text()
 
 
 def test_what_is_about_the_example_is_marked_as_such(tmp_path: Path) -> None:
