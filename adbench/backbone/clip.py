@@ -51,11 +51,13 @@ class CLIP(Backbone):
         entering: list[Tensor] = []
         hook = self.model.visual.ln_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})
-        out = self.model.visual.forward_intermediates(
-            images, indices=[b - 1 for b in later or [1]], stop_early=not wanted.pooled,
-            intermediates_only=not wanted.pooled, output_fmt="NLC", output_extra_tokens=True,
-        )  # fmt: skip
-        hook.remove()
+        try:
+            out = self.model.visual.forward_intermediates(
+                images, indices=[b - 1 for b in later or [1]], stop_early=not wanted.pooled,
+                intermediates_only=not wanted.pooled, output_fmt="NLC", output_extra_tokens=True,
+            )  # fmt: skip
+        finally:
+            hook.remove()
         streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
         by_block = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
         if 0 in blocks:

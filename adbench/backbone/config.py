@@ -50,15 +50,20 @@ class BackboneConfig:
         self.levels, self.mean, self.std = tuple(self.levels), tuple(self.mean), tuple(self.std)
         if self.kind not in KINDS:
             raise AdbenchError(f"backbone.kind={self.kind} is not possible: {did_you_mean(self.kind, KINDS)}")
-        three = len(self.mean) == len(self.std) == 3 and all(s > 0 for s in self.std)
+        three = len(self.mean) == len(self.std) == 3
+        three = three and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
         if (self.normalisation == "own") != bool(self.mean or self.std) or ((self.mean or self.std) and not three):
             raise AdbenchError(
                 f"backbone.normalisation={self.normalisation} with mean={list(self.mean)}, std={list(self.std)} is not "
-                "possible: `own` needs a mean and a standard deviation above 0 for each of three channels, in images "
-                "from 0 to 1, and a named one has neither."
+                "possible: `own` needs a mean from 0 to 1 and a standard deviation above 0, at most 1, for each of "
+                "three channels, and a named one has neither."
             )
         if self.kind == "clip" and self.activation == "own":
             raise AdbenchError("backbone.activation is missing: a CLIP was trained with `gelu` or `quick_gelu`.")
+        if self.kind != "clip" and self.activation != "own":
+            raise AdbenchError(
+                f"backbone.activation={self.activation} is not possible: a {self.kind} of timm's has its own."
+            )
         if self.args and self.kind == "clip":
             raise AdbenchError("backbone.args= is for kind: vit and cnn; a CLIP of other sizes is a JSON file, model=.")
 
@@ -138,10 +143,12 @@ class Architecture:
         """Return the blocks at 1/n, 2/n, ..., n/n of the depth: 6, 12, 18, 24 for ViT-L.
 
         Where the backbone's YAML names its levels, they are chosen from those in the same way: of 9, 10, 11, 12 all
-        for n = 4, and the last for n = 1. Of a backbone without blocks n zeros: a run refuses a method that reads them.
+        for n = 4, and the last for n = 1; of fewer than n each once. Of a backbone without blocks it is 0: a run
+        refuses a method that reads it.
         """
         among = self.default_levels or range(1, self.depth + 1) or (0,)
-        return tuple(among[max(round(len(among) * (i + 1) / n) - 1, 0)] for i in range(n))
+        places = (max(round(len(among) * (i + 1) / n) - 1, 0) for i in range(n))
+        return tuple(dict.fromkeys(among[place] for place in places))
 
     def checked_levels(self, levels: Sequence[int]) -> tuple[int, ...]:
         """Return a method's `levels`; anything but rising block numbers from 1 to the depth is an error.

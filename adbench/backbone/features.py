@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def signature(facts: Mapping[str, Any], processor: int | str) -> str:
     `processor` is the number of threads on a CPU, else the accelerator's name. Which blocks a method reads is no part.
     """
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
-    content = [*(facts[name] for name in names), processor, torch.__version__]
+    libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
+    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 

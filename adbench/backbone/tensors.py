@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,7 +22,16 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise AdbenchError(f"{path} is not a readable safetensors file: {error}.") from error
+    for key, value in state.items():
+        check_type(value, key, str(path))
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def check_type(value: Tensor, key: str, file: str) -> None:
+    """Raise AdbenchError for a tensor of quantised, complex or boolean numbers; int64 are counters and indices."""
+    if not value.is_floating_point() and value.dtype != torch.int64:
+        kind = str(value.dtype).removeprefix("torch.")
+        raise AdbenchError(f"{file} is refused: {key[:80]!r} in it holds {kind} numbers, where floats are needed.")
 
 
 def refuse_unfit(

@@ -6,6 +6,7 @@ timm takes a second to import, so it is imported where it is needed only.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import inspect
 import io
@@ -22,9 +23,10 @@ from torch import Tensor
 from adbench.backbone.config import Architecture, BackboneConfig, Stage
 from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError
 from adbench.system.text import said
 
+MOST_BLOCKS = 200
 OWN = ("features_only", "num_classes", "out_indices", "pretrained_filter_fn", "pretrained_strict")  # not for a YAML
 
 
@@ -44,11 +46,17 @@ def new_model(config: BackboneConfig, name: str, size: int | None = None) -> Any
     empty = [key for key, value in config.args.items() if value is None or not key.isidentifier()]
     if empty:  # timm would leave it out without a word
         raise AdbenchError(f"backbone.args has {empty[0]!r} without a value: write {{depth: 3}}, with a space.")
+    if "in_chans" in config.args:
+        raise AdbenchError("backbone.args={in_chans: …} is not possible: images have three channels.")
+    if config.args.get("depth", 1) not in range(1, MOST_BLOCKS + 1):
+        raise AdbenchError(
+            f"backbone.args={{depth: {config.args['depth']}}} is not possible: 1 to {MOST_BLOCKS} blocks."
+        )
     kwargs: dict[str, Any] = {"num_classes": 0} | config.args
     if config.kind == "vit" and size is not None:
         kwargs["img_size"] = size
     if not timm.is_model(config.model):
-        raise AdbenchError(f"timm has no model {config.model!r}: {did_you_mean(config.model, timm.list_models())}")
+        raise AdbenchError(f"timm has no model {config.model!r}: {_nearest(config.model, timm.list_models())}")
     try:
         model = timm.create_model(config.model, pretrained=False, **kwargs)
     except Exception as error:  # of any constructor of timm's, for any arguments
@@ -57,6 +65,12 @@ def new_model(config: BackboneConfig, name: str, size: int | None = None) -> Any
         ) from error
     _refuse_others(model, config, name)
     return model
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """Name the three of some 1,300 models that are called most like it."""
+    found = difflib.get_close_matches(name, names, 3, 0)
+    return f"did you mean {', '.join(found)}? timm.list_models() has all."
 
 
 def _refuse_others(model: Any, config: BackboneConfig, name: str) -> None:
@@ -101,10 +115,20 @@ def _outline(kind: str, model_name: str, args: str, levels: tuple[int, ...], nam
             (int(math.log2(info["reduction"])) - 1, info["num_chs"], info["reduction"]) for info in model.feature_info
         ]
         stages = tuple(Stage(*stage) for stage in found)
+        numbers = [stage.number for stage in stages]
+        if numbers != sorted(set(numbers)) or min(numbers) < 0:
+            raise AdbenchError(
+                f"backbone {name!r} ({model_name}) is not possible as kind: cnn: its stages don't halve the image one "
+                "after the other."
+            )
         return Architecture(
             0, 0, 0, model.num_features, kind=kind, class_token=False, stages=stages, default_levels=levels
         ), count
     patch, class_token = model.patch_embed.patch_size[0], model.cls_token is not None
+    if set(model.patch_embed.patch_size) != {patch}:
+        raise AdbenchError(
+            f"backbone {name!r} is not possible: its patches of {model.patch_embed.patch_size} are no squares."
+        )
     shape = Architecture(
         len(model.blocks), model.embed_dim, patch, model.num_features, kind=kind, class_token=class_token,
         registers=model.num_prefix_tokens - class_token, default_levels=levels,

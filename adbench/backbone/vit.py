@@ -42,11 +42,13 @@ class ViT(Backbone):
         entering: list[Tensor] = []
         hook = self.model.norm_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})
-        out = self.model.forward_intermediates(
-            images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
-            output_fmt="NLC", return_prefix_tokens=True,
-        )  # fmt: skip
-        hook.remove()
+        try:
+            out = self.model.forward_intermediates(
+                images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
+                output_fmt="NLC", return_prefix_tokens=True,
+            )  # fmt: skip
+        finally:
+            hook.remove()
         last, streams = out if pooled else (None, out)
         whole = dict(zip(later, map(_whole, streams), strict=False))
         if 0 in blocks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
@@ -143,15 +144,22 @@ def _from_hub(hub: str, file: str, config: BackboneConfig, offline: bool) -> Pat
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     what = f"the weights {config.weights!r} of {config.model}"
-    if offline and not isinstance(try_to_load_from_cache(hub, file), str):
+    if isinstance(there := try_to_load_from_cache(hub, file), str):
+        return Path(there)
+    if offline:
         raise NotThereError(f"{what} are not fetched yet")
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of each of its attempts
     try:
-        return Path(hf_hub_download(hub, file))
+        return Path(hf_hub_download(hub, file, etag_timeout=5))
     except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
         raise AdbenchError(
             f"{what} are not on this machine and could not be fetched ({type(error).__name__}). They are offered as "
             f"{file} under {hub}; with that file at hand: backbone.weights=FILE.safetensors"
         ) from error
+    finally:
+        logger.setLevel(before)
 
 
 def _tags(config: BackboneConfig) -> list[str]:

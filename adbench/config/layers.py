@@ -54,6 +54,8 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
         merged = OmegaConf.merge(structure, dict(base), over)
     except (OmegaConfBaseException, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if "$" in reason:  # a text of OmegaConf's whose places were not filled
+            reason = "a value is of another type"
         name = getattr(error, "full_key", None) or " or ".join(map(str, over)) or "a key"
         raise AdbenchError(f"{what}: {name} cannot be set: {reason}.") from error
     try:

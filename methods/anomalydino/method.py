@@ -60,6 +60,10 @@ class AnomalyDINO(Method[Params]):
             raise AdbenchError(
                 f"method.rotations={params.rotations} is not possible with method.bank=test: only a support is rotated."
             )
+        if not params.mask and params.mask_threshold != Params.mask_threshold:
+            raise AdbenchError(
+                f"method.mask_threshold={params.mask_threshold:g} is not possible without a mask: add method.mask=true."
+            )
         half = max(1, architecture.depth // 2)
         return Capability(
             support="normal" if supported else "none",

@@ -60,7 +60,12 @@ class PatchCore(Method[Params]):
                 f"method.dims={params.dims} is not possible with method.padding=none: adaptive pooling needs every "
                 "neighbour. Add method.padding=zeros, or take method.dims=0, plain means."
             )
-        levels = chosen_levels(params, architecture, blocks=architecture.levels(4)[1:3], stages=(2, 3))
+        if params.neighbourhood == 1 and params.padding == "zeros":
+            raise AdbenchError(
+                "method.padding=zeros is not possible with method.neighbourhood=1: there is no neighbour."
+            )
+        blocks = architecture.levels(4)[1:3] or architecture.levels(1)
+        levels = chosen_levels(params, architecture, blocks=blocks, stages=(2, 3))
         return Capability(
             support="normal",
             blocks=levels.blocks,

@@ -149,3 +149,8 @@ def test_background_is_at_distance_zero(bench, support) -> None:
 def test_what_is_not_possible(bench, params: dict[str, object], said: str) -> None:
     with pytest.raises(AdbenchError, match=said):
         bench.new("anomalydino", **params)
+
+
+def test_a_threshold_without_a_mask_is_refused(bench) -> None:
+    with pytest.raises(AdbenchError, match=r"method\.mask_threshold=5 is not possible without a mask"):
+        bench.new("anomalydino", mask_threshold=5)

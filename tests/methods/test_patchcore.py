@@ -115,3 +115,8 @@ def test_each_setting_of_the_authors_changes_the_map(bench, support, change: dic
 def test_what_is_not_possible_is_refused(bench, change: dict[str, object], message: str) -> None:
     with pytest.raises(AdbenchError, match=message):
         bench.new("patchcore", **change)
+
+
+def test_zeros_around_no_neighbourhood_are_refused(bench) -> None:
+    with pytest.raises(AdbenchError, match=r"method\.padding=zeros is not possible with method\.neighbourhood=1"):
+        bench.new("patchcore", padding="zeros", neighbourhood=1)

@@ -155,6 +155,7 @@ def test_a_mean_and_deviation_of_its_own_are_part_of_the_model(small: Callable[[
     assert torch.equal(backbone.normalise(torch.ones(1, 3, 2, 2)), torch.full((1, 3, 2, 2), 2.0))
     assert backbone.normalisation == "own"
     assert backbone.model_hash != small(PLAIN).model_hash
-    for mean, std in (((), ()), ((0.5, 0.5), (1.0, 1.0)), ((0.5,) * 3, (0.0,) * 3)):
-        with pytest.raises(AdbenchError, match="normalisation=own .* needs a mean and a standard deviation"):
+    odd = (((0.5,) * 3, (float("inf"), 1, 1)), ((float("nan"), 0.5, 0.5), (1,) * 3), ((123.0,) * 3, (58.0,) * 3))
+    for mean, std in (((), ()), ((0.5, 0.5), (1.0, 1.0)), ((0.5,) * 3, (0.0,) * 3), *odd):
+        with pytest.raises(AdbenchError, match="normalisation=own .* needs a mean from 0 to 1 and a standard deviation"):
             timm_facts(PLAIN, normalisation="own", mean=mean, std=std)

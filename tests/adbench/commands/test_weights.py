@@ -165,3 +165,39 @@ def test_the_table_of_backbones(adbench, monkeypatch: pytest.MonkeyPatch) -> Non
     out = adbench("list", "backbones").out
     assert "licence" in out
     assert "5.8 M" in out
+
+
+def holding_itself() -> dict[str, object]:
+    content: dict[str, object] = {"epoch": 3}
+    content["state_dict"] = content
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (holding_itself, "'epoch' in it is a int"),
+        (
+            lambda: {"head.weight": torch.ones(2), "dino_head.weight": torch.ones(2), "backbone": torch.ones(2)},
+            "missing",
+        ),
+        (lambda: {7: torch.ones(2)}, "called by int, not by names"),
+        (lambda: {"a": torch.ones(2, 2).to_sparse()}, "'a' in it is a sparse tensor"),
+        (lambda: {"a": torch.ones(2, device="meta")}, "'a' in it is a sparse tensor, or one without values"),
+        (lambda: {"a": torch.ones(2, dtype=torch.int8)}, "'a' in it holds int8 numbers"),
+        (lambda: {"a": torch.ones(2, dtype=torch.complex64)}, "'a' in it holds complex64 numbers"),
+    ],
+)
+def test_odd_tensors_are_refused(content: Callable[[], dict[str, object]], why: str) -> None:
+    with pytest.raises(AdbenchError, match=f"x.pth is refused: .*{why}"):
+        weights.unwrapped(content(), "x.pth")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, of) -> None:
+    of(TINY)
+    state = state_of(TINY)
+    state["conv1.0.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(AdbenchError, match=r"'conv1\.0\.weight' in it holds NaN or infinity"):
+        weights.convert(tmp_path / "x.pth", "tiny", None)
+    assert half_way(tmp_path) == []

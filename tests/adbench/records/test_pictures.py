@@ -45,7 +45,10 @@ def test_a_gallery_with_a_map_for_each_level(adbench, tiny: Path, tmp_path: Path
 def test_a_method_without_levels_says_so(adbench, tiny: Path, tmp_path: Path) -> None:
     answer = adbench("run", "method=clip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery.levels=true")
     assert answer.code == 2
-    assert "clip has no maps of single levels. Methods that have: april_gan, clip_normal, madclip, mediclip, mvfa" in answer.err
+    assert (
+        "clip has no maps of single levels. Methods that have: april_gan, clip_normal, madclip, mediclip, mvfa"
+        in answer.err
+    )
     assert not (tmp_path / "runs").exists()
 
 
