@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, MethodError, RecordError, ReturnError
 from adbench.plugins import registry
 from adbench.plugins.blame import blaming
+from adbench.system.lightning import pl
 from adbench.system.text import printable
 
 P = TypeVar("P")
@@ -39,7 +39,10 @@ class Capability:
         once and caches: the token streams after blocks of a ViT, the image embedding, the maps of a CNN's stages, and
         the register tokens after blocks.
     vv, vv_from: the blocks after which it reads the V-V stream (AnomalyCLIP), and the block at which that starts.
-    text: whether it encodes text, or projects tokens into the space of text.
+    text: whether it encodes text.
+    projection: whether it projects tokens of the image into the space of text, as a comparison of patches with text
+        does.
+    word_vectors: whether it runs word vectors through the text tower, as learnable prompts do.
     class_token: whether it expects the streams to begin with a class token; with False it finds the patches behind
         `architecture.prefix` tokens, and runs on backbones without a class token too.
     maps: whether it draws a map for each image.
@@ -72,6 +75,8 @@ class Capability:
     vv: tuple[int, ...] = ()
     vv_from: int = 1
     class_token: bool = True
+    projection: bool = False
+    word_vectors: bool = False
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 0:
@@ -324,7 +329,17 @@ def fault_in(capability: object, shape: Architecture) -> str | None:
     }
     choices |= {
         name: (getattr(capability, name), (True, False))
-        for name in ("pooled", "maps", "stochastic", "grey", "transductive", "text", "class_token")
+        for name in (
+            "pooled",
+            "maps",
+            "stochastic",
+            "grey",
+            "transductive",
+            "text",
+            "class_token",
+            "projection",
+            "word_vectors",
+        )
     }
     for name, (value, allowed) in choices.items():
         if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
@@ -358,6 +373,10 @@ def unmet(capability: Capability, shape: Architecture) -> str | None:
     tokens = capability.blocks or capability.registers or capability.vv
     if capability.text and not shape.text_depth:
         return "a text tower"
+    if capability.word_vectors and not (shape.text_depth and shape.word_vectors):
+        return "a text tower that runs from word vectors"
+    if capability.projection and not (shape.text_depth and shape.projection):
+        return "a projection of patches into the space of text"
     if tokens and not shape.depth:
         return "the blocks of a ViT"
     if tokens and capability.class_token and not shape.class_token:

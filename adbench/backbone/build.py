@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from adbench.backbone import other_models
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
+from adbench.backbone.weights import clip_config
 
 
 def build(
@@ -14,7 +16,13 @@ def build(
     activation, normalisation: `native` is as the weights were trained.
     """
     if config.kind == "clip":
-        from adbench.backbone.clip import CLIP as Kind
+        model = clip_config(config, name)
+        if other_models.is_native(model):
+            from adbench.backbone.clip import CLIP as Kind
+        elif other_models.is_timm(model):
+            from adbench.backbone.other_clips import TimmCLIP as Kind  # type: ignore[assignment]
+        else:
+            from adbench.backbone.other_clips import OwnImageCLIP as Kind
     elif config.kind == "vit":
         from adbench.backbone.vit import ViT as Kind  # type: ignore[assignment]
     else:

@@ -36,7 +36,7 @@ class CLIP(Backbone):
     ) -> None:
         super().__init__(name, config, input_size, activation, normalisation)
         self.model = _build(name, config, input_size, self.activation, self.weights_path)
-        self.tokenizer = _tokenizer(self.architecture.context)
+        self.tokenizer = clip_tokenizer(self.architecture.context)
 
     @property
     def activations(self) -> Sequence[str]:
@@ -79,9 +79,15 @@ class CLIP(Backbone):
         The blocks are frozen but pass gradients on to the stream, for methods that write into it.
         """
         self.check_run(first, last)
-        for block in self.model.visual.transformer.resblocks[first - 1 : last]:
+        for block in self.image_blocks[first - 1 : last]:
             tokens = block(tokens)
         return tokens
+
+    @property
+    def image_blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the image tower."""
+        blocks: Sequence[nn.Module] = self.model.visual.transformer.resblocks
+        return blocks
 
     def norm(self, tokens: Tensor) -> Tensor:
         """Apply the final norm of the image tower to last-block tokens (..., width)."""
@@ -94,16 +100,7 @@ class CLIP(Backbone):
 
     def tokenise(self, texts: Sequence[str]) -> Tensor:
         """Return (N, context) token ids; a text that doesn't fit is an error, never cut."""
-        context = self.architecture.context
-        tokens = torch.zeros(len(texts), context, dtype=torch.long)
-        for row, text in enumerate(texts):
-            ids = _token_ids(context, text)
-            if len(ids) > context:
-                raise AdbenchError(
-                    f"the prompt {text!r} takes {len(ids)} tokens; {self.name} reads at most {context}. Shorten it."
-                )
-            tokens[row, : len(ids)] = torch.tensor(ids)
-        return tokens.to(self.device)
+        return clip_tokens(self.name, self.architecture.context, texts).to(self.device)
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Return (N, L, text width) word vectors, before positions are added."""
@@ -128,7 +125,7 @@ class CLIP(Backbone):
         With that mask no later token reaches the end token, so the prompts are cut after it: exact.
         """
         tokens = self.tokenise(texts)
-        end = tokens.argmax(dim=1)
+        end = self.ends(tokens)
         tokens = tokens[:, : int(end.max()) + 1]
         return self.encode_embedded(self.embed_tokens(tokens), end, causal=True)
 
@@ -139,25 +136,26 @@ class CLIP(Backbone):
         Under the causal mask; L is the longest prompt's length, which is exact, as in `encode_text`.
         """
         tokens = self.tokenise(texts)
-        end = tokens.argmax(dim=1)
+        end = self.ends(tokens)
         tokens = tokens[:, : int(end.max()) + 1]
         x = self.embed_tokens(tokens) + self.model.positional_embedding[: tokens.shape[1]]
-        return self.run_text_blocks(x, 1, last), end
+        return self.run_text_blocks(x, 1, last, end), end
 
-    def run_text_blocks(self, stream: Tensor, first: int, last: int) -> Tensor:
-        """Run a stream (N, L, text width), as it enters text block `first`, onward through `last`, causally masked.
+    def ends(self, tokens: Tensor) -> Tensor:
+        """Return the position (N,) of the end token, which has the highest id."""
+        return tokens.argmax(dim=1)
 
-        The blocks are frozen but pass gradients on to the stream; none is run where `last` is less than `first`.
-        """
-        mask = self.causal_mask(stream.shape[1])
-        for block in self.model.transformer.resblocks[first - 1 : last]:
-            stream = block(stream, attn_mask=mask)
-        return stream
+    @property
+    def text_blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the text tower."""
+        blocks: Sequence[nn.Module] = self.model.transformer.resblocks
+        return blocks
 
-    def causal_mask(self, length: int) -> Tensor:
-        """Return the text tower's mask (length, length): minus infinity where a token comes later."""
-        mask: Tensor = self.model.attn_mask[:length, :length]
-        return mask
+    def run_text_block(self, block: nn.Module, stream: Tensor, end: Tensor) -> Tensor:
+        """Run a stream (N, L, text width) through one text block, or a copy of it, under the causal mask."""
+        length = stream.shape[1]
+        ran: Tensor = block(stream, attn_mask=self.model.attn_mask[:length, :length])
+        return ran
 
     def read_text(self, stream: Tensor, end: Tensor) -> Tensor:
         """Map a stream (N, L, text width) after the last text block to (N, embed_dim), read at `end` (N,)."""
@@ -166,17 +164,30 @@ class CLIP(Backbone):
 
 
 @functools.cache
-def _tokenizer(context: int) -> Any:
+def clip_tokenizer(context: int) -> Any:
     """Return CLIP's tokenizer; reading its vocabulary takes a tenth of a second."""
     from adbench.backbone.openclip import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context)
 
 
+def clip_tokens(name: str, context: int, texts: Sequence[str]) -> Tensor:
+    """Return CLIP's token ids (N, context); a text that doesn't fit is an error, never cut."""
+    tokens = torch.zeros(len(texts), context, dtype=torch.long)
+    for row, text in enumerate(texts):
+        ids = _token_ids(context, text)
+        if len(ids) > context:
+            raise AdbenchError(
+                f"the prompt {text!r} takes {len(ids)} tokens; {name} reads at most {context}. Shorten it."
+            )
+        tokens[row, : len(ids)] = torch.tensor(ids)
+    return tokens
+
+
 @functools.lru_cache(maxsize=2**14)
 def _token_ids(context: int, text: str) -> tuple[int, ...]:
     """Return the tokens of a text between those of start and end; the cells of a sweep embed the same prompts."""
-    tokenizer = _tokenizer(context)
+    tokenizer = clip_tokenizer(context)
     return tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id
 
 

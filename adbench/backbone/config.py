@@ -24,6 +24,9 @@ class BackboneConfig:
     `activation` and `normalisation` are those that the weights were trained with: of a CLIP `gelu` or `quick_gelu`, of
     timm's models always `own`; a name of `STATISTICS`, or `own` with `mean` and `std` of three numbers in [0, 1].
 
+    `text`: of a CLIP whose text tower or tokenizer is one of Hugging Face's, the folder of its `config.json` and of the
+    tokenizer's files, next to the YAML or anywhere.
+
     `levels`: the blocks at which methods read where they say nothing (`Architecture.levels`); empty: any. A
     `stand_in` has only ever seen drawings: its figures are compared with no published ones, and every board says so.
     `licence` is that of the weights.
@@ -43,6 +46,7 @@ class BackboneConfig:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     licence: str = ""
+    text: str = ""
 
     def __post_init__(self) -> None:
         """Raise AdbenchError for a value that is not possible."""
@@ -64,6 +68,8 @@ class BackboneConfig:
             raise AdbenchError(
                 f"backbone.activation={self.activation} is not possible: a {self.kind} of timm's has its own."
             )
+        if self.text and self.kind != "clip":
+            raise AdbenchError(f"backbone.text={self.text} is for kind: clip; {self.kind} reads images alone.")
         if self.args and self.kind == "clip":
             raise AdbenchError("backbone.args= is for kind: vit and cnn; a CLIP of other sizes is a JSON file, model=.")
 
@@ -96,6 +102,10 @@ class Architecture:
 
     class_token: whether the stream of a block begins with one. registers: how many further tokens the model has, which
     are left out of the stream. default_levels: the blocks of which `levels` chooses; empty: all.
+
+    projection: whether the image tower's last layer is linear, so that it maps patches into the space of text too.
+    word_vectors: whether word vectors of one's own can be run through the text tower. whole_patches: whether its image
+    has to be a multiple of a patch.
     """
 
     depth: int
@@ -110,6 +120,9 @@ class Architecture:
     registers: int = 0
     stages: tuple[Stage, ...] = ()
     default_levels: tuple[int, ...] = ()
+    projection: bool = True
+    word_vectors: bool = True
+    whole_patches: bool = False
 
     def __post_init__(self) -> None:
         """Raise AdbenchError for default levels that the backbone doesn't have."""

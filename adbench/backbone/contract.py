@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.weights import architecture, model_hash, weights_file
@@ -136,7 +136,8 @@ class Backbone(ABC):
     """
 
     model: Any
-    tokenizer: Any
+    tokenizer: Any  # `encode(text)` returns the ids of its words alone
+    lead = 1  # how many tokens stand before a prompt's words
 
     def __init__(
         self,
@@ -254,11 +255,15 @@ class Backbone(ABC):
         self._without("text tower")
 
     def encode_embedded(self, embedded: Tensor, end: Tensor, causal: bool) -> Tensor:
-        """Run word vectors (N, L, text width) through the text tower; read it at positions `end` (N,).
+        """Run word vectors (N, L, text width) through the text tower; `end` (N,) are the prompts' ends.
 
         Returns (N, embed_dim), not normalised. Learnable-prompt methods run without the causal mask, in which case
-        every one of the L positions matters, padding included.
+        every one of the L positions matters to a CLIP, padding included.
         """
+        self._without("text tower")
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """Return the position (N,) at which each row of token ids (N, L) ends."""
         self._without("text tower")
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -268,23 +273,36 @@ class Backbone(ABC):
     def text_stream(self, texts: Sequence[str], last: int) -> tuple[Tensor, Tensor]:
         """Return the stream (N, L, text width) of fixed prompts after text block `last` (0: as it enters) and its ends.
 
-        Under the causal mask; L is the longest prompt's length, which is exact, as in `encode_text`.
+        Under the tower's own mask; where that is causal, L is the longest prompt's length, as in `encode_text`.
         """
         self._without("text tower")
 
-    def run_text_blocks(self, stream: Tensor, first: int, last: int) -> Tensor:
-        """Run a stream (N, L, text width), as it enters text block `first`, onward through `last`, causally masked.
+    def run_text_blocks(self, stream: Tensor, first: int, last: int, end: Tensor) -> Tensor:
+        """Run a stream (N, L, text width), as it enters text block `first`, onward through `last`.
 
-        The blocks are frozen but pass gradients on to the stream; none is run where `last` is less than `first`.
+        Under the tower's own mask, for prompts that end at `end` (N,). The blocks are frozen but pass gradients on to
+        the stream; none is run where `last` is less than `first`.
         """
+        for block in self.text_blocks[first - 1 : last]:
+            stream = self.run_text_block(block, stream, end)
+        return stream
+
+    def run_text_block(self, block: nn.Module, stream: Tensor, end: Tensor) -> Tensor:
+        """Run a stream (N, L, text width) through one text block, or a copy of it, under the tower's own mask."""
         self._without("text tower")
 
-    def causal_mask(self, length: int) -> Tensor:
-        """Return the text tower's mask (length, length): minus infinity where a token comes later."""
+    @property
+    def text_blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the text tower, for methods that train copies of them."""
         self._without("text tower")
+
+    @property
+    def image_blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the image tower, each a function of a stream, for methods that train copies of them."""
+        self._without("blocks that a stream can be run through from outside")
 
     def read_text(self, stream: Tensor, end: Tensor) -> Tensor:
-        """Map a stream (N, L, text width) after the last text block to (N, embed_dim), read at `end` (N,)."""
+        """Map a stream (N, L, text width) after the last text block to (N, embed_dim), of prompts that end at `end`."""
         self._without("text tower")
 
     def parameters(self) -> int:
@@ -299,7 +317,7 @@ def check_size(name: str, shape: Architecture, size: int, key: str) -> None:
     """Raise AdbenchError where square images of `size` pixels can't enter a backbone; `key` is what the user set."""
     if size < shape.patch:
         raise AdbenchError(f"{key}={size} is smaller than one patch of {name}: at least {shape.patch} pixels.")
-    if shape.kind == "vit" and size % shape.patch:
+    if (shape.kind == "vit" or shape.whole_patches) and size % shape.patch:
         below = size // shape.patch * shape.patch
         raise AdbenchError(
             f"{key}={size} is not possible for {name}: its patches of {shape.patch} pixels don't fill the image. Use "

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from adbench.backbone import other_models
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import refuse_unfit
-from adbench.backbone.weights import model_config
+from adbench.backbone.weights import clip_config, model_config, text_folder
 from adbench.errors import AdbenchError
 
 
@@ -19,7 +20,15 @@ def fitted(state: Mapping[str, Tensor], config: BackboneConfig, name: str, file:
     Of timm's models the published names become timm's, and a classifier is left out. The positions keep their number: a
     run resamples them to its input size.
     """
-    if config.kind == "clip":
+    described = clip_config(config, name) if config.kind == "clip" else {}
+    if described and not other_models.is_native(described):
+        with outlines():
+            built = other_models.new_model(described, config, name, text_folder(config, name))
+        try:
+            ours, missing, extra = other_models.fitting(state, built)
+        except AdbenchError as error:
+            raise _not_of(file, config, name, error) from error
+    elif described:
         from adbench.backbone.openclip import outline
 
         wanted = {key: tuple(value.shape) for key, value in outline(model_config(config, name)).state_dict().items()}
@@ -34,11 +43,13 @@ def fitted(state: Mapping[str, Tensor], config: BackboneConfig, name: str, file:
         try:
             ours, missing, extra = fitting(state, model)
         except AdbenchError as error:
-            raise AdbenchError(
-                f"{file} does not hold weights of {config.model} (backbone {name!r}): {error}"
-            ) from error
+            raise _not_of(file, config, name, error) from error
     refuse_unfit(file, config, name, ours, missing, extra)
     return ours
+
+
+def _not_of(file: str, config: BackboneConfig, name: str, error: AdbenchError) -> AdbenchError:
+    return AdbenchError(f"{file} does not hold weights of {config.model} (backbone {name!r}): {error}")
 
 
 _DERIVED = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files keep among the tensors

@@ -1,24 +1,21 @@
-"""What adbench uses of open_clip, imported without wandb: timm, which comes with it, takes that along where it can."""
+"""What adbench uses of open_clip, imported without wandb and transformers, which it and timm take along if they can."""
 
 from __future__ import annotations
 
-import sys
+import importlib
 from typing import Any
 
 from adbench.backbone.outline import outlines
+from adbench.system.absent import without
 
-_absent = "wandb" not in sys.modules
-if _absent:
-    sys.modules["wandb"] = None  # type: ignore[assignment]  # its import fails, which timm expects
-try:
-    from open_clip import CLIP, get_model_config, list_models
-    from open_clip.model import resize_pos_embed
+with without("wandb", "transformers"):
+    from open_clip import CLIP, CustomTextCLIP, get_model_config, hf_model, list_models
+    from open_clip.hf_configs import arch_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip.timm_model import TimmModel
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
     from open_clip.transformer import QuickGELU, ResidualAttentionBlock
-finally:
-    if _absent:
-        del sys.modules["wandb"]
 
 
 def outline(model: dict[str, Any]) -> CLIP:
@@ -27,7 +24,15 @@ def outline(model: dict[str, Any]) -> CLIP:
         return CLIP(**model)
 
 
+def with_transformers() -> None:
+    """Let open_clip's text encoders find transformers, which has to be installed."""
+    if hf_model.transformers is None:
+        importlib.reload(hf_model)  # its classes look transformers up in their module
+
+
 __all__ = [
-    "CLIP", "QuickGELU", "ResidualAttentionBlock", "SimpleTokenizer", "get_model_config",
-    "get_pretrained_cfg", "list_models", "list_pretrained_tags_by_model", "outline", "resize_pos_embed",
+    "CLIP", "CustomTextCLIP", "HFTokenizer", "QuickGELU", "ResidualAttentionBlock", "SimpleTokenizer", "TimmModel",
+    "arch_dict", "convert_to_custom_text_state_dict",
+    "get_model_config", "get_pretrained_cfg", "hf_model", "list_models", "list_pretrained_tags_by_model",
+    "outline", "resize_pos_embed", "with_transformers",
 ]  # fmt: skip

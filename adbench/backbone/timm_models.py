@@ -76,11 +76,8 @@ def _nearest(name: str, names: list[str]) -> str:
 def _refuse_others(model: Any, config: BackboneConfig, name: str) -> None:
     from timm.models import Eva, VisionTransformer
 
-    if config.kind == "vit" and not isinstance(model, (Eva, VisionTransformer)):
-        raise AdbenchError(
-            f"backbone {name!r} ({config.model}) is not a ViT of timm whose blocks can be read one by one. Choose one "
-            "such as vit_base_patch16_224 or vit_small_patch14_dinov2, or kind: cnn."
-        )
+    if config.kind == "vit":
+        refuse_other_vits(model, config.model, name)
     if config.kind == "cnn" and (
         isinstance(model, (Eva, VisionTransformer))
         or not hasattr(model, "forward_intermediates")
@@ -89,6 +86,23 @@ def _refuse_others(model: Any, config: BackboneConfig, name: str) -> None:
         raise AdbenchError(
             f"backbone {name!r} ({config.model}) is not a CNN of timm whose stages can be read one by one. Choose one "
             "such as resnet18 or tf_efficientnet_b4."
+        )
+
+
+def refuse_other_vits(model: Any, model_name: str, name: str) -> None:
+    """Raise AdbenchError for a model of timm whose blocks or patches can't be read one by one."""
+    from timm.layers.patch_embed import PatchEmbed
+    from timm.models import Eva, VisionTransformer
+
+    if not isinstance(model, (Eva, VisionTransformer)):
+        raise AdbenchError(
+            f"backbone {name!r} ({model_name}) is not a ViT of timm whose blocks can be read one by one. Choose one "
+            "such as vit_base_patch16_224 or vit_small_patch14_dinov2, or kind: cnn."
+        )
+    if not isinstance(model.patch_embed, PatchEmbed):
+        raise AdbenchError(
+            f"backbone {name!r} ({model_name}) is a hybrid: its patches come out of a CNN, so that their size is not "
+            "known. Choose a plain ViT such as vit_base_patch16_224."
         )
 
 
@@ -159,14 +173,7 @@ def fitting(state: Mapping[str, Tensor], model: Any) -> tuple[dict[str, Tensor],
     positions to the model's grid. A classifier, which no backbone has, is left out. missing: what the model needs, by
     name; extra: what it has no place for.
     """
-    rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    state = dict(state)  # the filter takes tensors out of it
-    if rename is not None:
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints each tensor that it leaves out
-                state = rename(state, model)
-        except Exception as error:  # tensors of other names and shapes than its conversion expects
-            raise AdbenchError(f"timm can't read them as weights of {type(model).__name__}: {said(error)}.") from error
+    state = renamed(state, model)
     heads = (model.pretrained_cfg or {}).get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{head}." for head in heads))}
@@ -179,6 +186,19 @@ def fitting(state: Mapping[str, Tensor], model: Any) -> tuple[dict[str, Tensor],
     }
     extra = {key: tuple(value.shape) for key, value in state.items() if key not in wanted}
     return state, missing, extra
+
+
+def renamed(state: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Return weights in the names of a timm model, with positions resampled to its grid, by its family's filter."""
+    rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    found = dict(state)  # the filter takes tensors out of it
+    if rename is not None:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints each tensor that it leaves out
+                found = rename(found, model)
+        except Exception as error:  # tensors of other names and shapes than its conversion expects
+            raise AdbenchError(f"timm can't read them as weights of {type(model).__name__}: {said(error)}.") from error
+    return found
 
 
 def build_model(config: BackboneConfig, name: str, size: int, path: Path | None) -> Any:

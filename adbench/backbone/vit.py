@@ -29,6 +29,16 @@ class ViT(Backbone):
         self.model = build_model(config, name, input_size, self.weights_path)
 
     @property
+    def trunk(self) -> Any:
+        """The model of timm."""
+        return self.model
+
+    def pooled(self, last: Tensor) -> Tensor:
+        """Return the pooled embedding (B, embed_dim) of what leaves timm's last norm."""
+        embedding: Tensor = self.trunk.forward_head(last, pre_logits=True)
+        return embedding
+
+    @property
     def activations(self) -> Sequence[str]:
         """The model's own alone."""
         return ("own",)
@@ -40,10 +50,10 @@ class ViT(Backbone):
             blocks |= set(range(wanted.vv_from - 1, max(wanted.vv)))
         pooled = wanted.pooled or not blocks
         entering: list[Tensor] = []
-        hook = self.model.norm_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
+        hook = self.trunk.norm_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})
         try:
-            out = self.model.forward_intermediates(
+            out = self.trunk.forward_intermediates(
                 images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
                 output_fmt="NLC", return_prefix_tokens=True,
             )  # fmt: skip
@@ -61,15 +71,15 @@ class ViT(Backbone):
 
         return Features(
             {block: without_registers(whole[block]) for block in sorted(wanted.blocks)},
-            self.model.forward_head(last, pre_logits=True) if pooled else None,
+            None if last is None else self.pooled(last),
             registers={block: whole[block][:, first:patches] for block in sorted(wanted.registers)},
             vv={b: without_registers(z) for b, z in vv_stream(whole, wanted, self._attend_values).items()},
         )
 
     def norm(self, tokens: Tensor) -> Tensor:
         """Apply the final norm of the image tower to last-block tokens (..., width)."""
-        last = self.model.norm
-        normed: Tensor = (self.model.fc_norm if isinstance(last, nn.Identity) else last)(tokens)
+        last = self.trunk.norm
+        normed: Tensor = (self.trunk.fc_norm if isinstance(last, nn.Identity) else last)(tokens)
         return normed
 
     def run_blocks(self, tokens: Tensor, first: int, last: int) -> Tensor:
@@ -77,17 +87,24 @@ class ViT(Backbone):
 
         Refused for a model with registers, which are no part of the stream, or with rotary positions.
         """
-        from timm.models import VisionTransformer
-
-        if self.architecture.registers or not isinstance(self.model, VisionTransformer):
-            return super().run_blocks(tokens, first, last)
+        blocks = self.image_blocks
         self.check_run(first, last)
-        for block in self.model.blocks[first - 1 : last]:
+        for block in blocks[first - 1 : last]:
             tokens = block(tokens)
         return tokens
 
+    @property
+    def image_blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the image tower; refused as in `run_blocks`."""
+        from timm.models import VisionTransformer
+
+        if self.architecture.registers or not isinstance(self.trunk, VisionTransformer):
+            return super().image_blocks
+        blocks: Any = self.trunk.blocks
+        return list(blocks)
+
     def _attend_values(self, number: int, stream: Tensor) -> Tensor:
-        block = self.model.blocks[number - 1]
+        block = self.trunk.blocks[number - 1]
         attention = block.attn
         z = attention.proj(attend(_values(attention, block.norm1(stream)), attention.num_heads))
         if hasattr(block, "ls1"):

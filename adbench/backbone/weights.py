@@ -13,6 +13,7 @@ from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
+from adbench.backbone import hf, other_models
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
@@ -31,27 +32,45 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
     """
     if config.kind != "clip":
         return {"kind": config.kind, "model": config.model, "args": config.args}
+    model = clip_config(config, name)
+    if other_models.is_native(model):
+        return {key: model[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    folder = text_folder(config, name)
+    if folder is None and other_models.needs_folder(model):
+        raise AdbenchError(other_models.no_folder(model, config, name))
+    texts = {} if folder is None else {"text_files": hf.files_of(folder)}
+    return {key: model[key] for key in other_models.KEYS if key in model} | texts
+
+
+def clip_config(config: BackboneConfig, name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of a CLIP; one whose blocks can't be read one by one is refused."""
     if config.model.endswith(".json"):
         with _beside(name, config.model) as path:
-            model = json.loads(path.read_text(encoding="utf-8"))
+            model: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     else:
         from adbench.backbone.openclip import get_model_config, list_models
 
         model = get_model_config(config.model)
         if model is None:
             raise AdbenchError(f"open_clip has no model {config.model!r}: {did_you_mean(config.model, list_models())}")
-    vision, text = model["vision_cfg"], model["text_cfg"]
-    if (
-        not isinstance(vision.get("layers"), int)
-        or "hf_model_name" in text
-        or "timm_model_name" in vision
-        or model.get("custom_text")
-    ):
-        raise AdbenchError(
-            f"backbone {name!r} ({config.model}) is not a native open_clip ViT: its blocks can't be read one by one. "
-            "Choose one such as ViT-B-16, ViT-L-14 or ViT-L-14-336."
-        )
-    return {key: model[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    needs_folder = False
+    if not other_models.is_native(model):
+        other_models.refuse_unreadable(model, config, name)
+        needs_folder = other_models.needs_folder(model)
+    if needs_folder and not config.text:
+        raise AdbenchError(other_models.no_folder(model, config, name))
+    if config.text and not needs_folder:
+        raise AdbenchError(f"backbone.text={config.text} has no effect: {name} reads texts with CLIP's own tokenizer.")
+    return model
+
+
+def text_folder(config: BackboneConfig, name: str) -> Path | None:
+    """Return the folder of a CLIP's text configuration and tokenizer; none where none is named, or it isn't there."""
+    if not config.text:
+        return None
+    with _beside(name, config.text) as shipped:
+        folder = shipped if shipped.is_dir() else Path(config.text).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def architecture(config: BackboneConfig, name: str) -> Architecture:
@@ -60,7 +79,9 @@ def architecture(config: BackboneConfig, name: str) -> Architecture:
         from adbench.backbone import timm_models
 
         return timm_models.architecture(config, name)
-    model = model_config(config, name)
+    model = clip_config(config, name)
+    if not other_models.is_native(model):
+        return other_models.architecture(model, config, name, text_folder(config, name))
     vision, text = model["vision_cfg"], model["text_cfg"]
     return Architecture(
         vision["layers"], vision["width"], vision["patch_size"], model["embed_dim"],
@@ -77,19 +98,25 @@ def model_hash(config: BackboneConfig, name: str) -> str:
     return digest(json.dumps(model_config(config, name) | own, sort_keys=True))[:20]
 
 
-def parameters(config: BackboneConfig, name: str) -> int:
-    """Return the number of parameters of a backbone without building it."""
+def parameters(config: BackboneConfig, name: str) -> int | None:
+    """Return the number of parameters of a backbone without building it; none where its text folder has to say it."""
     if config.kind != "clip":
         from adbench.backbone import timm_models
 
         return timm_models.parameters(config, name)
+    model = clip_config(config, name)
+    if not other_models.is_native(model):
+        folder = text_folder(config, name)
+        if folder is None and "hf_model_name" in model["text_cfg"]:
+            return None
+        return other_models.parameters(model, config, name, folder)
     from adbench.backbone.openclip import outline
 
     return sum(p.numel() for p in outline(model_config(config, name)).parameters())
 
 
 def is_here(config: BackboneConfig, name: str) -> bool:
-    """Whether the weights are on this machine; nothing is fetched."""
+    """Whether the weights, and a text folder where one is named, are on this machine; nothing is fetched."""
     try:
         weights_file(config, name, offline=True)
     except (AdbenchError, NotThereError):
@@ -103,6 +130,8 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
     `offline`: raise NotThereError instead of downloading.
     """
     text = config.weights
+    if config.text and text_folder(config, name) is None:  # before anything large is fetched
+        raise AdbenchError(other_models.no_folder(clip_config(config, name), config, name))
     if text == "random":
         return None
     if text.startswith(HUB):

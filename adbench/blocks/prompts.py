@@ -148,14 +148,19 @@ class PromptLearner(nn.Module):
         """Return a prompt's word vectors with zeros for the context, the context's places, and its end."""
         tokens = backbone.tokenise([" ".join(["X"] * self.length) + f" {phrase}."])[0]
         words = backbone.embed_tokens(tokens)
-        n = len(backbone.tokenizer.encode(phrase))
+        n, lead = len(backbone.tokenizer.encode(phrase)), backbone.lead
+        if len(set(tokens[lead : lead + self.length].tolist())) != 1:
+            raise AdbenchError(
+                f"{backbone.name} can't learn a context of {self.length} tokens: its tokenizer reads "
+                f"{' '.join(['X'] * self.length)!r} as other than {self.length} equal ones."
+            )
         first = {"end": self.length, "middle": self.length // 2, "front": 0}[position]
         # start, `first` vectors of the context, the phrase, the rest of the context, full stop, end token, padding
-        slots = [*range(1, 1 + first), *range(1 + first + n, 1 + n + self.length)]
+        slots = [*range(lead, lead + first), *range(lead + first + n, lead + n + self.length)]
         places = torch.zeros(len(tokens), self.length, device=words.device)
         places[slots, range(self.length)] = 1
         framed = torch.zeros_like(words)
-        framed[0] = words[0]
-        framed[1 + first : 1 + first + n] = words[1 + self.length : 1 + self.length + n]
-        framed[1 + self.length + n :] = words[1 + self.length + n :]
-        return framed, places, tokens.argmax()
+        framed[:lead] = words[:lead]
+        framed[lead + first : lead + first + n] = words[lead + self.length : lead + self.length + n]
+        framed[lead + self.length + n :] = words[lead + self.length + n :]
+        return framed, places, backbone.ends(tokens[None])[0]

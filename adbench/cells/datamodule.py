@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,6 +30,7 @@ from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.mask_facts import notes
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.method import Support
+from adbench.system.lightning import pl
 from adbench.system.session import Session
 
 

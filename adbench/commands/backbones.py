@@ -21,7 +21,8 @@ def backbone_rows() -> Iterator[tuple[str, ...]]:
         try:
             config = layers.section(BackboneConfig, "backbone", name)
             shape = architecture(config, name)
-            size = f"{parameters(config, name) / 1e6:.1f} M"
+            count = parameters(config, name)
+            size = "text not here" if count is None else f"{count / 1e6:.1f} M"
             here = "random" if config.weights == "random" else "here" if is_here(config, name) else "not here"
         except AdbenchError as error:
             packages = ", ".join(registry.shipped("backbone")[name])

@@ -30,9 +30,9 @@ NOT_FACTS = (
 
 def check_trainer(overrides: Mapping[str, Any]) -> None:
     """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets, and for impossible devices."""
-    from pytorch_lightning import Trainer
+    from adbench.system.lightning import pl
 
-    allowed = set(Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
+    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
     for key in overrides:
         if key in OWNED:
             raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
@@ -71,14 +71,15 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
 def _refused(given: Mapping[str, Any]) -> str:
     """Return why Lightning makes no Trainer of these keys; empty where it does."""
     import torch
-    from pytorch_lightning import Trainer
+
+    from adbench.system.lightning import pl
 
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.WARNING)
     before = torch.are_deterministic_algorithms_enabled()
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     try:
-        Trainer(max_epochs=1, accelerator="cpu", devices=1, **{**quiet, "enable_model_summary": False, **given})
+        pl.Trainer(max_epochs=1, accelerator="cpu", devices=1, **{**quiet, "enable_model_summary": False, **given})
     except Exception as error:  # of many classes: Lightning checks some keys and uses others as they are
         return said(error)
     finally:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
@@ -30,6 +29,7 @@ from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support, unwritten
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
+from adbench.system.lightning import pl
 from adbench.system.text import said
 from adbench.training.fit import fit
 from adbench.training.selection import EpochSelector

@@ -7,13 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from adbench.errors import AdbenchError
 from adbench.metrics.arrays import as_booleans, as_scores
 from adbench.metrics.histogram import COLUMNS, Histogram
 from adbench.metrics.image import image_metrics
 from adbench.metrics.pixel import pixel_metrics
+from adbench.system.absent import without
+
+with without("transformers"):  # torchmetrics takes it along, which costs seconds
+    from torchmetrics import Metric
 
 
 class PixelHistogram(Metric):

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from typing import Any
 
-import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from adbench.errors import AdbenchError
+from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast, rank, world_size
 
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from adbench.backbone.build import build
@@ -18,6 +17,7 @@ from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.method import Method, Support, naming_the_method
+from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
 from adbench.training.trainer import new_trainer, place_of

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -21,6 +20,7 @@ from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
 from adbench.method import Method
 from adbench.system.files import alone, discard, write_atomically
+from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast, rank
 from adbench.training.selection import Selection, fit_and_choose, state_of
 

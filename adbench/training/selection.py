@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,6 +27,7 @@ from adbench.method import Method, Support
 from adbench.metrics import image_metrics
 from adbench.scoring.evaluate import evaluate
 from adbench.scoring.score import score_images, show_test_images
+from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast
 from adbench.training.fit import fit, new_method
 

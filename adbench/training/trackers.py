@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from adbench.config.trackers import wandb_config
 from adbench.records.record import LOGS
+from adbench.system.lightning import pl
 from adbench.system.ranks import rank
 from adbench.training.ddp import ShardedDataModule
 

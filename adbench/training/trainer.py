@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from adbench.config.schema import RunConfig
 from adbench.errors import LossError
+from adbench.system.lightning import pl
 from adbench.system.progress import bars
 from adbench.system.ranks import world_size
 from adbench.training.ddp import ExternalLauncher

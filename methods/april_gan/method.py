@@ -64,6 +64,7 @@ class AprilGAN(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             text=True,
+            class_token=architecture.class_token,
         )
 
     def build(self) -> None:
@@ -83,7 +84,7 @@ class AprilGAN(Method[Params]):
                 "bank would draw a map. Use method.bank=true."
             )
         streams = self.encode(support.images, "encoding the support").blocks
-        self.tokens = [streams[level][:, 1:] for level in self.blocks]
+        self.tokens = [streams[level][:, self.backbone.architecture.prefix :] for level in self.blocks]
         self.names, objects = support.objects()
         rows = support.has_mask if self.has_masks else torch.arange(len(support)) < 1  # an epoch needs a batch
         self.data = TensorDataset(objects[rows], support.masks[rows], *(tokens[rows] for tokens in self.tokens))
@@ -137,7 +138,7 @@ class AprilGAN(Method[Params]):
         pooled = batch.features.pooled
         assert pooled is not None
         text = self.texts(batch.object_names)
-        levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
+        levels = [batch.features.blocks[level][:, self.backbone.architecture.prefix :] for level in self.blocks]
         parts = []
         if self.has_masks:  # otherwise the layers are untrained
             parts.append(torch.stack(self._map_logits(levels, text)).sigmoid().mean(0))
@@ -153,13 +154,13 @@ class AprilGAN(Method[Params]):
         """Return the text probability per pixel at each level; nothing where the layers are untrained."""
         if not self.has_masks:
             return {}
-        levels = [batch.features.blocks[level][:, 1:] for level in self.blocks]
+        levels = [batch.features.blocks[level][:, self.backbone.architecture.prefix :] for level in self.blocks]
         logits = self._map_logits(levels, self.texts(batch.object_names))
         return {level: logit.sigmoid() for level, logit in zip(self.blocks, logits, strict=True)}
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the mean over the patches of the last level's projected tokens."""
-        tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
+        tokens = batch.features.blocks[self.blocks[-1]][:, self.backbone.architecture.prefix :]
         return l2_normalize(in_fp32(self.layers[-1], tokens)).mean(1)
 
     @property

@@ -48,6 +48,7 @@ class CLIPZeroShot(Method[Params]):
             activation=params.activation,
             threshold=0.5,
             text=True,
+            projection=True,
         )
 
     def build(self) -> None:

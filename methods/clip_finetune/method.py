@@ -63,6 +63,8 @@ class CLIPFineTuned(Method[Params]):
             activation=params.activation,
             threshold=0.5,
             text=True,
+            projection=True,
+            word_vectors=True,
         )
 
     def build(self) -> None:
@@ -71,9 +73,9 @@ class CLIPFineTuned(Method[Params]):
         (self.block,) = self.blocks
         self.vision, self.words = nn.ModuleList(), nn.ModuleList()
         if "vision" in p.towers:
-            self.vision = _trainable_copies(self.backbone.model.visual.transformer.resblocks, p.last_blocks)
+            self.vision = _trainable_copies(self.backbone.image_blocks, p.last_blocks)
         if "text" in p.towers:
-            self.words = _trainable_copies(self.backbone.model.transformer.resblocks, p.last_blocks)
+            self.words = _trainable_copies(self.backbone.text_blocks, p.last_blocks)
         self.prefixes: dict[str, tuple[Tensor, Tensor]] = {}
         self.text: dict[str, Tensor] = {}
 
@@ -137,9 +139,8 @@ class CLIPFineTuned(Method[Params]):
             last = self.backbone.architecture.text_depth - len(self.words)
             self.prefixes[name] = self.backbone.text_stream([*normal, *abnormal], last)
         stream, end = self.prefixes[name]
-        mask = self.backbone.causal_mask(stream.shape[1])
         for block in self.words:
-            stream = block(stream, attn_mask=mask)
+            stream = self.backbone.run_text_block(block, stream, end)
         sentences = l2_normalize(self.backbone.read_text(stream, end))
         states = sentences.split([len(normal), len(abnormal)])
         return torch.stack([l2_normalize(state.mean(0)) for state in states])

@@ -110,6 +110,8 @@ class CrossModal(Method[Params]):
             activation=params.activation,
             threshold=0.5,
             text=True,
+            projection=True,
+            word_vectors=True,
         )
 
     def build(self) -> None:
@@ -177,7 +179,8 @@ class CrossModal(Method[Params]):
     @cached_property
     def frame(self) -> Tensor:
         """The frame's word vectors (1, J - 1, text width), without positional embedding."""
-        return self.backbone.embed_tokens(self.backbone.tokenise([self.params.frame]))[:, 1 : 1 + self.framed]
+        lead = self.backbone.lead
+        return self.backbone.embed_tokens(self.backbone.tokenise([self.params.frame]))[:, lead : lead + self.framed]
 
     def _associate(self, entering: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Run the text tower, then the image tower, over tokens (B, 1 + patches, width) that enter the first block.
@@ -210,7 +213,8 @@ class CrossModal(Method[Params]):
         stream = torch.cat([F.pad(pair.stream, (0, 0, 0, longest - pair.stream.shape[1])) for pair in sentences])
         end = torch.cat([pair.end for pair in sentences])
         mask = torch.arange(longest, device=end.device) <= end[:, None]
-        p, inserted, speakers = self.params, slice(1, 1 + self.words), SPEAKERS[self.params.speakers]
+        p, lead, speakers = self.params, self.backbone.lead, SPEAKERS[self.params.speakers]
+        inserted = slice(lead, lead + self.words)
         words = None
         if "patches_to_text" in p.directions:
             words = self.to_text(patches).repeat_interleave(2, 0)
@@ -220,8 +224,8 @@ class CrossModal(Method[Params]):
         for block in range(1, self.backbone.architecture.text_depth + 1):
             if words is not None:
                 merged = words + stream[:, inserted] if p.insert == "add" else words
-                stream = torch.cat([stream[:, :1], merged, stream[:, 1 + self.words :]], 1)
-            stream = self.backbone.run_text_blocks(stream, block, block)
+                stream = torch.cat([stream[:, :lead], merged, stream[:, inserted.stop :]], 1)
+            stream = self.backbone.run_text_blocks(stream, block, block, end)
             outputs.append(stream.unflatten(0, (-1, 2))[:, speakers].flatten(1, 2))
         text = l2_normalize(self.backbone.read_text(stream, end)).unflatten(0, (-1, 2))
         return outputs, mask.unflatten(0, (-1, 2))[:, speakers].flatten(1, 2), text

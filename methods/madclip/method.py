@@ -101,6 +101,7 @@ class MadCLIP(Method[Params]):
             normalisation=params.normalisation,
             activation=params.activation,
             text=True,
+            word_vectors=True,
         )
 
     def build(self) -> None:

@@ -85,6 +85,7 @@ class MediCLIP(Method[Params]):
             resize="bilinear",
             grey=params.grey == "both",
             text=True,
+            word_vectors=True,
         )
 
     def build(self) -> None:

@@ -68,6 +68,7 @@ class WinCLIP(Method[Params]):
             activation=params.activation,
             threshold=None if params.reference else 0.5,
             text=True,
+            projection=True,
         )
 
     def build(self) -> None:

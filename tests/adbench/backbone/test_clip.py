@@ -151,10 +151,14 @@ def test_weights_that_cannot_be_used_are_named(tmp_path: Path, facts) -> None:
         build("phantom-clip", facts(weights=str(other)), 112)
 
 
-def test_an_unknown_tag_or_a_tower_of_timm_is_refused(facts) -> None:
+def test_an_unknown_tag_a_cnn_and_a_missing_text_folder_are_refused(facts) -> None:
     with pytest.raises(AdbenchError, match="Allowed: .*openai"):
         weights_file(facts("ViT-B-16", weights="opneai"), "ViT-B-16")
-    with pytest.raises(AdbenchError, match="not a native open_clip ViT"):
+    with pytest.raises(AdbenchError, match="RN50.* its image tower is a CNN"):
+        architecture(facts(model="RN50"), "phantom-clip")
+    with pytest.raises(AdbenchError, match="MobileCLIP-B.* is a hybrid: its patches come out of a CNN"):
+        architecture(facts(model="MobileCLIP-B"), "phantom-clip")
+    with pytest.raises(AdbenchError, match="backbone.text=FOLDER is missing. .* hf download timm/ViT-B-16-SigLIP "):
         architecture(facts(model="ViT-B-16-SigLIP"), "phantom-clip")
     with pytest.raises(AdbenchError, match="did you mean 'ViT-B-16'"):
         architecture(facts(model="ViT-B-61"), "phantom-clip")
@@ -181,6 +185,6 @@ def test_text_block_by_text_block_is_the_whole_text_tower(random_clip: bb.Backbo
     with torch.no_grad():
         for last in (0, 1, 3):
             stream, end = random_clip.text_stream(texts, last)
-            for block in random_clip.model.transformer.resblocks[last:]:
-                stream = block(stream, attn_mask=random_clip.causal_mask(stream.shape[1]))
+            for block in random_clip.text_blocks[last:]:
+                stream = random_clip.run_text_block(block, stream, end)
             torch.testing.assert_close(random_clip.read_text(stream, end), random_clip.encode_text(texts))

@@ -157,5 +157,7 @@ def test_a_mean_and_deviation_of_its_own_are_part_of_the_model(small: Callable[[
     assert backbone.model_hash != small(PLAIN).model_hash
     odd = (((0.5,) * 3, (float("inf"), 1, 1)), ((float("nan"), 0.5, 0.5), (1,) * 3), ((123.0,) * 3, (58.0,) * 3))
     for mean, std in (((), ()), ((0.5, 0.5), (1.0, 1.0)), ((0.5,) * 3, (0.0,) * 3), *odd):
-        with pytest.raises(AdbenchError, match="normalisation=own .* needs a mean from 0 to 1 and a standard deviation"):
+        with pytest.raises(
+            AdbenchError, match="normalisation=own .* needs a mean from 0 to 1 and a standard deviation"
+        ):
             timm_facts(PLAIN, normalisation="own", mean=mean, std=std)
