@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +30,7 @@ from adbench.statistics import (
 )
 from adbench.statistics.figures import LEAST_PATIENTS
 from adbench.statistics.patients import Groups
+from adbench.system.progress import track
 
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
@@ -197,6 +199,14 @@ class Samples:
             self._keep(record, of_pixels, _of_pixels(record, self.images(record), of_pixels))
         if of_patients := [metric for metric in missing if metric in patient.METRICS]:
             self._keep(record, of_patients, _of_patients(record, self.images(record), of_patients))
+
+    def prepare_all(self, rows: Sequence[Row], metrics: Sequence[str]) -> None:
+        """Compute several metrics of all records of some rows; what can't be computed raises its error in `of`."""
+        records = [record for row in rows for drawn in row.folds.values() for record in drawn.values()]
+        for record in track(records, "leaving out each patient", len(records)):
+            for kind in (images.METRICS, pixels.METRICS, patient.METRICS):
+                with contextlib.suppress(AdbenchError):
+                    self.prepare(record, [metric for metric in metrics if metric in kind])
 
     def _keep(self, record: Record, metrics: Sequence[str], found: Sequence[Sample]) -> None:
         self._samples |= {(record.key, metric): sample for metric, sample in zip(metrics, found, strict=True)}

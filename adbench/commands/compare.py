@@ -61,6 +61,7 @@ def show_comparisons(
     done, samples = list[Comparison](), Samples()
     for number in [shots] if shots is not None else sorted(known) or ["0"]:
         chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
+        samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
             done += compare(chosen, metric, samples, against, margin, level, _counted(metric))
     table = verdicts.frame(done, margin, level, power)

@@ -34,10 +34,10 @@ def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Se
     if len(groups) != len(whole.regions):
         raise AdbenchError(f"{len(groups)} patients are given for {len(whole.regions)} images.")
     p, n, w, regions = _by_patient(whole, groups)
-    rows = []
+    rows, totals = [], [part.sum(axis=0) for part in (p, n, w)]
     for start in range(0, len(p), CHUNK):
         some = slice(start, start + CHUNK)
-        left = p.sum(axis=0) - p[some], n.sum(axis=0) - n[some], w.sum(axis=0) - w[some]
+        left = (total - part[some] for total, part in zip(totals, (p, n, w), strict=True))
         rows.append(_figures(*left, regions.sum() - regions[some], metrics))
     return np.concatenate(rows)
 
@@ -50,7 +50,7 @@ def _by_patient(whole: Contributions, groups: Groups) -> tuple[Floats, Floats, F
     at = groups[whole.image] * bins + (bins - 1 - (whole.bin - low))
 
     def table(column: NDArray[Any]) -> Floats:
-        return np.bincount(at, column, count * bins).astype(np.float64).reshape(count, bins)
+        return np.bincount(at, column, count * bins).astype(np.float64, copy=False).reshape(count, bins)
 
     regions = np.bincount(groups, whole.regions, count).astype(np.float64)
     return table(whole.positive), table(whole.negative), table(whole.region_weight), regions
