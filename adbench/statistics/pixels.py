@@ -37,8 +37,8 @@ def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Se
     rows, totals = [], [part.sum(axis=0) for part in (p, n, w)]
     for start in range(0, len(p), CHUNK):
         some = slice(start, start + CHUNK)
-        left = (total - part[some] for total, part in zip(totals, (p, n, w), strict=True))
-        rows.append(_figures(*left, regions.sum() - regions[some], metrics))
+        abnormal, normal, weight = (total - part[some] for total, part in zip(totals, (p, n, w), strict=True))
+        rows.append(_figures(abnormal, normal, weight, regions.sum() - regions[some], metrics))
     return np.concatenate(rows)
 
 
