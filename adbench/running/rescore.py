@@ -25,7 +25,7 @@ from adbench.system.text import printable
 # By how much scores may differ on another kind of machine, as a share of the spread of a record's scores.
 TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 2e-2, "16-mixed": 2e-2}
 AFTER_TRAINING = 0.02  # by which the figures of a training may differ on another kind of machine, as fractions of 1
-STAGES = ("decode", "build", "fit", "score", "write")  # of a cell, as its process names them
+STAGES = ("decode", "build", "fit", "held_out", "score", "write")  # of a cell, as `running.cell` names them
 SAME_BITS = "the same bits, on the same kind of machine"
 COLUMNS = ("score", "map_max", "map_mean")
 

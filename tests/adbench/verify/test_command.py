@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 import adbench as ad
 from adbench.records.record import read
-from adbench.running.rescore import chosen
+from adbench.running.cell import run_cell
+from adbench.running.rescore import STAGES, chosen
 from adbench.verify.figures import figures_of
 from tests.adbench.verify.conftest import Tampered
 
@@ -191,3 +194,8 @@ def test_parameters_of_another_support_are_found_by_training_alone(
     answer = adbench("verify", tampered.path, f"data_root={phantoms}", "--retrain")
     assert answer.code == 1
     assert "FINDING training: score of" in answer.out
+
+
+def test_the_stages_of_a_cell_are_known() -> None:
+    source = inspect.getsource(run_cell)
+    assert tuple(re.findall(r'watch\.stage\("(\w+)"\)', source)) == STAGES
