@@ -26,20 +26,13 @@ __all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Fea
 class CLIP(Backbone):
     """An image tower with blocks and a text tower, in one joint space."""
 
-    def __init__(
-        self,
-        name: str,
-        config: BackboneConfig,
-        input_size: int,
-        activation: str = "native",
-        normalisation: str = "native",
-    ) -> None:
-        super().__init__(name, config, input_size, activation, normalisation)
-        self.model = _build(name, config, input_size, self.activation, self.weights_path)
+    def build(self, config: BackboneConfig) -> None:
+        """Build open_clip's model, and its tokenizer."""
+        self.model = _build(self.name, config, self.input_size, self.activation, self.weights_path)
         self.tokenizer = clip_tokenizer(self.architecture.context)
 
-    @property
-    def activations(self) -> Sequence[str]:
+    @classmethod
+    def activations(cls, config: BackboneConfig) -> Sequence[str]:
         """GELU and its approximation of OpenAI's models."""
         return ACTIVATIONS
 
@@ -47,7 +40,7 @@ class CLIP(Backbone):
         """Read blocks, the V-V stream and the image embedding."""
         if not wanted.blocks and not wanted.vv:
             return Features({}, self.model.encode_image(images))
-        blocks = {*wanted.blocks, *(range(wanted.vv_from - 1, max(wanted.vv)) if wanted.vv else ())}
+        blocks = wanted.streams
         entering: list[Tensor] = []
         hook = self.model.visual.ln_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})

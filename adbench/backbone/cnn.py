@@ -14,19 +14,12 @@ from adbench.backbone.timm_models import build_model
 class CNN(Backbone):
     """A timm CNN, in eval mode: batch norms use the statistics of their training."""
 
-    def __init__(
-        self,
-        name: str,
-        config: BackboneConfig,
-        input_size: int,
-        activation: str = "native",
-        normalisation: str = "native",
-    ) -> None:
-        super().__init__(name, config, input_size, activation, normalisation)
-        self.model = build_model(config, name, input_size, self.weights_path)
+    def build(self, config: BackboneConfig) -> None:
+        """Build timm's model."""
+        self.model = build_model(config, self.name, self.input_size, self.weights_path)
 
-    @property
-    def activations(self) -> Sequence[str]:
+    @classmethod
+    def activations(cls, config: BackboneConfig) -> Sequence[str]:
         """The model's own alone."""
         return ("own",)
 

@@ -50,6 +50,12 @@ class Outputs:
         names += [f"vv{self.vv_from}-{block}" for block in sorted(self.vv)]
         return (*names, *([POOLED] if self.pooled or not names else []))
 
+    @property
+    def streams(self) -> set[int]:
+        """The blocks of which the stream is read, those of register tokens and of the V-V stream with them."""
+        through = range(self.vv_from - 1, max(self.vv)) if self.vv else ()
+        return {*self.blocks, *self.registers, *through}
+
     def only(self, parts: Sequence[str]) -> Outputs:
         """Return the outputs that some of the parts need."""
 
@@ -151,7 +157,7 @@ class Backbone(ABC):
         self.architecture: Architecture = architecture(config, name)
         self.model_hash = model_hash(config, name)
         self.input_size = input_size
-        self.activation = _choice("activation", activation, config.activation, self.activations)
+        self.activation = _choice("activation", activation, config.activation, self.activations(config))
         self.normalisation = _choice("normalisation", normalisation, config.normalisation, tuple(STATISTICS))
         check_size(name, self.architecture, input_size, "input_size")
         self.grid = input_size // self.architecture.patch if self.architecture.patch else 0
@@ -160,11 +166,16 @@ class Backbone(ABC):
         mean, std = own if self.normalisation == "own" else STATISTICS[self.normalisation]
         self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
         self.device = torch.device("cpu")
+        self.build(config)
 
-    @property
     @abstractmethod
-    def activations(self) -> Sequence[str]:
-        """The activations that can be asked for."""
+    def build(self, config: BackboneConfig) -> None:
+        """Build `model`, frozen and in eval mode, and where it reads text `tokenizer`; all else is set already."""
+
+    @classmethod
+    @abstractmethod
+    def activations(cls, config: BackboneConfig) -> Sequence[str]:
+        """Return the activations that can be asked for."""
 
     def to(self, device: torch.device) -> Backbone:
         """Move the model and its statistics."""

@@ -21,16 +21,9 @@ from adbench.errors import AdbenchError
 class OtherText(Backbone):
     """A text tower that is an object of its own, with CLIP's tokenizer or one of Hugging Face's."""
 
-    def __init__(
-        self,
-        name: str,
-        config: BackboneConfig,
-        input_size: int,
-        activation: str = "native",
-        normalisation: str = "native",
-    ) -> None:
-        self._activation = config.activation
-        Backbone.__init__(self, name, config, input_size, activation, normalisation)
+    def build(self, config: BackboneConfig) -> None:
+        """Build open_clip's model, and its tokenizer or that of the folder `text`."""
+        name, input_size = self.name, self.input_size
         described, folder = clip_config(config, name), text_folder(config, name)
         self.words: hf.Words | None = None
         if folder is not None:
@@ -43,10 +36,10 @@ class OtherText(Backbone):
         own = "hf_model_name" not in described["text_cfg"]
         self._tower = OwnTower(self.model.text) if own else BertTower(self.model.text)
 
-    @property
-    def activations(self) -> Sequence[str]:
+    @classmethod
+    def activations(cls, config: BackboneConfig) -> Sequence[str]:
         """The one of its weights alone."""
-        return (self._activation,)
+        return (config.activation,)
 
     @property
     def tower(self) -> OwnTower | BertTower:

@@ -17,16 +17,9 @@ from adbench.backbone.vv import attend, vv_stream
 class ViT(Backbone):
     """A timm `VisionTransformer`, or an `Eva`, whose positions are rotated into queries and keys."""
 
-    def __init__(
-        self,
-        name: str,
-        config: BackboneConfig,
-        input_size: int,
-        activation: str = "native",
-        normalisation: str = "native",
-    ) -> None:
-        super().__init__(name, config, input_size, activation, normalisation)
-        self.model = build_model(config, name, input_size, self.weights_path)
+    def build(self, config: BackboneConfig) -> None:
+        """Build timm's model."""
+        self.model = build_model(config, self.name, self.input_size, self.weights_path)
 
     @property
     def trunk(self) -> Any:
@@ -38,16 +31,14 @@ class ViT(Backbone):
         embedding: Tensor = self.trunk.forward_head(last, pre_logits=True)
         return embedding
 
-    @property
-    def activations(self) -> Sequence[str]:
+    @classmethod
+    def activations(cls, config: BackboneConfig) -> Sequence[str]:
         """The model's own alone."""
         return ("own",)
 
     def read(self, images: Tensor, wanted: Outputs) -> Features:
         """Read blocks, their register tokens, the V-V stream and the pooled embedding."""
-        blocks = {*wanted.blocks, *wanted.registers}
-        if wanted.vv:
-            blocks |= set(range(wanted.vv_from - 1, max(wanted.vv)))
+        blocks = wanted.streams
         pooled = wanted.pooled or not blocks
         entering: list[Tensor] = []
         hook = self.trunk.norm_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
