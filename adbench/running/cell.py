@@ -39,6 +39,8 @@ from adbench.training.reuse import fit_once
 from adbench.training.selection import state_of
 from adbench.training.trackers import curves, tracking
 
+STAGES = ("decode", "build", "fit", "held_out", "score", "write")  # of a cell, in the order of `run_cell`
+
 
 class Stopwatch:
     """Wall seconds of each named stage; `notice` hears of a stage when it begins."""

@@ -17,6 +17,7 @@ from adbench.records import provenance
 from adbench.records.record import Record
 from adbench.running import devices
 from adbench.running.apply import Fitted, LoadKeys, load
+from adbench.running.cell import STAGES
 from adbench.running.recheck import Reopened
 from adbench.scoring.score import columns_of, score_images, show_test_images
 from adbench.system.progress import counting, track
@@ -25,7 +26,6 @@ from adbench.system.text import printable
 # By how much scores may differ on another kind of machine, as a share of the spread of a record's scores.
 TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 2e-2, "16-mixed": 2e-2}
 AFTER_TRAINING = 0.02  # by which the figures of a training may differ on another kind of machine, as fractions of 1
-STAGES = ("decode", "build", "fit", "held_out", "score", "write")  # of a cell, as `running.cell` names them
 SAME_BITS = "the same bits, on the same kind of machine"
 COLUMNS = ("score", "map_max", "map_mean")
 

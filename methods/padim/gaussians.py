@@ -34,7 +34,7 @@ class Gaussians(NamedTuple):
 def fitted(chunks: Iterable[Tensor], images: int, epsilon: float) -> Gaussians:
     """Fit Gaussians to `images` images, which come in chunks (m, P, C) of any sizes; epsilon > 0.
 
-    No more is held than one chunk and P x C x min(n, C) numbers.
+    What comes out has P x C x min(n, C) numbers; while it is made, several times as many are held, in fp64 too.
 
     >>> three = torch.tensor([[[0.0]], [[1.0]], [[2.0]]])  # three images, one position, one channel: variance 1
     >>> float(mahalanobis(torch.tensor([[[4.0]]]), fitted([three], 3, epsilon=1.25), epsilon=1.25))  # 3 / 1.5

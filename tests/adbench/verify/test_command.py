@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 import adbench as ad
 from adbench.records.record import read
-from adbench.running.cell import run_cell
-from adbench.running.rescore import STAGES, chosen
+from adbench.running.cell import STAGES, run_cell
+from adbench.running.rescore import chosen
 from adbench.verify.figures import figures_of
 from tests.adbench.verify.conftest import Tampered
 
