@@ -17,6 +17,7 @@ from rich.text import Text
 from adbench.executors import QUEUED, Failure
 from adbench.sweeps.sweep import Task
 from adbench.sweeps.tables import duration, headline
+from adbench.system.progress import stop
 
 
 class Watch:
@@ -46,8 +47,11 @@ class Watch:
     def shown(self) -> Iterator[Watch]:
         """Show the display within the block."""
         self.whole = self.display.add_task("all cells", total=self.total, note=self._note())
-        with self.display:
+        self.display.start()
+        try:
             yield self
+        finally:
+            stop(self.display)
 
     def started(self, task: Task) -> None:
         """Add the cell's line."""

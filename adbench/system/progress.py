@@ -32,6 +32,12 @@ def bars() -> Progress:
     )
 
 
+def stop(display: Progress) -> None:
+    """End a display; one that never began prints nothing, where older versions of rich print a blank line."""
+    if display.live.is_started:
+        display.stop()
+
+
 @contextmanager
 def counting(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the count done so far; a bar appears once two seconds have passed."""
@@ -47,8 +53,7 @@ def counting(description: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield count
     finally:
-        if display.live.is_started:  # older versions of rich end a display that never began with a blank line
-            display.stop()
+        stop(display)
 
 
 def track(work: Iterable[T], description: str, total: int) -> Iterator[T]:

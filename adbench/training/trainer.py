@@ -16,7 +16,7 @@ from torch import Tensor
 from adbench.config.schema import RunConfig
 from adbench.errors import LossError
 from adbench.system.lightning import pl
-from adbench.system.progress import bars
+from adbench.system.progress import bars, stop
 from adbench.system.ranks import world_size
 from adbench.training.ddp import ExternalLauncher
 
@@ -106,8 +106,8 @@ class _Progress(pl.Callback):
         self.display.update(self.task, advance=1, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.display.stop()
+        stop(self.display)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "display"):
-            self.display.stop()
+            stop(self.display)
