@@ -62,10 +62,11 @@ def index(root: Path, cache: Path) -> dict[str, float]:
     from adbench.cells.protocols import open_dataset
     from adbench.config import words as config
     from adbench.data.fingerprint import fingerprint
+    from adbench.system.session import Session
 
     (run,) = config.parse(["dataset=brainmri", f"data_root={root}", f"cache={cache}"])
     start = time.perf_counter()
-    opened = open_dataset("brainmri", run)
+    opened = open_dataset("brainmri", run, Session())
     fingerprint(opened.items, opened.hashes)
     return {"seconds": time.perf_counter() - start, "images": len(opened.items)}
 
@@ -75,9 +76,10 @@ def decode(root: Path, cache: Path, part: float) -> dict[str, float]:
     from adbench.cells.protocols import open_dataset
     from adbench.config import words as config
     from adbench.data import arrays
+    from adbench.system.session import Session
 
     (run,) = config.parse(["dataset=brainmri", f"data_root={root}", f"cache={cache}"])
-    opened = open_dataset("brainmri", run)
+    opened = open_dataset("brainmri", run, Session())
     items = opened.items[: round(part * len(opened.items))]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()

@@ -14,6 +14,8 @@ from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError
 from adbench.system.text import counted
 
+WHOLE = re.compile(r"(\d+)[.,]0+$")
+LEADING = re.compile(r"(?<![\d.])0+(?=\d)")
 SECONDS = 10.0  # for all names of a dataset; 40,000 of them take a tenth of a second
 
 
@@ -120,5 +122,6 @@ def plain(patient: str) -> str:
     ['p1', 'p1', '7', '7', '7', '1.05']
     """
     text = unicodedata.normalize("NFKC", patient).strip().casefold()
-    text = re.sub(r"^(\d+)[.,]0+$", r"\1", text)
-    return re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+    if whole := WHOLE.match(text):
+        text = whole[1]
+    return LEADING.sub("", text) if "0" in text else text
