@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
@@ -145,16 +146,34 @@ def operating_points(
     labels = table["label"].to_numpy() == 1
     scores = table["score"].to_numpy(np.float64)
     groups = group(table["patient"])
-    facts = HeldOutFacts(
-        found.source, found.split, len(found.labels), found.patients, found.normal,
-        len(found.labels) - found.normal, found.of, found.in_test, found.why,
-    )  # fmt: skip
     return OperatingReport(
-        record.key, float(specificity), prevalence, level, facts,
+        record.key, float(specificity), prevalence, level, _facts(found),
         _image_point(fixed.image, scores, labels, groups, prevalence, level),
         _pixel_point(record, fixed.pixel, labels, groups, level),
         _calibration(found, scores, labels, groups, level),
         _notes(record, found, int(table["patient"].isna().sum()), len(table)),
+    )  # fmt: skip
+
+
+def image_point(
+    record: Record, table: pd.DataFrame, specificity: float = 0.95, level: float = 0.95
+) -> tuple[HeldOutFacts, ImagePoint, tuple[str, ...]]:
+    """Return a record's held-out images, its image threshold with what that reaches, and notes: no maps are read.
+
+    table: the record's predictions. Ranges, notes and errors: as of `operating_points`.
+    """
+    check_share("level", level)
+    found = held_out(record, maps=False)
+    fixed = thresholds(found, specificity)
+    labels, scores = table["label"].to_numpy() == 1, table["score"].to_numpy(np.float64)
+    point = _image_point(fixed.image, scores, labels, group(table["patient"]), None, level)
+    return _facts(found), point, _notes(record, found, int(table["patient"].isna().sum()), len(table))
+
+
+def _facts(found: HeldOutScores) -> HeldOutFacts:
+    return HeldOutFacts(
+        found.source, found.split, len(found.labels), found.patients, found.normal,
+        len(found.labels) - found.normal, found.of, found.in_test, found.why,
     )  # fmt: skip
 
 

@@ -63,15 +63,18 @@ class Thresholds:
     pixel: Threshold
 
 
-def held_out(record: Record) -> HeldOutScores:
-    """Read the held-out images of a record; raises RecordError where their files are damaged."""
+def held_out(record: Record, maps: bool = True) -> HeldOutScores:
+    """Read the held-out images of a record, with `maps` also their pixels.
+
+    Raises RecordError where their files are damaged.
+    """
     head = record.content.get("held_out")
     if head is None:
         return _nothing("none", OLDER)
     table = record.held_out()
     if table is None:
         return _nothing(head["source"], head["why"] or "")
-    found = record.held_out_pixels()
+    found = record.held_out_pixels() if maps else None
     upper = pixels = None
     if found is not None:
         upper, pixels = upper_edges(found["bin"], head["shift"]), found["pixels"]

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from adbench.board.leaderboard import caveat, figures, unlike_published
+from adbench.board.operating import image_point
 from adbench.board.render import TITLES
 from adbench.board.site import charts, curves
 from adbench.board.site.command import again
@@ -25,7 +26,9 @@ from adbench.board.site.records import (
     shots_text,
 )
 from adbench.board.variants import flat
+from adbench.statistics.figures import Figure
 from adbench.system.session import Session
+from adbench.system.text import counted
 
 # Fields of record.json that have a place on the page; all others are listed under "Other fields".
 SHOWN_ELSEWHERE = {
@@ -60,6 +63,7 @@ def page(
         "intervals": alone is not None,
         "remarks": [] if alone is None else _remarks(alone),
         "counts": {"abnormal": int((table["label"] == 1).sum()), "normal": int((table["label"] == 0).sum())},
+        "point": _operating_point(entry, table),
         "charts": list(_charts(entry, table)),
         "gallery": _gallery(entry, table, shown),
         "again": again(content, session),
@@ -123,6 +127,30 @@ def _remarks(alone: pd.DataFrame) -> list[str]:
     for metric, note in alone.loc[alone["note"] != "", ["metric", "note"]].itertuples(index=False, name=None):
         reasons.setdefault(note, []).append(TITLES.get(metric, metric))
     return [f"No interval of {', '.join(names)}: {note}" for note, names in reasons.items()]
+
+
+def _operating_point(entry: SiteRecord, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the image threshold and what it reaches, in words and as (figure, per cent, interval); or why not."""
+    held, point, notes = image_point(entry.record, table)
+    threshold, counts = point.threshold, point.confusion
+    if threshold.value is None or counts is None:
+        return {"why": threshold.why}
+    reached = {"sensitivity": point.sensitivity, "specificity reached": point.specificity}
+    abnormal = counts.true_positive + counts.false_negative
+    normal = counts.false_positive + counts.true_negative
+    return {
+        "why": "",
+        "threshold": f"{threshold.value:.6g}",
+        "fixed": f"{counted(threshold.images, 'normal image')} of {held.split}",
+        "lines": [(name, f"{_per_cent(one.value)}", _between(one)) for name, one in reached.items()],
+        "remarks": [*(f"{name}: {one.why}" for name, one in reached.items() if one.why), *notes],
+        "counts": f"{counts.true_positive} of {counted(abnormal, 'abnormal image')} called abnormal, and "
+        f"{counts.false_positive} of {counted(normal, 'normal image')}",
+    }
+
+
+def _between(one: Figure) -> str:
+    return "–" if one.low is None or one.high is None else f"{100 * one.low:.2f} to {100 * one.high:.2f}"
 
 
 def half_width(half: float) -> str:

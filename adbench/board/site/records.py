@@ -120,7 +120,7 @@ def predictions(record: Record) -> pd.DataFrame:
 
     Ties count half. Raises RecordError where they can't be read.
     """
-    table = tables.predictions(record.path, record.content["test_images"], names=3)
+    table = tables.predictions(record.path, record.content["test_images"], names=6)
     normal = table.loc[table["label"] == 0, "score"].sort_values().to_numpy()
     below = normal.searchsorted(table["score"], "left") + normal.searchsorted(table["score"], "right")
     return table.assign(share=below / (2 * max(len(normal), 1)))

@@ -13,7 +13,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss
 
-from adbench.board.operating import OperatingReport, operating_points
+from adbench.board.operating import OperatingReport, image_point, operating_points
 from adbench.commands.record import operating_lines
 from adbench.errors import AdbenchError, RecordError
 from adbench.metrics import Histogram
@@ -237,3 +237,11 @@ def test_the_lines_name_where_the_thresholds_are_from(write) -> None:
     few = "\n".join(operating_lines(operating_points(write(normal=5, abnormal=0))))
     assert "image threshold    none: specificity 0.95 needs at least 20" in few
     assert "sensitivity" not in few
+
+
+def test_the_image_point_alone_is_that_of_the_whole_report(write: Callable[..., Record]) -> None:
+    record = write(rule="oracle")
+    report = operating_points(record)
+    held, point, notes = image_point(record, record.predictions())
+    assert (held, point, notes) == (report.held_out, report.image, report.notes)
+    assert "the epoch was chosen on the test split" in notes[0]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import example, given, strategies
@@ -94,3 +95,29 @@ def test_the_interval_over_patients_stands_apart_from_the_computation_error(
     assert "It says nothing about other draws of the support." in text
     without = write(records, leaderboard.table(records), tmp_path / "plain", leaderboard.FIGURES)
     assert "95 % interval" not in read_page(without.parent / "cells" / "a.html").text
+
+
+def test_the_operating_point_is_read_off_the_held_out_normals(make_record, build_site, read_page, tmp_path) -> None:
+    folder = make_record(tmp_path / "runs", "a", pictures=0)
+    table = pd.read_parquet(folder / "predictions.parquet")
+    normal = table.loc[table["label"] == 0, "score"].to_numpy()
+    cut = float(np.float32(np.sort(normal)[-2]))  # two of the normal test images reach it
+    scores = np.float32([cut] + [cut - 1] * 19)
+    pd.DataFrame({
+        "image": [f"valid/{number}" for number in range(20)], "label": np.int8(0), "score": scores, "map_max": scores,
+        "patient": pd.array([f"h{number}" for number in range(20)], dtype="string"),
+    }).to_parquet(folder / "held_out.parquet", index=False)  # fmt: skip
+    content = json.loads((folder / "record.json").read_text())
+    content["held_out"] = {
+        "source": "valid", "split": "the valid split of brainmri", "images": 20, "patients": 20, "normal": 20,
+        "abnormal": 0, "of": 20, "in_test": 0, "shift": None, "why": None,
+    }  # fmt: skip
+    (folder / "record.json").write_text(json.dumps(content))
+    make_record(tmp_path / "runs", "b", pictures=0)
+    site = build_site(tmp_path / "runs", tmp_path / "site").parent
+    text = read_page(site / "cells" / "a.html").text
+    found = int((table.loc[table["label"] == 1, "score"] >= np.nextafter(cut - 1, cut)).sum())
+    assert "on 20 normal images of the valid split of brainmri" in text
+    assert f"{found} of {(table['label'] == 1).sum()} abnormal images called abnormal" in text
+    assert re.search(r"sensitivity\s*\d+\.\d\d %", text)
+    assert "No image threshold: its record holds no held-out images" in read_page(site / "cells" / "b.html").text
