@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from adbench.cells.datamodule import DataModule
 from adbench.cells.resolve import resolve
 from adbench.config.words import RunConfig
 from adbench.plugins import registry
@@ -171,4 +172,4 @@ def rescored(record: Record, precision: str) -> dict[str, float | None]:
     """Return the figures of a trained method that scores in another precision."""
     cell = resolve(RunConfig(**record.content["resolved"] | {"precision": precision}))
     fitted = load(record.path, None, device="cpu", precision=precision)
-    return evaluate(cell, fitted.method, cell.test, "phantoms").metrics
+    return evaluate(cell, fitted.method, DataModule.of_cell(cell).test).metrics
