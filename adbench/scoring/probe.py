@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from adbench.backbone.features import autocast, read
 from adbench.cells.cell import Cell
@@ -17,6 +17,8 @@ from adbench.data.image_set import ImageSet, to_tensor
 from adbench.method import Batch, Method
 from adbench.scoring.returned import levels_of, scores_of
 from adbench.scoring.score import resize_maps, score_images
+
+Shape = tuple[int, ...]
 
 
 def maps_of(cell: Cell, method: Method[Any], images: ImageSet, rows: Sequence[int]) -> NDArray[np.float32] | None:
@@ -39,6 +41,15 @@ def level_maps_of(
     return {block: resize_maps(maps.float().cpu(), cell.eval_size).numpy() for block, maps in levels.items()}
 
 
+def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    count: int = sdpa_flop_count(query, key, value)
+    return count
+
+
+# The fused attention of CPUs, which torch's counter does not know.
+COUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+
+
 @torch.no_grad()
 def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) -> tuple[float, float]:
     """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
@@ -54,7 +65,7 @@ def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) ->
 
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fused attention operator is not counted
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         run(1)
     torch.backends.mha.set_fastpath_enabled(fast)
     start = time.perf_counter()
