@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.config import NOTHING, Architecture, BackboneConfig
 from adbench.backbone.contract import check_size
 from adbench.backbone.weights import architecture, model_hash, weights_hash
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
@@ -24,9 +24,9 @@ from adbench.cells.protocols import (
     without_support,
 )
 from adbench.config import layers
-from adbench.config.schema import Overrides, RunConfig
+from adbench.config.schema import OWN, Overrides, RunConfig
 from adbench.config.trackers import check_logger
-from adbench.config.trainer import check_trainer, trainer_facts
+from adbench.config.trainer import check_trainer, num_devices, trainer_facts
 from adbench.config.words import defaults
 from adbench.data.decode import DECODING
 from adbench.data.fingerprint import digest
@@ -77,14 +77,24 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
             f"backbone.stand_in= can't be set: {config.backbone}.yaml states it. Leave it out, or write the YAML of a "
             "backbone of your own."
         )
-    backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
+    backbone = NOTHING
+    if config.backbone != OWN:
+        backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
-    key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
-    check_size(config.backbone, shape, size, key)
     method = session.once(
         resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
     )
     capability = method.capability
+    if capability.own_backbone:
+        backbone = session.once(own_backbone, method, config.method_name, config.words("backbone"))
+        shape = architecture(backbone, OWN)
+        if (devices := num_devices(config.words("trainer"))) > 1:
+            raise AdbenchError(
+                f"trainer.devices={devices} is not possible: {config.method_name} builds and trains a network of its "
+                "own, in one process. Leave it out."
+            )
+    key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
+    check_size(config.backbone, shape, size, key)
     if capability.activation != "native" and backbone.kind != "clip":
         raise AdbenchError(
             f"activation={capability.activation}, which {config.method_name} asks for, is not possible on "
@@ -108,6 +118,19 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     return CheckedConfig(config, method, backbone, shape, protocol, tuple(notes))
 
 
+def own_backbone(method: ResolvedMethod, name: str, words: Overrides) -> BackboneConfig:
+    """Return what a method says of the network that it brings, with the user's `backbone.weights=`."""
+    if odd := sorted(set(words) - {"weights"}):
+        raise AdbenchError(
+            f"backbone.{odd[0]}= has no effect: {name} brings its own network, of which backbone.weights= can be set."
+        )
+    with naming_the_method(name, "own_backbone"):
+        config = method.method_class.own_backbone(method.params, words.get("weights"))
+    if not isinstance(config, BackboneConfig) or config.kind != OWN:
+        raise MethodError(f"own_backbone() of the method {name} returned no BackboneConfig of kind {OWN}.")
+    return config
+
+
 def _is_short(method: str, schedule: str) -> bool:
     """Whether a schedule of a method sets the same parameters as `short`."""
     schedules = layers.method_config(method).get("schedules") or {}
@@ -123,8 +146,11 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     target = open_dataset(config.dataset, config, session)
     target.split("test")
     notes = [] if target.phantom or not checked.backbone.stand_in else [drawings_only(config.backbone)]
+    if checked.method.capability.own_backbone and checked.backbone.weights == "random":
+        notes.append(random_weights(checked.backbone, config.method_name))
     notes += [*checked.notes, *target.notes]
     sets = training_sets(config, checked.method.capability, protocol, target, session)
+    _check_least(sets, checked.method.capability.least_support, config.method_name)
     notes += [note for one in sets for note in one.dataset.notes if note not in notes]
     taken = {one.dataset.name for one in sets}
     if protocol == "leave_one_out" and (same := [name for name in names_of(config, target) if name not in taken]):
@@ -154,6 +180,23 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
         config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
         protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _check_least(sets: tuple[TrainingSet, ...], least: int, method: str) -> None:
+    images = sum(len(one.support) for one in sets)
+    if sets and images < least:
+        raise AdbenchError(
+            f"{method} needs at least {counted(least, 'image')} to learn from, and here {'is' if images == 1 else 'are'} "
+            f"{images}. Use shots={least} or more."
+        )
+
+
+def random_weights(backbone: BackboneConfig, method: str) -> str:
+    """Return the warning of a run in which the method's own network is untrained before the fit."""
+    return (
+        f"WARNING: {backbone.model}, the network of {method}, has random weights. Its figures say nothing of the method "
+        "as published: leave backbone.weights=random out, or name a file."
+    )
 
 
 def drawings_only(backbone: str) -> str:
@@ -251,6 +294,7 @@ def _facts(
 
 def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, shape: Architecture) -> ResolvedMethod:
     """Import a method and resolve its parameters and what it declares."""
+    layers.check_installed(name)
     method_class = registry.find("method", name).load()
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
         raise PluginError(f"the method {name!r} is {said_of(method_class)}, which is no subclass of adbench.Method.")
@@ -301,6 +345,10 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         config = dataclasses.replace(config, **keys)
         notes.append(note)
 
+    if capability.own_backbone and config.backbone != OWN:
+        if config.backbone != defaults()["backbone"]:
+            notes.append(f"{config.method_name} brings its own network: backbone={config.backbone} has no effect.")
+        config = dataclasses.replace(config, backbone=OWN)
     if capability.support == "none" and (config.shots or config.draw):
         settle(f"{config.method_name} learns from no image: shots and draw are set to 0.", shots=0, draw=0)
     if protocol in FULL_SPLIT and config.shots != "full":
