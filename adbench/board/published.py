@@ -79,6 +79,8 @@ def _figures(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
     rows = []
     for one, repetition in kept:
         method, _, changed = one.method.partition(":")
+        if not changed and (model := repetition.published.get("method.model")):
+            changed = f"model={model}"  # of a method that runs many
         variant = f"{config.sources.get(one.source, one.source)} Table {one.table}"
         rows.append({
             "data": "published",

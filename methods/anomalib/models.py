@@ -22,7 +22,7 @@ class Model:
     switch: whether the constructor can be told not to fetch pretrained weights.
     textures: the constructor's argument for a folder of pictures that it pastes into images; empty: it takes none.
     input_size: pixels of the square images that enter it, of a centre crop those of the crop.
-    epochs: how many its authors, or anomalib's configurations, train; 0: it says itself, or only collects features.
+    epochs: how many anomalib's configurations or README train; 0: it says itself, or only collects features.
     least_support: with how few images it can be fitted.
     maps: whether it draws maps.
     """
