@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.commands.console import plain_console
-from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.errors import MethodError, PluginError, StoppedError, SweepError
 from adbench.executors import start as executors
@@ -224,8 +223,8 @@ def _title(cell: Cell) -> str:
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
     number = "all images of a class" if shots == "full" else counted(int(shots), "shot")
     return (
-        f"{config.method_name} on {config.dataset_name} ({data}), {cell.protocol}, {number}, {support}, seed {config.seed}, "
-        f"backbone {cell.backbone_name}, schedule {config.schedule}"
+        f"{config.method_name} on {config.dataset_name} ({data}), {cell.protocol}, {number}, {support}, "
+        f"seed {config.seed}, backbone {cell.backbone_name}, schedule {config.schedule}"
     )
 
 

@@ -81,6 +81,11 @@ def method_config(name: str) -> dict[str, Any]:
     return content
 
 
+def standalone() -> list[str]:
+    """Return the registered methods that need no package of an extra, sorted."""
+    return sorted(name for name in registry.entries("method") if not method_config(name).get("requires"))
+
+
 def lacking(method: str) -> str | None:
     """Return the package that a registered method needs and that is not installed; None where it can run.
 

@@ -140,7 +140,13 @@ def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ())
             split: [_picture(item, backbone.input_size, facts) for item in items if item.split == split]
             for split in ("valid", "test")
         }
-    return Bench(dataclasses.replace(run, overrides={"backbone": run.words("backbone")}), backbone, facts, drawn["valid"], drawn["test"])
+    return Bench(
+        dataclasses.replace(run, overrides={"backbone": run.words("backbone")}),
+        backbone,
+        facts,
+        drawn["valid"],
+        drawn["test"],
+    )
 
 
 def half_masked(support: Support) -> Support:

@@ -99,7 +99,9 @@ class Subject:
         """The backbone as the method asks for it."""
         if not self.capability.own_backbone:
             return self.bench.backbone_for(self.capability)
-        return self.bench.own(self.method_class.own_backbone(self.params, self.bench.run.words("backbone").get("weights")))
+        return self.bench.own(
+            self.method_class.own_backbone(self.params, self.bench.run.words("backbone").get("weights"))
+        )
 
     def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""

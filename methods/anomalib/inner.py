@@ -1,4 +1,4 @@
-"""Building anomalib's module: its own preprocessing for one size, its network's weights, nothing else of its pipeline."""
+"""Building anomalib's module, with its own preprocessing and network, and nothing else of its pipeline."""
 
 from __future__ import annotations
 
@@ -91,9 +91,13 @@ def _load(inner: Any, weights: Path, name: str) -> None:
     """Load a file into the one timm model that a module holds."""
     networks = {id(one): one for one in inner.modules() if getattr(one, "pretrained_cfg", None)}
     if len(networks) != 1:
-        raise AdbenchError(f"anomalib's {name} holds {len(networks)} networks of timm's: a file can be loaded into one.")
+        raise AdbenchError(
+            f"anomalib's {name} holds {len(networks)} networks of timm's: a file can be loaded into one."
+        )
     (network,) = networks.values()
     state, missing, _ = fitting(read_safetensors(weights), network)
     if missing:
-        raise AdbenchError(f"{weights} does not hold {next(iter(missing))}, which the network of anomalib's {name} needs.")
+        raise AdbenchError(
+            f"{weights} does not hold {next(iter(missing))}, which the network of anomalib's {name} needs."
+        )
     network.load_state_dict({key: value for key, value in state.items() if key in network.state_dict()})

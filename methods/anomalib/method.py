@@ -18,8 +18,7 @@ from torch import Tensor
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.own import OwnBackbone
 from adbench.backbone.tensors import read_safetensors
-from adbench.config.schema import OWN
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import RecordError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 from .models import Model, runnable
@@ -85,7 +84,8 @@ class Anomalib(Method[Params]):
         """Return the model's raw scores and maps; each image is alone, so that none depends on its company."""
         from . import inner
 
-        with inner.apart(self._seed("score")):
+        device = self.backbone.device.type
+        with inner.apart(self._seed("score")), torch.autocast(device, enabled=False):  # as it was trained
             outputs = [self._outputs(image) for image in batch.images.split(1)]
         maps = torch.stack([found for _, found in outputs if found is not None]) if self.declared.maps else None
         return Scores(torch.stack([score for score, _ in outputs]), maps)
@@ -113,11 +113,7 @@ class Anomalib(Method[Params]):
         if file is None:
             return {}
         known = {_hash(value) for value in read_safetensors(file).values()}
-        return {
-            name: found
-            for name, value in super().state_dict().items()
-            if (found := _hash(value)) in known
-        }
+        return {name: found for name, value in super().state_dict().items() if (found := _hash(value)) in known}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a record needs: all tensors but those of the weights file that the fit has left as they were."""

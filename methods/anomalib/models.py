@@ -18,6 +18,7 @@ class Model:
     title, paper: what it is and where it was published.
     why_not: a sentence that says why it can't run here; empty where it can.
     network: the timm model whose pretrained weights it starts from, with or without a tag; empty: trained from scratch.
+    licence: of these weights, as timm states it.
     argument: the constructor's argument that names another network; empty: there is none.
     switch: whether the constructor can be told not to fetch pretrained weights.
     textures: the constructor's argument for a folder of pictures that it pastes into images; empty: it takes none.
@@ -31,6 +32,7 @@ class Model:
     paper: str
     why_not: str = ""
     network: str = ""
+    licence: str = ""
     argument: str = ""
     switch: bool = False
     textures: str = ""

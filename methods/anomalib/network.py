@@ -35,7 +35,9 @@ def describe(
     also = _pasted(name, row, textures)
     if not row.network:
         if weights is not None:
-            raise AdbenchError(f"backbone.weights={weights} is not possible: anomalib's {name} is trained from scratch.")
+            raise AdbenchError(
+                f"backbone.weights={weights} is not possible: anomalib's {name} is trained from scratch."
+            )
         return BackboneConfig(
             title=row.title, model=SCRATCH, weights="none", input_size=row.input_size, normalisation="none", kind=OWN,
             args=also,

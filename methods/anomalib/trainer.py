@@ -11,6 +11,8 @@ from anomalib.data import ImageBatch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from adbench.system.lightning import interrupts
+
 
 class SupportModule(lightning.LightningDataModule):
     """The normal images (N, 3, H, W) of a support, uint8, in shuffled batches, as anomalib's models look for them."""
@@ -26,7 +28,11 @@ class SupportModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of all images; a new loader goes on in the same random order."""
         return DataLoader(
-            self.images, self.train_batch_size, shuffle=True, generator=self.generator, collate_fn=as_batch  # type: ignore[arg-type]
+            self.images,
+            self.train_batch_size,
+            shuffle=True,
+            generator=self.generator,
+            collate_fn=as_batch,  # type: ignore[arg-type]
         )
 
 
@@ -51,6 +57,7 @@ def fit(inner: Any, data: SupportModule, device: torch.device, epochs: int) -> N
             "default_root_dir": scratch, "logger": False, "enable_checkpointing": False, "limit_val_batches": 0,
             "num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False,
         })  # fmt: skip
-        trainer.fit(inner, datamodule=data)
+        with interrupts():
+            trainer.fit(inner, datamodule=data)
     inner._trainer = None
     inner.to(device).eval()
