@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -84,6 +85,12 @@ def method_config(name: str) -> dict[str, Any]:
 def standalone() -> list[str]:
     """Return the registered methods that need no package of an extra, sorted."""
     return sorted(name for name in registry.entries("method") if not method_config(name).get("requires"))
+
+
+def required(method: str) -> dict[str, str]:
+    """Return the package of an extra that a method needs, with its version; empty for most methods."""
+    package = method_config(method).get("requires")
+    return {str(package): importlib.metadata.version(str(package))} if package else {}
 
 
 def lacking(method: str) -> str | None:

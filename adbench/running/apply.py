@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.build import build
-from adbench.backbone.config import BackboneConfig
+from adbench.backbone.config import NOTHING, BackboneConfig
 from adbench.backbone.weights import check_weights, weights_hash
 from adbench.config import layers
 from adbench.config.schema import OWN, RunConfig, validate
@@ -309,16 +309,16 @@ def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
 
 def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, named: str | None) -> tuple[str, ...]:
     """Set the weights file that the user names; return a note where one is read that the record alone names."""
-    if backbone.kind == OWN:
-        backbone.weights = named or backbone.weights
-        return ()
     files = registry.config_files("backbone")
-    if config.backbone not in files:
+    if backbone.kind == OWN:
+        usual = NOTHING
+    elif config.backbone not in files:
         raise RecordError(
             f"{record.path} was made with the backbone {config.backbone!r}, which is not registered here: "
             f"{did_you_mean(config.backbone, files)}."
         )
-    usual = layers.section(BackboneConfig, "backbone", config.backbone)
+    else:
+        usual = layers.section(BackboneConfig, "backbone", config.backbone)
     if backbone.model != usual.model and backbone.model.endswith(".json"):
         raise damaged(record.path, f"backbone.model is {brief(backbone.model)}, a file that is not {usual.model}")
     if named:

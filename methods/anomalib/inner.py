@@ -69,6 +69,8 @@ def build(
         raise AdbenchError(f"anomalib's {name} can't be built with method.args={dict(args)}: {reason}") from error
     if weights is not None:
         _load(inner, weights, name)
+    if row.textures:
+        _sort_pictures(inner, name)
     return inner
 
 
@@ -85,6 +87,16 @@ def preprocessing(model_class: Any, size: int) -> Any:
         elif not isinstance(step, CenterCrop):
             steps.append(step)
     return PreProcessor(Compose(steps))
+
+
+def _sort_pictures(inner: Any, name: str) -> None:
+    """Bring the pictures that a model pastes into one order on every file system; without any, it would paste noise."""
+    found = [one.anomaly_source_paths for one in vars(inner).values() if hasattr(one, "anomaly_source_paths")]
+    found += [one.anomaly_source_paths for one in inner.modules() if hasattr(one, "anomaly_source_paths")]
+    if not any(found):
+        raise AdbenchError(f"method.textures= names a folder without pictures, which anomalib's {name} pastes.")
+    for paths in found:
+        paths.sort()
 
 
 def _load(inner: Any, weights: Path, name: str) -> None:

@@ -22,7 +22,7 @@ from adbench.errors import RecordError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 from .models import Model, runnable
-from .network import describe, names_a_tag
+from .network import check_weights, default_tag, describe, names_a_tag
 
 
 @dataclass
@@ -61,7 +61,9 @@ class Anomalib(Method[Params]):
         assert isinstance(self.backbone, OwnBackbone)
         network, row, file = self.backbone.config, self._row, self.backbone.weights_path
         args, fetches = dict(self.params.args), names_a_tag(network.weights)
-        if fetches and row.argument:
+        if row.network:
+            check_weights(self.params.model, row, network.model, network.weights)
+        if fetches and row.argument and network.weights != default_tag(network.model):  # plain names have more defaults
             args[row.argument] = f"{network.model}.{network.weights}"
         if row.textures:
             args[row.textures] = self.params.textures

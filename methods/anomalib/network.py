@@ -43,16 +43,31 @@ def describe(
             args=also,
         )  # fmt: skip
     network, _, tag = str(args.get(row.argument, row.network) if row.argument else row.network).partition(".")
-    if weights is not None and not row.switch and not (names_a_tag(weights) and row.argument):
-        raise AdbenchError(
-            f"backbone.weights={weights} is not possible: anomalib's {name} always takes the pretrained weights of "
-            f"{network} from the Hugging Face cache, which HF_HOME names."
-        )
     pretrained = _pretrained(f"{network}.{tag}" if tag else network)
+    check_weights(name, row, network, weights or pretrained.tag)
     return BackboneConfig(
         title=row.title, model=network, weights=weights or pretrained.tag, input_size=row.input_size,
         normalisation="none", kind=OWN, args=also, licence=getattr(pretrained, "license", None) or "",
     )  # fmt: skip
+
+
+def check_weights(name: str, row: Model, network: str, weights: str) -> None:
+    """Raise AdbenchError for weights that a model's constructor can't be given."""
+    if row.switch or (names_a_tag(weights) and (row.argument or weights == default_tag(network))):
+        return
+    raise AdbenchError(
+        f"backbone.weights={weights} is not possible: anomalib's {name} always takes the pretrained weights of "
+        f"{network} from the Hugging Face cache, which HF_HOME names."
+    )
+
+
+def default_tag(network: str) -> str:
+    """Return the tag of the weights that timm takes for a plain name.
+
+    >>> default_tag("resnet18")
+    'a1_in1k'
+    """
+    return str(_pretrained(network).tag)
 
 
 def _pretrained(name: str) -> Any:

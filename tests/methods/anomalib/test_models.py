@@ -243,3 +243,17 @@ def test_our_patchcore_is_anomalib_s_on_the_same_features(images: Tensor) -> Non
     grid = distance.view(len(queries), 1, side, side)
     nearest_pixels = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE))[:, 0]  # as they upsample
     torch.testing.assert_close(gaussian_blur(nearest_pixels, 4.0), found, atol=1e-4, rtol=1e-4)
+
+
+def test_a_folder_without_pictures_is_no_source_of_textures(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to paste")
+    params = Anomalib.Params(model="Draem", textures=str(tmp_path))
+    with pytest.raises(AdbenchError, match="names a folder without pictures, which anomalib's Draem pastes"):
+        Anomalib.create(params, build(OWN, Anomalib.own_backbone(params, None), SIZE))
+
+
+def test_other_weights_named_for_a_record_of_a_model_that_fetches_are_refused(new) -> None:
+    method = new("Stfpm")
+    method.backbone.config.weights = "r18.safetensors"
+    with pytest.raises(AdbenchError, match="Stfpm always takes the pretrained weights of resnet18"):
+        Anomalib.create(method.params, method.backbone)
