@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import random
 import warnings
@@ -20,7 +21,8 @@ from adbench.errors import AdbenchError
 from .models import Model
 
 OFF = {"post_processor": False, "evaluator": False, "visualizer": False}
-LOGGERS = ("anomalib", "lightning.pytorch", "lightning.fabric", "timm")
+# Both Lightnings log through the logger of the one that was imported last.
+LOGGERS = ("anomalib", "lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric", "timm")
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def apart(seed: int) -> Iterator[None]:
     It draws from the global generators of torch, NumPy and Python, logs, warns, and makes timm's ViTs resample their
     positions without antialiasing in the whole process.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings(), torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         import timm.models.vision_transformer as vit
 

@@ -85,7 +85,7 @@ def _pasted(name: str, row: Model, textures: str | None) -> dict[str, Any]:
             raise AdbenchError(f"method.textures= has no effect: anomalib's {name} pastes no pictures.")
         return {}
     if textures is None or not (folder := Path(textures).expanduser()).is_dir():
-        where = "is missing" if textures is None else f"={textures} is not a folder"
+        where = " is missing" if textures is None else f"={textures} is not a folder"
         raise AdbenchError(
             f"method.textures{where}: anomalib's {name} pastes pictures from a folder, of which its authors take the "
             "Describable Textures Dataset. Name it: method.textures=FOLDER"

@@ -11,6 +11,7 @@ from anomalib.data import ImageBatch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from adbench.errors import AdbenchError
 from adbench.system.lightning import interrupts
 
 
@@ -58,6 +59,12 @@ def fit(inner: Any, data: SupportModule, device: torch.device, epochs: int) -> N
             "num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False,
         })  # fmt: skip
         with interrupts():
-            trainer.fit(inner, datamodule=data)
+            try:
+                trainer.fit(inner, datamodule=data)
+            except ValueError as error:
+                reason = (str(error).splitlines() or ["ValueError"])[0]
+                raise AdbenchError(
+                    f"anomalib's {type(inner).__name__} can't be fitted to these images: {reason}"
+                ) from error
     inner._trainer = None
     inner.to(device).eval()

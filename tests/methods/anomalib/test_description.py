@@ -37,7 +37,8 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cell(root: Path, *words: str) -> Cell:
-    (config,) = parse(["method=anomalib", f"data_root={root}", "shots=2", *words])
+    shots = [] if any(word.startswith("shots=") for word in words) else ["shots=2"]
+    (config,) = parse(["method=anomalib", f"data_root={root}", *shots, *words])
     return resolve(config)
 
 

@@ -33,7 +33,7 @@ RESNET = {"backbone": "resnet18"}
 QUICK: dict[str, dict[str, Any]] = {
     "Padim": RESNET,
     "Patchcore": RESNET,
-    "Cflow": RESNET | {"coupling_blocks": 2},
+    "Cflow": RESNET | {"coupling_blocks": 2, "fiber_batch_size": 4},
     "ReverseDistillation": RESNET,
     "Fastflow": RESNET | {"flow_steps": 2},
     "Stfpm": RESNET,
@@ -257,3 +257,10 @@ def test_other_weights_named_for_a_record_of_a_model_that_fetches_are_refused(ne
     method.backbone.config.weights = "r18.safetensors"
     with pytest.raises(AdbenchError, match="Stfpm always takes the pretrained weights of resnet18"):
         Anomalib.create(method.params, method.backbone)
+
+
+def test_what_a_model_says_of_too_few_images_is_passed_on_in_a_sentence(images: Tensor) -> None:
+    params = Anomalib.Params(model="Cflow", args=RESNET, epochs=1, batch_size=2)  # 64 fibres a batch: there are 8
+    method = Anomalib.create(params, build(OWN, Anomalib.own_backbone(params, "random"), SIZE))
+    with pytest.raises(AdbenchError, match="anomalib's Cflow can't be fitted to these images: .*fibers"):
+        method.prepare(support_of(images))
