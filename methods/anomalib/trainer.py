@@ -62,9 +62,7 @@ def fit(inner: Any, data: SupportModule, device: torch.device, epochs: int) -> N
             try:
                 trainer.fit(inner, datamodule=data)
             except ValueError as error:
-                reason = (str(error).splitlines() or ["ValueError"])[0]
-                raise AdbenchError(
-                    f"anomalib's {type(inner).__name__} can't be fitted to these images: {reason}"
-                ) from error
+                name, reason = type(inner).__name__, (str(error).splitlines() or ["ValueError"])[0]
+                raise AdbenchError(f"anomalib's {name} can't be fitted to these images: {reason}") from error
     inner._trainer = None
     inner.to(device).eval()
