@@ -20,7 +20,7 @@ class Model:
     network: the timm model whose pretrained weights it starts from, with or without a tag; empty: trained from scratch.
     licence: of these weights, as timm states it.
     argument: the constructor's argument that names another network; empty: there is none.
-    switch: whether the constructor can be told not to fetch pretrained weights.
+    switch: whether the constructor can leave out fetching pretrained weights.
     textures: the constructor's argument for a folder of pictures that it pastes into images; empty: it takes none.
     input_size: pixels of the square images that enter it, of a centre crop those of the crop.
     epochs: how many anomalib's configurations or README train; 0: it says itself, or only collects features.
