@@ -61,8 +61,8 @@ def fit(inner: Any, data: SupportModule, device: torch.device, epochs: int) -> N
         with interrupts():
             try:
                 trainer.fit(inner, datamodule=data)
-            except ValueError as error:
-                name, reason = type(inner).__name__, (str(error).splitlines() or ["ValueError"])[0]
+            except (ValueError, RuntimeError) as error:
+                name, reason = type(inner).__name__, (str(error).splitlines() or ["an error without a word"])[0]
                 raise AdbenchError(f"anomalib's {name} can't be fitted to these images: {reason}") from error
     inner._trainer = None
     inner.to(device).eval()
