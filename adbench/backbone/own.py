@@ -17,7 +17,7 @@ class OwnBackbone(Backbone):
     def build(self, config: BackboneConfig) -> None:
         """Keep what describes the method's network."""
         self.config = config
-        self.model = nn.Identity()
+        self.model = nn.Identity().eval()
 
     @classmethod
     def activations(cls, config: BackboneConfig) -> Sequence[str]:

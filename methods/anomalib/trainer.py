@@ -66,3 +66,8 @@ def fit(inner: Any, data: SupportModule, device: torch.device, epochs: int) -> N
                 raise AdbenchError(f"anomalib's {name} can't be fitted to these images: {reason}") from error
     inner._trainer = None
     inner.to(device).eval()
+    for module in inner.modules():  # as a record gives them back: other strides have other last bits
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.contiguous())
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.contiguous()
