@@ -7,7 +7,7 @@ SHARED := -n auto --maxprocesses 4 --dist worksteal
 STAMP := $(VENV)/.installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 UV := $(VENV)-uv/bin/uv
 
-.PHONY: demo test test-slow test-slurm test-browser test-older-torch test-lowest lint types bench docs clean
+.PHONY: demo test test-slow test-slurm test-browser test-anomalib test-older-torch test-lowest lint types bench docs clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +31,11 @@ test-browser: $(STAMP)  ## the leaderboard's site in a real Chromium; installs D
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -q
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -qy --no-install-recommends chromium chromium-driver
 	$(BIN)/python -m pytest -m slow tests/test_browser.py
+
+test-anomalib:  ## anomalib's models with random weights, in an environment of their own
+	@test -x $(VENV)-anomalib/bin/python || $(PYTHON) -m venv $(VENV)-anomalib
+	$(VENV)-anomalib/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,anomalib]'
+	$(VENV)-anomalib/bin/python -m pytest -m 'slow or not slow' tests/methods/anomalib
 
 test-older-torch:  ## the fast tests under torch 2.11 with torchvision 0.26, in an environment of their own
 	@test -x $(VENV)-torch211/bin/python || $(PYTHON) -m venv $(VENV)-torch211

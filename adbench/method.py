@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get
 import torch
 from torch import Tensor
 
-from adbench.backbone.config import Architecture
+from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures
+from adbench.config.schema import OWN
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, MethodError, RecordError, ReturnError
@@ -52,6 +53,9 @@ class Capability:
     threshold: the method's own decision threshold on the image score, or none.
     transductive: scores depend on the other images that are scored, which `observe_test_images` sees first; a
         leaderboard shows such rows apart.
+    own_backbone: whether it brings a network of its own, which `own_backbone()` describes. No backbone is built then,
+        nothing is cached, images have the size that it says, and the cell runs in one process.
+    least_support: with how few images of the support it can be fitted.
     gpu_share (0 to 1, of one GPU), memory_gb (of the machine): what a cell asks of a cluster.
     """
 
@@ -77,10 +81,14 @@ class Capability:
     class_token: bool = True
     projection: bool = False
     word_vectors: bool = False
+    own_backbone: bool = False
+    least_support: int = 1
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 0:
             raise AdbenchError(f"epochs={self.epochs!r} is not possible: a whole number of epochs, 0 or more.")
+        if type(self.least_support) is not int or self.least_support < 1:
+            raise AdbenchError(f"least_support={self.least_support!r} is not possible: a number of images, 1 or more.")
         if not 0 < self.gpu_share <= 1:
             raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
         if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
@@ -206,6 +214,7 @@ class Method(pl.LightningModule, Generic[P]):
         method.declared = cls.capability(params, backbone.architecture)
         method.blocks = method.declared.blocks
         method.build()
+        cache = None if method.declared.own_backbone else cache  # there is nothing to keep
         method._frozen = FrozenFeatures(backbone, weights, method.declared.outputs, precision, cache)
         return method.to(backbone.device)
 
@@ -213,6 +222,15 @@ class Method(pl.LightningModule, Generic[P]):
     @abstractmethod
     def capability(cls, params: P, architecture: Architecture) -> Capability:
         """Declare what the method is, from its parameters and the backbone's shape alone."""
+
+    @classmethod
+    def own_backbone(cls, params: P, weights: str | None) -> BackboneConfig:
+        """Describe the network that the method brings, of kind `own`; called where `own_backbone` is declared.
+
+        weights: what the user says of its weights (`backbone.weights=`), or None. `model` is what leaderboards show;
+        `weights` is hashed into the cell's key, and a file is `self.backbone.weights_path` in `build`.
+        """
+        raise NotImplementedError(f"{cls.__name__} declares own_backbone=True and does not describe it")
 
     def build(self) -> None:
         """Create trainable modules and buffers from `params` and the backbone's shape: no data."""
@@ -339,6 +357,7 @@ def fault_in(capability: object, shape: Architecture) -> str | None:
             "class_token",
             "projection",
             "word_vectors",
+            "own_backbone",
         )
     }
     for name, (value, allowed) in choices.items():
@@ -371,6 +390,8 @@ def fault_in(capability: object, shape: Architecture) -> str | None:
 def unmet(capability: Capability, shape: Architecture) -> str | None:
     """Return what a method needs that backbones of another kind have, such as "text"; None where it has all."""
     tokens = capability.blocks or capability.registers or capability.vv
+    if shape.kind == OWN and not capability.own_backbone:
+        return "a backbone"
     if capability.text and not shape.text_depth:
         return "a text tower"
     if capability.word_vectors and not (shape.text_depth and shape.word_vectors):

@@ -31,6 +31,7 @@ CONTENTS: dict[str, list[str]] = {
         "python",
         "your-own-method",
         "backbones",
+        "anomalib",
         "protocols",
         "sweeps",
         "reproduce",

@@ -6,6 +6,7 @@ from adbench.backbone import other_models
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import clip_config
+from adbench.config.schema import OWN
 
 
 def build(
@@ -15,10 +16,12 @@ def build(
 
     activation, normalisation: `native` is as the weights were trained.
     """
-    if config.kind == "clip":
+    if config.kind == OWN:
+        from adbench.backbone.own import OwnBackbone as Kind
+    elif config.kind == "clip":
         model = clip_config(config, name)
         if other_models.is_native(model):
-            from adbench.backbone.clip import CLIP as Kind
+            from adbench.backbone.clip import CLIP as Kind  # type: ignore[assignment]
         elif other_models.is_timm(model):
             from adbench.backbone.other_clips import TimmCLIP as Kind  # type: ignore[assignment]
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from adbench.config import ranges
+from adbench.config.schema import OWN
 from adbench.errors import AdbenchError, did_you_mean
 
 KINDS = ("clip", "vit", "cnn")
@@ -30,6 +31,9 @@ class BackboneConfig:
     `levels`: the blocks at which methods read where they say nothing (`Architecture.levels`); empty: any. A
     `stand_in` has only ever seen drawings: its figures are compared with no published ones, and every board says so.
     `licence` is that of the weights.
+
+    Of the network that a method brings (`Method.own_backbone`) `kind` is `own`, and `weights` may also be `none`: it
+    is trained from scratch. No YAML says so.
     """
 
     title: str
@@ -52,7 +56,7 @@ class BackboneConfig:
         """Raise AdbenchError for a value that is not possible."""
         ranges.check(self, ranges.OF_BACKBONE, "backbone")
         self.levels, self.mean, self.std = tuple(self.levels), tuple(self.mean), tuple(self.std)
-        if self.kind not in KINDS:
+        if self.kind not in (*KINDS, OWN):
             raise AdbenchError(f"backbone.kind={self.kind} is not possible: {did_you_mean(self.kind, KINDS)}")
         three = len(self.mean) == len(self.std) == 3
         three = three and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
@@ -80,6 +84,9 @@ class BackboneConfig:
         """
         facts: dict[str, Any] = {} if self.kind == "clip" else {"kind": self.kind}
         return facts | ({"backbone_levels": list(self.levels)} if self.levels else {})
+
+
+NOTHING = BackboneConfig("no network", "none", "none", 224, normalisation="none", kind=OWN)  # of which nothing is read
 
 
 class Stage(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any
 
 from adbench.backbone import hf, other_models
 from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.config.schema import OWN
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
@@ -74,7 +75,9 @@ def text_folder(config: BackboneConfig, name: str) -> Path | None:
 
 
 def architecture(config: BackboneConfig, name: str) -> Architecture:
-    """Return the shape of a backbone without building it."""
+    """Return the shape of a backbone without building it; of a method's own network there is nothing to read."""
+    if config.kind == OWN:
+        return Architecture(0, 0, 0, 0, kind=OWN, class_token=False, projection=False, word_vectors=False)
     if config.kind != "clip":
         from adbench.backbone import timm_models
 
@@ -125,14 +128,14 @@ def is_here(config: BackboneConfig, name: str) -> bool:
 
 
 def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Path | None:
-    """Return the safetensors file of the weights, downloading it where it isn't there; none for random weights.
+    """Return the safetensors file of the weights, downloading it where it isn't there; none for random or no weights.
 
     `offline`: raise NotThereError instead of downloading.
     """
     text = config.weights
     if config.text and text_folder(config, name) is None:  # before anything large is fetched
         raise AdbenchError(other_models.no_folder(clip_config(config, name), config, name))
-    if text == "random":
+    if text == "random" or (text == "none" and config.kind == OWN):
         return None
     if text.startswith(HUB):
         owner, model, file = _parts_of(text)
@@ -206,11 +209,13 @@ def _hub_file(config: BackboneConfig) -> str:
 
 
 def weights_hash(config: BackboneConfig, name: str, cache: Path, offline: bool = False, since: float = 0.0) -> str:
-    """Return the SHA-256 of the weights file; for random weights, a hash of seed and model.
+    """Return the SHA-256 of the weights file; for random weights, a hash of seed and model; `none` where it has none.
 
     `since`: seconds since 1970; a hash remembered from before is computed again.
     """
     path = weights_file(config, name, offline)
+    if path is None and config.weights == "none":
+        return "none"
     if path is None:
         return "random-" + digest(json.dumps([config.seed, model_config(config, name)], sort_keys=True))[:57]
     return _sha256(path, cache, not offline, since)

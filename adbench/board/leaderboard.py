@@ -304,8 +304,8 @@ def caveat(standing: str) -> str:
 
 def _head(record: Record) -> dict[str, str]:
     content = record.content
-    head: dict[str, str] = {key: content["resolved"][key] for key in ("backbone", "schedule", "selection")}
-    head |= {"method": _method(record), "data": content["data"]}
+    head: dict[str, str] = {key: content["resolved"][key] for key in ("schedule", "selection")}
+    head |= {"backbone": record.backbone, "method": _method(record), "data": content["data"]}
     head |= {"standing": _standing(record), "protocol": content["protocol"]}
     return head | {"shots": str(content["support"]["shots"]), "train_on": content["facts"].get("train_on") or ""}
 

@@ -83,7 +83,7 @@ def _figures(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
         rows.append({
             "data": "published",
             "method": repetition.published.get("method", method),  # as records name it
-            "variant": f"{variant}: {changed}" if changed else variant,
+            "variant": (f"{variant}: {changed}" if changed else variant) + _model(repetition),
             "backbone": _backbone(repetition),
             "protocol": _protocol(one, repetition, config),
             "shots": one.shots,
@@ -96,6 +96,12 @@ def _figures(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:
     columns = ("data", "method", "variant", "backbone", "protocol", "shots", "train_on", "dataset", "metric")
     frame = pd.DataFrame(rows, columns=[*columns, "mean", "std"])
     return frame.astype({"mean": float, "std": float})
+
+
+def _model(repetition: papers.Repetition) -> str:
+    """Return which of its models a method runs for a figure; empty for a method that is one."""
+    model = repetition.published.get("method.model")
+    return f", model={model}" if model else ""
 
 
 def _settings(kept: Kept, config: papers.PublishedConfig) -> pd.DataFrame:

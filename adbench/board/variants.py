@@ -84,6 +84,8 @@ def _words(record: Record, support: str) -> dict[str, str]:
     given = resolved.get("overrides") or {}
     changed = {key: resolved[key] for key in RUN_KEYS if key in resolved and resolved[key] != usual[key]}
     changed |= {f"params.{key}": value for key, value in given.get("method", {}).items()}
+    if record.content.get("capability", {}).get("own_backbone") and "model" in facts["params"]:
+        changed["params.model"] = facts["params"]["model"]  # one of many, of which the default says nothing
     changed |= {f"backbone.{key}": value for key, value in given.get("backbone", {}).items()}
     changed |= {f"trainer.{key}": value for key, value in (facts.get("trainer") or {}).items()}
     for key in ("weights", "model"):  # the hash of the content, not the path on one machine

@@ -129,6 +129,11 @@ class Cell:
         return ImageFormat(self.input_size, self.capability.resize, self.capability.grey, self.eval_size)
 
     @property
+    def backbone_name(self) -> str:
+        """The name of its backbone; where the method brings its own network, that network's."""
+        return self.backbone.model if self.capability.own_backbone else self.config.backbone
+
+    @property
     def weights(self) -> str:
         """The hash of the backbone's weights."""
         return str(self.facts["weights"])

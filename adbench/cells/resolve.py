@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.config import NOTHING, Architecture, BackboneConfig
 from adbench.backbone.contract import check_size
 from adbench.backbone.weights import architecture, model_hash, weights_hash
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
 from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
+from adbench.cells.methods import ResolvedMethod, own_backbone, random_weights, resolve_method
 from adbench.cells.operating import check_operating, operating_facts
 from adbench.cells.protocols import (
     LEARNS_FROM,
@@ -24,32 +24,21 @@ from adbench.cells.protocols import (
     without_support,
 )
 from adbench.config import layers
-from adbench.config.schema import Overrides, RunConfig
+from adbench.config.schema import OWN, RunConfig
 from adbench.config.trackers import check_logger
-from adbench.config.trainer import check_trainer, trainer_facts
+from adbench.config.trainer import check_trainer, num_devices, trainer_facts
 from adbench.config.words import defaults
 from adbench.data.decode import DECODING
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
 from adbench.data.support_lists import is_named
-from adbench.errors import AdbenchError, MethodError, PluginError
-from adbench.method import Capability, Method, defining, fault_in, naming_the_method, said_of, unmet, unwritten
+from adbench.errors import AdbenchError
+from adbench.method import Capability, Method, defining
 from adbench.plugins import registry
-from adbench.records.plain import plain
 from adbench.records.record import SCHEMA
 from adbench.system.session import Session
 from adbench.system.text import counted
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedMethod:
-    """A method's class, its parameters (also as plain values) and its capability."""
-
-    method_class: type[Method[Any]]
-    params: Any
-    plain_params: dict[str, Any]
-    capability: Capability
 
 
 @dataclass(frozen=True)
@@ -77,14 +66,24 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
             f"backbone.stand_in= can't be set: {config.backbone}.yaml states it. Leave it out, or write the YAML of a "
             "backbone of your own."
         )
-    backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
+    backbone = NOTHING
+    if config.backbone != OWN:
+        backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
-    key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
-    check_size(config.backbone, shape, size, key)
     method = session.once(
         resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
     )
     capability = method.capability
+    if capability.own_backbone:
+        backbone = session.once(own_backbone, method, config.method_name, config.words("backbone"))
+        shape = architecture(backbone, OWN)
+        if (devices := num_devices(config.words("trainer"))) > 1:
+            raise AdbenchError(
+                f"trainer.devices={devices} is not possible: {config.method_name} builds and trains a network of its "
+                "own, in one process. Leave it out."
+            )
+    key, size = ("input_size", config.input_size) if config.input_size else ("backbone.input_size", backbone.input_size)
+    check_size(config.backbone, shape, size, key)
     if capability.activation != "native" and backbone.kind != "clip":
         raise AdbenchError(
             f"activation={capability.activation}, which {config.method_name} asks for, is not possible on "
@@ -123,8 +122,11 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     target = open_dataset(config.dataset, config, session)
     target.split("test")
     notes = [] if target.phantom or not checked.backbone.stand_in else [drawings_only(config.backbone)]
+    if checked.method.capability.own_backbone and checked.backbone.weights == "random":
+        notes.append(random_weights(checked.backbone, config.method_name))
     notes += [*checked.notes, *target.notes]
     sets = training_sets(config, checked.method.capability, protocol, target, session)
+    _check_least(sets, checked.method.capability.least_support, config.method_name)
     notes += [note for one in sets for note in one.dataset.notes if note not in notes]
     taken = {one.dataset.name for one in sets}
     if protocol == "leave_one_out" and (same := [name for name in names_of(config, target) if name not in taken]):
@@ -154,6 +156,15 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
         config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
         protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _check_least(sets: tuple[TrainingSet, ...], least: int, method: str) -> None:
+    images = sum(len(one.support) for one in sets)
+    if sets and images < least:
+        raise AdbenchError(
+            f"{method} needs at least {counted(least, 'image')} to learn from, and here "
+            f"{'is' if images == 1 else 'are'} {images}. Use shots={least} or more."
+        )
 
 
 def drawings_only(backbone: str) -> str:
@@ -249,49 +260,6 @@ def _facts(
     return facts
 
 
-def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, shape: Architecture) -> ResolvedMethod:
-    """Import a method and resolve its parameters and what it declares."""
-    method_class = registry.find("method", name).load()
-    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
-        raise PluginError(f"the method {name!r} is {said_of(method_class)}, which is no subclass of adbench.Method.")
-    called = name.rpartition(":")[2]
-    if missing := unwritten(method_class):
-        raise MethodError(f"the method {missing}.")
-    if not dataclasses.is_dataclass(getattr(method_class, "Params", None)):
-        raise MethodError(f"the method {called} has no dataclass Params: class {called}(Method[Params]) names it.")
-    if not isinstance(method_class.version, str):
-        raise MethodError(f"the method {called} has version={said_of(method_class.version)}, where a text is needed.")
-    with naming_the_method(called, "Params"):
-        params = layers.method_params(method_class.Params, name, schedule, words)
-    with naming_the_method(called, "capability"):
-        capability = method_class.capability(params, shape)
-    if isinstance(capability, Capability) and (needed := unmet(capability, shape)):
-        raise AdbenchError(
-            f"{called} needs {needed}, which {backbone} (kind {shape.kind}) does not have. "
-            f"Backbones that do: {', '.join(_suitable(method_class, params)) or 'none is registered'}."
-        )
-    if fault := fault_in(capability, shape):
-        raise MethodError(f"capability() of the method {called} is wrong on {backbone}: {fault}.")
-    kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
-    if odd:
-        raise AdbenchError(
-            f"the method {name} can't be recorded: {odd[0].partition(':')[0]}. Possible are finite numbers, texts, "
-            "true, false, null, and lists and dictionaries of these."
-        )
-    return ResolvedMethod(method_class, params, kept["params"], capability)
-
-
-def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:
-    """Return the registered backbones that have all that a method needs with these parameters."""
-    names = []
-    for name in sorted(registry.config_files("backbone")):
-        with contextlib.suppress(AdbenchError):  # a YAML of somebody else, or parameters that another depth refuses
-            shape = architecture(layers.section(BackboneConfig, "backbone", name), name)
-            if unmet(method_class.capability(params, shape), shape) is None:
-                names.append(name)
-    return names
-
-
 def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:
     """Set the keys that can have no effect here to the values that all such cells share, with a note on each."""
     notes: list[str] = []
@@ -301,6 +269,10 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         config = dataclasses.replace(config, **keys)
         notes.append(note)
 
+    if capability.own_backbone and config.backbone != OWN:
+        if config.backbone != defaults()["backbone"]:
+            notes.append(f"{config.method_name} brings its own network: backbone={config.backbone} has no effect.")
+        config = dataclasses.replace(config, backbone=OWN)
     if capability.support == "none" and (config.shots or config.draw):
         settle(f"{config.method_name} learns from no image: shots and draw are set to 0.", shots=0, draw=0)
     if protocol in FULL_SPLIT and config.shots != "full":

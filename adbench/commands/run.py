@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.commands.console import plain_console
-from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.errors import MethodError, PluginError, StoppedError, SweepError
 from adbench.executors import start as executors
@@ -59,7 +58,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     console, config, cell = plain_console(), task.config, task.cell
     for note in cell.notes:
         console.print(f"note: {note}")
-    console.print(_title(config, cell.manifest.shots, cell.protocol), style="bold")
+    console.print(_title(cell), style="bold")
     record = task.record
     if record is not None:
         console.print(f"recorded already, reused: {record.path}{_other_commit(record)} (force=true runs it again)")
@@ -75,7 +74,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     console.print(_figures(record.content, record.path))
     console.print(
         f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
-        f"backbone: {config.backbone}, schedule: {config.schedule}; "
+        f"backbone: {cell.backbone_name}, schedule: {config.schedule}; "
         f"adbench leaderboard {config.runs} shows it next to others"
     )
 
@@ -218,13 +217,14 @@ def _data(kind: str, root: str) -> str:
     return name if root == "phantom" else f"{name} ({printable(root)})"
 
 
-def _title(config: RunConfig, shots: int | str, protocol: str) -> str:
+def _title(cell: Cell) -> str:
+    config, shots = cell.config, cell.manifest.shots
     data = "phantoms" if config.data_root == "phantom" else f"data {config.data_root}"
     support = f"support {config.support}" if config.support else f"draw {config.draw}"
     number = "all images of a class" if shots == "full" else counted(int(shots), "shot")
     return (
-        f"{config.method_name} on {config.dataset_name} ({data}), {protocol}, {number}, {support}, seed {config.seed}, "
-        f"backbone {config.backbone}, schedule {config.schedule}"
+        f"{config.method_name} on {config.dataset_name} ({data}), {cell.protocol}, {number}, {support}, "
+        f"seed {config.seed}, backbone {cell.backbone_name}, schedule {config.schedule}"
     )
 
 

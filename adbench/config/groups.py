@@ -7,7 +7,7 @@ import difflib
 import fnmatch
 import functools
 
-from adbench.config.layers import load_yaml
+from adbench.config.layers import lacking, load_yaml
 from adbench.errors import AdbenchError
 from adbench.plugins import locate, registry
 
@@ -68,6 +68,8 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
         group(text)  # says what is wrong with it
     if "*" in text or "?" in text:
         matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
+        if kind == "method":  # what lacks its package is asked for by name only
+            matched = [name for name in matched if lacking(name) is None]
         matched += [name for group in members if fnmatch.fnmatchcase(group, text) for name in members[group]]
         if not matched:
             raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *members]))}")

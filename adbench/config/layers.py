@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,15 +68,48 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
 
 
 def method_config(name: str) -> dict[str, Any]:
-    """The YAML of a method (`title`, `display_name`, `params`, `schedules`, `presets`), empty where it ships none."""
+    """The YAML of a method, empty where it ships none.
+
+    Its keys: title, display_name, params, schedules, presets; and requires, the package of an extra that it needs.
+    """
     file = registry.config_file("method", name)
     content = load_yaml(file) if file else {}
-    extra = set(content) - {"title", "display_name", "params", "schedules", "presets"}
+    extra = set(content) - {"title", "display_name", "params", "schedules", "presets", "requires"}
     if extra:
         raise AdbenchError(
-            f"{file}: unknown key {extra.pop()!r}; allowed: title, display_name, params, presets, schedules"
+            f"{file}: unknown key {extra.pop()!r}; allowed: title, display_name, params, presets, requires, schedules"
         )
     return content
+
+
+def standalone() -> list[str]:
+    """Return the registered methods that need no package of an extra, sorted."""
+    return sorted(name for name in registry.entries("method") if not method_config(name).get("requires"))
+
+
+def required(method: str) -> dict[str, str]:
+    """Return the package of an extra that a method needs, with its version; empty for most methods."""
+    package = method_config(method).get("requires")
+    return {str(package): importlib.metadata.version(str(package))} if package else {}
+
+
+def lacking(method: str) -> str | None:
+    """Return the package that a registered method needs and that is not installed; None where it can run.
+
+    >>> lacking("patchcore") is None
+    True
+    """
+    package = method_config(method).get("requires")
+    return str(package) if package and importlib.util.find_spec(str(package)) is None else None
+
+
+def check_installed(method: str) -> None:
+    """Raise AdbenchError where a method needs a package that is not installed, with what installs it."""
+    if package := lacking(method):
+        raise AdbenchError(
+            f"the method {method} needs the package {package}, which is not installed: pip install "
+            f"'{registry.OWN}[{package}]'"
+        )
 
 
 def preset(method: str, name: str) -> dict[str, Any]:

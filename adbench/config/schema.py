@@ -31,6 +31,7 @@ NOT_AXES = (
 )  # fmt: skip
 
 
+OWN = "own"  # of `backbone=`: a network that the method brings itself
 NAMES = ("method", "dataset", "backbone", "train_on", "data_root", "support", "runs", "cache")
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take, of one name and of a whole path
 

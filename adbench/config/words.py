@@ -13,7 +13,7 @@ from typing import Any
 from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
 from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
-from adbench.config.schema import KEYS, NOT_AXES, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
+from adbench.config.schema import KEYS, NOT_AXES, OWN, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 
@@ -196,7 +196,7 @@ def _check_names(config: RunConfig) -> None:
     registry.find("dataset", config.dataset)
     registry.find("executor", config.executor)
     backbones = registry.config_files("backbone")
-    if config.backbone not in backbones:
+    if config.backbone not in (*backbones, OWN):
         raise AdbenchError(
             f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)}. "
             "Other weights of a known architecture: backbone.weights=FILE.safetensors"

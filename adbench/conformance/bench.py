@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import architecture
 from adbench.config import layers
-from adbench.config.schema import RunConfig
+from adbench.config.schema import OWN, RunConfig
 from adbench.config.words import parse
 from adbench.data.decode import read_image
 from adbench.data.image_set import to_tensor
@@ -64,6 +65,13 @@ class Bench:
         if wanted not in self.built:
             backbone = build(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
             self.built[wanted] = backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}
+        return self.built[wanted][0]
+
+    def own(self, config: BackboneConfig) -> Backbone:
+        """Return what stands in place of a backbone for a method that brings its own network."""
+        wanted = json.dumps(dataclasses.asdict(config)), OWN
+        if wanted not in self.built:
+            self.built[wanted] = build(OWN, config, self.backbone.input_size), {}
         return self.built[wanted][0]
 
     def damage(self, backbone: Backbone) -> str | None:
@@ -132,7 +140,13 @@ def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ())
             split: [_picture(item, backbone.input_size, facts) for item in items if item.split == split]
             for split in ("valid", "test")
         }
-    return Bench(dataclasses.replace(run, overrides={}), backbone, facts, drawn["valid"], drawn["test"])
+    return Bench(
+        dataclasses.replace(run, overrides={"backbone": run.words("backbone")}),
+        backbone,
+        facts,
+        drawn["valid"],
+        drawn["test"],
+    )
 
 
 def half_masked(support: Support) -> Support:

@@ -276,9 +276,9 @@ def _frozen(s: Subject) -> str | None:
     return None
 
 
-@check("one shot", "a fit on one image a class, finite scores", "prepare", "build_memory")
+@check("one shot", "a fit on one image a class, or as few as it declares, finite scores", "prepare", "build_memory")
 def _one_shot(s: Subject) -> str | None:
-    return _after(s, s.support(shots=1))
+    return _after(s, s.support(shots=s.capability.least_support))
 
 
 @check(

@@ -45,6 +45,7 @@ class Subject:
         self.words = words
         self.wrote = False  # whether a fit has written into its support
         if isinstance(method, str):
+            layers.check_installed(method)
             self.name, self.yaml = method, layers.method_config(method)
             self.method_class: type[Method[Any]] = registry.find("method", method).load()
         else:
@@ -96,7 +97,11 @@ class Subject:
     @property
     def backbone(self) -> Backbone:
         """The backbone as the method asks for it."""
-        return self.bench.backbone_for(self.capability)
+        if not self.capability.own_backbone:
+            return self.bench.backbone_for(self.capability)
+        return self.bench.own(
+            self.method_class.own_backbone(self.params, self.bench.run.words("backbone").get("weights"))
+        )
 
     def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""

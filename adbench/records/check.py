@@ -197,7 +197,7 @@ FIELDS: Fields = {
         "threshold": _optional(_maybe(NUMBER)), "text": _optional(FLAG), "class_token": _optional(FLAG),
         "projection": _optional(FLAG), "word_vectors": _optional(FLAG),
         "stages": _optional(_list_of(BLOCK)), "registers": _optional(_list_of(BLOCK)), "vv": _optional(_list_of(BLOCK)),
-        "vv_from": _optional(BLOCK),
+        "vv_from": _optional(BLOCK), "own_backbone": _optional(FLAG), "least_support": _optional(COUNT),
     },
     "notes": _list_of(TEXT),
     "metrics": _object_of(_maybe(FRACTION), "image_auroc"),

@@ -61,6 +61,12 @@ class Record:
         """Metrics as fractions of 1; none where they don't apply."""
         return dict(self.content["metrics"])
 
+    @property
+    def backbone(self) -> str:
+        """The name of its backbone; where the method brings its own network, that network's."""
+        own = self.content.get("capability", {}).get("own_backbone", False)
+        return str(self.content["backbone"]["model"] if own else self.content["resolved"]["backbone"])
+
     def _repr_html_(self) -> str:
         """Show what it is and its figures in a notebook."""
         resolved, support = self.content["resolved"], self.content["support"]
@@ -68,7 +74,7 @@ class Record:
             "method": self.content["facts"]["method"],
             "dataset": f"{resolved['dataset']} ({self.content['data']} data)",
             "protocol": f"{self.content['protocol']}, {support['shots']} shots, {support['source']}",
-            "backbone": resolved["backbone"],
+            "backbone": self.backbone,
         }
         rows |= {name.replace("_", " "): f"{100 * v:.2f} %" for name, v in self.metrics.items() if v is not None}
         rows |= {"folder": str(self.path)}

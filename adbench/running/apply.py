@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.build import build
-from adbench.backbone.config import BackboneConfig
+from adbench.backbone.config import NOTHING, BackboneConfig
 from adbench.backbone.weights import check_weights, weights_hash
 from adbench.config import layers
-from adbench.config.schema import RunConfig, validate
+from adbench.config.schema import OWN, RunConfig, validate
 from adbench.data.decode import decoded, read_image, squashed
 from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
@@ -285,6 +285,7 @@ def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
             "never run. Where you trust its source, name it yourself: method=FILE.py:Class."
         )
     try:
+        layers.check_installed(named or name)
         entry = registry.find("method", named or name)
         method_class: type[Method[Any]] = entry.load()
         source = entry.source(method_class)
@@ -309,12 +310,15 @@ def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
 def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, named: str | None) -> tuple[str, ...]:
     """Set the weights file that the user names; return a note where one is read that the record alone names."""
     files = registry.config_files("backbone")
-    if config.backbone not in files:
+    if backbone.kind == OWN:
+        usual = NOTHING
+    elif config.backbone not in files:
         raise RecordError(
             f"{record.path} was made with the backbone {config.backbone!r}, which is not registered here: "
             f"{did_you_mean(config.backbone, files)}."
         )
-    usual = layers.section(BackboneConfig, "backbone", config.backbone)
+    else:
+        usual = layers.section(BackboneConfig, "backbone", config.backbone)
     if backbone.model != usual.model and backbone.model.endswith(".json"):
         raise damaged(record.path, f"backbone.model is {brief(backbone.model)}, a file that is not {usual.model}")
     if named:

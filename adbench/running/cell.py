@@ -18,6 +18,7 @@ from safetensors.torch import save
 from adbench.cells.cell import Cell, by_split
 from adbench.cells.datamodule import DataModule
 from adbench.cells.overlap import overlap
+from adbench.config import layers
 from adbench.data.counts import counts_of
 from adbench.data.image_set import ImageSet
 from adbench.data.mask_facts import summary
@@ -238,7 +239,9 @@ def _content(
         "seconds": seconds,
         "peak_memory": provenance.peak_memory(device),
         "code": provenance.code() | ({"method_source": cell.source_hash} if cell.source_hash else {}),
-        "packages": provenance.packages() | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
+        "packages": provenance.packages()
+        | layers.required(cell.config.method)
+        | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
         "device": provenance.device(device) | {"count": world_size()},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +14,7 @@ from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.method import Method, Support, naming_the_method
-from adbench.system.lightning import pl
+from adbench.system.lightning import interrupts, pl
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
 from adbench.training.trainer import new_trainer, place_of
@@ -84,7 +81,7 @@ def fit(
         with tempfile.TemporaryDirectory() as scratch:
             trainer = new_trainer(config, method.declared.epochs, device, scratch, callbacks)
             # Of several processes, the others lose their connection when one fails: that is no fault of theirs.
-            with naming_the_method(name, TRAINING if world_size() == 1 else None), _interrupts():
+            with naming_the_method(name, TRAINING if world_size() == 1 else None), interrupts():
                 try:
                     trainer.fit(method, datamodule=shards)
                 except LossError as error:
@@ -96,17 +93,3 @@ def fit(
         state = {name: value.cpu() for name, value in method.state_dict().items()}
         method.load_fitted(broadcast(state))
         method.to(device)
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[None]:
-    """Let Ctrl-C out of Lightning as a KeyboardInterrupt: it makes an exit of it, and leaves the signal ignored."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
-        raise stop.__context__ from None

@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from adbench.backbone.config import BackboneConfig
+from adbench.backbone.config import NOTHING, BackboneConfig
 from adbench.backbone.weights import architecture
 from adbench.cells.cell import ELSEWHERE
 from adbench.cells.protocols import DEFAULT_PROTOCOL
 from adbench.config import layers
-from adbench.config.schema import Overrides
+from adbench.config.schema import OWN, Overrides
 from adbench.data.counts import is_published
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError
@@ -152,10 +152,10 @@ def declaration(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def _declaration(name: str, backbone: str, about: str) -> tuple[dict[str, Any], str]:
     params, version, source, config = json.loads(about)
     entry = None if ":" in name else registry.entries("method").get(name)
-    usual = _usual(BackboneConfig, "backbone", backbone)
+    usual = NOTHING if backbone == OWN else _usual(BackboneConfig, "backbone", backbone)
     if entry is None:
         return {}, f"what the method declares: {name.rpartition('/')[2]} is no registered method"
-    if usual is None or usual.model != config["model"]:
+    if usual is None or (usual is not NOTHING and usual.model != config["model"]):
         return {}, f"what the method declares: {backbone} is no backbone that is registered here"
     if "${" in about:
         return {}, "what the method declares: its parameters hold ${"

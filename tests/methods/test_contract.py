@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from adbench.backbone.clip import Features
+from adbench.config.layers import standalone
 from adbench.errors import NumericalError
 from adbench.method import Method, defining
 from adbench.plugins import registry
 from adbench.scoring.score import check_finite, score_images
 from adbench.testing import check_method
 
-NAMES = sorted(registry.entries("method"))
+NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},

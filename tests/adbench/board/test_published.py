@@ -302,3 +302,27 @@ def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_ce
     assert compared["difference"].isna().sum() == 27  # WinCLIP and CLIP in MVFA's tables: no backbone is stated
     other = compared[compared["published"] != compared["value"]]
     assert set(other["value"]) == {90.8}  # MediCLIP's Tables 4 and 5 print another figure on BUSI than its Table 1
+
+
+def test_papers_figures_stand_beside_the_model_without_a_difference(write_record, board, tmp_path: Path) -> None:
+    rows = published.figures().query("method == 'anomalib'")
+    assert set(rows["variant"]) == {
+        "MadCLIP (MICCAI 2025) Table 1, model=Cflow", "MadCLIP (MICCAI 2025) Table 1, model=ReverseDistillation",
+        "MVFA (CVPR 2024) Table 1, model=Cflow", "MVFA (CVPR 2024) Table 1, model=ReverseDistillation",
+        "TGUMIAD Table 1, model=Draem",
+    }  # fmt: skip
+    changes = {"protocol": "full_normal", "shots": "full", "capability": {"maps": True, "own_backbone": True}}
+    for key, model in (("a", "Cflow"), ("b", "Padim")):
+        write_record(tmp_path, key, 0.8, method="anomalib", backbone="own", params={"model": model}, **changes)
+        file = tmp_path / key / "record.json"
+        content = json.loads(file.read_text())
+        content["backbone"] |= {"model": "wide_resnet50_2"}
+        file.write_text(json.dumps(content))
+    shown = published.compared(board(tmp_path)).query("metric == 'image_auroc'").set_index("variant")
+    assert set(shown.index) == {"model=Cflow", "model=Padim"}, "of many models a row names its own, the default too"
+    assert set(shown["backbone"]) == {"wide_resnet50_2"}
+    cflow = shown.loc["model=Cflow"]
+    assert cflow["published"] == 73.97
+    assert cflow["source"].endswith("Table 1, model=Cflow, backbone not stated")
+    assert pd.isna(cflow["difference"])
+    assert pd.isna(shown.loc["model=Padim", "published"])

@@ -12,6 +12,7 @@ from adbench.backbone.config import Architecture, BackboneConfig, Stage
 from adbench.backbone.weights import weights_file
 from adbench.cells import resolve as cells
 from adbench.cells.resolve import check_config, resolve
+from adbench.config.layers import standalone
 from adbench.config.words import parse
 from adbench.errors import AdbenchError
 from adbench.method import Capability, fault_in, unmet
@@ -84,7 +85,7 @@ def test_a_method_on_the_wrong_kind_names_the_backbones_that_would_do() -> None:
 
 
 def test_a_method_that_reads_text_says_so() -> None:
-    text = {name for name in registry.entries("method") if _capability(name).text}
+    text = {name for name in standalone() if _capability(name).text}
     assert {
         "april_gan",
         "clip",

@@ -19,7 +19,7 @@ from adbench.data.items import DatasetConfig
 from adbench.plugins import registry
 from adbench.system.session import Session
 
-METHODS = sorted(registry.entries("method"))
+METHODS = layers.standalone()
 # Keys that say where and how fast a cell runs, or what is drawn and printed of it.
 NO_RESULT = {
     "device": ["cpu", "auto"],

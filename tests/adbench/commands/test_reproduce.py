@@ -78,7 +78,7 @@ def test_where_no_cell_can_run_its_error_is_the_answer(adbench, tiny: Path, tmp_
     [
         ([], "PAPER is missing: crossmodal, madclip, mediclip, mvfa, tgumiad"),
         (["table=1"], "PAPER is missing"),
-        (["madclip", "method=cflow"], "none of the 9 figures can be repeated. adbench has no method cflow"),
+        (["madclip", "method=cflow"], "none of the 9 figures can be repeated. Which implementation"),
         (["madclip", "--list", "--why"], "--list runs nothing: leave out --why"),
         (["madclip", "protocol=few_shot"], "protocol= is fixed by the paper's cell"),
     ],

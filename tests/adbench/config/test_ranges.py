@@ -12,6 +12,7 @@ import pytest
 from adbench.backbone.weights import BackboneConfig
 from adbench.cells.resolve import check_config
 from adbench.config import ranges
+from adbench.config.layers import standalone
 from adbench.config.schema import RunConfig, check_name
 from adbench.config.words import defaults, parse
 from adbench.data.indexed import dataset_config
@@ -26,7 +27,7 @@ ODD = (
 )  # fmt: skip
 IMPOSSIBLE = ("inf", ".inf", ".nan", "-1", str(10**30), f"-{10**30}", "9" * 5000, "many")
 SESSION = Session()
-METHODS = tuple(name for name, entry in registry.entries("method").items() if not entry.foreign)
+METHODS = tuple(name for name in standalone() if not registry.entries("method")[name].foreign)
 
 
 def is_number(text: object) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from adbench.cells.datamodule import DataModule
 from adbench.cells.resolve import resolve
+from adbench.config.layers import standalone
 from adbench.config.words import RunConfig
 from adbench.plugins import registry
 from adbench.records.record import Record, read_all
@@ -129,7 +130,7 @@ def rows() -> Iterator[list[list[str]]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("method", [name for name, e in registry.entries("method").items() if not e.foreign])
+@pytest.mark.parametrize("method", [name for name in standalone() if not registry.entries("method")[name].foreign])
 def test_a_method_ranks_images_and_pixels_as_in_fp32(adbench, rows, tmp_path: Path, method: str) -> None:
     """Image and pixel AUROC on the phantoms of brainmri are those of fp32 but for half a point; adds to the table.
 
