@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 MOST_YAML = 4 << 20  # bytes
+CONVERTED = re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<kind>Integer|Float)$")
+KINDS = {"Integer": "no whole number", "Float": "no number"}
 MOST_DIGITS = 4000  # Python reads no number of more
 
 
@@ -56,6 +59,8 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
         merged = OmegaConf.merge(structure, dict(base), over)
     except (OmegaConfBaseException, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if found := CONVERTED.match(reason):
+            reason = f"{found['value']!r} is {KINDS[found['kind']]}"
         if "$" in reason:  # a text of OmegaConf's whose places were not filled
             reason = "a value is of another type"
         name = getattr(error, "full_key", None) or " or ".join(map(str, over)) or "a key"

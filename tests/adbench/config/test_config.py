@@ -160,3 +160,17 @@ def test_yaml_without_an_end_is_one_sentence(tmp_path, name: str) -> None:
         file.truncate(1 << 40)
     with pytest.raises(AdbenchError, match="is not readable YAML: ."):
         layers.load_yaml(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("method.neighbours=1.5", "neighbours cannot be set: '1.5' is no whole number."),
+        ("method.sigma=wide", "sigma cannot be set: 'wide' is no number."),
+        ("draw=first", "draw cannot be set: 'first' is no whole number."),
+    ],
+)
+def test_a_value_of_another_type_is_named(adbench, word: str, said: str) -> None:
+    answer = adbench("plan", "method=patchcore", word)
+    assert answer.code == 2
+    assert answer.err.strip().endswith(said)
