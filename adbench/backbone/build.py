@@ -16,18 +16,27 @@ def build(
 
     activation, normalisation: `native` is as the weights were trained.
     """
+    return _kind(name, config)(name, config, input_size, activation, normalisation)
+
+
+def _kind(name: str, config: BackboneConfig) -> type[Backbone]:
     if config.kind == OWN:
-        from adbench.backbone.own import OwnBackbone as Kind
-    elif config.kind == "clip":
-        model = clip_config(config, name)
-        if other_models.is_native(model):
-            from adbench.backbone.clip import CLIP as Kind  # type: ignore[assignment]
-        elif other_models.is_timm(model):
-            from adbench.backbone.other_clips import TimmCLIP as Kind  # type: ignore[assignment]
-        else:
-            from adbench.backbone.other_clips import OwnImageCLIP as Kind
-    elif config.kind == "vit":
-        from adbench.backbone.vit import ViT as Kind  # type: ignore[assignment]
-    else:
-        from adbench.backbone.cnn import CNN as Kind  # type: ignore[assignment]
-    return Kind(name, config, input_size, activation, normalisation)
+        from adbench.backbone.own import OwnBackbone
+
+        return OwnBackbone
+    if config.kind == "vit":
+        from adbench.backbone.vit import ViT
+
+        return ViT
+    if config.kind == "cnn":
+        from adbench.backbone.cnn import CNN
+
+        return CNN
+    model = clip_config(config, name)
+    if other_models.is_native(model):
+        from adbench.backbone.clip import CLIP
+
+        return CLIP
+    from adbench.backbone.other_clips import OwnImageCLIP, TimmCLIP
+
+    return TimmCLIP if other_models.is_timm(model) else OwnImageCLIP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import random
@@ -34,8 +35,7 @@ def apart(seed: int) -> Iterator[None]:
     """
     with warnings.catch_warnings(), torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        import timm.models.vision_transformer as vit
-
+        vit: Any = importlib.import_module("timm.models.vision_transformer")
         kept = random.getstate(), np.random.get_state()  # noqa: NPY002
         resample, levels = vit.resample_abs_pos_embed, {name: logging.getLogger(name).level for name in LOGGERS}
         torch.manual_seed(seed), random.seed(seed), np.random.seed(seed % 2**32)  # noqa: NPY002
