@@ -52,7 +52,8 @@ class Rule:
     theirs: what the authors do and a clean cell doesn't, one facet each, in the order of the attribution ladder.
     variant: settings that a row of a leaderboard must have to be compared with the figure.
     backbone: the figure's, where it is not that of the cell.
-    reason: a sentence that says why it can't be repeated. note: a sentence on what the paper leaves open.
+    reason: a sentence that says why it can't be repeated; `cell` then says only which rows stand next to the figure.
+    note: a sentence on what the paper leaves open.
     """
 
     figures: dict[str, Any]
