@@ -89,13 +89,13 @@ def method_config(name: str) -> dict[str, Any]:
 
 def standalone() -> list[str]:
     """Return the registered methods that need no package of an extra, sorted."""
-    return sorted(name for name in registry.entries("method") if not method_config(name).get("requires"))
+    return sorted(name for name in registry.entries("method") if _package(name) is None)
 
 
 def required(method: str) -> dict[str, str]:
     """Return the package of an extra that a method needs, with its version; empty for most methods."""
-    package = method_config(method).get("requires")
-    return {str(package): importlib.metadata.version(str(package))} if package else {}
+    package = _package(method)
+    return {package: importlib.metadata.version(package)} if package else {}
 
 
 def lacking(method: str) -> str | None:
@@ -104,8 +104,13 @@ def lacking(method: str) -> str | None:
     >>> lacking("patchcore") is None
     True
     """
+    package = _package(method)
+    return package if package and importlib.util.find_spec(package) is None else None
+
+
+def _package(method: str) -> str | None:
     package = method_config(method).get("requires")
-    return str(package) if package and importlib.util.find_spec(str(package)) is None else None
+    return str(package) if package else None
 
 
 def check_installed(method: str) -> None:

@@ -142,7 +142,7 @@ def _operating_point(entry: SiteRecord, table: pd.DataFrame) -> dict[str, Any]:
         "why": "",
         "threshold": f"{threshold.value:.6g}",
         "fixed": f"{counted(threshold.images, 'normal image')} of {held.split}",
-        "lines": [(name, f"{_per_cent(one.value)}", _between(one)) for name, one in reached.items()],
+        "lines": [(name, _per_cent(one.value), _between(one)) for name, one in reached.items()],
         "remarks": [*(f"{name}: {one.why}" for name, one in reached.items() if one.why), *notes],
         "counts": f"{counts.true_positive} of {counted(abnormal, 'abnormal image')} called abnormal, and "
         f"{counts.false_positive} of {counted(normal, 'normal image')}",
