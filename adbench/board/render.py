@@ -232,13 +232,18 @@ def rank(row: Mapping[Any, Any]) -> str:
     return f"{row['rank']:.0f} ({row['rank_low']:.0f}-{row['rank_high']:.0f})"
 
 
-def ranks(section: Section, metric: str) -> list[str]:
-    """Return the ranks of a section's rows in the leading column of a metric; empty where no row has one."""
+def ranking_column(section: Section, metric: str) -> str:
+    """Return the dataset of the column that ranks a section's rows by a metric; empty where none does."""
     columns = [name for name, which in section.columns if which == metric]
     datasets = [name for name in columns if name.startswith(MEAN)] or (columns if len(columns) == 1 else [])
-    if not datasets or "rank" not in section.columns[datasets[0], metric]:
+    return datasets[0] if datasets and "rank" in section.columns[datasets[0], metric] else ""
+
+
+def ranks(section: Section, metric: str) -> list[str]:
+    """Return the ranks of a section's rows in the leading column of a metric; empty where no row has one."""
+    if not (dataset := ranking_column(section, metric)):
         return []
-    texts = [rank(row) for row in section.columns[datasets[0], metric].to_dict("records")]
+    texts = [rank(row) for row in section.columns[dataset, metric].to_dict("records")]
     return texts if set(texts) != {"–"} else []
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
-from adbench.board.render import TITLES, Section, between_of, marks_of, notes, ranks, shown
+from adbench.board.render import TITLES, Section, between_of, marks_of, notes, ranking_column, ranks, shown
 from adbench.board.site.records import SiteRecord, anchor, dataset_page
 
 FILTERS = ("dataset", "method", "protocol", "shots", "backbone")
@@ -91,9 +91,10 @@ def matrix(section: Section, members: Owners, root: str, links: bool = False) ->
     last column lists the records, and rows have ids.
     """
     keys = [str(key) for key in section.rows.columns]
-    places = ranks(section, next(iter(section.columns))[1])
+    first = next(iter(section.columns))[1]
+    places = ranks(section, first)
     heads = [ColumnHead(key.replace("_", " ")) for key in keys]
-    heads += [ColumnHead("rank", number=True)] if places else []
+    heads += [ColumnHead("rank", "", True, ranking_column(section, first), first)] if places else []
     for dataset, metric in section.columns:
         title = metric_title(metric)
         heads.append(ColumnHead(title, "", True) if links else ColumnHead(dataset, title, True, dataset, metric))
