@@ -5,9 +5,11 @@ denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
 losses          focal, dice and SigLIP loss; `finite_sum`, which names a term that is not finite
+loose           loose reconstruction: groups of blocks, distances of whole maps, a gradient by patch (Dinomaly)
 maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
 memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset
 observed        images that a transductive method has observed, known again
+optimisers      StableAdamW; a learning rate that warms up and falls along a cosine
 poisson         seamless cloning of one image into another
 precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
 prompts         prompt ensembles and learnable contexts (CoOp)

@@ -1,0 +1,5 @@
+"""Dinomaly (CVPR 2025)."""
+
+from .method import Dinomaly
+
+__all__ = ["Dinomaly"]

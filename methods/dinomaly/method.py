@@ -1,0 +1,214 @@
+"""Dinomaly: the less is more philosophy in multi-class unsupervised anomaly detection (Guo et al., CVPR 2025).
+
+Trained, on normal images: a bottleneck with dropout and a decoder with linear attention, which rebuild the patch
+features of a frozen ViT from their own mean. What is rebuilt is the mean of a group of blocks, each map as a whole,
+and patches that are rebuilt well already hardly count. Map: per patch 1 - cosine between frozen and rebuilt features.
+Image score: the mean of its highest pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from adbench.backbone.config import Architecture
+from adbench.backbone.contract import Features
+from adbench.blocks.loose import (
+    group_means,
+    grouped,
+    loose_map,
+    map_distance,
+    middle_blocks,
+    rebuilt_groups,
+    scale_gradient,
+    small_weights,
+    token_distance,
+)
+from adbench.blocks.losses import finite_sum
+from adbench.blocks.maps import gaussian_blur, top_mean
+from adbench.blocks.optimisers import StableAdamW, warm_cosine
+from adbench.blocks.validate import at_least, positive, shares
+from adbench.errors import AdbenchError
+from adbench.method import Batch, Capability, Method, Scores, Support
+from adbench.system.progress import track
+
+from .decoder import Decoder
+
+CHUNK = 16  # images of the support of which all read blocks are held at once
+HEAD = 64  # channels of an attention head
+
+
+@dataclass
+class Params:
+    """Hyper-parameters. The defaults are the authors' code (README.md)."""
+
+    steps: int = 10_000
+    epochs: int = 10  # into which the steps are divided, whatever the size of the support
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    final_share: float = 0.1  # of the learning rate, at the last step
+    warm_up: int = 100  # steps over which the rate rises from 0
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1  # of the gradient; 0: no clipping
+    levels: list[int] = field(default_factory=list)  # blocks of the backbone; empty: eight in the middle
+    groups: int = 2  # of these blocks; their number: block by block
+    decoder_blocks: int = 8
+    heads: int = 0  # of the decoder's attention; 0: of 64 channels each
+    dropout: float = 0.2  # of the bottleneck
+    mined: float = 0.9  # share of the patches, those rebuilt best, whose gradient is scaled down
+    mined_gradient: float = 0.1  # what is left of it
+    mining_steps: int = 1000  # over which `mined` rises from 0
+    map_size: int = 256
+    sigma: float = 4.0  # Gaussian smoothing of the map over 5 x 5 of its pixels; 0: none
+    top: float = 0.01  # share of the map's pixels that the image score is the mean of
+    activation: str = "native"
+    normalisation: str = "native"
+
+
+class Dinomaly(Method[Params]):
+    """Bottleneck and decoder over cached features of a frozen ViT."""
+
+    @classmethod
+    def capability(cls, params: Params, architecture: Architecture) -> Capability:
+        """Learn from normal images alone."""
+        levels = _check(params, architecture)
+        return Capability(
+            support="normal",
+            blocks=levels,
+            registers=levels if architecture.registers else (),
+            class_token=False,
+            epochs=params.epochs,
+            normalisation=params.normalisation,
+            activation=params.activation,
+        )
+
+    def build(self) -> None:
+        """Create bottleneck and decoder."""
+        p, width = self.params, self.backbone.architecture.width
+        self.decoder = Decoder(width, p.heads or max(1, width // HEAD), p.decoder_blocks, p.dropout)
+        small_weights(self.decoder)
+        self.groups = grouped(len(self.blocks), p.groups)
+
+    def prepare(self, support: Support) -> None:
+        """Keep the mean over each group of blocks of the normal images: their mean is what enters the decoder."""
+        if not len(support):
+            raise AdbenchError("dinomaly has no normal image to learn from: give it at least one, as in shots=1.")
+        chunks, kept = support.images.split(CHUNK), []
+        for images in track(chunks, "encoding the support", len(chunks)):
+            features = self.encode(images)
+            kept.append(self._means(features).to(features.blocks[self.blocks[0]].dtype))
+        self.data = TensorDataset(torch.cat(kept))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Shuffle the images, and repeat them in a new order until the epoch has its steps."""
+        p = self.params
+        count = p.steps // p.epochs * p.batch_size
+        order = RandomSampler(self.data, num_samples=count, generator=self.generator("order"))
+        return DataLoader(self.data, p.batch_size, sampler=order)
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Rebuild each group's map; the mean over groups."""
+        p = self.params
+        target, output = self._rebuild(batch[0].float())
+        mined = p.mined * min(1.0, self.global_step / p.mining_steps)
+        terms: dict[str, Tensor] = {}
+        for i, group in enumerate(self.groups):
+            distance = token_distance(target[:, i], output[:, i].detach())
+            factor = gradient_factors(distance, mined, p.mined_gradient)
+            mined_output = scale_gradient(output[:, i], factor[..., None])
+            loss = map_distance(target[:, i], mined_output).mean() / len(self.groups)
+            terms[f"blocks {self.blocks[group[0]]} to {self.blocks[group[-1]]}"] = loss
+        return finite_sum(**terms)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """StableAdamW; the rate warms up and falls along a cosine, step by step."""
+        p = self.params
+        optimiser = StableAdamW(
+            self.parameters(), p.learning_rate, eps=1e-10, weight_decay=p.weight_decay, amsgrad=True
+        )
+        rate = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: warm_cosine(step, p.warm_up, p.steps, p.final_share)
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
+        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
+
+    def score(self, batch: Batch) -> Scores:
+        """Return the smoothed distances as the map; the image score is the mean of its highest pixels."""
+        maps = gaussian_blur(self._map(self._distances(batch).mean(1)), self.params.sigma, radius=2)
+        return Scores(top_mean(maps.flatten(1), self.params.top), maps)
+
+    def level_maps(self, batch: Batch) -> dict[int, Tensor]:
+        """Return the map of each group before it is smoothed, under the number of its last block."""
+        distances = self._distances(batch).unbind(1)
+        return {self.blocks[run[-1]]: self._map(d) for run, d in zip(self.groups, distances, strict=True)}
+
+    def _means(self, features: Features) -> Tensor:
+        return group_means(features, self.blocks, self.params.groups, self.backbone.architecture.prefix)
+
+    def _rebuild(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the frozen and the rebuilt patches, fp32 (B, groups, patches, width), of groups (B, groups, ...)."""
+        shape = self.backbone.architecture
+        fused = sum(means[:, i] * (len(run) / len(self.blocks)) for i, run in enumerate(self.groups))
+        rebuilt = rebuilt_groups(self.decoder(fused), len(self.groups))
+        first = shape.prefix + shape.registers
+        return means[:, :, first:], rebuilt[:, :, first:]
+
+    def _distances(self, batch: Batch) -> Tensor:
+        """Return 1 - cosine of each patch in each group, (B, groups, patches)."""
+        return token_distance(*self._rebuild(self._means(batch.features)))
+
+    def _map(self, distance: Tensor) -> Tensor:
+        return loose_map(distance, self.backbone.input_size, self.params.map_size)
+
+
+def gradient_factors(distance: Tensor, mined: float, left: float) -> Tensor:
+    """Return `left` for the `mined` share of all patches (B, patches) that are nearest to their target, 1 for others.
+
+    >>> gradient_factors(torch.tensor([[0.1, 0.4], [0.3, 0.2]]), mined=0.5, left=0.0).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    hard = max(1, int(distance.numel() * (1 - mined)))
+    threshold = distance.flatten().topk(hard).values[-1]
+    return torch.where(distance < threshold, left, 1.0)
+
+
+def _check(params: Params, architecture: Architecture) -> tuple[int, ...]:
+    """Return the blocks that are read; impossible parameters are an error."""
+    at_least(params, 1, "steps", "decoder_blocks", "groups", "mining_steps")
+    at_least(params, 1, "map_size", most=4096)
+    at_least(params, 0, "warm_up", "clip_norm", "heads")
+    at_least(params, 0, "sigma", most=1000)
+    positive(params, "top")
+    shares(params, "final_share", "dropout", "mined", "mined_gradient", "top")
+    if params.epochs and params.steps % params.epochs:
+        raise AdbenchError(
+            f"method.steps={params.steps} is not possible with method.epochs={params.epochs}: give a multiple of it."
+        )
+    levels = architecture.checked_levels(params.levels or middle_blocks(architecture))
+    if not architecture.depth:  # a run says so
+        return levels
+    most = min(len(levels), params.decoder_blocks)
+    if params.groups > most:
+        raise AdbenchError(
+            f"method.groups={params.groups} is not possible with {len(levels)} blocks of the backbone and "
+            f"method.decoder_blocks={params.decoder_blocks}: at most {most}."
+        )
+    if params.heads and architecture.width % params.heads:
+        raise AdbenchError(
+            f"method.heads={params.heads} is not possible: the backbone's tokens have {architecture.width} channels, "
+            "and a number that divides them is needed."
+        )
+    return levels
