@@ -5,6 +5,7 @@ A group's map counts as a whole in the loss, and how much of its gradient reache
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def grouped(count: int, groups: int) -> list[range]:
     ends = [0]
     for group in range(groups):
         ends.append(ends[-1] + count // groups + (group < count % groups))
-    return [range(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+    return [range(start, end) for start, end in itertools.pairwise(ends)]
 
 
 def group_means(features: Features, blocks: Sequence[int], groups: int, prefix: int) -> Tensor:
