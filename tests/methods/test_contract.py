@@ -18,6 +18,7 @@ from adbench.testing import check_method
 
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
+    "dinomaly": {"steps": 4, "epochs": 2, "batch_size": 2, "decoder_blocks": 2},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},
@@ -30,7 +31,18 @@ QUICK: dict[str, dict[str, object]] = {
 }
 
 
-UNTIED = {"clip", "clip_finetune", "crossmodal", "musc", "padim", "patchcore", "subspacead", "tgumiad", "winclip"}
+UNTIED = {
+    "clip",
+    "clip_finetune",
+    "crossmodal",
+    "dinomaly",
+    "musc",
+    "padim",
+    "patchcore",
+    "subspacead",
+    "tgumiad",
+    "winclip",
+}
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
