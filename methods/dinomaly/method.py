@@ -46,8 +46,8 @@ HEAD = 64  # channels of an attention head
 class Params:
     """Hyper-parameters. The defaults are the authors' code (README.md)."""
 
-    steps: int = 10_000
-    epochs: int = 10  # into which the steps are divided, whatever the size of the support
+    epochs: int = 10
+    epoch_steps: int = 1000  # whatever the size of the support
     batch_size: int = 16
     learning_rate: float = 2e-3
     final_share: float = 0.1  # of the learning rate, at the last step
@@ -106,8 +106,7 @@ class Dinomaly(Method[Params]):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the images, and repeat them in a new order until the epoch has its steps."""
         p = self.params
-        count = p.steps // p.epochs * p.batch_size
-        order = RandomSampler(self.data, num_samples=count, generator=self.generator("order"))
+        order = RandomSampler(self.data, num_samples=p.epoch_steps * p.batch_size, generator=self.generator("order"))
         return DataLoader(self.data, p.batch_size, sampler=order)
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
@@ -127,11 +126,12 @@ class Dinomaly(Method[Params]):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """StableAdamW; the rate warms up and falls along a cosine, step by step."""
         p = self.params
+        steps = p.epochs * p.epoch_steps
         optimiser = StableAdamW(
             self.parameters(), p.learning_rate, eps=1e-10, weight_decay=p.weight_decay, amsgrad=True
         )
         rate = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: warm_cosine(step, p.warm_up, p.steps, p.final_share)
+            optimiser, lambda step: warm_cosine(step, p.warm_up, steps, p.final_share)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
@@ -187,16 +187,12 @@ def gradient_factors(distance: Tensor, mined: float, left: float) -> Tensor:
 
 def _check(params: Params, architecture: Architecture) -> tuple[int, ...]:
     """Return the blocks that are read; impossible parameters are an error."""
-    at_least(params, 1, "steps", "decoder_blocks", "groups", "mining_steps")
+    at_least(params, 1, "epoch_steps", "decoder_blocks", "groups", "mining_steps")
     at_least(params, 1, "map_size", most=4096)
     at_least(params, 0, "warm_up", "clip_norm", "heads")
     at_least(params, 0, "sigma", most=1000)
     positive(params, "top")
     shares(params, "final_share", "dropout", "mined", "mined_gradient", "top")
-    if params.epochs and params.steps % params.epochs:
-        raise AdbenchError(
-            f"method.steps={params.steps} is not possible with method.epochs={params.epochs}: give a multiple of it."
-        )
     levels = architecture.checked_levels(params.levels or middle_blocks(architecture))
     if not architecture.depth:  # a run says so
         return levels

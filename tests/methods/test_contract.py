@@ -18,7 +18,7 @@ from adbench.testing import check_method
 
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
-    "dinomaly": {"steps": 4, "epochs": 2, "batch_size": 2, "decoder_blocks": 2},
+    "dinomaly": {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},

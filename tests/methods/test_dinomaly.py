@@ -14,7 +14,7 @@ from adbench.method import Batch, Support
 from adbench.methods.dinomaly.decoder import Block, Decoder, linear_attention
 from adbench.methods.dinomaly.method import Dinomaly, Params, gradient_factors
 
-QUICK = {"steps": 4, "epochs": 2, "batch_size": 2, "decoder_blocks": 2, "warm_up": 1}
+QUICK = {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2, "warm_up": 1}
 
 
 def with_noise(method: Dinomaly) -> Dinomaly:
@@ -197,7 +197,7 @@ def take(support: Support, count: int) -> Support:
 
 
 def test_the_optimiser_is_the_papers(bench) -> None:
-    method = bench.new("dinomaly", **QUICK | {"steps": 100, "warm_up": 10})
+    method = bench.new("dinomaly", **QUICK | {"epoch_steps": 50, "warm_up": 10})
     made = method.configure_optimizers()
     optimiser, rate = made["optimizer"], made["lr_scheduler"]["scheduler"]
     (group,) = optimiser.param_groups
@@ -226,7 +226,7 @@ def test_the_optimiser_is_the_papers(bench) -> None:
         ("mining_steps", 1),
         ("warm_up", 0),
         ("final_share", 1),
-        ("steps", 6),
+        ("epoch_steps", 3),
         ("batch_size", 1),
         ("learning_rate", 0.01),
         ("weight_decay", 10),
@@ -270,8 +270,7 @@ def test_it_trains_and_scores_in_half_precision(bench, support, precision: str) 
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"steps": 0}, r"method\.steps=0 is not possible: at least 1"),
-        ({"steps": 10, "epochs": 3}, r"method\.steps=10 is not possible with method\.epochs=3: give a multiple"),
+        ({"epoch_steps": 0}, r"method\.epoch_steps=0 is not possible: at least 1"),
         ({"dropout": 1.5}, r"method\.dropout=1\.5 is not possible: a share"),
         ({"mined": -0.1}, r"method\.mined=-0\.1 is not possible: a share"),
         ({"groups": 0}, r"method\.groups=0 is not possible: at least 1"),
