@@ -49,17 +49,20 @@ def grouped(count: int, groups: int) -> list[range]:
     return [range(start, end) for start, end in itertools.pairwise(ends)]
 
 
-def group_means(features: Features, blocks: Sequence[int], groups: int, prefix: int) -> Tensor:
+def group_means(
+    features: Features, blocks: Sequence[int], groups: int, prefix: int, level_norm: bool = False
+) -> Tensor:
     """Return (B, groups, tokens, width), fp32: the mean over each group of blocks.
 
     The tokens are the `prefix` ones (a class token), the registers, where they were read, and the patches.
+    `level_norm`: each token of each block is brought to mean 0 and variance 1 first.
     """
     streams = []
     for block in blocks:
         stream = features.blocks[block].float()
         if features.registers:
             stream = torch.cat([stream[:, :prefix], features.registers[block].float(), stream[:, prefix:]], dim=1)
-        streams.append(stream)
+        streams.append(F.layer_norm(stream, stream.shape[-1:]) if level_norm else stream)
     return torch.stack([torch.stack([streams[i] for i in run]).mean(0) for run in grouped(len(blocks), groups)], dim=1)
 
 

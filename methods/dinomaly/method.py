@@ -55,6 +55,7 @@ class Params:
     weight_decay: float = 1e-4
     clip_norm: float = 0.1  # of the gradient; 0: no clipping
     levels: list[int] = field(default_factory=list)  # blocks of the backbone; empty: eight in the middle
+    level_norm: bool = False  # a layer norm of each token at each of these blocks; the paper: none
     groups: int = 2  # of these blocks; their number: block by block
     decoder_blocks: int = 8
     heads: int = 0  # of the decoder's attention; 0: of 64 channels each
@@ -156,7 +157,8 @@ class Dinomaly(Method[Params]):
         return {self.blocks[run[-1]]: self._map(d) for run, d in zip(self.groups, distances, strict=True)}
 
     def _means(self, features: Features) -> Tensor:
-        return group_means(features, self.blocks, self.params.groups, self.backbone.architecture.prefix)
+        p = self.params
+        return group_means(features, self.blocks, p.groups, self.backbone.architecture.prefix, p.level_norm)
 
     def _rebuild(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return the frozen and the rebuilt patches, fp32 (B, groups, patches, width), of groups (B, groups, ...)."""

@@ -217,6 +217,7 @@ def test_the_optimiser_is_the_papers(bench) -> None:
     ("param", "value"),
     [
         ("levels", "[6,12]"),
+        ("level_norm", "true"),
         ("groups", 1),
         ("decoder_blocks", 3),
         ("heads", 1),

@@ -62,6 +62,9 @@ def test_group_means_keep_the_class_token_the_registers_and_the_patches_in_this_
     registers = {block: torch.tensor([[[block + 0.5], [block + 0.25]]]) for block in blocks}
     found = group_means(Features(blocks, registers=registers), (1, 2, 3), 1, prefix=1)
     assert found[0, 0, :, 0].tolist() == [2, 2.5, 2.25, 20, 40]
+    wide = torch.tensor([[[3.0, 5.0]]])  # mean 4, deviation 1
+    found = group_means(Features({1: wide, 2: 10 * wide}), (1, 2), 1, prefix=0, level_norm=True)
+    torch.testing.assert_close(found, torch.tensor([[[[-1.0, 1.0]]]]), atol=1e-4, rtol=0)
     found = group_means(Features({1: stream(1).half()}), (1,), 1, prefix=0)
     assert found.dtype == torch.float32
 
