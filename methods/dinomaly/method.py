@@ -98,11 +98,15 @@ class Dinomaly(Method[Params]):
         """Keep the mean over each group of blocks of the normal images: their mean is what enters the decoder."""
         if not len(support):
             raise AdbenchError("dinomaly has no normal image to learn from: give it at least one, as in shots=1.")
-        chunks, kept = support.images.split(CHUNK), []
-        for images in track(chunks, "encoding the support", len(chunks)):
+        chunks = support.images.split(CHUNK)
+        kept = torch.empty(0)
+        for i, images in enumerate(track(chunks, "encoding the support", len(chunks))):
             features = self.encode(images)
-            kept.append(self._means(features).to(features.blocks[self.blocks[0]].dtype))
-        self.data = TensorDataset(torch.cat(kept))
+            means = self._means(features).to(features.blocks[self.blocks[0]].dtype)
+            if i == 0:  # allocated once: a whole training set of a large ViT is tens of gigabytes
+                kept = means.new_empty(len(support), *means.shape[1:])
+            kept[i * CHUNK : i * CHUNK + len(means)] = means
+        self.data = TensorDataset(kept)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the images, and repeat them in a new order until the epoch has its steps."""
