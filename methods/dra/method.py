@@ -43,7 +43,7 @@ class Params:
     blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 1/2 and 3/4 of the depth
     stages: list[int] = field(default_factory=list)  # of a CNN; empty: 4
     level_norm: bool = True  # a layer norm of each level; the paper: none
-    adapter: int = 256  # channels of the trained layer before the heads; 0: none
+    adapter: int = 0  # channels of a trained layer that all heads share; 0: none, they read frozen features
     top: float = 0.1  # share of the patches that an abnormality is the mean of
     margin: float = 5.0  # by which anomalies are to deviate, in standard deviations
     references: int = 5  # normal images of the support, or all where it has fewer
@@ -75,16 +75,16 @@ class DRA(Method[Params]):
         )
 
     def build(self) -> None:
-        """Create the heads and the empty reference, and draw what scores deviate from."""
+        """Create the heads and the empty reference."""
         architecture = self.backbone.architecture
         self.heads = Heads(_levels(self.params, architecture).channels(architecture), self.params.adapter)
         self.register_buffer("reference", torch.empty(0, 0))  # (patches, width)
-        draws = torch.randn(DRAWS, generator=self.generator("reference scores"))
-        self.centre, self.spread = float(draws.mean()), float(draws.std())
 
     def prepare(self, support: Support) -> None:
-        """Encode the support, choose the reference images, and make pseudo anomalies."""
+        """Encode the support, choose the reference images, make pseudo anomalies, draw what scores deviate from."""
         require_both_classes(support.labels, "dra")
+        draws = torch.randn(DRAWS, generator=self.generator("reference scores"))
+        self.centre, self.spread = float(draws.mean()), float(draws.std())
         p, normal = self.params, support.labels == 0
         patches = self._patches(self.encode(support.images, "encoding the support"))
         rows = patches[normal]

@@ -18,6 +18,7 @@ from adbench.testing import check_method
 
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
+    "dra": {"epochs": 1, "epoch_steps": 3, "pseudo_images": 8},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},
@@ -30,11 +31,22 @@ QUICK: dict[str, dict[str, object]] = {
 }
 
 
-UNTIED = {"clip", "clip_finetune", "crossmodal", "musc", "padim", "patchcore", "subspacead", "tgumiad", "winclip"}
+UNTIED = {
+    "clip",
+    "clip_finetune",
+    "crossmodal",
+    "dra",
+    "musc",
+    "padim",
+    "patchcore",
+    "subspacead",
+    "tgumiad",
+    "winclip",
+}
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
-WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "madclip", "mediclip", "mvfa", "tgumiad"}
+WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "tgumiad"}
 
 
 @pytest.fixture(params=NAMES)
