@@ -40,7 +40,7 @@ class Params:
     batch_size: int = 16  # triples: a normal image, a seen and a pseudo anomaly, so 48 images
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
-    blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 1/2 and 3/4 of the depth
+    blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 2/4, 3/4 and 4/4 of the depth
     stages: list[int] = field(default_factory=list)  # of a CNN; empty: 4
     level_norm: bool = True  # a layer norm of each level; the paper: none
     adapter: int = 0  # channels of a trained layer that all heads share; 0: none, they read frozen features
@@ -146,7 +146,7 @@ class DRA(Method[Params]):
 
 
 def _levels(params: Params, architecture: Architecture) -> Levels:
-    return chosen_levels(params, architecture, blocks=architecture.levels(4)[1:3], stages=(4,))
+    return chosen_levels(params, architecture, blocks=architecture.levels(4)[1:], stages=(4,))
 
 
 def _check(p: Params) -> None:

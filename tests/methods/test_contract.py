@@ -32,17 +32,8 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 UNTIED = {
-    "clip",
-    "clip_finetune",
-    "crossmodal",
-    "dra",
-    "musc",
-    "padim",
-    "patchcore",
-    "subspacead",
-    "tgumiad",
-    "winclip",
-}
+    "clip", "clip_finetune", "crossmodal", "dra", "musc", "padim", "patchcore", "subspacead", "tgumiad", "winclip",
+}  # fmt: skip
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}

@@ -90,7 +90,7 @@ def plainly(features: Features, prefix: int) -> Tensor:
     return torch.cat([F.layer_norm(level, level.shape[-1:]) for level in levels], dim=-1)
 
 
-@pytest.mark.parametrize(("backbone", "read", "grid"), [("bench", (6, 9), 8), ("cnn_bench", (4,), 4)])
+@pytest.mark.parametrize(("backbone", "read", "grid"), [("bench", (6, 9, 12), 8), ("cnn_bench", (4,), 4)])
 @pytest.mark.parametrize("adapter", [0, 8])
 def test_scores_by_hand(request, support, backbone: str, read: tuple[int, ...], grid: int, adapter: int) -> None:
     bench, toy = request.getfixturevalue(backbone), support()
@@ -121,7 +121,7 @@ def test_one_training_step_is_the_sum_of_four_losses(bench, support) -> None:
     method = bench.new("dra", **QUICK)
     method.prepare(support())
     g = torch.Generator().manual_seed(3)
-    normal, seen, pseudo = torch.randn(3, 2, 64, 2 * bench.backbone.architecture.width, generator=g)
+    normal, seen, pseudo = torch.randn(3, 2, 64, 3 * bench.backbone.architecture.width, generator=g)
     loss = method.training_step([normal, seen, pseudo], 0)
     reference = method.references.mean(0)
     mean, std = method.centre, method.spread
@@ -229,8 +229,8 @@ def test_it_learns_the_toy(bench, support) -> None:
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("adapter", 16), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"), ("margin", 0.01),
-        ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0), ("references", 1),
+        ("adapter", 16), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"),
+        ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0), ("references", 1),
         ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01), ("batch_size", 1),
     ],
 )  # fmt: skip
