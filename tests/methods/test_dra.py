@@ -177,9 +177,11 @@ def test_triples_hold_one_of_each_kind_and_all_of_them_in_the_end() -> None:
     assert [float(part) for part in data[7]] == drawn[7].tolist()
 
 
+@pytest.mark.parametrize("backbone", ["bench", "cnn_bench"])
 def test_new_pseudo_anomalies_pass_the_backbone_in_every_step_and_a_fixed_set_does_not(
-    bench, support, monkeypatch
+    request, backbone, support, monkeypatch
 ) -> None:
+    bench = request.getfixturevalue(backbone)
     toy, encode, calls = support(), bench.backbone.features, []
     monkeypatch.setattr(bench.backbone, "features", lambda x, *a, **k: calls.append(len(x)) or encode(x, *a, **k))
     for count, steps in ((6, 0), (0, 3)):
@@ -190,10 +192,11 @@ def test_new_pseudo_anomalies_pass_the_backbone_in_every_step_and_a_fixed_set_do
         lost = [float(method.training_step(batch, 0).detach()) for batch in batches]
         assert calls == [4] * steps
         if not count:
-            assert batches[0][2].dtype == torch.uint8
-            numbers = {i for i in range(3) for b in batches[1:] if torch.equal(batches[0][2][0], b[2][i])}
-            assert not numbers, "no image is made twice"
-            again = [batches[0][0], batches[0][1], method._patches(encode(batches[0][2], method.blocks))]
+            normal, seen, images = batches[0]
+            assert images.dtype == torch.uint8
+            assert len(torch.cat([made for *_, made in batches]).unique(dim=0)) == 12, "no image is made twice"
+            features = encode(images, method.blocks, stages=method.declared.stages)
+            again = [normal, seen, method._patches(features)]
             method.params = dataclasses.replace(method.params, pseudo_images=1)
             assert float(method.training_step(again, 0).detach()) == pytest.approx(lost[0], rel=1e-5)
 
@@ -230,8 +233,8 @@ def test_it_learns_the_toy(bench, support) -> None:
     ("param", "value"),
     [
         ("adapter", 16), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"),
-        ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0), ("references", 1),
-        ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01), ("batch_size", 1),
+        ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0),
+        ("references", 1), ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01), ("batch_size", 1),
     ],
 )  # fmt: skip
 def test_every_facet_does_something(bench, plain, support, param: str, value: object) -> None:
