@@ -234,7 +234,8 @@ def test_it_learns_the_toy(bench, support) -> None:
     [
         ("adapter", 16), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"),
         ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0),
-        ("references", 1), ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01), ("batch_size", 1),
+        ("references", 1), ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01),
+        ("batch_size", 1),
     ],
 )  # fmt: skip
 def test_every_facet_does_something(bench, plain, support, param: str, value: object) -> None:
