@@ -1,8 +1,8 @@
 """DRA: catching both gray and black swans, open-set supervised anomaly detection (Ding et al., CVPR 2022, arXiv
 2203.14506).
 
-Trained, on normal images, a few anomalies and pseudo anomalies made of the normal images by CutMix: one adapter and
-four linear heads with the deviation loss. Three score abnormality at each patch: like the seen anomalies, like the
+Trained, on normal images, a few anomalies and pseudo anomalies made of the normal images by CutMix: four linear heads
+on patch features, with the deviation loss. Three score abnormality at each patch: like the seen anomalies, like the
 pseudo anomalies, and in the residual to the mean of a few normal reference images; the fourth scores the normality of
 the whole image. Frozen: the backbone. Image score: of each abnormality the mean of the highest tenth of the patches,
 summed, less the normality. Map: the same sum at each patch.
@@ -23,6 +23,7 @@ from adbench.blocks.maps import patch_map
 from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
 from adbench.blocks.similarity import require_both_classes
 from adbench.blocks.validate import at_least, intervals, positive, shares, some_of
+from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 from .heads import Heads, PatchScores, losses
@@ -157,3 +158,8 @@ def _check(p: Params) -> None:
     positive(p, "margin", "top")
     shares(p, "top")
     intervals(p, 0.01, 1, "sides")
+    if "cutmix" not in p.pseudo and p.sides != Params().sides:
+        raise AdbenchError(
+            f"method.sides=[{','.join(map(str, p.sides))}] has no effect on method.pseudo=[{','.join(p.pseudo)}]: they "
+            "are those of CutMix's rectangle. Leave one of the two out."
+        )

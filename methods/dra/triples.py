@@ -31,7 +31,8 @@ class PseudoAnomalies:
 
     def __getitem__(self, number: int) -> Tensor:
         g = np.random.default_rng([self.seed, number])
-        source, task = (some[int(g.integers(len(some)))] for some in (self.sources, self.tasks))
+        source = self.sources[int(g.integers(len(self.sources)))]
+        task = self.tasks[int(g.integers(len(self.tasks)))]
         return torch.from_numpy(task(source, g)[0])
 
     def first(self, count: int) -> Tensor:

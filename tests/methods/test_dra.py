@@ -253,6 +253,10 @@ def test_every_facet_does_something(bench, plain, support, param: str, value: ob
         ({"epoch_steps": 0}, r"method\.epoch_steps=0 is not possible: at least 1"),
         ({"pseudo": "[mixup]"}, r"method\.pseudo=\[mixup\] is not possible: name some of cutmix, cutpaste"),
         ({"sides": "[0.6,0.1]"}, r"method\.sides=\[0\.6,0\.1\] is not possible: two numbers from 0\.01 to 1"),
+        (
+            {"sides": "[0.1,0.2]", "pseudo": "[gauss]"},
+            r"method\.sides=\[0\.1,0\.2\] has no effect on method\.pseudo=\[gauss\]",
+        ),
         ({"stages": "[4]"}, r"method\.stages=\[4\] is not possible: the backbone is a ViT"),
     ],
 )
