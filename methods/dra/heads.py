@@ -22,7 +22,8 @@ class PatchScores(NamedTuple):
 
     def pooled(self, share: float) -> PatchScores:
         """Return (B,) each: the mean of the highest `share` of the patches."""
-        return PatchScores(*(top_mean(patches, share) for patches in self[:3]), self.normality)
+        seen, pseudo, residual = (top_mean(patches, share) for patches in (self.seen, self.pseudo, self.residual))
+        return PatchScores(seen, pseudo, residual, self.normality)
 
     def total(self) -> Tensor:
         """Return the anomaly score: the sum of three abnormalities less the normality, of images or of their patches.
