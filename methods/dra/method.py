@@ -114,10 +114,9 @@ class DRA(Method[Params]):
             with torch.no_grad():
                 pseudo = self._patches(self.backbone.features(pseudo, self.blocks, stages=self.declared.stages))
         said = self.heads(self.heads.adapted(torch.cat([normal, seen, pseudo])), self._reference())
-        kinds = zip(*(column.chunk(3) for column in said.pooled(self.params.top)), strict=True)
-        return finite_sum(
-            **losses(*(PatchScores(*kind) for kind in kinds), self.centre, self.spread, self.params.margin)
-        )
+        columns = (column.chunk(3) for column in said.pooled(self.params.top))
+        of_normal, of_seen, of_pseudo = (PatchScores(*kind) for kind in zip(*columns, strict=True))
+        return finite_sum(**losses(of_normal, of_seen, of_pseudo, self.centre, self.spread, self.params.margin))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate."""
