@@ -4,8 +4,8 @@ augment         fixed views of images and masks (MVFA, MadCLIP); rotations
 denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
-losses          focal, dice and SigLIP loss; `finite_sum`, which names a term that is not finite
 loose           loose reconstruction: groups of blocks, distances of whole maps, a gradient by patch (Dinomaly)
+losses          focal, dice, SigLIP and deviation loss; `finite_sum`, which names a term that is not finite
 maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
 memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset
 observed        images that a transductive method has observed, known again
@@ -16,6 +16,6 @@ prompts         prompt ensembles and learnable contexts (CoOp)
 shapes          random shapes for synthetic anomalies
 similarity      text embeddings of both states, and logits of image vectors against them
 ssim            structural similarity of feature grids
-synthesis       synthetic anomalies on normal images (MediCLIP)
+synthesis       synthetic anomalies on normal images (MediCLIP; CutMix)
 validate        checks of a method's parameters, with error messages
 """

@@ -1,4 +1,4 @@
-"""Losses of CLIP-adapter methods (APRIL-GAN, MVFA, MediCLIP, MadCLIP), as in the authors' code."""
+"""Losses: of CLIP-adapter methods (APRIL-GAN, MVFA, MediCLIP, MadCLIP), as in the authors' code, and of deviations."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ def siglip(
     z = 2.0 * F.one_hot(labels.long(), 2).to(scores.dtype) - 1.0
     each = F.logsigmoid(z[:, None, :] * (scale * scores + bias))
     return -(pool(each) if pool else each.mean(1)).sum(1).mean()
+
+
+def deviation(scores: Tensor, labels: Tensor, mean: float = 0.0, std: float = 1.0, margin: float = 5.0) -> Tensor:
+    """Return the deviation loss of scores (B,) against labels (B,) in {0, 1}, averaged (DevNet, Pang et al., KDD 2019).
+
+    A score counts as its deviation z = (score - mean) / std from reference scores: |z| where the label is 0, and
+    max(0, margin - z) where it is 1.
+
+    >>> float(deviation(torch.tensor([-2.0, 1.0, 9.0]), torch.tensor([0, 1, 1])))  # (2 + 4 + 0) / 3
+    2.0
+    """
+    z = (scores - mean) / std
+    return torch.where(labels.bool(), (margin - z).clamp(min=0), z.abs()).mean()
 
 
 def finite_sum(**terms: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 """Synthetic anomalies on normal images: the tasks of MediCLIP (Zhang et al., MICCAI 2024, Sec. 2), which took them from
-Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022).
+Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022); and CutMix.
 
 A task is a pure function: from an image, uint8 (C, H, W), and a generator to the changed image and its mask, bool
 (H, W). Points are (y, x) in pixels. Where the paper gives no number, it is from MediCLIP's code.
@@ -23,6 +23,7 @@ from adbench.blocks.validate import intervals
 Image = NDArray[np.uint8]
 Task = Callable[[Image, Generator], tuple[Image, Mask]]
 NAMES = ("cutpaste", "gauss", "source", "identity")
+TRIES = 20  # rectangles drawn for one that changes the image
 
 
 @dataclass
@@ -81,6 +82,28 @@ def _cutpaste_once(
     shape, corner = _placed(any_noise(g, image.shape[1:], sides), image, g)
     piece = any_piece(sources[int(g.integers(len(sources)))], shape.shape, g)
     return join(image, piece, shape, corner), _on(image, shape, corner)
+
+
+def cutmix(sources: Sequence[Image], sides: Sequence[float] = (0.1, 0.6)) -> Task:
+    """Return the task that replaces a rectangle by that of one of `sources` at the same place (Yun et al., ICCV 2019).
+
+    The rectangle has the image's proportions and a share of its sides drawn from `sides`. A piece of the image itself,
+    as where it is the only source, comes from another place. The mask is where the image then differs; a rectangle
+    that changes nothing, such as one of two black corners, is drawn again, up to TRIES times.
+    """
+    return partial(_cutmix, sources, sides)
+
+
+def _cutmix(sources: Sequence[Image], sides: Sequence[float], image: Image, g: Generator) -> tuple[Image, Mask]:
+    for _ in range(TRIES):
+        lengths = np.rint(g.uniform(sides[0], sides[1]) * np.array(image.shape[1:])).astype(int).clip(1)
+        shape, corner = _placed(np.ones(lengths, dtype=bool), image, g)
+        source = sources[int(g.integers(len(sources)))]
+        origin = _placed(shape, image, g)[1] if np.array_equal(source, image) else corner
+        after = paste(image, source[_box(shape, origin)].astype(float), shape, corner)
+        if not np.array_equal(after, image):
+            break
+    return after, changed(image, after, _on(image, shape, corner))
 
 
 def gauss(image: Image, g: Generator, ranges: Ranges | None = None) -> tuple[Image, Mask]:

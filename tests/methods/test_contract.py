@@ -19,6 +19,7 @@ from adbench.testing import check_method
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
     "dinomaly": {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2},
+    "dra": {"epochs": 1, "epoch_steps": 3, "pseudo_images": 8},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},
@@ -32,21 +33,13 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 UNTIED = {
-    "clip",
-    "clip_finetune",
-    "crossmodal",
-    "dinomaly",
-    "musc",
-    "padim",
-    "patchcore",
-    "subspacead",
-    "tgumiad",
+    "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "musc", "padim", "patchcore", "subspacead", "tgumiad",
     "winclip",
-}
+}  # fmt: skip
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
-WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "madclip", "mediclip", "mvfa", "tgumiad"}
+WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "tgumiad"}
 
 
 @pytest.fixture(params=NAMES)

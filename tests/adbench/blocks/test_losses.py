@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adbench.blocks.losses import dice, finite_sum, focal, siglip
+from adbench.blocks.losses import deviation, dice, finite_sum, focal, siglip
 from adbench.errors import LossError
 
 
@@ -66,6 +66,22 @@ def test_siglip_by_hand() -> None:
         normal = (log_sigmoid(n * 0.3) + log_sigmoid(n * 0.1)) / 2
         abnormal = (log_sigmoid(a * -0.2) + log_sigmoid(a * 0.4)) / 2
         assert float(siglip(scores, torch.tensor([label]))) == pytest.approx(-(normal + abnormal), rel=1e-5)
+
+
+def test_deviation_by_hand() -> None:
+    # From a mean of 1 and a standard deviation of 2 the scores deviate by -1.5, 0.5, 2 and 6.
+    scores = torch.tensor([-2.0, 2.0, 5.0, 13.0], requires_grad=True)
+    for label, each in ((0, [1.5, 0.5, 2.0, 6.0]), (1, [6.5, 4.5, 3.0, 0.0])):
+        labels = torch.full((4,), label)
+        assert float(deviation(scores, labels, mean=1, std=2).detach()) == pytest.approx(sum(each) / 4)
+    assert float(deviation(scores, labels, mean=1, std=2, margin=2.5).detach()) == pytest.approx((4 + 2 + 0.5) / 4)
+
+
+def test_beyond_the_margin_an_anomaly_pulls_no_more_and_a_normal_image_does_on_both_sides() -> None:
+    scores = torch.tensor([-1.0, 6.0, 4.0, 6.0], requires_grad=True)
+    deviation(scores, torch.tensor([0, 0, 1, 1])).backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [-0.25, 0.25, -0.25, 0]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def noise(size: int = 64) -> np.ndarray:
 
 
 TASKS = {
+    "cutmix": synthesis.cutmix([noise(), plain(240)]),
     "identity": synthesis.identity,
     "cutpaste": synthesis.cutpaste([noise(), plain(240)]),
     "poisson": synthesis.cutpaste([noise()], "poisson"),
@@ -57,6 +58,39 @@ def test_whatever_changes_lies_in_the_mask(name: str) -> None:
 def test_identity_marks_nothing() -> None:
     after, mask = synthesis.identity(noise(), rng())
     assert np.array_equal(after, noise())
+    assert not mask.any()
+
+
+def test_cutmix_replaces_a_rectangle_by_that_of_another_image_at_the_same_place() -> None:
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8), (3, 64, 64))  # each pixel says its column
+    sides = set()
+    for seed in range(20):
+        after, mask = synthesis.cutmix([ramp], (0.25, 0.5))(plain(200), rng(seed))
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        assert mask.sum() == len(rows) * len(columns) == len(rows) ** 2, "a square, as the image is one"
+        assert np.array_equal(after, np.where(mask, ramp, plain(200)))
+        sides.add(len(rows))
+    assert len(sides) > 5
+    assert min(sides) >= 16
+    assert max(sides) <= 32
+
+
+def test_cutmix_of_a_single_image_takes_the_piece_from_elsewhere() -> None:
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8), (3, 64, 64)).copy()
+    after, mask = synthesis.cutmix([ramp])(ramp, rng(1))
+    shifts = np.unique((after.astype(int) - ramp)[:, mask])
+    assert len(shifts) == 1
+    assert shifts[0] != 0
+
+
+def test_cutmix_draws_again_where_nothing_changes_and_gives_up_on_equal_images() -> None:
+    spot = plain(0)
+    spot[:, :8, :8] = 255  # the only place where both differ
+    changed = [synthesis.cutmix([spot], (0.1, 0.1))(plain(0), rng(seed))[1].any() for seed in range(100)]
+    # A 6 x 6 square meets the spot in 8 x 8 of its 59 x 59 places: one draw in 54 does, 20 draws in a third of cases.
+    assert 15 < sum(changed) < 55
+    after, mask = synthesis.cutmix([plain(7), plain(7)])(plain(7), rng())
+    assert np.array_equal(after, plain(7))
     assert not mask.any()
 
 
