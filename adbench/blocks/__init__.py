@@ -1,6 +1,7 @@
 """Building blocks of methods: plain functions and small modules, each with tests, that any method may import.
 
 augment         fixed views of images and masks (MVFA, MadCLIP); rotations
+deep_prompts    learnable vectors inside the text tower (MaPLe, AnomalyCLIP)
 denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
