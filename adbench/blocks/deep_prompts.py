@@ -1,4 +1,4 @@
-"""Deep prompts: learnable vectors inside the text tower (MaPLe, Khattak et al., CVPR 2023; in text alone: AnomalyCLIP)."""
+"""Deep prompts: learnable vectors inside the text tower (MaPLe, Khattak et al., CVPR 2023; here of text alone)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """MRAD-TF: retrieval from a memory of labelled images, the training-free form of MRAD (ICLR 2026).
 
 Nothing is trained. An image of the support leaves one vector in the memory of images, and up to two in that of patches:
-the mean of its normal and that of its abnormal patches, in V-V features of a frozen ViT. A patch or an image is compared
-with the whole memory; the softmax of the cosines, summed over the abnormal vectors, is its probability of being
-abnormal. Map: that of each patch, smoothed. Image score: that of the image, and the mean of the map's highest pixels.
+the mean of its normal and that of its abnormal patches, in V-V features of a frozen ViT. A patch or an image is
+compared with the whole memory; the softmax of the cosines, summed over the abnormal vectors, is its probability of
+being abnormal. Map: that of each patch, smoothed. Image score: that of the image, and the mean of the map's highest
+pixels.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class MRAD(Method[Params]):
         at_least(params, 0, "sigma", most=1000)
         if not params.sides or any(side < 1 or side % 2 == 0 for side in params.sides):
             given = ",".join(map(str, params.sides))
-            raise AdbenchError(f"method.sides=[{given}] is not possible: odd numbers above 0 are needed, as in [1,3,5].")
+            raise AdbenchError(f"method.sides=[{given}] is not possible: give odd numbers above 0, as in [1,3,5].")
         return Capability(
             support="both",
             blocks=(architecture.depth,),

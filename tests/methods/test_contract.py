@@ -18,6 +18,7 @@ from adbench.testing import check_method
 
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
+    "anomalyclip": {"epochs": 2},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},
@@ -30,7 +31,10 @@ QUICK: dict[str, dict[str, object]] = {
 }
 
 
-UNTIED = {"clip", "clip_finetune", "crossmodal", "musc", "padim", "patchcore", "subspacead", "tgumiad", "winclip"}
+UNTIED = {
+    "anomalyclip", "clip", "clip_finetune", "crossmodal", "mrad", "musc", "padim", "patchcore", "subspacead", "tgumiad",
+    "winclip",
+}  # fmt: skip
 
 # Those that show levels, and those whose features change.
 WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
@@ -61,7 +65,8 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
 
 def each(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
     pooled = None if features.pooled is None else change(features.pooled)
-    return Features({block: change(tokens) for block, tokens in features.blocks.items()}, pooled)
+    blocks, vv = ({block: change(x) for block, x in of.items()} for of in (features.blocks, features.vv))
+    return Features(blocks, pooled, vv=vv)
 
 
 @pytest.mark.parametrize("name", sorted(WITH_LEVELS))
@@ -79,9 +84,9 @@ def test_maps_of_levels_are_as_large_as_the_map(bench, support, name: str) -> No
 def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plain = bench.backbone.features
 
-    def loud(*asked: object) -> Features:
+    def loud(*asked: object, **more: object) -> Features:
         """In fp16, as 16-mixed keeps them."""
-        found = plain(*asked)
+        found = plain(*asked, **more)
         return each(found, lambda x: (1e6 * x).clamp(-6e4, 6e4).half())
 
     carried, run = set(), bench.backbone.run_blocks
