@@ -13,7 +13,7 @@ poisson         seamless cloning of one image into another
 precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
 prompts         prompt ensembles and learnable contexts (CoOp)
 shapes          random shapes for synthetic anomalies
-similarity      text embeddings of both states, and logits of image vectors against them
+similarity      text embeddings of both states, and logits of image vectors against them; the vectors of images
 ssim            structural similarity of feature grids
 synthesis       synthetic anomalies on normal images (MediCLIP)
 validate        checks of a method's parameters, with error messages
