@@ -127,13 +127,13 @@ def cell_states(support: Support, grid: int) -> Tensor:
     """Return (N, grid²): 0 where a patch is normal, 1 where it is abnormal, -1 where it counts as neither.
 
     A mask is interpolated to the grid (bilinear, not antialiased); exact zeros are normal, exact ones abnormal. Of an
-    abnormal image without mask no patch counts. Where no patch of any image is abnormal by that rule, each that a mask
-    touches is, and each of an abnormal image without mask; a message says so.
+    abnormal image without mask, or with an empty one, no patch counts. Where no patch of any image is abnormal by that
+    rule, each that a mask touches is, and each of an abnormal image without mask; a message says so.
     """
-    abnormal, n = support.labels == 1, len(support)
-    masks = support.masks.float()[:, None]
+    n, masks = len(support), support.masks.float()[:, None]
     inside = F.interpolate(masks, size=(grid, grid), mode="bilinear", align_corners=False).flatten(1)
-    unknown = (abnormal & ~support.has_mask)[:, None].expand(n, grid**2)
+    unmarked = (support.labels == 1) & ~support.masks.flatten(1).any(1)
+    unknown = unmarked[:, None].expand(n, grid**2)
     states = torch.full((n, grid**2), -1)
     states[(inside == 0) & ~unknown] = 0
     states[(inside == 1) & ~unknown] = 1
