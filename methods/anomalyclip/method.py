@@ -65,7 +65,7 @@ class AnomalyCLIP(Method[Params]):
         return Capability(
             support="both",
             blocks=(depth,),
-            vv=architecture.checked_levels(params.levels or (depth,)) if depth else (),
+            vv=architecture.checked_levels(params.levels or (depth,)),
             vv_from=params.vv_from or max(1, round(depth / 4)),
             epochs=params.epochs,
             normalisation=params.normalisation,
@@ -102,7 +102,7 @@ class AnomalyCLIP(Method[Params]):
         """Cross-entropy of the images; of the patches at each level a focal and two Dice losses, weighted."""
         p = self.params
         objects, labels, masks, has_mask, images, *levels = batch
-        text = self._text(self.names)[objects]
+        text = self._text([self.names[i] for i in objects.tolist()])
         terms = {"cross-entropy": F.cross_entropy(self._logits(images[:, None], text)[:, 0], labels)}
         if p.pixel_weight and has_mask.any():
             truth, states = masks[has_mask].float(), text[has_mask]
@@ -148,14 +148,19 @@ class AnomalyCLIP(Method[Params]):
         return found
 
     def _text(self, names: Sequence[str]) -> Tensor:
-        """Return unit vectors (B, 2, C), normal then abnormal, for B object names; in fp32, also under autocast."""
-        distinct = sorted(set(names))
+        """Return unit vectors (B, 2, C), normal then abnormal, for B object names; in fp32, also under autocast.
+
+        Computed once for names with the same prompts: by default for all.
+        """
+        phrases = [self.params.prompts.phrases(name) for name in names]
+        name_of = dict(zip(phrases, names, strict=True))
         with torch.autocast(self.backbone.device.type, enabled=False):
-            each = [
-                self.learner.states(self.deep(self.backbone, *self.learner.embedded(self.backbone, name)))
-                for name in distinct
+            embeddings = [
+                self.deep(self.backbone, *self.learner.embedded(self.backbone, name)) for name in name_of.values()
             ]
-        return torch.stack(each)[[distinct.index(name) for name in names]]
+        each = torch.stack([self.learner.states(of_prompts) for of_prompts in embeddings])
+        places = {one: place for place, one in enumerate(name_of)}
+        return each[[places[one] for one in phrases]]
 
     def _logits(self, vectors: Tensor, text: Tensor) -> Tensor:
         return state_logits(vectors, text, self.params.temperature)

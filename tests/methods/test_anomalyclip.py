@@ -102,12 +102,15 @@ def test_one_training_step_is_the_sum_of_its_losses(bench, support, masked: list
         assert float(found.abs().max()) > 0
 
 
-def test_the_published_objects_are_none(bench, support) -> None:
-    """The prompts name no object, so images of two objects have the same text."""
+def test_the_published_prompts_name_no_object(bench) -> None:
     method = bench.new("anomalyclip")
+    runs: list[int] = []
+    method.deep.register_forward_hook(lambda *_: runs.append(1))
     assert torch.equal(*method._text(["Brain", "bottle"]))
+    assert len(runs) == 1, "the same prompts run through the text tower once"
     named = bench.new("anomalyclip", **{"prompts.normal": "['{}']", "prompts.abnormal": "['damaged {}']"})
-    brain, bottle = named._text(["Brain", "bottle"])
+    brain, bottle, again = named._text(["Brain", "bottle", "Brain"])
+    assert torch.equal(brain, again)
     assert not torch.allclose(brain, bottle)
     torch.testing.assert_close(bottle, texts(bench, named, ("bottle", "damaged bottle")))
 
