@@ -87,9 +87,9 @@ class CLIP(Backbone):
         normed: Tensor = self.model.visual.ln_post(tokens)
         return normed
 
-    def project(self, tokens: Tensor) -> Tensor:
+    def project(self, tokens: Tensor, final_norm: bool = True) -> Tensor:
         """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
-        return self.norm(tokens) @ self.model.visual.proj
+        return (self.norm(tokens) if final_norm else tokens) @ self.model.visual.proj
 
     def tokenise(self, texts: Sequence[str]) -> Tensor:
         """Return (N, context) token ids; a text that doesn't fit is an error, never cut."""
@@ -99,6 +99,10 @@ class CLIP(Backbone):
         """Return (N, L, text width) word vectors, before positions are added."""
         return self.model.token_embedding(tokens)
 
+    def enter_text(self, embedded: Tensor) -> Tensor:
+        """Return the stream (N, L, text width) of word vectors as it enters the first text block: positions added."""
+        return embedded + self.model.positional_embedding[: embedded.shape[1]].to(embedded.dtype)
+
     def encode_embedded(self, embedded: Tensor, end: Tensor, causal: bool) -> Tensor:
         """Run word vectors (N, L, text width) through the text tower; read it at positions `end` (N,).
 
@@ -106,7 +110,7 @@ class CLIP(Backbone):
         every one of the L positions matters, padding included.
         """
         model, length = self.model, embedded.shape[1]
-        x = embedded + model.positional_embedding[:length].to(embedded.dtype)
+        x = self.enter_text(embedded)
         x = model.transformer(x, attn_mask=model.attn_mask[:length, :length] if causal else None)
         x = model.ln_final(x)
         return x[torch.arange(len(x), device=x.device), end] @ model.text_projection

@@ -253,8 +253,11 @@ class Backbone(ABC):
         """Apply the final norm of the image tower to last-block tokens (..., width)."""
         self._without("final norm of tokens")
 
-    def project(self, tokens: Tensor) -> Tensor:
-        """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
+    def project(self, tokens: Tensor, final_norm: bool = True) -> Tensor:
+        """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection.
+
+        Without `final_norm` the projection alone, as AnomalyCLIP maps the class token.
+        """
         self._without("joint space with text")
 
     def tokenise(self, texts: Sequence[str]) -> Tensor:
@@ -263,6 +266,10 @@ class Backbone(ABC):
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Return (N, L, text width) word vectors, before positions are added."""
+        self._without("text tower")
+
+    def enter_text(self, embedded: Tensor) -> Tensor:
+        """Return the stream (N, L, text width) of word vectors as it enters the first text block: positions added."""
         self._without("text tower")
 
     def encode_embedded(self, embedded: Tensor, end: Tensor, causal: bool) -> Tensor:

@@ -70,12 +70,16 @@ class OtherText(Backbone):
         """Return (N, L, text width) word vectors, before positions are added."""
         return self.tower.embed(tokens)
 
+    def enter_text(self, embedded: Tensor) -> Tensor:
+        """Return the stream (N, L, text width) of word vectors as it enters the first text block: positions added."""
+        return self.tower.enter(embedded)
+
     def encode_embedded(self, embedded: Tensor, end: Tensor, causal: bool) -> Tensor:
         """Run word vectors (N, L, text width) through the text tower; `end` (N,) are the prompts' ends.
 
         Returns (N, embed_dim), not normalised. causal: under the tower's causal mask, where it has one.
         """
-        stream = self.tower.enter(embedded)
+        stream = self.enter_text(embedded)
         for block in self.tower.blocks:
             stream = self.tower.run(block, stream, end, causal)
         return self.tower.read(stream, end)
@@ -132,17 +136,17 @@ class TimmCLIP(OtherText, ViT):
         embedding: Tensor = self.model.visual.head(self.trunk.forward_head(last))
         return embedding
 
-    def project(self, tokens: Tensor) -> Tensor:
+    def project(self, tokens: Tensor, final_norm: bool = True) -> Tensor:
         """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
         self._linear()
-        embeddings: Tensor = self.model.visual.head(self.trunk.head(self.norm(tokens)))
+        embeddings: Tensor = self.model.visual.head(self.trunk.head(self.norm(tokens) if final_norm else tokens))
         return embeddings
 
 
 class OwnImageCLIP(OtherText, CLIP):
     """open_clip's own image tower with another text tower."""
 
-    def project(self, tokens: Tensor) -> Tensor:
+    def project(self, tokens: Tensor, final_norm: bool = True) -> Tensor:
         """Map last-block tokens (..., width) into the joint space (..., embed_dim): final norm, then projection."""
         self._linear()
-        return CLIP.project(self, tokens)
+        return CLIP.project(self, tokens, final_norm)

@@ -1,6 +1,7 @@
 """Building blocks of methods: plain functions and small modules, each with tests, that any method may import.
 
 augment         fixed views of images and masks (MVFA, MadCLIP); rotations
+deep_prompts    learnable vectors inside the text tower (MaPLe, AnomalyCLIP)
 denoiser        UniAD's transformer that reconstructs patch features
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
@@ -14,7 +15,7 @@ poisson         seamless cloning of one image into another
 precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
 prompts         prompt ensembles and learnable contexts (CoOp)
 shapes          random shapes for synthetic anomalies
-similarity      text embeddings of both states, and logits of image vectors against them
+similarity      text embeddings of both states, and logits of image vectors against them; the vectors of images
 ssim            structural similarity of feature grids
 synthesis       synthetic anomalies on normal images (MediCLIP; CutMix)
 validate        checks of a method's parameters, with error messages

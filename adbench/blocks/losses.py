@@ -20,7 +20,22 @@ def focal(logit: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
     smoothing as in the authors' code).
     """
     # The sigmoid of the target state's own logit: 1 - p loses its digits where p is nearly 1 and the loss is large.
-    correct = ((2 * target.to(logit.dtype) - 1) * logit).sigmoid()
+    return _focal(((2 * target.to(logit.dtype) - 1) * logit).sigmoid(), gamma)
+
+
+def focal_of_states(probabilities: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return `focal` of the probabilities (B, 2, H, W) of both states, normal then abnormal, against (B, H, W).
+
+    For maps whose softmax is taken before they are interpolated, as in AnomalyCLIP.
+
+    >>> p = torch.tensor([0.75, 0.25]).view(1, 2, 1, 1)
+    >>> round(float(focal_of_states(p, torch.ones(1, 1, 1))), 4)  # 0.75^2 * log 4
+    0.7797
+    """
+    return _focal(torch.where(target.bool(), probabilities[:, 1], probabilities[:, 0]), gamma)
+
+
+def _focal(correct: Tensor, gamma: float) -> Tensor:
     p_t = (1 - 2e-5) * correct + 2e-5  # (1 - 1e-5) correct + 1e-5 (1 - correct) + 1e-5
     return -((1 - p_t) ** gamma * p_t.log()).mean()
 

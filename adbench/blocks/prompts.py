@@ -120,12 +120,18 @@ class PromptLearner(nn.Module):
 
     def forward(self, backbone: Backbone, object_name: str) -> Tensor:
         """Return (2, embed_dim) unit text vectors, normal then abnormal: per state the normalised plain mean."""
+        return self.states(backbone.encode_embedded(*self.embedded(backbone, object_name), causal=False))
+
+    def embedded(self, backbone: Backbone, object_name: str) -> tuple[Tensor, Tensor]:
+        """Return the prompts' word vectors (N, L, text width), those of the normal state first, and their ends (N,)."""
         frame = self._frame(backbone, object_name)
         contexts = torch.cat([self.normal.flatten(0, 1), self.abnormal.flatten(0, 1)])
         # A product with zeros and ones copies each vector to its place; in fp32 it is unchanged.
         with torch.autocast(contexts.device.type, enabled=False):
-            embedded = frame.words + frame.places @ contexts
-        text = backbone.encode_embedded(embedded, frame.end, causal=False)
+            return frame.words + frame.places @ contexts, frame.end
+
+    def states(self, text: Tensor) -> Tensor:
+        """Return (2, embed_dim) unit vectors, normal then abnormal, of the prompts' embeddings (N, embed_dim)."""
         n = self.normal.shape[0] * self.normal.shape[1]
         return torch.stack([l2_normalize(state.mean(0)) for state in (text[:n], text[n:])])
 

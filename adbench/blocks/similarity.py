@@ -33,6 +33,22 @@ class TextEmbeddings:
         return torch.stack([self._cache[name] for name in object_names])
 
 
+IMAGE_VECTORS = ("projected", "embedding", "token")
+
+
+def image_vectors(backbone: Backbone, tokens: Tensor, kind: str) -> Tensor:
+    """Return unit vectors (B, C), in fp32, of images from their class tokens (B, width) after the last block.
+
+    `projected` into the space of text without the final norm, as AnomalyCLIP and MRAD do; `embedding`: with it, CLIP's
+    own; `token`: the final norm alone, which a backbone without a space of text has too.
+    """
+    with torch.autocast(tokens.device.type, enabled=False):
+        tokens = tokens.float()
+        if kind == "token":
+            return l2_normalize(backbone.norm(tokens))
+        return l2_normalize(backbone.project(tokens, final_norm=kind == "embedding"))
+
+
 def state_logits(vectors: Tensor, text: Tensor, temperature: float) -> Tensor:
     """Return logits (B, N, 2), normal then abnormal: cosines over the temperature, in fp32 also under autocast.
 

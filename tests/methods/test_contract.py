@@ -18,6 +18,7 @@ from adbench.testing import check_method
 
 NAMES = standalone()  # what needs an extra has tests of its own
 QUICK: dict[str, dict[str, object]] = {
+    "anomalyclip": {"epochs": 2},
     "dinomaly": {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2},
     "dra": {"epochs": 1, "epoch_steps": 3, "pseudo_images": 8},
     "madclip": {"epochs": 1, "views": 1},
@@ -33,8 +34,8 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 UNTIED = {
-    "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "musc", "padim", "patchcore", "subspacead", "tgumiad",
-    "winclip",
+    "anomalyclip", "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "mrad", "musc", "padim", "patchcore",
+    "subspacead", "tgumiad", "winclip",
 }  # fmt: skip
 
 # Those that show levels, and those whose features change.
@@ -66,7 +67,8 @@ def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) 
 
 def each(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
     pooled = None if features.pooled is None else change(features.pooled)
-    return Features({block: change(tokens) for block, tokens in features.blocks.items()}, pooled)
+    blocks, vv = ({block: change(x) for block, x in of.items()} for of in (features.blocks, features.vv))
+    return Features(blocks, pooled, vv=vv)
 
 
 @pytest.mark.parametrize("name", sorted(WITH_LEVELS))
@@ -84,9 +86,9 @@ def test_maps_of_levels_are_as_large_as_the_map(bench, support, name: str) -> No
 def test_what_overflows_fp16_stays_finite(bench, support, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plain = bench.backbone.features
 
-    def loud(*asked: object) -> Features:
+    def loud(*asked: object, **more: object) -> Features:
         """In fp16, as 16-mixed keeps them."""
-        found = plain(*asked)
+        found = plain(*asked, **more)
         return each(found, lambda x: (1e6 * x).clamp(-6e4, 6e4).half())
 
     carried, run = set(), bench.backbone.run_blocks

@@ -22,6 +22,7 @@ from adbench.backbone.contract import Backbone
 from adbench.backbone.fit import fitted
 from adbench.backbone.other_clips import OtherText
 from adbench.backbone.weights import architecture, is_here, model_hash, parameters, weights_hash
+from adbench.blocks.deep_prompts import DeepPrompts
 from adbench.blocks.prompts import PromptLearner, Prompts
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Support, unmet
@@ -181,6 +182,8 @@ def test_word_vectors_and_blocks_lead_to_the_same_embedding(tiny: Callable[[str]
         stream, end = backbone.text_stream(TEXTS, 1)
         stream = backbone.run_text_blocks(stream, 2, 3, end)
         torch.testing.assert_close(backbone.read_text(stream, end), whole, atol=1e-5, rtol=1e-4)
+        plain = DeepPrompts(backbone, last=0, length=1)(backbone, backbone.embed_tokens(tokens), backbone.ends(tokens))
+        torch.testing.assert_close(plain, whole, atol=1e-5, rtol=1e-4)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         half = backbone.encode_embedded(backbone.embed_tokens(tokens), backbone.ends(tokens), causal=True)
     assert torch.nn.functional.cosine_similarity(half.float(), whole).min() > 0.98
@@ -194,9 +197,11 @@ def test_the_projected_class_token_is_the_image_embedding(tiny: Callable[[str], 
     with torch.no_grad():
         features = backbone.features(pictures(), (backbone.architecture.depth,), pooled=True)
         joint = backbone.project(features.blocks[backbone.architecture.depth])
+        bare = backbone.project(backbone.norm(features.blocks[backbone.architecture.depth]), final_norm=False)
         onward = backbone.run_blocks(backbone.features(pictures(), (1,)).blocks[1], 2, backbone.architecture.depth)
     torch.testing.assert_close(joint[:, 0], features.pooled)
     assert joint.shape == (2, 5, 24)
+    assert torch.equal(bare, joint)
     assert torch.equal(onward, features.blocks[backbone.architecture.depth])
 
 

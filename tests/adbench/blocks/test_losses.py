@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adbench.blocks.losses import deviation, dice, finite_sum, focal, siglip
+from adbench.blocks.losses import deviation, dice, finite_sum, focal, focal_of_states, siglip
 from adbench.errors import LossError
 
 
@@ -20,6 +20,19 @@ def test_focal_by_hand() -> None:
     p = torch.tensor([[[0.3, 0.6]]])
     by_hand = (smoothed_focal(0.3, 0) + smoothed_focal(0.6, 1)) / 2
     assert float(focal(p.logit(), torch.tensor([[[0, 1]]]))) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_focal_of_two_probabilities_by_hand() -> None:
+    p = torch.tensor([[0.3, 0.6], [0.7, 0.4]]).view(1, 2, 1, 2)  # normal, abnormal; two pixels
+    by_hand = (smoothed_focal(0.7, 1) + smoothed_focal(0.4, 0)) / 2
+    assert float(focal_of_states(p, torch.tensor([[[1, 0]]]))) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_focal_of_two_probabilities_is_that_of_their_logit() -> None:
+    g = torch.Generator().manual_seed(0)
+    logits, mask = torch.randn(3, 2, 4, 4, generator=g), torch.rand(3, 4, 4, generator=g) > 0.5
+    wanted = focal(logits[:, 1] - logits[:, 0], mask)
+    torch.testing.assert_close(focal_of_states(logits.softmax(1), mask), wanted)
 
 
 @pytest.mark.parametrize("mask", [0, 1])

@@ -7,7 +7,13 @@ from torch.nn import functional as F
 from adbench.backbone.clip import Backbone
 from adbench.blocks.maps import patch_map
 from adbench.blocks.prompts import Prompts, ensemble
-from adbench.blocks.similarity import TextEmbeddings, abnormal_logit, require_both_classes, state_logits
+from adbench.blocks.similarity import (
+    TextEmbeddings,
+    abnormal_logit,
+    image_vectors,
+    require_both_classes,
+    state_logits,
+)
 from adbench.errors import AdbenchError
 
 
@@ -18,6 +24,21 @@ def test_the_logit_is_the_softmax_of_both_cosines_interpolated_or_not() -> None:
     torch.testing.assert_close(abnormal_logit(vectors, text).sigmoid(), columns.softmax(-1)[..., 1])
     up = F.interpolate(columns.transpose(1, 2).unflatten(2, (3, 3)), (7, 7), mode="bilinear", align_corners=True)
     torch.testing.assert_close(patch_map(abnormal_logit(vectors, text), 7).sigmoid(), up.softmax(1)[:, 1])
+
+
+@torch.no_grad()
+def test_three_vectors_of_an_image(random_clip: Backbone, noise: torch.Tensor) -> None:
+    features = random_clip.features(noise, (12,), pooled=True)
+    tokens = features.blocks[12][:, 0]
+    visual = random_clip.model.visual
+    for kind, wanted in (
+        ("projected", tokens @ visual.proj),
+        ("embedding", features.pooled),
+        ("token", visual.ln_post(tokens)),
+    ):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = image_vectors(random_clip, tokens, kind)
+        torch.testing.assert_close(found, F.normalize(wanted, dim=-1))
 
 
 def test_texts_are_made_once_and_in_full_precision(random_clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,5 @@
+"""AnomalyCLIP (ICLR 2024)."""
+
+from .method import AnomalyCLIP
+
+__all__ = ["AnomalyCLIP"]
