@@ -25,7 +25,7 @@ from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
 from adbench.blocks.training import adamw_with_a_drop, shuffled
-from adbench.blocks.validate import at_least, choices, positive, shares
+from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -176,7 +176,6 @@ def _levels(params: Params, architecture: Architecture) -> Levels:
 
 def _check(p: Params) -> None:
     denoiser.check(p)
-    choices(p, resize=("bicubic", "bilinear"))
     at_least(p, 0, "clip_norm", "epoch_images", "jitter_scale", "pool")
     at_least(p, 0, "jitter_channels", most=65536)
     positive(p, "decay_at")

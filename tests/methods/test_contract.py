@@ -27,6 +27,7 @@ QUICK: dict[str, dict[str, object]] = {
     "clip_finetune": {"epochs": 1},
     "crossmodal": {"epochs": 1},
     "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
+    "uniad": {"epochs": 2, "epoch_images": 0, "width": 64, "encoder_layers": 1, "decoder_layers": 1},
     "winclip": {"windows": [2]},
 }
 
@@ -41,11 +42,12 @@ UNTIED = {
     "patchcore",
     "subspacead",
     "tgumiad",
+    "uniad",
     "winclip",
 }
 
 # Those that show levels, and those whose features change.
-WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
+WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa", "uniad"}
 WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "madclip", "mediclip", "mvfa", "tgumiad"}
 
 
