@@ -57,7 +57,13 @@ def paper() -> Params:
 def test_the_paper_preset_is_the_authors_and_the_default_reads_any_backbone(facts) -> None:
     own = paper()
     assert (own.epochs, own.batch_size, own.learning_rate, own.weight_decay) == (1000, 8, 1e-4, 1e-4)
-    assert (own.clip_norm, own.decay_at, own.jitter_scale, own.level_norm, own.resize) == (0.1, 0.8, 20, False, "bilinear")
+    assert (own.clip_norm, own.decay_at, own.jitter_scale, own.level_norm, own.resize) == (
+        0.1,
+        0.8,
+        20,
+        False,
+        "bilinear",
+    )
     for name, read in (("phantom-clip", (3, 6, 9, 12)), ("siglip2-b", (3, 6, 9, 12)), ("resnet-18", (0, 1, 2, 3))):
         shape = architecture(facts(name), name)
         found = UniAD.capability(Params(), shape)
@@ -268,7 +274,11 @@ def test_large_features_without_a_norm_stay_finite_in_half_precision(bench, supp
 
 def test_what_is_not_possible_is_refused(bench, cnn_bench, support) -> None:
     for key, value, said in (
-        ("resize", "nearest", r"resize cannot be set: Invalid value 'nearest', expected one of \['bicubic', 'bilinear'\]"),
+        (
+            "resize",
+            "nearest",
+            r"resize cannot be set: Invalid value 'nearest', expected one of \['bicubic', 'bilinear'\]",
+        ),
         ("mask", "odd", "method.mask=odd is not possible: choose from"),
         ("width", 100, "method.width=100 is not possible with method.heads=8: give a multiple of 16"),
         ("pool", 113, "method.pool=113 is not possible: the image has 112 pixels"),
