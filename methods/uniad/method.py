@@ -58,9 +58,7 @@ class Params:
     mask: str = "blocked"  # blocked: no position sees its window; allowed: it sees nothing else; none
     jitter_scale: float = 20.0  # 0: no noise
     jitter_channels: int = 0  # at which a scale means this share of noise; 0: those of the features
-    pool: int = (
-        0  # side of the average pooling before the image score, in input pixels; 0: one position, 16 as published
-    )
+    pool: int = 0  # side of the average pooling before the image score, in input pixels; 0: one position's
     resize: Filter = "bicubic"  # of the images; the authors: bilinear
     activation: str = "native"
     normalisation: str = "native"
