@@ -6,12 +6,41 @@ that abnormal features, on which it was not trained, are reconstructed badly.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
+from adbench.blocks.validate import at_least, choices, shares
 from adbench.errors import AdbenchError
 
 MASKS = ("blocked", "allowed", "none")
+
+
+class DenoiserParams(Protocol):
+    """A method's parameters of its denoiser; `neighbours` is the side of the masked window, 0 for half of the grid."""
+
+    width: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    feed_forward: int
+    dropout: float
+    neighbours: int
+    mask: str
+
+
+def check(params: DenoiserParams) -> None:
+    """Raise AdbenchError for parameters that no grid allows."""
+    choices(params, mask=MASKS)
+    at_least(params, 0, "encoder_layers", "decoder_layers", "neighbours", most=1001)
+    at_least(params, 1, "heads", "feed_forward", "width", most=65536)
+    shares(params, "dropout")
+    if params.width % (2 * params.heads):
+        raise AdbenchError(
+            f"method.width={params.width} is not possible with method.heads={params.heads}: give a multiple of "
+            f"{2 * params.heads}."
+        )
 
 
 def neighbour_mask(grid: int, size: int, kind: str = "blocked") -> Tensor | None:
@@ -158,6 +187,15 @@ class Denoiser(nn.Module):
             out = decode(out, memory, self.mask, position)
         normed: Tensor = self.norm(out)
         return normed
+
+
+def denoiser_of(params: DenoiserParams, grid: int) -> Denoiser:
+    """Create a method's denoiser on a grid; its window on other grids than UniAD's follows the grid (`half_grid`)."""
+    mask = neighbour_mask(grid, params.neighbours or half_grid(grid), params.mask)
+    return Denoiser(
+        grid, params.width, params.heads, params.encoder_layers, params.decoder_layers, params.feed_forward,
+        params.dropout, mask,
+    )  # fmt: skip
 
 
 def initialise(module: nn.Module) -> None:

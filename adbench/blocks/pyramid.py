@@ -35,6 +35,15 @@ class Levels(NamedTuple):
         """Return how many channels all levels have together."""
         return len(self.blocks) * architecture.width + sum(architecture.stage(n).channels for n in self.stages)
 
+    def stride(self, architecture: Architecture) -> int:
+        """Return how many pixels of the image lie between two positions of the coarsest level."""
+        return max((architecture.stage(n).stride for n in self.stages), default=architecture.patch)
+
+    def grid(self, architecture: Architecture, size: int) -> int:
+        """Return how many positions wide the coarsest level is, for images of `size` pixels."""
+        stride = self.stride(architecture)
+        return -(-size // stride) if self.stages else size // stride
+
 
 def chosen_levels(
     params: LevelParams, architecture: Architecture, blocks: tuple[int, ...], stages: tuple[int, ...]
@@ -94,21 +103,31 @@ def adaptively_pooled(level: Tensor, side: int, dims: int) -> Tensor:
     return F.adaptive_avg_pool1d(around, dims).transpose(1, 2).reshape(b, dims, h, w)
 
 
-def patch_vectors(levels: Sequence[Tensor], resize: Resize = "bilinear", level_norm: bool = False) -> Tensor:
-    """Return (B, h * w, sum of C): levels (B, C, h, w), each on the grid of the finest one, concatenated.
+def patch_vectors(
+    levels: Sequence[Tensor],
+    resize: Resize = "bilinear",
+    level_norm: bool = False,
+    grid: int | None = None,
+    align_corners: bool = False,
+) -> Tensor:
+    """Return (B, h * w, sum of C): levels (B, C, h, w) on one grid, concatenated.
 
-    `level_norm`: each level is layer-normed at each position first, where levels differ in scale.
+    grid: its side; None: that of the finest level. align_corners: of a bilinear `resize`.
+    level_norm: each level is layer-normed at each position first, where levels differ in scale.
 
     >>> fine, coarse = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([[[[9.0]]]])
     >>> patch_vectors([coarse, fine], "nearest").tolist()
     [[[9.0, 1.0], [9.0, 2.0], [9.0, 3.0], [9.0, 4.0]]]
+    >>> patch_vectors([coarse, fine], grid=1).tolist()
+    [[[9.0, 2.5]]]
     """
     finest = max((level.shape[2:] for level in levels), key=lambda shape: shape[0])
+    size = torch.Size((grid, grid)) if grid else finest
     parts = []
     for level in levels:
-        if level.shape[2:] != finest:
-            corners = False if resize == "bilinear" else None
-            level = F.interpolate(level, size=tuple(finest), mode=resize, align_corners=corners)
+        if level.shape[2:] != size:
+            corners = align_corners if resize == "bilinear" else None
+            level = F.interpolate(level, size=tuple(size), mode=resize, align_corners=corners)
         part = level.flatten(2).transpose(1, 2)
         parts.append(F.layer_norm(part, part.shape[-1:]) if level_norm else part)
     return torch.cat(parts, dim=-1)

@@ -16,16 +16,17 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.clip import Architecture
-from adbench.blocks import jitter
-from adbench.blocks.denoiser import MASKS, Attention, Denoiser, FeedForward, half_grid, initialise, neighbour_mask
+from adbench.blocks import denoiser, jitter
+from adbench.blocks.denoiser import Attention, FeedForward, denoiser_of, initialise
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
+from adbench.blocks.training import adamw_with_a_drop, shuffled
 from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -135,16 +136,12 @@ class TGUMIAD(Method[Params]):
 
     def build(self) -> None:
         """Create projections, fusion and denoiser."""
-        p, shape, grid = self.params, self.backbone.architecture, self.backbone.grid
+        p, shape = self.params, self.backbone.architecture
         channels = shape.width * len(self.blocks)
-        window = p.neighbours or half_grid(grid)
         self.enter, self.leave = nn.Linear(channels, p.width), nn.Linear(p.width, channels)
         if p.fusion:
             self.fusion = Fusion(p.width, shape.embed_dim, p.heads, p.dropout)
-        self.denoiser = Denoiser(
-            grid, p.width, p.heads, p.encoder_layers, p.decoder_layers, p.feed_forward, p.dropout,
-            neighbour_mask(grid, window, p.mask),
-        )  # fmt: skip
+        self.denoiser = denoiser_of(p, self.backbone.grid)
         initialise(self)
         if p.learn_weights:
             self.weight_logits = nn.Parameter(torch.tensor(p.image_weights).log())
@@ -161,9 +158,8 @@ class TGUMIAD(Method[Params]):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
-        count = max(self.params.epoch_images, len(self.data))
-        order = RandomSampler(self.data, num_samples=count, generator=self.generator("order"))
-        return DataLoader(self.data, self.params.batch_size, sampler=order)
+        p = self.params
+        return shuffled(self.data, p.batch_size, p.epoch_images, self.generator("order"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Reconstruct features from disturbed ones; the target is undisturbed."""
@@ -182,9 +178,7 @@ class TGUMIAD(Method[Params]):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the learning rate drops once, to a tenth."""
         p = self.params
-        optimiser = torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
-        epoch = max(1, round(p.decay_at * p.epochs))
-        return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimiser, [epoch], 0.1)}
+        return adamw_with_a_drop(self.parameters(), p.learning_rate, p.weight_decay, p.epochs, p.decay_at)
 
     def configure_gradient_clipping(
         self,
@@ -302,10 +296,10 @@ def pooled(patches: Tensor, weights: Sequence[float] | Tensor, top_k: int = 5) -
 
 
 def _check(p: Params) -> None:
+    denoiser.check(p)
     choices(
         p,
         feature_norm=("layer", "none"),
-        mask=MASKS,
         target=("frozen", "fused"),
         loss=("mse", "score"),
         score=("mix", "sum"),
@@ -313,16 +307,11 @@ def _check(p: Params) -> None:
     )
     some_of(p, states=("normal", "abnormal"), **({"jitter": ("spatial", "frequency")} if p.jitter else {}))
     at_least(p, 0, "clip_norm", "epoch_images", "jitter_scale", "score_weight")
-    at_least(p, 0, "encoder_layers", "decoder_layers", "neighbours", most=1001)
-    at_least(p, 1, "heads", "feed_forward", "width", "top_k", most=65536)
+    at_least(p, 1, "top_k", most=65536)
     at_least(p, 0, "jitter_channels", most=65536)
     positive(p, "decay_at", *([] if p.error_factor is None else ["error_factor"]))
-    shares(p, "decay_at", "dropout", "high_share", *(["score_weight"] if p.score == "mix" else []))
+    shares(p, "decay_at", "high_share", *(["score_weight"] if p.score == "mix" else []))
     odd(p, "ssim_window")
-    if p.width < 1 or p.width % (2 * p.heads):
-        raise AdbenchError(
-            f"method.width={p.width} is not possible with method.heads={p.heads}: give a multiple of {2 * p.heads}."
-        )
     if len(p.image_weights) != 3:
         raise AdbenchError(
             f"method.image_weights={p.image_weights} is not possible: three numbers are needed, for maximum, mean and "

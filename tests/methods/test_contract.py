@@ -29,17 +29,18 @@ QUICK: dict[str, dict[str, object]] = {
     "clip_finetune": {"epochs": 1},
     "crossmodal": {"epochs": 1},
     "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
+    "uniad": {"epochs": 2, "epoch_images": 0, "width": 64, "encoder_layers": 1, "decoder_layers": 1},
     "winclip": {"windows": [2]},
 }
 
 
 UNTIED = {
     "anomalyclip", "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "mrad", "musc", "padim", "patchcore",
-    "subspacead", "tgumiad", "winclip",
+    "subspacead", "tgumiad", "uniad", "winclip",
 }  # fmt: skip
 
 # Those that show levels, and those whose features change.
-WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
+WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa", "uniad"}
 WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "tgumiad"}
 
 

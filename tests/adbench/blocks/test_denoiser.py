@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,6 +12,8 @@ from adbench.blocks.denoiser import (
     Denoiser,
     EncoderLayer,
     GridPosition,
+    check,
+    denoiser_of,
     half_grid,
     initialise,
     neighbour_mask,
@@ -150,3 +154,45 @@ def test_its_operations_can_be_counted() -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         denoiser(torch.randn(1, 16, 16))
     assert counter.get_total_flops() > 0
+
+
+UNIAD = {
+    "width": 256, "heads": 8, "encoder_layers": 4, "decoder_layers": 4, "feed_forward": 1024, "dropout": 0.1,
+    "neighbours": 0, "mask": "blocked",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("grid", "neighbours", "window"), [(14, 0, 7), (8, 0, 3), (8, 5, 5), (14, 3, 3)])
+def test_of_a_methods_parameters_its_window_follows_the_grid(grid: int, neighbours: int, window: int) -> None:
+    params = SimpleNamespace(**UNIAD | {"width": 16, "feed_forward": 8, "neighbours": neighbours})
+    made = denoiser_of(params, grid)
+    middle = grid // 2 * grid + grid // 2
+    assert torch.equal(made.mask, neighbour_mask(grid, window))
+    assert made.mask[middle].sum() == window**2
+    assert denoiser_of(SimpleNamespace(**vars(params) | {"mask": "none"}), grid).mask is None
+
+
+def test_of_uniads_parameters_it_has_uniads_parts() -> None:
+    with torch.device("meta"):
+        made = denoiser_of(SimpleNamespace(**UNIAD), 14)
+    assert (len(made.encoder), len(made.decoder), made.encoder[0].attend.attention.num_heads) == (4, 4, 8)
+    assert [part.p for part in made.modules() if isinstance(part, torch.nn.Dropout)] == [0.1] * (4 * 3 + 4 * 4)
+    assert made.decoder[3].queries.shape == (196, 256)
+    assert made.decoder[0].feed_forward.layers[0].out_features == 1024
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mask", "odd", "method.mask=odd is not possible: choose from blocked, allowed, none"),
+        ("width", 100, "method.width=100 is not possible with method.heads=8: give a multiple of 16"),
+        ("width", 0, "method.width=0 is not possible: at least 1"),
+        ("heads", 0, "method.heads=0 is not possible: at least 1"),
+        ("decoder_layers", -1, "method.decoder_layers=-1 is not possible: at least 0"),
+        ("dropout", 1.5, "method.dropout=1.5 is not possible: a share from 0 to 1"),
+    ],
+)
+def test_what_no_grid_allows_is_refused(key: str, value: object, said: str) -> None:
+    check(SimpleNamespace(**UNIAD))
+    with pytest.raises(AdbenchError, match=said):
+        check(SimpleNamespace(**UNIAD | {key: value}))

@@ -135,6 +135,24 @@ def test_levels_meet_on_the_finest_grid_whatever_their_order() -> None:
     assert torch.equal(nearest, coarse.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
+def test_levels_meet_on_a_coarser_grid_with_corners_aligned() -> None:
+    fine, coarse = noise(2, 3, 5, 5), noise(2, 4, 3, 3, seed=1)
+    both = square(patch_vectors([fine, coarse], grid=3, align_corners=True))
+    assert both.shape == (2, 7, 3, 3)
+    torch.testing.assert_close(both[:, :3], fine[:, :, ::2, ::2])  # of 0 to 4 three positions are 0, 2 and 4
+    assert torch.equal(both[:, 3:], coarse)
+    wide = square(patch_vectors([noise(1, 2, 4, 4)], grid=3, align_corners=True))
+    level = noise(1, 2, 4, 4)  # of 0 to 3 the middle of three is 1.5
+    torch.testing.assert_close(wide[:, :, 1, 1], level[:, :, 1:3, 1:3].mean((2, 3)))
+    torch.testing.assert_close(wide[:, :, 0, 1], level[:, :, 0, 1:3].mean(2))
+
+
+def test_the_coarsest_levels_grid_and_stride() -> None:
+    assert (Levels((6, 9), ()).stride(VIT), Levels((6, 9), ()).grid(VIT, 112)) == (14, 8)
+    assert (Levels((), (3, 1)).stride(CNN), Levels((), (3, 1)).grid(CNN, 224)) == (16, 14)
+    assert Levels((), (1, 2)).grid(CNN, 100) == 13  # convolutions round up
+
+
 def test_a_norm_of_each_level_takes_its_scale_away() -> None:
     small, large = noise(1, 16, 4, 4), 100 + 50 * noise(1, 16, 4, 4)
     both = patch_vectors([small, large], level_norm=True)

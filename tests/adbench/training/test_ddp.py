@@ -108,7 +108,7 @@ def test_a_cross_validation_for_thresholds_on_two_devices_is_that_of_one(adbench
 
 
 # Noise and dropout are drawn by each process for its own rows.
-OWN_NOISE = ("dinomaly", "tgumiad")
+OWN_NOISE = ("dinomaly", "tgumiad", "uniad")
 
 
 @pytest.mark.slow

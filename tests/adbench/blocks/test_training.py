@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from adbench.blocks.training import adamw_with_a_drop, shuffled
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0, 5), (5, 5), (7, 7), (12, 12)])
+def test_all_rows_are_shown_then_all_again_in_another_order(least: int, shown: int) -> None:
+    data = TensorDataset(torch.arange(5.0))
+    batches = shuffled(data, 2, least, torch.Generator().manual_seed(0))
+    rows = [int(x) for (batch,) in batches for x in batch]
+    assert len(rows) == shown
+    assert sorted(rows[:5]) == [0, 1, 2, 3, 4]
+    assert len({*rows[5:10]}) == min(5, shown - 5)
+    assert rows[5:10] != rows[:5]
+
+
+def test_the_order_follows_the_generator_and_changes_with_each_epoch() -> None:
+    data = TensorDataset(torch.arange(20.0))
+
+    def epochs() -> list[list[float]]:
+        loader = shuffled(data, 20, 0, torch.Generator().manual_seed(1))
+        return [next(iter(loader))[0].tolist() for _ in range(2)]
+
+    assert epochs() == epochs()
+    assert epochs()[0] != epochs()[1]
+
+
+@pytest.mark.parametrize(("decay_at", "epochs", "full"), [(0.8, 10, 8), (0.5, 5, 2), (1, 4, 4), (0.01, 4, 1)])
+def test_the_rate_falls_once_to_a_tenth(decay_at: float, epochs: int, full: int) -> None:
+    layer = torch.nn.Linear(1, 1)
+    found = adamw_with_a_drop(layer.parameters(), 0.5, 0.25, epochs, decay_at)
+    optimiser, schedule = found["optimizer"], found["lr_scheduler"]
+    assert isinstance(optimiser, torch.optim.AdamW)
+    assert (optimiser.defaults["weight_decay"], optimiser.defaults["betas"]) == (0.25, (0.9, 0.999))
+    rates = []
+    for _ in range(epochs):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([0.5] * full + [0.05] * (epochs - full))
