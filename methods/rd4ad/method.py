@@ -94,13 +94,13 @@ class RD4AD(Method[Params]):
         if not len(support):
             raise AdbenchError("rd4ad has no normal image to learn from: give it at least one, as in shots=1.")
         self.rows = FrozenRows(lambda images: self._levels(self.encode(images)), support.images)
-        side = -(-self._levels(self.encode(support.images[:1]))[-1].shape[-1] // self.params.stride)
-        shown = max(self.params.epoch_images, len(support))
-        if side == 1 and 1 in (self.params.batch_size, shown % self.params.batch_size):
+        side = -(-self.rows[torch.tensor([0])][-1].shape[-1] // self.params.stride)
+        shown, size = max(self.params.epoch_images, len(support)), self.params.batch_size
+        if side == 1 and (size == 1 or shown % size == 1):
             raise AdbenchError(
-                f"rd4ad can't train on a batch of one image whose embedding has one position, as a batch norm needs two "
-                f"values: {shown} images in batches of method.batch_size={self.params.batch_size} leave one alone. Use "
-                "another batch size of 2 or more, or a larger input_size."
+                "rd4ad can't train on a batch of one image whose embedding has one position: a batch norm needs two "
+                f"values. Of {shown} images method.batch_size={size} leaves one alone: use another size, 2 or more, or "
+                "a larger input_size."
             )
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:

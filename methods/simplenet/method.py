@@ -43,7 +43,7 @@ class Params:
     padding: str = "none"  # neighbours beyond the border: none, or zeros
     dims: int = 0  # numbers that adaptive pooling leaves of a level, and of all levels; 0: plain means, concatenated
     level_norm: bool = True  # a layer norm of each level; the paper: none
-    noise: float = 0.015  # standard deviation of the noise on adapted vectors
+    noise: float = 0.1  # standard deviation of the noise on adapted vectors; the paper: 0.015, without a layer norm
     hidden: int = 1024  # units of the discriminator
     threshold: float = 0.5  # beyond which the loss asks for no more
     sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels

@@ -27,19 +27,23 @@ QUICK: dict[str, dict[str, object]] = {
     "april_gan": {"epochs": 2},
     "clip_finetune": {"epochs": 1},
     "crossmodal": {"epochs": 1},
+    "rd4ad": {"epochs": 2, "epoch_images": 0},
+    "simplenet": {"epochs": 2, "epoch_images": 0, "hidden": 64},
     "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
     "winclip": {"windows": [2]},
 }
 
 
 UNTIED = {
-    "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "musc", "padim", "patchcore", "subspacead", "tgumiad",
-    "winclip",
+    "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "musc", "padim", "patchcore", "rd4ad", "simplenet",
+    "subspacead", "tgumiad", "winclip",
 }  # fmt: skip
 
 # Those that show levels, and those whose features change.
-WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa"}
-WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "tgumiad"}
+WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa", "rd4ad"}
+WITH_ADAPTED = {
+    "april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "rd4ad", "simplenet", "tgumiad",
+}  # fmt: skip
 
 
 @pytest.fixture(params=NAMES)
