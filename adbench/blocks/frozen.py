@@ -18,7 +18,7 @@ class FrozenRows:
     """What `read` makes of images (N, 3, H, W), uint8, for training that never changes the images.
 
     read: returns tensors (n, ...) for n images, as a method makes them of `Method.encode`. Where all of them take more
-    than `most` bytes they are read anew for each batch: at the speed of the disk from the cache of features, through
+    than `most` bytes they are read again for each batch: at the speed of the disk from the cache of features, through
     the backbone without one.
     """
 

@@ -99,8 +99,8 @@ class RD4AD(Method[Params]):
         if side == 1 and (size == 1 or shown % size == 1):
             raise AdbenchError(
                 "rd4ad can't train on a batch of one image whose embedding has one position: a batch norm needs two "
-                f"values. Of {shown} images method.batch_size={size} leaves one alone: use another size, 2 or more, or "
-                "a larger input_size."
+                f"values. Of {shown} images method.batch_size={size} leaves one alone: use another size of 2 or more, "
+                f"repeat images (method.epoch_images={max(2, size)}), or take a larger input_size."
             )
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:

@@ -187,6 +187,7 @@ def test_a_shot_is_enough_in_half_precision_too(cnn_bench, support) -> None:
         (2, {"batch_size": 2}, ""),
         (3, {"batch_size": 2, "stride": 1}, ""),
         (3, {"batch_size": 2, "epoch_images": 4}, ""),
+        (1, {"epoch_images": 16}, ""),
         (3, {"batch_size": 2}, r"batch of one image .* Of 3 images method\.batch_size=2 leaves one alone"),
         (1, {}, r"Of 1 images method\.batch_size=16 leaves one alone"),
         (2, {"batch_size": 1}, r"method\.batch_size=1 leaves one alone"),
