@@ -3,6 +3,7 @@
 augment         fixed views of images and masks (MVFA, MadCLIP); rotations
 deep_prompts    learnable vectors inside the text tower (MaPLe, AnomalyCLIP)
 denoiser        UniAD's transformer that reconstructs patch features
+frozen          frozen features of the support by row, held in memory or read back from the cache
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
 loose           loose reconstruction: groups of blocks, distances of whole maps, a gradient by patch (Dinomaly)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
+from adbench.blocks.validate import at_least, choices, odd
 from adbench.errors import AdbenchError
 
 Resize = Literal["bilinear", "nearest"]
@@ -23,6 +24,15 @@ class LevelParams(Protocol):
 
     blocks: list[int]
     stages: list[int]
+
+
+class LocalParams(Protocol):
+    """A method's parameters of locally aware patch vectors; see `local_vectors`."""
+
+    neighbourhood: int
+    padding: str
+    dims: int
+    level_norm: bool
 
 
 class Levels(NamedTuple):
@@ -131,3 +141,31 @@ def patch_vectors(
         part = level.flatten(2).transpose(1, 2)
         parts.append(F.layer_norm(part, part.shape[-1:]) if level_norm else part)
     return torch.cat(parts, dim=-1)
+
+
+def check_local(params: LocalParams) -> None:
+    """Raise AdbenchError for parameters of `local_vectors` that are not possible."""
+    odd(params, "neighbourhood")
+    choices(params, padding=("none", "zeros"))
+    at_least(params, 0, "dims", most=10**4)
+    if params.dims and params.padding == "none":
+        raise AdbenchError(
+            f"method.dims={params.dims} is not possible with method.padding=none: adaptive pooling needs every "
+            "neighbour. Add method.padding=zeros, or take method.dims=0, plain means."
+        )
+    if params.neighbourhood == 1 and params.padding == "zeros":
+        raise AdbenchError("method.padding=zeros is not possible with method.neighbourhood=1: there is no neighbour.")
+
+
+def local_vectors(levels: Sequence[Tensor], params: LocalParams) -> Tensor:
+    """Return PatchCore's locally aware patch vectors (B, patches, C) of levels (B, C, h, w).
+
+    Each level is pooled over `neighbourhood`, and all are concatenated on the finest grid: with `dims` 0 plain means,
+    else adaptive pooling to `dims` numbers of each level, and then of all levels together. `padding` says what is
+    beyond the border: nothing, or zeros. `level_norm`: as in `patch_vectors`.
+    """
+    if not params.dims:
+        pooled = [mean_pooled(level, params.neighbourhood, params.padding == "zeros") for level in levels]
+        return patch_vectors(pooled, level_norm=params.level_norm)
+    pooled = [adaptively_pooled(level, params.neighbourhood, params.dims) for level in levels]
+    return F.adaptive_avg_pool1d(patch_vectors(pooled, level_norm=params.level_norm), params.dims)

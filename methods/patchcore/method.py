@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.memory_bank import coreset, nearest
-from adbench.blocks.pyramid import adaptively_pooled, chosen_levels, level_maps, mean_pooled, patch_vectors
-from adbench.blocks.validate import at_least, choices, odd, positive, shares
-from adbench.errors import AdbenchError
+from adbench.blocks.pyramid import check_local, chosen_levels, level_maps, local_vectors
+from adbench.blocks.validate import at_least, positive, shares
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -48,22 +46,11 @@ class PatchCore(Method[Params]):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone."""
-        odd(params, "neighbourhood")
-        choices(params, padding=("none", "zeros"))
-        at_least(params, 0, "dims", most=10**4)
+        check_local(params)
         at_least(params, 1, "neighbours")
         at_least(params, 0, "sigma", most=1000)
         positive(params, "coreset")
         shares(params, "coreset")
-        if params.dims and params.padding == "none":
-            raise AdbenchError(
-                f"method.dims={params.dims} is not possible with method.padding=none: adaptive pooling needs every "
-                "neighbour. Add method.padding=zeros, or take method.dims=0, plain means."
-            )
-        if params.neighbourhood == 1 and params.padding == "zeros":
-            raise AdbenchError(
-                "method.padding=zeros is not possible with method.neighbourhood=1: there is no neighbour."
-            )
         blocks = architecture.levels(4)[1:3] or architecture.levels(1)
         levels = chosen_levels(params, architecture, blocks=blocks, stages=(2, 3))
         return Capability(
@@ -114,9 +101,4 @@ class PatchCore(Method[Params]):
 
     def _patches(self, features: Features) -> Tensor:
         """Return (B, patches, channels): the levels pooled over the neighbourhood, on one grid, concatenated."""
-        p, levels = self.params, level_maps(features, self.backbone.architecture)
-        if not p.dims:
-            pooled = [mean_pooled(level, p.neighbourhood, p.padding == "zeros") for level in levels]
-            return patch_vectors(pooled, level_norm=p.level_norm)
-        pooled = [adaptively_pooled(level, p.neighbourhood, p.dims) for level in levels]
-        return F.adaptive_avg_pool1d(patch_vectors(pooled, level_norm=p.level_norm), p.dims)
+        return local_vectors(level_maps(features, self.backbone.architecture), self.params)

@@ -28,6 +28,8 @@ QUICK: dict[str, dict[str, object]] = {
     "april_gan": {"epochs": 2},
     "clip_finetune": {"epochs": 1},
     "crossmodal": {"epochs": 1},
+    "rd4ad": {"epochs": 2, "epoch_images": 0},
+    "simplenet": {"epochs": 2, "epoch_images": 0, "hidden": 64},
     "tgumiad": {"epochs": 2, "epoch_images": 0, "encoder_layers": 1, "decoder_layers": 1},
     "uniad": {"epochs": 2, "epoch_images": 0, "width": 64, "encoder_layers": 1, "decoder_layers": 1},
     "winclip": {"windows": [2]},
@@ -36,12 +38,14 @@ QUICK: dict[str, dict[str, object]] = {
 
 UNTIED = {
     "anomalyclip", "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "mrad", "musc", "padim", "patchcore",
-    "subspacead", "tgumiad", "uniad", "winclip",
+    "rd4ad", "simplenet", "subspacead", "tgumiad", "uniad", "winclip",
 }  # fmt: skip
 
 # Those that show levels, and those whose features change.
-WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa", "uniad"}
-WITH_ADAPTED = {"april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "tgumiad"}
+WITH_LEVELS = {"april_gan", "clip_normal", "madclip", "mediclip", "mvfa", "rd4ad", "uniad"}
+WITH_ADAPTED = {
+    "april_gan", "clip_finetune", "crossmodal", "dra", "madclip", "mediclip", "mvfa", "rd4ad", "simplenet", "tgumiad",
+}  # fmt: skip
 
 
 @pytest.fixture(params=NAMES)

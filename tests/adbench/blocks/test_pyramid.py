@@ -13,8 +13,10 @@ from adbench.backbone.contract import Features
 from adbench.blocks.pyramid import (
     Levels,
     adaptively_pooled,
+    check_local,
     chosen_levels,
     level_maps,
+    local_vectors,
     mean_pooled,
     patch_vectors,
     square,
@@ -159,3 +161,41 @@ def test_a_norm_of_each_level_takes_its_scale_away() -> None:
     for part in both.split(16, dim=-1):
         torch.testing.assert_close(part.mean(-1), torch.zeros(1, 16), atol=1e-5, rtol=0)
         torch.testing.assert_close(part.square().mean(-1), torch.ones(1, 16), atol=1e-3, rtol=0)
+
+
+def local(**changes: object) -> SimpleNamespace:
+    plain = {"neighbourhood": 3, "padding": "none", "dims": 0, "level_norm": False}
+    return SimpleNamespace(**plain | changes)
+
+
+def test_local_vectors_are_pooled_levels_side_by_side() -> None:
+    fine, coarse = noise(2, 4, 4, 4), noise(2, 6, 2, 2, seed=1)
+    found = local_vectors([fine, coarse], local())
+    assert found.shape == (2, 16, 10)
+    centre = fine[0, :, 0:3, 1:4].mean((1, 2))
+    torch.testing.assert_close(found[0, 1 * 4 + 2, :4], centre)
+    corner = fine[0, :, :2, :2].mean((1, 2))  # four neighbours, or nine with zeros
+    torch.testing.assert_close(found[0, 0, :4], corner)
+    torch.testing.assert_close(local_vectors([fine, coarse], local(padding="zeros"))[0, 0, :4], corner * 4 / 9)
+
+
+def test_local_vectors_of_dims_are_averaged_twice() -> None:
+    level = noise(1, 4, 3, 3)
+    values = around(level[0].numpy(), 3, 1, 1).reshape(-1)
+    one = windows_mean(values, 5)
+    found = local_vectors([level, level], local(padding="zeros", dims=5))
+    np.testing.assert_allclose(found[0, 4], windows_mean(np.concatenate([one, one]), 5), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"neighbourhood": 2}, r"method\.neighbourhood=2 is not possible: an odd number"),
+        ({"dims": 8}, r"method\.dims=8 is not possible with method\.padding=none"),
+        ({"neighbourhood": 1, "padding": "zeros"}, r"method\.padding=zeros .* there is no neighbour"),
+        ({"padding": "mirror"}, r"method\.padding=mirror is not possible: choose from none, zeros"),
+    ],
+)
+def test_local_vectors_that_are_not_possible(change: dict[str, object], message: str) -> None:
+    with pytest.raises(AdbenchError, match=message):
+        check_local(local(**change))
