@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
+from adbench.blocks.training import shuffled
 from adbench.system.progress import track
 
 HELD = 4 * 2**30  # bytes of features that are held in memory
@@ -39,6 +40,4 @@ class FrozenRows:
 
     def loader(self, batch_size: int, least: int, generator: torch.Generator) -> DataLoader[tuple[Tensor, ...]]:
         """Return a loader of batches [row numbers (n,)]: a new order each epoch, repeated until `least` are shown."""
-        data = TensorDataset(torch.arange(len(self.images)))
-        order = RandomSampler(data, num_samples=max(least, len(data)), generator=generator)
-        return DataLoader(data, batch_size, sampler=order)
+        return shuffled(TensorDataset(torch.arange(len(self.images))), batch_size, least, generator)
