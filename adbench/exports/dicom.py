@@ -32,7 +32,7 @@ KEPT = (
 # Where the pixels of a single image lie, and how large they are.
 PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 GEOMETRY = (
-    *PLANE, "FrameOfReferenceUID", "SliceThickness", "SpacingBetweenSlices", "ImagerPixelSpacing",
+    *PLANE, "FrameOfReferenceUID", "SpacingBetweenSlices", "ImagerPixelSpacing",
     "NominalScannedPixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription",
     "PixelAspectRatio",
 )  # fmt: skip
@@ -86,10 +86,10 @@ def need_highdicom() -> None:
         ) from error
 
 
-def source_of(path: Path) -> Dataset:
+def source_of(path: Path, notes: list[str]) -> Dataset:
     """Return the header of an image, without its pixels, as the new objects take it up: what may be empty is there.
 
-    Raises DataError where it lacks what a reference needs.
+    notes: gets a sentence on what had to be assumed. Raises DataError where it lacks what a reference needs.
     """
     source = read_header(path, whole=False)
     missing = [name for name in NEEDED if not source.get(name)]
@@ -102,8 +102,9 @@ def source_of(path: Path) -> Dataset:
     if "PerFrameFunctionalGroupsSequence" not in source and not all(source.get(name) for name in PLANE):
         source.pop("FrameOfReferenceUID", None)  # it names a frame of reference, and no place in it
     elif "PerFrameFunctionalGroupsSequence" not in source and not source.get("SliceThickness"):
-        # Unknown. A Segmentation can't say so: highdicom reads none without it, and dciodvfy wants a number.
-        source.SliceThickness = source.get("SpacingBetweenSlices") or 0
+        # A Segmentation can't say that it is unknown: highdicom reads none without it, and dciodvfy wants a number.
+        source.SliceThickness = source.get("SpacingBetweenSlices") or source.PixelSpacing[0]
+        notes.append(f"{path} says no slice thickness: its Segmentation has {source.SliceThickness:g} mm.")
     return source
 
 

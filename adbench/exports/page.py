@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from adbench.board.site.build import filler
 from adbench.exports.results import Applied, Cut, ImageRow
@@ -51,7 +49,7 @@ def page(
         "bar": None if scale is None else _bar(scale, cuts["pixel"].value),
         "probable": any(row.probability is not None for row in rows),
         "mapped": any(row.map_max is not None for row in rows),
-        "rows": [_row(row) for row in rows], "left_out": left_out, "notes": notes,
+        "rows": [_row(row) for row in rows], "left_out": list(left_out), "notes": list(notes),
     }  # fmt: skip
     return filler("adbench.exports")("scores.html", content, "")
 
@@ -76,8 +74,10 @@ def _row(row: ImageRow) -> dict[str, Any]:
     return {"row": row, "links": linked, "preview": None if preview is None else quote(preview)}
 
 
-def _bar(scale: tuple[float, float], threshold: float | None) -> str:
-    """Return the colour bar as a picture in the page."""
-    held = io.BytesIO()
-    Image.fromarray(pictures.colour_bar(320, *scale, threshold)).save(held, "PNG")
-    return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
+def _bar(scale: tuple[float, float], threshold: float | None) -> dict[str, Any]:
+    """Return the colour bar: its ends, its colours as CSS, and where the map threshold lies, in per cent."""
+    low, high = scale
+    levels = np.linspace(low, high, 11, dtype=np.float32)[None]
+    stops = ", ".join("#" + bytes(colour).hex() for colour in pictures.heatmap(levels, low, high)[0])
+    at = None if threshold is None or not low < threshold < high else 100 * (threshold - low) / (high - low)
+    return {"low": low, "high": high, "stops": Markup(stops), "threshold": threshold, "at": at}

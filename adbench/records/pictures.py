@@ -43,7 +43,7 @@ def colour_bar(
 
     Where the threshold's number would cover another, or lies beyond the ends, the mark alone, or nothing, is drawn.
     """
-    size = min(max(height // 32, 9), 28)
+    size = min(max(height // 22, 10), 40)
     font, ink = ImageFont.load_default(size), "black" if ground == "white" else "white"
     names = [f"{high:.3g}", f"{low:.3g}"]
     within = threshold is not None and low < threshold < high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -23,10 +23,11 @@ from adbench.plugins import registry
 from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
 from adbench.running.fitted import Fitted, ScoredImage
-from adbench.system.text import brief, printable
+from adbench.system.text import brief, counted, printable
 from adbench.training.fit import device_of, set_up_torch
 
 __all__ = ["Fitted", "LoadKeys", "ScoredImage", "load"]
+MISSING = object()
 
 
 class LoadKeys(TypedDict, total=False):
@@ -100,12 +101,46 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     except AdbenchError:
         raise
     except Exception as error:  # numbers that somebody edited reach a method's code here
+        if overrides:
+            raise _refused(overrides, facts["params"], config.method, error) from error
         raise RecordError(
             f"{path} can't be rebuilt ({type(error).__name__}: {reason(error)}). Run its cell again."
         ) from error
     method.loader_workers = config.loader_workers
     changed = tuple(f"method.{key}" for key in overrides or {})
     return Fitted(record, method.to(device).eval(), capability, dataset, config, notes, changed)
+
+
+def _refused(overrides: Mapping[str, Any], made: Any, name: str, error: Exception) -> AdbenchError:
+    """Return the error of values with which a method can't be rebuilt: of lists of another length, what is needed."""
+    for key, value in _leaves(overrides):
+        before = _at(made, key)
+        if isinstance(before, list) and isinstance(value, list) and len(before) != len(value):
+            return AdbenchError(
+                f"method.{key} has {counted(len(value), 'text')}, and {name} was trained with {len(before)}: give as "
+                f"many, or run a new cell: adbench run method={name} method.{key}=…"
+            )
+    given = " and ".join(f"method.{key}={brief(value)}" for key, value in overrides.items())
+    return AdbenchError(
+        f"{given} can't be used after training of {name} ({type(error).__name__}: {reason(error)}). Leave it out, or "
+        f"run a new cell with it: adbench run method={name}"
+    )
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of parameters, of which some may be given as a dictionary of several."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _at(params: Any, key: str) -> Any:
+    """Return the value of a dotted parameter in plain values, or `MISSING`."""
+    for part in key.split("."):
+        params = params.get(part, MISSING) if isinstance(params, Mapping) else MISSING
+    return params
 
 
 def _state(path: Path, key: str) -> dict[str, torch.Tensor]:
@@ -187,12 +222,28 @@ def _from(schema: type[Any], content: dict[str, Any]) -> Any:
 
 
 def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[str, Any], name: str) -> Any:
-    allowed = method_class.editable
+    allowed, made = method_class.editable, dataclasses.asdict(params)
     for key in overrides:
         if not any(key == prefix or key.startswith(prefix + ".") for prefix in allowed):
+            if _at(made, key) is MISSING:
+                instead = did_you_mean(key, allowed) if allowed else "none of its parameters can change after training."
+                raise AdbenchError(f"unknown parameter method.{key} of {name}: {instead}")
+            may = f"{' and '.join(allowed)} can" if allowed else "none of its parameters can"
             raise AdbenchError(
-                f"method.{key} can't be changed after training of {name}: {did_you_mean(key, allowed)}. "
+                f"method.{key} can't be changed after training of {name}; {may}. "
                 f"Run a new cell: adbench run method={name} method.{key}=…"
+            )
+    for key, value in _leaves(overrides):
+        if isinstance(parts := _at(made, key), Mapping):
+            raise AdbenchError(
+                f"method.{key}={brief(value)} is not possible: it has parts, "
+                f"{' and '.join(f'method.{key}.{part}=' for part in parts)}"
+            )
+        texts = isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
+        if isinstance(_at(made, key), list) and not texts:
+            raise AdbenchError(
+                f"method.{key}={brief(value)} is not possible: a list of texts is needed, as in "
+                f"\"method.{key}=['healthy {{}}']\""
             )
     over: dict[str, Any] = {}
     for key, value in overrides.items():
@@ -201,4 +252,4 @@ def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[st
         for parent in parents:
             place = place.setdefault(parent, {})
         place[leaf] = value
-    return layers.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
+    return layers.merge(method_class.Params, made, over, f"method {name!r}")

@@ -99,7 +99,7 @@ class Writer:
             return None
         try:
             objects.need_highdicom()
-            return objects.source_of(path)
+            return objects.source_of(path, self.notes)
         except DataError as error:
             self._note(f"{path}: no DICOM Segmentation and no Secondary Capture: {error}.")
         except AdbenchError as error:
