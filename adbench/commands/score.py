@@ -74,7 +74,7 @@ def score_words(record: Path, words: Sequence[str]) -> None:
         console.print("No threshold given: images were scored, not classified.")
     if pixel.value is None and fitted.capability.maps:
         why = "No map_threshold given" if specificity is None else f"No map_threshold, as {pixel.why}"
-        console.print(f"{why}: no pixels are outlined, and no masks are written.")
+        console.print(f"{why}: no pixels are outlined.")
     console.print(
         f"{counted(len(written.rows), 'image')} scored by {record}: {folder}/index.html shows them; scores.csv, "
         "results.json and pictures are next to it"
