@@ -36,8 +36,9 @@ def score_words(record: Path, words: Sequence[str]) -> None:
         )
     from adbench.records.record import read
     from adbench.running.apply import load
-    from adbench.running.score_files import MAPS, Options, default_folder, find_images, score_files
+    from adbench.running.score_files import Options, default_folder, find_images, score_files
     from adbench.running.score_folder import check_folder, resolved
+    from adbench.running.score_pictures import MAPS
 
     if (force := keys.get("force", "false").lower()) not in ("true", "false"):
         raise AdbenchError(f"force={keys['force']} is not possible: true or false.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from adbench.data.volumes import Volume
 
 
-def write_volume(path: Path, volume: Volume, axis: str, slices: Any, dtype: type[np.generic], words: str) -> None:
+def write_volume(
+    path: Path, volume: Volume, axis: str, slices: Sequence[NDArray[Any]], dtype: type[np.generic], words: str
+) -> None:
     """Write slices as a volume with the shape and the affine of the volume that they are slices of.
 
-    axis: "axial", "coronal" or "sagittal". slices: an iterable of (H, W), in the order of the slices, as shown.
+    axis: "axial", "coronal" or "sagittal". slices: (H, W) each, in the order of the slices, as shown.
     words: the header's description, at most 79 characters.
     """
     import nibabel

@@ -268,7 +268,7 @@ def _loaded(picture: Image.Image, number: int, intensity_range: IntensityRange |
         raise DataError(f"image {number} cannot be decoded: {error}. Replace or leave it out.") from error
 
 
-def _each(images: Picture | Sequence[Picture]) -> Iterator[Path | Image.Image]:
+def _each(images: Picture | Iterable[Picture]) -> Iterator[Path | Image.Image]:
     """Yield paths and PIL images one by one."""
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu().numpy()

@@ -136,15 +136,19 @@ class Writer:
 
     def _volumes(self, path: Path, name: str, maps: NDArray[np.float32], rows: Sequence[ImageRow]) -> None:
         volume, words = volumes.open_volume(path), f"adbench {self.method}, research use only"
-        kinds = {"map_volume": np.float32} | ({} if self.threshold is None else {"mask_volume": np.uint8})
-        for kind, dtype in kinds.items():
-            planes = (self._full(scores, row) for scores, row in zip(maps, rows, strict=True))
-            if kind == "mask_volume":
-                planes = (plane >= self.threshold for plane in planes)
-            file = f"{name}_{kind.partition('_')[0]}.nii.gz"
-            write_volume(self.folder / file, volume, self.axis, planes, dtype, words)
-            for row in rows:
-                row.files[kind] = file
+        planes = [self._full(scores, row) for scores, row in zip(maps, rows, strict=True)]
+        self._volume("map_volume", f"{name}_map.nii.gz", volume, planes, np.float32, words, rows)
+        if (threshold := self.threshold) is not None:
+            masks = [plane >= threshold for plane in planes]
+            self._volume("mask_volume", f"{name}_mask.nii.gz", volume, masks, np.uint8, words, rows)
+
+    def _volume(
+        self, kind: str, file: str, volume: volumes.Volume, planes: Sequence[NDArray[Any]], dtype: type[np.generic],
+        words: str, rows: Sequence[ImageRow],
+    ) -> None:  # fmt: skip
+        write_volume(self.folder / file, volume, self.axis, planes, dtype, words)
+        for row in rows:
+            row.files[kind] = file
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
