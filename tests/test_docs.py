@@ -21,6 +21,7 @@ from adbench.conformance.checks import CHECKS
 from adbench.plugins import registry
 from adbench.records.record import read_all
 from adbench.reproduce import keys as reproduce
+from tests.adbench.exports.sources import saved, source
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -88,6 +89,9 @@ def blocks() -> list[tuple[str, str]]:
 def test_python_in_the_pages_runs(adbench, tiny: Path, tmp_path: Path, monkeypatch, page: str, code: str) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("L", (60, 50), 90).save("scan.png")
+    Path("incoming").mkdir()
+    for kind in ("CT", "MR"):
+        saved(source(kind), Path("incoming") / f"{kind.lower()}.dcm")
     if "runs" in code and "adbench.run(" not in code:
         assert adbench("run", "method=patchcore", "shots=2", f"data_root={tiny}", "gallery=0").code == 0
     names = {"root": tmp_path / "phantoms"}

@@ -70,6 +70,8 @@ def ensemble(backbone: Backbone, prompts: Prompts, object_name: str, templates: 
 
     Each sentence (a phrase in a template) is embedded and normalised; the mean over a state is normalised again.
     """
+    if not templates:
+        raise AdbenchError("method.templates=[] is not possible: give at least one template, as in ['a photo of {}.'].")
     states = []
     for phrases in prompts.phrases(object_name):
         sentences = [template.replace("{}", phrase) for phrase in phrases for template in templates]

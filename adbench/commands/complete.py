@@ -33,6 +33,7 @@ SHIPPED = ("backbone", "support", "reproduce")  # kinds of names that are YAML f
 VALUES = {
     **ALLOWED,
     "list": LISTS,
+    "maps": ("npy", "tiff"),
     "selection": ("last", "fixed:", "valid", "support_cv", "oracle"),
     **dict.fromkeys(("force", "feature_cache", "gallery_levels"), ("true", "false")),
 }

@@ -87,12 +87,15 @@ def score(
         list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Image files and folders, and keys.")
     ],
 ) -> None:
-    """Apply a trained record to unlabelled images: scores.csv, heatmaps, and outlined pixels with map_threshold=.
+    """Apply a trained record to unlabelled images: scores, a page, heatmaps, and masks with map_threshold=.
 
-    Keys: out=DIR (default scores/<time>), threshold=NUMBER (of images), map_threshold=NUMBER (of pixels), or
-    specificity=0.95 (both from the record's held-out images), method.prompts.normal=[...],
-    method.prompts.abnormal=[...], method=FILE.py:Class (of a record whose method is not a registered one), device=,
-    precision=, cache=, backbone.weights=FILE.safetensors
+    Writes index.html, scores.csv, results.json and a heatmap for each image; of DICOM files also a Secondary Capture
+    and, with map_threshold=, a DICOM Segmentation, of NIfTI volumes a volume of the map.
+
+    Keys: out=DIR (default scores/<time>), force=true (replace results that are there), threshold=NUMBER (of images),
+    map_threshold=NUMBER (of pixels), or specificity=0.95 (both from the record's held-out images), maps=npy or
+    maps=tiff (raw maps), method.prompts.normal=[...], method.prompts.abnormal=[...], method=FILE.py:Class (of a record
+    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
     """
     from adbench.commands.score import score_words
 

@@ -17,6 +17,7 @@ from adbench.system.text import counted
 if TYPE_CHECKING:  # imports torch
     from rich.console import Console
 
+    from adbench.exports.results import Cut
     from adbench.records.record import Record
     from adbench.running.apply import LoadKeys
     from adbench.statistics.calibration import Platt
@@ -35,32 +36,50 @@ def score_words(record: Path, words: Sequence[str]) -> None:
         )
     from adbench.records.record import read
     from adbench.running.apply import load
-    from adbench.running.score_files import default_folder, find_images, score_files
+    from adbench.running.score_files import Options, default_folder, find_images, score_files
+    from adbench.running.score_folder import check_folder, resolved
+    from adbench.running.score_pictures import MAPS
 
+    if (force := keys.get("force", "false").lower()) not in ("true", "false"):
+        raise AdbenchError(f"force={keys['force']} is not possible: true or false.")
+    if (maps := keys.get("maps")) not in (None, *MAPS):
+        raise AdbenchError(f"maps={maps} is not possible: {' or '.join(MAPS)}.")
+    if keys.get("out") == "":
+        raise AdbenchError("out= names no folder. Give one, as in out=scored, or leave it out.")
+    folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
+    check_folder(resolved(folder), force == "true")
     paths, left = find_images(files)
     overrides = {
         key.removeprefix("method."): read_value(text) for key, text in keys.items() if key.startswith("method.")
     }
     whole, console = read(record.expanduser()), plain_console()
+    if not whole.content["capability"]["maps"] and (useless := [n for n in ("map_threshold", "maps") if n in keys]):
+        name = whole.content["facts"]["method"]
+        raise AdbenchError(f"{useless[0]}= has no effect: {name} draws no maps. Leave it out.")
+    image, pixel = _given("threshold", threshold), _given("map_threshold", map_threshold)
     if specificity is not None:
-        threshold, map_threshold = _fixed(whole, specificity, list(overrides), console)
+        image, pixel = _fixed(whole, specificity, list(overrides), console)
         if (asked := keys.get("precision")) not in (None, made := whole.content["resolved"]["precision"]):
             console.print(f"note: the thresholds are of precision={made}; scores of precision={asked} differ a little.")
-    elif map_threshold is not None and not whole.content["capability"]["maps"]:
-        raise AdbenchError(f"map_threshold= has no effect: {whole.content['facts']['method']} draws no maps.")
     platt = _platt(whole, list(overrides), console)
     fitted = load(whole, overrides, **load_keys(keys))
-    folder = Path(keys["out"]).expanduser() if "out" in keys else default_folder()
     for note in fitted.notes:
         console.print(f"note: {note}")
     for sentence in left:
         console.print(sentence)
-    table = score_files(fitted, paths, folder, threshold, map_threshold, platt)
-    if threshold is None:
+    options = Options(image, pixel, platt, maps, force == "true", tuple(left))
+    written = score_files(fitted, paths, folder, options)
+    for note in written.notes[len(fitted.notes) :]:
+        console.print(f"note: {note}")
+    if image.value is None:
         console.print("No threshold given: images were scored, not classified.")
-    elif map_threshold is None and fitted.capability.maps:
-        console.print("No map_threshold given: no pixels are outlined.")
-    console.print(f"{counted(len(table), 'image')} scored by {record}: {folder}/scores.csv, and pictures next to it")
+    if pixel.value is None and fitted.capability.maps:
+        why = "No map_threshold given" if specificity is None else f"No map_threshold, as {pixel.why}"
+        console.print(f"{why}: no pixels are outlined.")
+    console.print(
+        f"{counted(len(written.rows), 'image')} scored by {record}: {folder}/index.html shows them; scores.csv, "
+        "results.json and pictures are next to it"
+    )
 
 
 def _number(keys: Mapping[str, str], name: str) -> float | None:
@@ -75,22 +94,28 @@ def _number(keys: Mapping[str, str], name: str) -> float | None:
     return number
 
 
-def _fixed(record: Record, specificity: float, changed: Sequence[str], console: Console) -> tuple[float, float | None]:
-    """Return the thresholds that the held-out images of a record fix, and print where they are from."""
+def _given(key: str, value: float | None) -> Cut:
+    from adbench.exports.results import Cut
+
+    return Cut(why=f"no {key} was given") if value is None else Cut(value, "given")
+
+
+def _fixed(record: Record, specificity: float, changed: Sequence[str], console: Console) -> tuple[Cut, Cut]:
+    """Return the thresholds of images and maps that held-out images fix, and print where they are from."""
+    from adbench.exports.results import Cut
     from adbench.records.held_out import held_out, thresholds
 
+    keys = "threshold=NUMBER and map_threshold=NUMBER" if record.content["capability"]["maps"] else "threshold=NUMBER"
+    instead = f"Give {keys} in place of specificity=."
     if changed:
         raise AdbenchError(
             f"specificity={specificity:g} is not possible with method.{changed[0]}=: the record's held-out images were "
-            "scored with another value. Give threshold=NUMBER and map_threshold=NUMBER."
+            f"scored with another value. {instead}"
         )
     found = held_out(record)
     fixed = thresholds(found, specificity)
     if fixed.image.value is None:
-        raise AdbenchError(
-            f"specificity={specificity:g} is not possible: {fixed.image.why}. Give threshold=NUMBER and "
-            "map_threshold=NUMBER."
-        )
+        raise AdbenchError(f"specificity={specificity:g} is not possible: {fixed.image.why}. {instead}")
     console.print(
         f"threshold={fixed.image.value:.9g}: a specificity of {fixed.image.reached:.4g} on "
         f"{counted(fixed.image.images, 'held-out normal image')} of {counted(fixed.image.patients, 'patient')}, "
@@ -100,11 +125,12 @@ def _fixed(record: Record, specificity: float, changed: Sequence[str], console: 
         console.print(
             f"map_threshold={fixed.pixel.value:.9g}: a specificity of {fixed.pixel.reached:.4g} on their pixels"
         )
-    return fixed.image.value, fixed.pixel.value
+    split = found.split or found.source
+    return Cut.of(fixed.image, specificity, split), Cut.of(fixed.pixel, specificity, split)
 
 
-def _platt(record: Record, changed: Sequence[str], console: Console) -> Platt | None:
-    """Return the map to probabilities; without one, print why there is none."""
+def _platt(record: Record, changed: Sequence[str], console: Console) -> Platt | str:
+    """Return the map to probabilities; without one, print and return why there is none."""
     from adbench.records.held_out import held_out, probabilities
 
     found = held_out(record)  # a damaged record is an error
@@ -115,7 +141,7 @@ def _platt(record: Record, changed: Sequence[str], console: Console) -> Platt | 
     except AdbenchError as error:
         why = str(error)
     console.print(f"No probabilities: {why}.")
-    return None
+    return why
 
 
 def load_keys(keys: Mapping[str, str]) -> LoadKeys:

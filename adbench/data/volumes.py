@@ -44,6 +44,7 @@ class Volume:
     affine: (4, 4), voxel indices to millimetres in RAS+.
     order: for each of right, anterior, superior the voxel axis, and 1 or -1 for its direction.
     oriented: whether the file says how the patient lies (a qform or an sform code).
+    codes: those of qform and sform.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Volume:
     affine: NDArray[np.float64]
     order: tuple[tuple[int, int], ...]
     oriented: bool
+    codes: tuple[int, int] = (0, 0)
 
     def count(self, axis: str) -> int:
         """The number of slices along an axis."""
@@ -96,6 +98,14 @@ class Volume:
         # Now right or anterior x anterior or superior; both fall along the rows and columns of the picture.
         raw = raw[:: -first[1], :: -second[1]].T
         return np.asarray(raw, np.float64) * self.slope + self.inter
+
+    def put(self, voxels: NDArray[Any], axis: str, number: int, plane: NDArray[Any]) -> None:
+        """Write a slice (H, W), as `plane` returns it, into an array of this volume's shape."""
+        through, direction = self.order[AXES[axis]]
+        place = number if direction > 0 else self.shape[through] - 1 - number
+        first, second = (self.order[a] for a in range(3) if a != AXES[axis])
+        raw = plane.T[:: -first[1], :: -second[1]]
+        voxels[(slice(None),) * through + (place,)] = raw.T if first[0] > second[0] else raw
 
 
 @dataclass(frozen=True)
@@ -246,9 +256,11 @@ def open_volume(path: Path) -> Volume:
     order = [(0, 1)] * 3
     for voxel_axis, (world_axis, direction) in enumerate(orientation.astype(int)):
         order[world_axis] = (voxel_axis, int(direction))
-    oriented = bool(int(header["sform_code"]) or int(header["qform_code"]))
+    codes = int(header["qform_code"]), int(header["sform_code"])
     scale = 1.0 if slope is None else float(slope)
-    return Volume(path, packed, dtype, shape, offset, scale, float(inter or 0.0), affine, tuple(order), oriented)
+    return Volume(
+        path, packed, dtype, shape, offset, scale, float(inter or 0.0), affine, tuple(order), any(codes), codes
+    )
 
 
 def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:

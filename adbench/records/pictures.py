@@ -36,6 +36,35 @@ def outline(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int
     return np.where(border[..., None], np.array(colour, np.uint8), image)
 
 
+def colour_bar(
+    height: int, low: float, high: float, threshold: float | None = None, ground: str = "white"
+) -> NDArray[np.uint8]:
+    """Return the scale of a heatmap, (height, W, 3): its colours, what the ends stand for, and where a threshold lies.
+
+    Where the threshold's number would cover another, or lies beyond the ends, the mark alone, or nothing, is drawn.
+    """
+    size = min(max(height // 22, 10), 40)
+    font, ink = ImageFont.load_default(size), "black" if ground == "white" else "white"
+    names = [f"{high:.3g}", f"{low:.3g}"]
+    within = threshold is not None and low < threshold < high
+    wide = max(int(font.getlength(name)) for name in [*names, *([f"{threshold:.3g}"] if within else [])])
+    gap, bar = max(size // 3, 3), size
+    canvas = Image.new("RGB", (3 * gap + bar + wide, height), ground)
+    levels = np.linspace(high, low, height, dtype=np.float32)[:, None]
+    colours = heatmap(np.repeat(levels, bar, 1), low, high)
+    canvas.paste(Image.fromarray(colours), (gap, 0))
+    draw, left = ImageDraw.Draw(canvas), 2 * gap + bar
+    draw.text((left, 0), names[0], fill=ink, font=font, anchor="lt")
+    draw.text((left, height - 1), names[1], fill=ink, font=font, anchor="ls")
+    if within and threshold is not None:
+        row = round((height - 1) * (high - threshold) / (high - low))
+        draw.line((gap, row, left - 1, row), fill=(255, 64, 64), width=max(size // 8, 1))
+        if 2 * size <= row <= height - 2 * size:
+            draw.text((left, row), f"{threshold:.3g}", fill=(208, 32, 32) if ink == "black" else (255, 96, 96),
+                      font=font, anchor="lm")  # fmt: skip
+    return np.asarray(canvas)
+
+
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Resize (H, W, 3) for showing."""
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))

@@ -1,18 +1,14 @@
-"""Inference: the trained method of a record, applied to new images without labels."""
+"""Inference: the trained method of a record is built again, for new images without labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.build import build
@@ -20,163 +16,18 @@ from adbench.backbone.config import NOTHING, BackboneConfig
 from adbench.backbone.weights import check_weights, weights_hash
 from adbench.config import layers
 from adbench.config.schema import OWN, RunConfig, validate
-from adbench.data.decode import decoded, read_image, squashed
-from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
-from adbench.data.levels import IntensityRange
-from adbench.data.stacks import images_in
-from adbench.errors import AdbenchError, DataError, RecordError, did_you_mean
-from adbench.method import Capability, Method, Scores, naming_the_method
+from adbench.errors import AdbenchError, RecordError, did_you_mean
+from adbench.method import Capability, Method, naming_the_method
 from adbench.plugins import registry
-from adbench.records.held_out import Thresholds, held_out, probabilities, thresholds
 from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
-from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
-from adbench.statistics.calibration import Platt
-from adbench.system.text import brief, printable
+from adbench.running.fitted import Fitted, ScoredImage
+from adbench.system.text import brief, counted, printable
 from adbench.training.fit import device_of, set_up_torch
 
-Picture = str | Path | Image.Image | NDArray[Any] | torch.Tensor  # or an array or tensor of many
-
-
-@dataclass(frozen=True, repr=False)
-class Fitted:
-    """A method rebuilt from its record, ready to score images: see `score`.
-
-    notes: in sentences, the files outside of the record that are read because the record names them.
-    changed: parameters that `load` replaced, with which scores are others than those of the record's held-out images.
-    """
-
-    record: Record
-    method: Method[Any]
-    capability: Capability
-    dataset: DatasetConfig
-    config: RunConfig
-    notes: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Fitted(method={self.config.method!r}, record={str(self.record.path)!r})"
-
-    def score(self, images: Picture | Sequence[Picture]) -> Scores:
-        """Score images, decoded and resized as in the run.
-
-        `images`: one or several of: the path of an image file (DICOM too; of a file that holds several images, such as
-        a NIfTI volume, all are scored, in their order), a PIL image, a uint8 array or tensor
-        (H, W, 3) or (H, W); or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W). Any height and
-        width will do. The same pixels have the same scores, bit for bit, in whatever form they are given.
-        Returns `Scores` on the CPU, fp32: `image` (N,), higher is more abnormal, and `maps` (N, S, S) at the input
-        size S, or None. Raises AdbenchError for what is no image, DataError for a file that can't be read.
-        """
-        pixels = self.decode(images)
-        config = self.config
-        how = config.dataset, self.dataset.object_name, config.batch_size, config.precision
-        with naming_the_method(config.method_name):
-            if self.capability.transductive:
-                show_test_images(self.method, pixels, *how)
-            parts = [part for _, part in score_images(self.method, pixels, *how)]
-        maps = [resize_maps(part.maps, self.method.backbone.input_size) for part in parts if part.maps is not None]
-        scores = Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
-        check_finite(scores, [f"image {number}" for number in range(1, len(pixels) + 1)], config.method_name)
-        return scores
-
-    def thresholds(self, specificity: float = 0.95) -> Thresholds:
-        """Return the thresholds of the image score and of the maps that the record's held-out images fix.
-
-        `image.value` and `pixel.value` are numbers, which an abnormal image or pixel reaches; or None, with a sentence
-        in `why`. Raises AdbenchError where `load` replaced parameters, and RecordError for a damaged record.
-        """
-        self._check_unchanged()
-        return thresholds(held_out(self.record), specificity)
-
-    def platt(self) -> Platt:
-        """Return the map from image scores to probabilities: `fitted.platt().probabilities(scores.image.numpy())`.
-
-        It was fitted to the record's held-out images, and holds for their share of abnormal ones.
-        Raises AdbenchError, in a sentence, where there are too few of a class or `load` replaced parameters.
-        """
-        self._check_unchanged()
-        return probabilities(held_out(self.record))
-
-    def _check_unchanged(self) -> None:
-        if self.changed:
-            raise AdbenchError(
-                f"the record's held-out images were scored with another value of {', '.join(self.changed)}: they give "
-                "no threshold and no probability here. Load the record without it."
-            )
-
-    def decode(self, images: Picture | Sequence[Picture]) -> NDArray[np.uint8]:
-        """Return images as the network sees them: (N, S, S, 3) uint8."""
-        pictures = [one for picture in _each(images) for one in self._frames(picture)]
-        if not pictures:
-            raise AdbenchError("no image given to score: give a path, a PIL image, an array, or several.")
-        size, how = self.method.backbone.input_size, (self.capability.resize, self.capability.grey)
-        scale = self.dataset.intensity_range
-        return np.stack([
-            squashed(_loaded(picture, number, scale), size, *how)
-            if isinstance(picture, Image.Image)
-            else read_image(picture, size, *how, scale)
-            for number, picture in enumerate(pictures, 1)
-        ])  # fmt: skip
-
-    def _frames(self, picture: Path | Image.Image) -> Sequence[ImagePath | Image.Image]:
-        if isinstance(picture, Image.Image):
-            return [picture]
-        return images_in(picture, self.dataset.slice_axis, self.dataset.volume_window)
-
-
-def _loaded(picture: Image.Image, number: int, intensity_range: IntensityRange | None) -> Image.Image:
-    """Decode a PIL image, which may still lie in its file: upright and with 8 bits, as when it is read by its path."""
-    try:
-        return decoded(picture, f"image {number}", intensity_range)
-    except (AdbenchError, MemoryError):
-        raise
-    except Exception as error:  # PIL raises all kinds of errors for damaged files
-        raise DataError(f"image {number} cannot be decoded: {error}. Replace or leave it out.") from error
-
-
-def _each(images: Picture | Sequence[Picture]) -> Iterator[Path | Image.Image]:
-    """Yield paths and PIL images one by one."""
-    if isinstance(images, torch.Tensor):
-        images = images.detach().cpu().numpy()
-    if isinstance(images, (str, Path)):
-        yield Path(images).expanduser()
-    elif isinstance(images, Image.Image):
-        yield images
-    elif isinstance(images, np.ndarray):
-        yield from (Image.fromarray(pixels) for pixels in _pixels(images))
-    elif isinstance(images, Iterable) and not isinstance(images, (bytes, Mapping)):
-        for image in images:
-            yield from _each(image)
-    else:
-        raise AdbenchError(
-            f"{type(images).__name__} is no image: give a path, a PIL image, a uint8 array or tensor, or several."
-        )
-
-
-def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return an array of one or several images as (N, H, W, 3) or (N, H, W)."""
-    if array.dtype != np.uint8:
-        raise AdbenchError(
-            f"an array of {array.dtype} can't be scored: give uint8, 0 to 255; floats in [0, 1] as "
-            "(255 * images).round().astype('uint8')."
-        )
-    shape = array.shape
-    if array.ndim == 3 and shape[0] == 3 != shape[2]:
-        raise AdbenchError(
-            f"an array of shape {shape} may hold one colour image or three grey ones: give (1, 3, H, W), or a list."
-        )
-    if array.ndim == 4 and shape[1] == 3 != shape[3]:
-        array = np.moveaxis(array, 1, 3)
-    elif array.ndim == 2 or (array.ndim == 3 and shape[2] == 3):
-        array = array[None]
-    grey, colour = array.ndim == 3 and array.shape[2] > 4, array.ndim == 4 and array.shape[3] == 3
-    if not (grey or colour) or 0 in array.shape[1:]:
-        raise AdbenchError(
-            f"an array of shape {shape} holds no images: (H, W), (H, W, 3), (N, H, W), (N, H, W, 3) and "
-            "(N, 3, H, W) do."
-        )
-    return array
+__all__ = ["Fitted", "LoadKeys", "ScoredImage", "load"]
+MISSING = object()
 
 
 class LoadKeys(TypedDict, total=False):
@@ -250,12 +101,46 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     except AdbenchError:
         raise
     except Exception as error:  # numbers that somebody edited reach a method's code here
+        if overrides:
+            raise _refused(overrides, facts["params"], config.method, error) from error
         raise RecordError(
             f"{path} can't be rebuilt ({type(error).__name__}: {reason(error)}). Run its cell again."
         ) from error
     method.loader_workers = config.loader_workers
     changed = tuple(f"method.{key}" for key in overrides or {})
     return Fitted(record, method.to(device).eval(), capability, dataset, config, notes, changed)
+
+
+def _refused(overrides: Mapping[str, Any], made: Any, name: str, error: Exception) -> AdbenchError:
+    """Return the error of values with which a method can't be rebuilt: of lists of another length, what is needed."""
+    for key, value in _leaves(overrides):
+        before = _at(made, key)
+        if isinstance(before, list) and isinstance(value, list) and len(before) != len(value):
+            return AdbenchError(
+                f"method.{key} has {counted(len(value), 'text')}, and {name} was trained with {len(before)}: give as "
+                f"many, or run a new cell: adbench run method={name} method.{key}=…"
+            )
+    given = " and ".join(f"method.{key}={brief(value)}" for key, value in overrides.items())
+    return AdbenchError(
+        f"{given} can't be used after training of {name} ({type(error).__name__}: {reason(error)}). Leave it out, or "
+        f"run a new cell with it: adbench run method={name}"
+    )
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of parameters, of which some may be given as a dictionary of several."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _at(params: Any, key: str) -> Any:
+    """Return the value of a dotted parameter in plain values, or `MISSING`."""
+    for part in key.split("."):
+        params = params.get(part, MISSING) if isinstance(params, Mapping) else MISSING
+    return params
 
 
 def _state(path: Path, key: str) -> dict[str, torch.Tensor]:
@@ -337,12 +222,28 @@ def _from(schema: type[Any], content: dict[str, Any]) -> Any:
 
 
 def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[str, Any], name: str) -> Any:
-    allowed = method_class.editable
+    allowed, made = method_class.editable, dataclasses.asdict(params)
     for key in overrides:
         if not any(key == prefix or key.startswith(prefix + ".") for prefix in allowed):
+            if _at(made, key) is MISSING:
+                instead = did_you_mean(key, allowed) if allowed else "none of its parameters can change after training."
+                raise AdbenchError(f"unknown parameter method.{key} of {name}: {instead}")
+            may = f"{' and '.join(allowed)} can" if allowed else "none of its parameters can"
             raise AdbenchError(
-                f"method.{key} can't be changed after training of {name}: {did_you_mean(key, allowed)}. "
+                f"method.{key} can't be changed after training of {name}; {may}. "
                 f"Run a new cell: adbench run method={name} method.{key}=…"
+            )
+    for key, value in _leaves(overrides):
+        if isinstance(parts := _at(made, key), Mapping):
+            raise AdbenchError(
+                f"method.{key}={brief(value)} is not possible: it has parts, "
+                f"{' and '.join(f'method.{key}.{part}=' for part in parts)}"
+            )
+        texts = isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
+        if isinstance(_at(made, key), list) and not texts:
+            raise AdbenchError(
+                f"method.{key}={brief(value)} is not possible: a list of texts is needed, as in "
+                f"\"method.{key}=['healthy {{}}']\""
             )
     over: dict[str, Any] = {}
     for key, value in overrides.items():
@@ -351,4 +252,4 @@ def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[st
         for parent in parents:
             place = place.setdefault(parent, {})
         place[leaf] = value
-    return layers.merge(method_class.Params, dataclasses.asdict(params), over, f"method {name!r}")
+    return layers.merge(method_class.Params, made, over, f"method {name!r}")

@@ -1,36 +1,61 @@
-"""Scores of image files, written to a folder: scores.csv, heatmaps, and mask overlays at a threshold."""
+"""Scores of image files, written to a folder: tables, a page, pictures, maps, masks, DICOM objects and volumes."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from adbench.data.decode import IMAGES, image_size, read_image
-from adbench.data.frames import ImagePath, located, stem
-from adbench.data.levels import IntensityRange
+from adbench.data.decode import IMAGES, image_size
+from adbench.data.frames import ImagePath
 from adbench.data.listing import check_file, is_folder, left_out, list_images
 from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError
-from adbench.method import naming_the_method
-from adbench.records import pictures
-from adbench.running.apply import Fitted
-from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
+from adbench.exports.page import page
+from adbench.exports.results import RESULTS, Applied, Cut, ImageRow, content, to_json
+from adbench.running.fitted import Fitted
+from adbench.running.score_folder import check_folder, folder_for, resolved, writing
+from adbench.running.score_pictures import MAPS, Writer
 from adbench.statistics.calibration import Platt
-from adbench.system.files import scratch, shortened, unwritable
 from adbench.system.progress import track
 from adbench.system.text import counted
 
-INSTEAD = "folder with out=DIR"
+
+@dataclass(frozen=True)
+class Options:
+    """What is written besides scores and heatmaps.
+
+    threshold, map_threshold: of images and of maps. platt: the map to probabilities, or why there is none.
+    maps: "npy" or "tiff", or none. force: whether results that are in the folder may be replaced.
+    left_out: sentences on what the folders of images hold besides; results.json keeps them.
+    """
+
+    threshold: Cut = field(default_factory=lambda: Cut(why="no threshold was given"))
+    map_threshold: Cut = field(default_factory=lambda: Cut(why="no map_threshold was given"))
+    platt: Platt | str = "none was asked for"
+    maps: str | None = None
+    force: bool = False
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.maps is not None and self.maps not in MAPS:
+            raise AdbenchError(f"maps={self.maps} is not possible: {' and '.join(MAPS)} are.")
+
+
+class Written(NamedTuple):
+    """What one call wrote: a row for each image, and in sentences what could not be written."""
+
+    rows: list[ImageRow]
+    notes: list[str]
 
 
 def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -69,113 +94,98 @@ def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(paths.values()), left
 
 
-class _Images:
-    """Images as an array (N, H, W, 3) that holds only the rows asked for."""
+def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, options: Options | None = None) -> Written:
+    """Score images and write a folder about them: docs/records.md lists its files.
 
-    def __init__(self, images: Sequence[ImagePath], fitted: Fitted) -> None:
-        self.images, self.size = images, fitted.method.backbone.input_size
-        self.how = fitted.capability.resize, fitted.capability.grey, fitted.dataset.intensity_range
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
-        return np.stack([read_image(image, self.size, *self.how) for image in self.images[rows]])
-
-
-def score_files(
-    fitted: Fitted, paths: Sequence[Path], out: Path, threshold: float | None = None,
-    map_threshold: float | None = None, platt: Platt | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Score images and write scores.csv, `<n>_<name>_heatmap.png` and, with `map_threshold`, `<n>_<name>_mask.png`.
-
-    Of a file that holds several images each is scored; a row and a picture are then named as in `scan.nii.gz#012` and
-    `<n>_scan_012_heatmap.png`. Volumes are sliced as the record's dataset configuration says.
-    With `threshold`, the column `abnormal` says whether the score reaches it; with `platt`, `probability` is that of
-    being abnormal. The mask picture outlines the pixels whose map reaches `map_threshold`. Heatmaps of one call share
-    one colour scale: from the median of the maps' 5th percentiles to the largest value. No more than a batch is in
-    memory; the maps wait on disk, and `out` gets all files or none.
+    Of a file that holds several images each is scored; its row is called as in `scan.nii.gz#012`. Volumes are sliced as
+    the record's dataset configuration says. Heatmaps of one call share one colour scale: from the median of the maps'
+    5th percentiles to the largest value. No more than a batch is in memory; the maps wait on disk, and `out` appears
+    with all of its files, or not at all. Raises AdbenchError for a folder that can't be written or holds other files.
     """
-    config = fitted.dataset
-    images = [image for path in paths for image in images_in(path, config.slice_axis, config.volume_window)]
-    out = out.absolute()
-    if out.exists() and not out.is_dir():
-        raise unwritable(out, NotADirectoryError(errno.ENOTDIR, "it is no folder"), INSTEAD)
-    with scratch(out, INSTEAD) as folder:
-        with naming_the_method(fitted.config.method_name):
-            scores, bounds = _score(fitted, images, folder / "maps", out)
-        table = pd.DataFrame({"image": [str(image) for image in images], "score": scores})
-        if threshold is not None:
-            table["abnormal"] = (table["score"] >= threshold).astype(int)
-        if platt is not None:
-            table["probability"] = platt.probabilities(scores)
-        with _writing(out):
-            (folder / "scores.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+    options = options or Options()
+    out = resolved(out)
+    check_folder(out, options.force)
+    axis, window = fitted.dataset.slice_axis, fitted.dataset.volume_window
+    files = [(path, images_in(path, axis, window)) for path in paths]
+    images = [image for _, inside in files for image in inside]
+    with folder_for(out, options.force) as folder:
+        rows, bounds = _score(fitted, images, folder / "maps", out, options)
+        scale, notes = None, list(fitted.notes)
         if bounds:
             size = fitted.method.backbone.input_size
             maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(images), size, size))
             lows, highs = zip(*bounds, strict=True)
             scale = float(np.median(lows)), max(highs)
-            _pictures(folder, images, maps, scale, map_threshold, fitted.dataset.intensity_range, out)
-        with _writing(out):
-            (folder / "maps").unlink()
-            out.mkdir(exist_ok=True)
-            # scores.csv comes last: it says that all is there.
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == "scores.csv"):
-                file.replace(out / file.name)
-    return table
+            writer = Writer(fitted, folder, scale, options.map_threshold.value, options.maps)
+            with writing(out):
+                start = 0
+                for path, inside in track(files, "writing", len(files)):
+                    part = slice(start, start + len(inside))
+                    writer.write(path, inside, maps[part], rows[part], start + 1)
+                    start += len(inside)
+            notes += writer.notes
+            del maps
+        with writing(out):
+            (folder / "maps").unlink(missing_ok=True)
+            _tables(fitted, folder, rows, options, scale, notes)
+    return Written(rows, notes)
 
 
 def _score(
-    fitted: Fitted, paths: Sequence[ImagePath], maps: Path, out: Path
-) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
-    """Return the scores, and 5th percentile and maximum of each map; the maps themselves go to a file."""
-    config, images = fitted.config, cast(NDArray[np.uint8], _Images(paths, fitted))
-    how = config.dataset, fitted.dataset.object_name, config.batch_size, config.precision
-    if fitted.capability.transductive:
-        show_test_images(fitted.method, images, *how)
-    scores, bounds = [], []
-    with _writing(out):
-        maps.touch()
-    batches = score_images(fitted.method, images, *how)
-    for start, batch in track(batches, "scoring", -(-len(paths) // config.batch_size)):
-        check_finite(batch, [str(p) for p in paths[start : start + len(batch.image)]], config.method_name)
-        scores.append(batch.image.numpy())
-        if batch.maps is not None:
-            resized = resize_maps(batch.maps, fitted.method.backbone.input_size).numpy()
-            bounds += [(float(np.percentile(one, 5)), float(one.max())) for one in resized]
-            with _writing(out), maps.open("ab") as file:
+    fitted: Fitted, images: Sequence[ImagePath], maps: Path, out: Path, options: Options
+) -> tuple[list[ImageRow], list[tuple[float, float]]]:
+    """Return a row for each image, and 5th percentile and maximum of each map; the maps themselves go to a file."""
+    rows, bounds = [], []
+    for start, batch in track(fitted.batches(images), "scoring", -(-len(images) // fitted.config.batch_size)):
+        resized = None if batch.maps is None else batch.maps.numpy()
+        scores = batch.image.numpy()
+        probabilities = None if isinstance(options.platt, str) else options.platt.probabilities(scores)
+        for place, score in enumerate(scores):
+            image = images[start + place]
+            row = ImageRow(str(image), *image_size(image), float(score))
+            if options.threshold.value is not None:
+                row.abnormal = bool(score >= options.threshold.value)
+            if probabilities is not None:
+                row.probability = float(probabilities[place])
+            if resized is not None:
+                row.map_max, row.map_mean = float(resized[place].max()), float(resized[place].mean())
+                bounds.append((float(np.percentile(resized[place], 5)), row.map_max))
+            rows.append(row)
+        if resized is not None:
+            with writing(out), maps.open("ab") as file:
                 file.write(resized.tobytes())
-    return np.concatenate(scores), bounds
+    return rows, bounds
 
 
-@contextlib.contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(out, error, INSTEAD) from error
-
-
-def _pictures(
-    folder: Path, paths: Sequence[ImagePath], maps: Any, scale: tuple[float, float], map_threshold: float | None,
-    intensity_range: IntensityRange | None, out: Path,
+def _tables(
+    fitted: Fitted, folder: Path, rows: Sequence[ImageRow], options: Options, scale: tuple[float, float] | None,
+    notes: Sequence[str],
 ) -> None:  # fmt: skip
-    for number, (path, scores) in enumerate(zip(paths, maps, strict=True), 1):
-        width, height = image_size(path)
-        full = np.asarray(Image.fromarray(np.asarray(scores)).resize((width, height), Image.Resampling.BILINEAR))
-        square = read_image(path, max(width, height), intensity_range=intensity_range)
-        image = np.asarray(Image.fromarray(square).resize((width, height), Image.Resampling.BICUBIC))
-        shown = {"heatmap": pictures.overlay(image, full, *scale)}
-        if map_threshold is not None:
-            shown["mask"] = pictures.outline(image, full >= map_threshold, (255, 64, 64))
-        file, frame = located(path)
-        name = shortened(stem(file)) + (f"_{frame.number:03d}" if frame else "")
-        with _writing(out):
-            for kind, pixels in shown.items():
-                Image.fromarray(pixels).save(folder / f"{number:04d}_{name}_{kind}.png")
+    """Write scores.csv, results.json and index.html."""
+    scores: NDArray[np.float32] = np.array([row.score for row in rows], np.float32)
+    table = pd.DataFrame({"image": [row.image for row in rows], "score": scores})
+    if options.threshold.value is not None:
+        table["abnormal"] = [int(bool(row.abnormal)) for row in rows]
+    if not isinstance(options.platt, str):
+        table["probability"] = [row.probability for row in rows]
+    # A name that is no valid text is written as the bytes that it is.
+    text = table.to_csv(index=False)
+    (folder / "scores.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
+    applied = Applied(
+        fitted.record, fitted.config.method_name, dataclasses.asdict(fitted.method.params), fitted.changed,
+        fitted.config.precision, fitted.config.batch_size, fitted.method.backbone.device.type,
+    )  # fmt: skip
+    about = (
+        applied, {"image": options.threshold, "pixel": options.map_threshold}, options.platt, scale, rows,
+        options.left_out, notes, datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    (folder / RESULTS).write_text(to_json(content(*about)), encoding="utf-8")
+    (folder / "index.html").write_text(page(*about), encoding="utf-8")
 
 
 def default_folder() -> Path:
     """Return a new folder name for the results of one call."""
-    return Path("scores") / time.strftime("%Y%m%d-%H%M%S")
+    named, number = Path("scores") / time.strftime("%Y%m%d-%H%M%S"), 1
+    while (folder := named if number == 1 else named.with_name(f"{named.name}-{number}")).exists():
+        number += 1
+    return folder

@@ -191,6 +191,7 @@ def test_score_applies_a_record(adbench, words, tiny: Path, tmp_path: Path) -> N
     names = [p.name for p in (tmp_path / "out").iterdir()]
     assert sum(n.endswith("_heatmap.png") for n in names) == 5
     assert sum(n.endswith("_mask.png") for n in names) == 5
+    assert sum(n.endswith("_outline.png") for n in names) == 5
 
 
 def test_other_words_without_training(adbench, words, tiny: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from adbench.errors import AdbenchError, DataError
 from adbench.metrics.keys import to_floats, to_keys
 from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS
 from adbench.running import score_files
+from adbench.running.fitted import Pixels
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_batch_is_in_memory_and_no_more(adbench, record, images, tmp_path: Path, monkeypatch) -> None:
-    held, whole = [], score_files._Images.__getitem__
-    monkeypatch.setattr(score_files._Images, "__getitem__", lambda self, rows: held.append(rows) or whole(self, rows))
+    held, whole = [], Pixels.__getitem__
+    monkeypatch.setattr(Pixels, "__getitem__", lambda self, rows: held.append(rows) or whole(self, rows))
     answer = adbench("score", record, images, f"out={tmp_path / 'out'}")
     assert answer.code == 0, answer.err
     assert [(rows.start, rows.stop) for rows in held] == [(0, 2), (2, 4), (4, 6)]
-    assert len(names(tmp_path / "out")) == 6, "five heatmaps and the scores: what waited on disk is gone"
+    assert len(names(tmp_path / "out")) == 5 + 3, "five heatmaps and three tables: what waited on disk is gone"
 
 
 def test_a_broken_image_among_good_ones_leaves_nothing(adbench, record, images, tmp_path: Path) -> None:
@@ -54,17 +55,54 @@ def test_a_broken_image_among_good_ones_leaves_nothing(adbench, record, images, 
     assert names(tmp_path) == before
 
 
-def test_a_folder_that_exists_keeps_its_other_files(adbench, record, images, tmp_path: Path) -> None:
+def test_a_folder_that_exists_is_replaced_with_force_alone_and_keeps_other_files(
+    adbench, record, images, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("score", record, images, f"out={out}")
+    assert adbench(*words, "threshold=0", "map_threshold=0", "maps=npy").code == 0
+    assert len(names(out)) == 3 + 4 * 5
+    first = (out / "results.json").read_text()
+    answer = adbench(*words)
+    assert answer.code == 2
+    assert f"out={out} is there already, with 0001_" in answer.err
+    assert "force=true" in answer.err
+    assert answer.err.count("\n") == 1
+    assert (out / "results.json").read_text() == first
+    assert adbench(*words, "force=true").code == 0
+    assert len(names(out)) == 3 + 5, "masks, outlines and maps of the first call are gone"
+    (out / "notes.txt").write_text("mine")
+    (out / "folder").mkdir()
+    (out / "folder" / "0001_mask.png").write_text("mine too")
+    assert adbench(*words, "map_threshold=0", "force=true").code == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "folder" / "0001_mask.png").read_text() == "mine too"
+    assert len(names(out)) == 2 + 3 + 3 * 5
+    assert len(pd.read_csv(out / "scores.csv")) == 5
+    assert [name for name in names(tmp_path) if name.startswith(".")] == []
+
+
+def test_a_folder_where_a_shell_stands_stays_the_same_folder(
+    adbench, record, images, tmp_path: Path, monkeypatch
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "notes.txt").write_text("mine")
-    (out / "scores.csv").write_text("old")
-    answer = adbench("score", record, images, f"out={out}", "threshold=0", "map_threshold=0")
-    assert answer.code == 0, answer.err
-    assert (out / "notes.txt").read_text() == "mine"
-    assert len(pd.read_csv(out / "scores.csv")) == 5
-    assert len(names(out)) == 2 + 5 + 5
-    assert [name for name in names(tmp_path) if name.startswith(".")] == []
+    monkeypatch.chdir(out)
+    inode = out.stat().st_ino
+    for extra in ((), ("force=true",)):
+        assert adbench("score", record, images, "out=.", *extra).code == 0
+        assert out.stat().st_ino == inode
+        assert len(names(Path())) == 3 + 5
+
+
+def test_default_folders_of_one_second_differ(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(score_files.time, "strftime", lambda _: "now")
+    found = []
+    for _ in range(3):
+        found.append(score_files.default_folder())
+        found[-1].mkdir(parents=True)
+    assert [str(path) for path in found] == ["scores/now", "scores/now-2", "scores/now-3"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_scored(

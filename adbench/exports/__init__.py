@@ -1,0 +1,1 @@
+"""What `adbench score` leaves for others: results.json, a page, DICOM objects and NIfTI volumes."""
