@@ -55,9 +55,10 @@ def tested(server: Server, request: Request, asked: dict[str, Any]) -> Any:
     return {"count": len(server.cell(request.path_params["cell"]).tested)}
 
 
-def names(server: Server, request: Request, asked: dict[str, Any]) -> Any:
-    """Return the names of the folder's images."""
-    return {"names": server.listed.names() if server.listed else []}
+def find(server: Server, request: Request, asked: dict[str, Any]) -> Any:
+    """Return the number of the folder's next image whose name holds `text`, behind the number `after`."""
+    text, after = request.query_params["text"][:200], int(request.query_params["after"])
+    return {"number": server.listed.find(text, after) if server.listed else None}
 
 
 def describe(server: Server, request: Request, asked: dict[str, Any]) -> Any:
@@ -141,7 +142,7 @@ def review_list(server: Server, request: Request, asked: dict[str, Any]) -> Resp
 
 
 GET: Mapping[str, Answer] = {
-    "/": page, "/static/{name}": static, "/api/state": state, "/api/names": names, "/api/review.csv": review_list,
+    "/": page, "/static/{name}": static, "/api/state": state, "/api/find": find, "/api/review.csv": review_list,
     "/api/cells/{cell}": cell, "/api/cells/{cell}/tested": tested, "/api/cells/{cell}/support": support,
     "/api/images/{key}": describe, "/api/images/{key}/picture": picture, "/api/images/{key}/truth": truth,
     "/api/fits/{number:int}": progress,

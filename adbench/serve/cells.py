@@ -150,11 +150,13 @@ class ServedCell:
             heat = self.score(shown, {}).map
             if heat is None or not memory.has_memory(method):
                 return None
-            support = self.support
-            with naming_the_method(self.fitted.config.method_name), autocast(
-                method.backbone.device, self.fitted.config.precision
-            ):
-                return memory.explain(method, self._batch(shown), heat, support)
+            name, precision = self.fitted.config.method_name, self.fitted.config.precision
+            with naming_the_method(name), autocast(method.backbone.device, precision):
+                return self._neighbours.explain(self._batch(shown), heat)
+
+    @cached_property
+    def _neighbours(self) -> memory.Neighbours:
+        return memory.Neighbours(self.fitted.method, self.support)
 
     def phrases(self, shown: Shown, overrides: Mapping[str, Any]) -> dict[str, list[float | None]]:
         """Return the score of an image with each phrase as the only one of its state; None where one can't be alone.

@@ -12,6 +12,9 @@ from adbench.blocks.memory_bank import nearest
 from adbench.method import Batch, Method, Support
 
 
+KEPT = 64  # support images
+
+
 @dataclass(frozen=True)
 class Neighbour:
     """The hottest patch of an image, and the most similar one of the support.
@@ -32,30 +35,43 @@ def has_memory(method: Method[Any]) -> bool:
     return type(method).memory_of is not Method.memory_of and not method.declared.transductive
 
 
-@torch.no_grad()
-def explain(method: Method[Any], batch: Batch, heat: Tensor, support: Support) -> Neighbour | None:
-    """Return the support patch nearest to the hottest one of the image of a batch of one; None: its memory is empty.
+class Neighbours:
+    """Looks up support patches; those of up to `KEPT` support images are kept between images."""
 
-    heat: the map (S, S); its highest pixel names the patch. A memory may be thinned or of rotated images: its row that
-    is nearest to the patch is looked up first, and then the patch of the normal support images that is nearest to that
-    row, which in a memory of unchanged patches is the row itself.
-    """
-    patches, memory = method.memory_of(batch)
-    if not len(memory):
-        return None
-    grid = round(patches.shape[1] ** 0.5)
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
-    row, column = row * grid // heat.shape[0], column * grid // heat.shape[1]
-    _, index = nearest(patches[0, row * grid + column][None], memory)
-    normal = (support.labels == 0).nonzero()[:, 0]
-    best, place = torch.inf, 0
-    for number, one in enumerate(normal.tolist()):
-        images = support.images[one : one + 1]
-        theirs, _ = method.memory_of(Batch.of(method, images, support.datasets[one], support.object_names[one]))
-        distances = (theirs[0] - memory[index]).norm(dim=1)
-        if float(distances.min()) < best:
-            best, place = float(distances.min()), number * grid * grid + int(distances.argmin())
-            found = theirs[0, place % (grid * grid)]
-    number, cell = divmod(place, grid * grid)
-    distance = float((patches[0, row * grid + column] - found).norm())
-    return Neighbour(grid, (column, row), int(normal[number]), (cell % grid, cell // grid), distance)
+    def __init__(self, method: Method[Any], support: Support) -> None:
+        self.method, self.support = method, support
+        self.normal = (support.labels == 0).nonzero()[:, 0].tolist()
+        self._patches: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def explain(self, batch: Batch, heat: Tensor) -> Neighbour | None:
+        """Return the support patch nearest to the hottest one of the image of a batch of one; None: no memory.
+
+        heat: the map (S, S); its highest pixel names the patch. A memory may be thinned or of rotated images: its row
+        that is nearest to the patch is looked up first, and then the patch of the normal support images that is nearest
+        to that row, which in a memory of unchanged patches is the row itself.
+        """
+        patches, memory = self.method.memory_of(batch)
+        if not len(memory):
+            return None
+        grid = round(patches.shape[1] ** 0.5)
+        row, column = divmod(int(heat.argmax()), heat.shape[1])
+        row, column = row * grid // heat.shape[0], column * grid // heat.shape[1]
+        hot = patches[0, row * grid + column]
+        _, index = nearest(hot[None], memory)
+        found = [(self._of(number) - memory[index]).norm(dim=1).min(0) for number in self.normal]
+        best = min(range(len(found)), key=lambda place: float(found[place].values))
+        number, cell = self.normal[best], int(found[best].indices)
+        distance = float((hot - self._of(number)[cell]).norm())
+        return Neighbour(grid, (column, row), number, (cell % grid, cell // grid), distance)
+
+    def _of(self, number: int) -> Tensor:
+        """Return the patches (P, C) of a support image."""
+        if number in self._patches:
+            return self._patches[number]
+        one = self.support
+        batch = Batch.of(self.method, one.images[number : number + 1], one.datasets[number], one.object_names[number])
+        patches = self.method.memory_of(batch)[0][0]
+        if len(self._patches) < KEPT:
+            self._patches[number] = patches
+        return patches

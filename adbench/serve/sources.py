@@ -99,9 +99,14 @@ class Listed:
     def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
         self.folder, self.paths = folder, paths
 
-    def names(self) -> list[str]:
-        """Return the files' names below the folder."""
-        return [path.relative_to(self.folder).as_posix() for path in self.paths]
+    def find(self, text: str, after: int) -> int | None:
+        """Return the number of the next file behind `after` whose path below the folder holds a text, in any case."""
+        wanted, count = text.lower(), len(self.paths)
+        for step in range(1, count + 1):
+            number = (after + step) % count
+            if wanted in self.paths[number].relative_to(self.folder).as_posix().lower():
+                return number
+        return None
 
     def images(self, number: int, axis: str, window: Sequence[float]) -> list[Shown]:
         """Return the images of a file; raises AdbenchError where there is no such file, or it can't be read."""

@@ -1,0 +1,44 @@
+// Short ways to elements.
+
+export const $ = (id) => document.getElementById(id);
+
+// make("p", { class: "note" }, "text", other) is <p class="note">text<other></p>; text is never read as HTML.
+export function make(tag, attributes = {}, ...children) {
+  const element = tag.startsWith("svg:")
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
+    : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const press = (button, on) => button.setAttribute("aria-pressed", String(on));
+export const pressed = (button) => button.getAttribute("aria-pressed") === "true";
+
+export const shown = (number, digits = 4) => (number === null || number === undefined ? "–" : Number(number.toPrecision(digits)).toString());
+
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+export function say(text) {
+  $("status").textContent = text;
+  $("problem").hidden = true;
+}
+
+export function complain(error) {
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}
+
+// Runs an asynchronous handler; its error is shown as the sentence that it is.
+export const safely = (handler) => async (...words) => {
+  try {
+    return await handler(...words);
+  } catch (error) {
+    complain(error);
+    return undefined;
+  }
+};
