@@ -19,11 +19,12 @@ from adbench.executors import Failure, Job
 from adbench.executors.local import Local
 from adbench.records.record import Record, find
 from adbench.running.cell import STAGES
+from adbench.serve.cases import INSTEAD
 from adbench.serve.cells import ServedCell, items_of
 from adbench.system.files import write_atomically
 from adbench.system.session import Session
 
-LISTS = "supports"  # the folder among the records with the support lists of cells that were fitted from the page
+LISTS = "supports"  # in the folder of cases: the support lists of cells that were fitted from the page
 
 
 def support_list(items: Sequence[Item], labels: Sequence[int]) -> str:
@@ -56,15 +57,18 @@ def chosen(cell: ServedCell, without: Sequence[int], added: Sequence[int]) -> li
 
 
 class Fit:
-    """One background fit: `stage` and `done` (0 to 1) while it runs, then the `record` or the `error`."""
+    """One background fit: `stage` and `done` (0 to 1) while it runs, then the `record` or the `error`.
 
-    def __init__(self, cell: ServedCell, items: Sequence[Item], runs: Path) -> None:
+    The record goes into `runs`; its support list stays in `folder`, where the record names it.
+    """
+
+    def __init__(self, cell: ServedCell, items: Sequence[Item], runs: Path, folder: Path) -> None:
         text = support_list(items, cell.labels)
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.stage, self.record, self.error = "starting", None, ""
-        self.list = runs / LISTS / f"{name}.txt"
+        self.list = folder / LISTS / f"{name}.txt"
         self.list.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.list, text.encode(), "folder of records")
+        write_atomically(self.list, text.encode(), INSTEAD)
         own = {"support": str(self.list.absolute()), "runs": str(runs), "gallery": 0, "force": False}
         config = dataclasses.replace(cell.cell.config, **own)
         self.cell = resolve(config, Session())

@@ -134,7 +134,8 @@ class Server:
             if any(not one.json()["finished"] for one in self.fits):
                 raise AdbenchError("another fit is running. Wait until it is done.")
             served = self.cell(cell)
-            self.fits.append(Fit(served, chosen(served, without, added), served.record.path.parent))
+            items, runs = chosen(served, without, added), served.record.path.parent
+            self.fits.append(Fit(served, items, runs, self.folder.path))
             return len(self.fits) - 1
 
     def progress(self, number: int) -> dict[str, Any]:

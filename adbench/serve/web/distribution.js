@@ -72,7 +72,7 @@ export function figuresTable(rows) {
   const cell = (figure) => {
     if (figure.value === null) return make("td", { class: "number" }, make("small", {}, figure.why));
     const interval = figure.low === null ? (figure.why ?? "") : `[${(100 * figure.low).toFixed(1)}, ${(100 * figure.high).toFixed(1)}]`;
-    return make("td", { class: "number" }, percent(figure.value), " ", make("small", {}, interval));
+    return make("td", { class: "number" }, percent(figure.value), " ", make("small", { class: figure.low === null ? "" : "interval" }, interval));
   };
   return make(
     "table", { class: "board" },

@@ -19,7 +19,12 @@ export function make(tag, attributes = {}, ...children) {
 export const press = (button, on) => button.setAttribute("aria-pressed", String(on));
 export const pressed = (button) => button.getAttribute("aria-pressed") === "true";
 
-export const shown = (number, digits = 4) => (number === null || number === undefined ? "–" : Number(number.toPrecision(digits)).toString());
+// Four digits, and more where they would round to 1, as probabilities do.
+export function shown(number, digits = 4) {
+  if (number === null || number === undefined) return "–";
+  const short = Number(number.toPrecision(digits));
+  return short === 1 && number !== 1 ? Number(number.toPrecision(8)).toString() : short.toString();
+}
 
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 

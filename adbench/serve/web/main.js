@@ -1,8 +1,8 @@
 // The page: which cells and which image are shown, and what the keys and buttons do.
 
 import { get, pictureOf, post, upload } from "./api.js";
-import { bar, Palette } from "./colours.js";
-import { $, complain, make, percent, press, pressed, safely, say, shown } from "./dom.js";
+import { Palette } from "./colours.js";
+import { $, complain, make, percent, press, pressed, safely, say } from "./dom.js";
 import { auroc, dice, sampled } from "./measures.js";
 import { Painter } from "./painter.js";
 import { Pane } from "./pane.js";
@@ -91,7 +91,7 @@ async function showImage(image) {
   if (!current()) return;
   const places = panes.map(() => make("div"));
   $("why").replaceChildren(...places);
-  await Promise.all(panes.map((pane, i) => explain(places[i], pane, picture, current)));
+  await Promise.all(panes.map((pane, i) => explain(places[i], pane, picture, i > 0, current)));
 }
 
 async function showKey(key) {
@@ -167,10 +167,9 @@ async function take(files) {
 
 // --- the map
 
-function onPane(pane, onlyThreshold = false) {
+function onPane(pane) {
   paintMap(pane);
   agree();
-  if (!onlyThreshold) showBar();
 }
 
 function paintMap(pane) {
@@ -180,16 +179,8 @@ function paintMap(pane) {
   pane.stage.colour(page.palettes[$("colours").value], low, high, pane.mapThreshold ?? -Infinity, opacity);
 }
 
-function showBar() {
-  if (!panes[0]) return;
-  bar($("bar"), page.palettes[$("colours").value]);
-  const [low, high] = panes[0].range();
-  [$("bar-low").textContent, $("bar-high").textContent] = [shown(low, 3), shown(high, 3)];
-}
-
 function repaint() {
   for (const pane of panes) paintMap(pane);
-  showBar();
 }
 
 // --- mask
@@ -344,7 +335,6 @@ const start = safely(async () => {
   connect();
   await choose();
   await source();
-  showBar();
   showReview();
   if (page.state.folder) await go(1);
   document.body.dataset.ready = "true";

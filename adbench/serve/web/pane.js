@@ -154,7 +154,7 @@ export class Pane {
     const [low, high] = this.range();
     this.mapThreshold = low + ((high - low) * Number(this.mapSlider.value)) / STEPS;
     this.moveLines();
-    this.changed(this, true);
+    this.changed(this);
   }
 
   askFigures = safely(async () => {

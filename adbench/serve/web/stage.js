@@ -1,7 +1,7 @@
 // One stage: an image, with the map, the true outline and the painted mask over it, all on one sheet that zooms.
 
-import { colour, outlined } from "./colours.js";
-import { make } from "./dom.js";
+import { bar, colour, outlined } from "./colours.js";
+import { make, shown } from "./dom.js";
 
 const TRUTH = [64, 224, 255];
 
@@ -17,7 +17,10 @@ export class Stage {
     this.sheet = make("div", { class: "sheet" }, this.picture, this.heat, this.truth, this.painted, this.mark, this.brush);
     this.box = make("div", { class: "box", tabindex: "0", role: "img", "aria-label": title }, this.sheet);
     this.caption = make("figcaption", {}, title);
-    this.figure = make("figure", { class: "stage" }, this.caption, this.box);
+    this.bar = make("canvas", { width: 256, height: 1 });
+    this.ends = [make("span"), make("span")];
+    this.scale = make("div", { class: "colourbar", role: "img" }, this.bar, ...this.ends);
+    this.figure = make("figure", { class: "stage" }, this.caption, this.box, this.scale);
     this.map = null;
     view.onChange(() => this.place());
     this.box.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
@@ -55,6 +58,9 @@ export class Stage {
   colour(palette, low, high, threshold, opacity) {
     this.heat.style.opacity = opacity;
     if (this.map) colour(this.heat, this.map, this.side, palette, low, high, threshold);
+    bar(this.bar, palette);
+    this.ends.forEach((end, i) => { end.textContent = shown([low, high][i], 3); });
+    this.scale.setAttribute("aria-label", `Colours of the map, from ${shown(low, 3)} to ${shown(high, 3)}`);
   }
 
   // mask: bytes, one per pixel of the picture; null: no outline.
