@@ -95,7 +95,9 @@ def figures(server: Server, request: Request, asked: dict[str, Any]) -> Any:
     threshold = float(asked["threshold"])
     if not math.isfinite(threshold):
         raise AdbenchError(f"threshold={threshold} is not possible: a finite number is needed.")
-    return [{"name": one.name, **one.at(threshold)} for one in server.cell(request.path_params["cell"]).known if not one.why]
+    return [
+        {"name": one.name, **one.at(threshold)} for one in server.cell(request.path_params["cell"]).known if not one.why
+    ]
 
 
 def phrases(server: Server, request: Request, asked: dict[str, Any]) -> Any:
@@ -138,7 +140,9 @@ def review(server: Server, request: Request, asked: dict[str, Any]) -> Any:
 def review_list(server: Server, request: Request, asked: dict[str, Any]) -> Response:
     """Return the review list as CSV."""
     content = cases.table(cases.REVIEW, server.folder.reviews())
-    return Response(content, media_type="text/csv", headers={"content-disposition": 'attachment; filename="review.csv"'})
+    return Response(
+        content, media_type="text/csv", headers={"content-disposition": 'attachment; filename="review.csv"'}
+    )
 
 
 GET: Mapping[str, Answer] = {

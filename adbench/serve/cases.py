@@ -1,11 +1,11 @@
 """Cases that the page saves: a folder that `dataset=folder` and `support=` read, and a list of reviews.
 
-    <folder>/images.csv            path, label, split, mask, patient: one row per case
-    <folder>/images/<case>.png     the image with 8 bits, as adbench reads it
-    <folder>/masks/<case>.png      its mask, where one was painted
-    <folder>/maps/<case>_<cell>.npy, cases/<case>.json     map, score, prompts, thresholds
-    <folder>/support.txt           the cases to learn from, for support=
-    <folder>/review.csv            accepted, rejected, notes
+<folder>/images.csv            path, label, split, mask, patient: one row per case
+<folder>/images/<case>.png     the image with 8 bits, as adbench reads it
+<folder>/masks/<case>.png      its mask, where one was painted
+<folder>/maps/<case>_<cell>.npy, cases/<case>.json     map, score, prompts, thresholds
+<folder>/support.txt           the cases to learn from, for support=
+<folder>/review.csv            accepted, rejected, notes
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def read_painted(text: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         content = base64.b64decode(text.removeprefix(PREFIX), validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.size != size:
-                raise AdbenchError(f"the mask is {image.size[0]} x {image.size[1]} pixels, its image {size[0]} x {size[1]}.")
+                raise AdbenchError(
+                    f"the mask is {image.size[0]} x {image.size[1]} pixels, its image {size[0]} x {size[1]}."
+                )
             mask = np.asarray(image.convert("RGBA"))[..., 3] > 127
     except (binascii.Error, OSError, ValueError, SyntaxError) as error:
         raise AdbenchError("the mask is no PNG. Load the page again.") from error
@@ -97,7 +99,9 @@ class Folder:
         with self.lock:
             rows = [row for row in self.rows() if row["path"] != f"images/{name}.png"]
             _check_masks(rows, case)
-            row = dict(zip(COLUMNS, (f"images/{name}.png", CLASSES[case.label], case.split, "", case.patient), strict=True))
+            row = dict(
+                zip(COLUMNS, (f"images/{name}.png", CLASSES[case.label], case.split, "", case.patient), strict=True)
+            )
             files = {row["path"]: png(case.pixels), f"cases/{name}.json": _json(case, name)}
             if case.mask is not None:
                 row["mask"] = f"masks/{name}.png"
@@ -181,10 +185,10 @@ def support_text(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
-    """Return rows as CSV; a text with which a formula could begin is led by an apostrophe.
+    r"""Return rows as CSV; a text with which a formula could begin is led by an apostrophe.
 
     >>> table(("note",), [{"note": "=1+1"}])
-    b"note\\r\\n'=1+1\\r\\n"
+    b"note\r\n'=1+1\r\n"
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)

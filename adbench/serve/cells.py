@@ -1,4 +1,4 @@
-"""A cell behind the page: its record, its method once somebody needs it, and its images where they are on this machine."""
+"""A cell behind the page: its record, its method once somebody needs it, and its images on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ class ServedCell:
     def name(self) -> str:
         """What people call it: method, dataset, shots, draw and seed."""
         resolved, support = self.record.content["resolved"], self.record.content["support"]
-        learned = f"{support['shots']} shots, {support['source']}" if support["normal"] or support["abnormal"] else "no support"
+        learned = (
+            f"{support['shots']} shots, {support['source']}"
+            if support["normal"] or support["abnormal"]
+            else "no support"
+        )
         return f"{self.record.content['facts']['method']} on {resolved['dataset']}, {learned}, seed {resolved['seed']}"
 
     @cached_property
@@ -107,7 +111,9 @@ class ServedCell:
     def learned(self) -> tuple[Shown, ...]:
         """The support images."""
         items = [item for one in self.cell.training_sets for item in one.support]
-        return tuple(Shown(f"support-{self.record.key}-{row}", item.id, item.image, item) for row, item in enumerate(items))
+        return tuple(
+            Shown(f"support-{self.record.key}-{row}", item.id, item.image, item) for row, item in enumerate(items)
+        )
 
     @cached_property
     def pool(self) -> tuple[Shown, ...]:
@@ -115,7 +121,9 @@ class ServedCell:
         (one,) = self.cell.training_sets
         taken, labels = {item.id for item in one.support}, self.labels
         items = [i for i in self.cell.target.split(one.split) if i.id not in taken and i.label in labels]
-        return tuple(Shown(f"pool-{self.record.key}-{row}", item.id, item.image, item) for row, item in enumerate(items))
+        return tuple(
+            Shown(f"pool-{self.record.key}-{row}", item.id, item.image, item) for row, item in enumerate(items)
+        )
 
     @property
     def labels(self) -> tuple[int, ...]:

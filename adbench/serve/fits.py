@@ -42,9 +42,13 @@ def chosen(cell: ServedCell, without: Sequence[int], added: Sequence[int]) -> li
     Raises AdbenchError where the method doesn't learn, learns from several datasets, or would be left with no image.
     """
     if not cell.labels:
-        raise AdbenchError(f"{cell.record.content['facts']['method']} learns from no image: there is no support to change.")
+        raise AdbenchError(
+            f"{cell.record.content['facts']['method']} learns from no image: there is no support to change."
+        )
     if len(cell.cell.training_sets) != 1:
-        raise AdbenchError("the support is of several datasets, and a support list names images of one. Nothing is changed.")
+        raise AdbenchError(
+            "the support is of several datasets, and a support list names images of one. Nothing is changed."
+        )
     kept = [item for row, item in enumerate(items_of(cell.learned)) if row not in set(without)]
     pool = items_of(cell.pool)
     if any(not 0 <= row < len(pool) for row in added):
@@ -84,7 +88,12 @@ class Fit:
 
     def json(self) -> dict[str, Any]:
         """Return its state for the page."""
-        return {"stage": self.stage, "done": self.done, "error": self.error, "finished": bool(self.record or self.error)}
+        return {
+            "stage": self.stage,
+            "done": self.done,
+            "error": self.error,
+            "finished": bool(self.record or self.error),
+        }
 
     def _run(self) -> None:
         cell = self.cell

@@ -11,7 +11,6 @@ from torch import Tensor
 from adbench.blocks.memory_bank import nearest
 from adbench.method import Batch, Method, Support
 
-
 KEPT = 64  # support images
 
 

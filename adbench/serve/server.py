@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -68,7 +67,9 @@ class Server:
         }
         return {
             "cells": [{"key": cell.record.key, "name": cell.name} for cell in self.cells],
-            "folder": None if self.listed is None else {"name": self.listed.folder.name, "count": len(self.listed.paths)},
+            "folder": None
+            if self.listed is None
+            else {"name": self.listed.folder.name, "count": len(self.listed.paths)},
             "out": str(self.folder.path),
             "colours": colours,
             "reviews": self.folder.reviews(),
@@ -113,11 +114,10 @@ class Server:
         return {"key": shown.key, "name": shown.name, "width": width, "height": height, "frames": len(found)}
 
     def support(self, key: str) -> dict[str, Any]:
-        """Return the support of a cell, and how many images it could be made of; raises where its images are elsewhere."""
+        """Return a cell's support and the images that could be in it; raises where they are not on this machine."""
         cell = self.cell(key)
-        learned = [{"key": one.key, "name": one.name, "label": one.item.label if one.item else 0} for one in cell.learned]
         one_set = bool(cell.labels) and len(cell.cell.training_sets) == 1
-        pool = [{"key": one.key, "name": one.name, "label": one.item.label if one.item else 0} for one in cell.pool] if one_set else []
+        learned, pool = map(_listed, (cell.learned, cell.pool if one_set else ()))
         return {"learned": learned, "pool": pool}
 
     def explain(self, cell: str, image: str) -> dict[str, Any]:
@@ -125,7 +125,9 @@ class Server:
         served = self.cell(cell)
         found = served.explain(self.shown(image))
         if found is None:
-            return {"why": f"{served.record.content['facts']['method']} compares no patches with a memory of the support."}
+            return {
+                "why": f"{served.record.content['facts']['method']} compares no patches with a memory of the support."
+            }
         return asdict(found) | {"image": served.learned[found.support].key, "name": served.learned[found.support].name}
 
     def fit(self, cell: str, without: Sequence[int], added: Sequence[int]) -> int:
@@ -169,7 +171,8 @@ class Server:
         case = cases.Case(
             pixels, shown.name, 1 if asked.get("label") == "abnormal" else 0, str(asked.get("split")),
             cases.read_painted(str(asked.get("mask") or ""), pixels.size),
-            (shown.item.patient if shown.item else None) or "", maps, {"cells": said, "note": str(asked.get("note") or "")},
+            (shown.item.patient if shown.item else None) or "", maps,
+            {"cells": said, "note": str(asked.get("note") or "")},
         )  # fmt: skip
         name = self.folder.save(case)
         return {"case": name, "count": len(self.folder.rows()), "out": str(self.folder.path)}
@@ -184,3 +187,7 @@ class Server:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _listed(images: Sequence[Shown]) -> list[dict[str, Any]]:
+    return [{"key": one.key, "name": one.name, "label": one.item.label if one.item else None} for one in images]

@@ -56,7 +56,7 @@ class Dropped:
     def add(self, content: bytes, name: str, axis: str, window: Sequence[float]) -> list[Shown]:
         """Keep a file, and return its images: several of a volume or of a file with frames.
 
-        Of `name` only a known ending reaches the disk. Raises DataError, with the name and no path, for what is no image.
+        Of `name` only a known ending reaches the disk. Raises DataError, with the name alone, for what is no image.
         """
         shown = printable(name.replace("\\", "/").rpartition("/")[2])[:120] or "image"
         if not content:
@@ -89,7 +89,9 @@ class Dropped:
         """Return the images of a file; raises AdbenchError for one that is gone."""
         found = self.files.get(number)
         if found is None:
-            raise AdbenchError(f"that image is gone: the last {counted(MOST_KEPT, 'dropped file')} are kept. Drop it again.")
+            raise AdbenchError(
+                f"that image is gone: the last {counted(MOST_KEPT, 'dropped file')} are kept. Drop it again."
+            )
         return found[1]
 
 
@@ -111,7 +113,9 @@ class Listed:
     def images(self, number: int, axis: str, window: Sequence[float]) -> list[Shown]:
         """Return the images of a file; raises AdbenchError where there is no such file, or it can't be read."""
         if not 0 <= number < len(self.paths):
-            raise AdbenchError(f"the folder has {counted(len(self.paths), 'image')}; there is none with number {number}.")
+            raise AdbenchError(
+                f"the folder has {counted(len(self.paths), 'image')}; there is none with number {number}."
+            )
         path = self.paths[number]
         name = path.relative_to(self.folder).as_posix()
         images = images_in(path, axis, window)
@@ -132,7 +136,7 @@ def png(pixels: Image.Image | NDArray[np.uint8]) -> bytes:
 
 
 def picture(shown: Shown, intensity_range: IntensityRange | None = None, side: int | None = None) -> bytes:
-    """Return the PNG of an image, upright and with 8 bits a channel as adbench reads it; `side`: no larger than that."""
+    """Return the PNG of an image, upright and with 8 bits as adbench reads it; `side`: its largest size."""
     image = open_image(shown.image, intensity_range)
     if side is not None:
         image = image if image.mode in ("L", "RGB") else image.convert("RGB")

@@ -96,7 +96,10 @@ def test_a_mask_has_the_size_of_its_image(tmp_path: Path) -> None:
 
 
 def test_names_with_blanks_are_quoted_in_the_support_list() -> None:
-    rows = [{"path": "images/a b.png", "label": "normal", "split": "train"}, {"path": "c", "label": "normal", "split": "test"}]
+    rows = [
+        {"path": "images/a b.png", "label": "normal", "split": "train"},
+        {"path": "c", "label": "normal", "split": "test"},
+    ]
     assert support_text(rows) == "n-0: 'images/a b.png'\n"
 
 

@@ -116,7 +116,9 @@ def test_a_file_that_is_no_image_gets_a_sentence_with_its_name_and_no_path(clien
     assert "/" not in sentence.replace("and/or", "")
 
 
-@pytest.mark.parametrize("key", ["folder-0", "dropped-99-0", "test-nokey-0", "../etc/passwd", "support-x", "test-0", "dropped--1"])
+@pytest.mark.parametrize(
+    "key", ["folder-0", "dropped-99-0", "test-nokey-0", "../etc/passwd", "support-x", "test-0", "dropped--1"]
+)
 def test_keys_that_name_nothing_get_a_sentence(client, key: str) -> None:
     answer = client.get(f"{ROOT}/api/images/{key}")
     assert answer.status_code in (404, 422)
@@ -189,7 +191,9 @@ def test_other_prompts_give_what_load_gives_with_them(client, served_records, tm
 )
 def test_prompts_that_are_not_possible_get_a_sentence(client, overrides: dict[str, Any], said: str) -> None:
     image = client.post(f"{ROOT}/api/images?name=a.png", content=png()).json()["key"]
-    answer = client.post(f"{ROOT}/api/cells/{key_of(client, 'clip')}/score", json={"image": image, "overrides": overrides})
+    answer = client.post(
+        f"{ROOT}/api/cells/{key_of(client, 'clip')}/score", json={"image": image, "overrides": overrides}
+    )
     assert answer.status_code == 422
     assert said in answer.json()["error"]
 
