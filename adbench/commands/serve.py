@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import webbrowser
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from adbench.commands.console import plain_console
 from adbench.commands.keys import PLOT_KEYS, places_and_keys
 from adbench.errors import AdbenchError, DataError, RecordError
+from adbench.system.text import counted
 
 if TYPE_CHECKING:
     from adbench.records.record import Record
@@ -39,16 +41,15 @@ def serve_words(
     token = new_token()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/{token}/"
     console = plain_console()
-    console.print(f"adbench serves {len(server.cells)} of its records at {address}")
+    console.print(f"adbench serves {counted(len(server.cells), 'record')} at {address}")
     console.print("For research; not a medical device. Only this machine can open it. Ctrl-C ends it.")
     threading.Thread(target=lambda: _warm(server), daemon=True).start()
     if show:
         threading.Timer(0.5, webbrowser.open, (address,)).start()
     config = uvicorn.Config(make_app(server, token), log_level="error", access_log=False, timeout_graceful_shutdown=2)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         server.dropped.folder.cleanup()
 
@@ -120,8 +121,13 @@ def _records(places: Sequence[Path]) -> list[Record]:
 
 
 def _warm(server: Server) -> None:
-    """Rebuild the first cell while the browser opens; what goes wrong is said when the page asks for it."""
-    try:
+    """Rebuild the first cell while the browser opens, then start what fits need, which takes seconds.
+
+    What goes wrong is said when the page asks for it.
+    """
+    from adbench.system.processes import warm_up
+
+    with contextlib.suppress(Exception):
         server.cells[0].facts()
-    except Exception:
-        return
+        if any(cell.labels for cell in server.cells):
+            warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from adbench.blocks.memory_bank import nearest
-from adbench.method import Batch, Method, Support
+from adbench.errors import ReturnError
+from adbench.method import Batch, Method, Support, naming_the_method
 
 KEPT = 64  # support images
 
@@ -34,6 +36,21 @@ def has_memory(method: Method[Any]) -> bool:
     return type(method).memory_of is not Method.memory_of and not method.declared.transductive
 
 
+def memory_of(method: Method[Any], batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return what `Method.memory_of` does, in fp32; MethodError where it fails or returns something else."""
+    name, count = type(method).__name__, len(batch.images)
+    with naming_the_method(name, "memory_of"):
+        found = method.memory_of(batch)
+    shapes = [tuple(one.shape) for one in found if isinstance(one, Tensor)] if isinstance(found, tuple) else []
+    fits = [len(shape) for shape in shapes] == [3, 2] and shapes[0][0] == count and shapes[0][2] == shapes[1][1]
+    if not fits or math.isqrt(shapes[0][1]) ** 2 != shapes[0][1]:
+        raise ReturnError(
+            f"memory_of() of {name} returned {shapes or type(found).__name__}; patches ({count}, side * side, C) and rows "
+            "(M, C) are needed."
+        )
+    return found[0].float(), found[1].float()
+
+
 class Neighbours:
     """Looks up support patches; those of up to `KEPT` support images are kept between images."""
 
@@ -50,7 +67,7 @@ class Neighbours:
         that is nearest to the patch is looked up first, and then the patch of the normal support images that is nearest
         to that row, which in a memory of unchanged patches is the row itself.
         """
-        patches, memory = self.method.memory_of(batch)
+        patches, memory = memory_of(self.method, batch)
         if not len(memory):
             return None
         grid = round(patches.shape[1] ** 0.5)
@@ -70,7 +87,7 @@ class Neighbours:
             return self._patches[number]
         one = self.support
         batch = Batch.of(self.method, one.images[number : number + 1], one.datasets[number], one.object_names[number])
-        patches = self.method.memory_of(batch)[0][0]
+        patches = memory_of(self.method, batch)[0][0]
         if len(self._patches) < KEPT:
             self._patches[number] = patches
         return patches
