@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from adbench.commands.console import plain_console
 from adbench.commands.keys import PLOT_KEYS, places_and_keys
 from adbench.errors import AdbenchError, DataError, RecordError
-from adbench.system.text import counted
+from adbench.system.text import counted, printable
 
 if TYPE_CHECKING:
     from adbench.records.record import Record
@@ -46,7 +46,9 @@ def serve_words(
     threading.Thread(target=lambda: _warm(server), daemon=True).start()
     if show:
         threading.Timer(0.5, webbrowser.open, (address,)).start()
-    config = uvicorn.Config(make_app(server, token), log_level="error", access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        make_app(server, token), log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2
+    )
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
@@ -68,6 +70,9 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
     records, session, console = _records([Path(place).expanduser() for place in places]), Session(), plain_console()
     root = keys.get("data_root")
     machine = load_keys({key: value for key, value in keys.items() if key != "data_root"})
+    for text in dict.fromkeys(_named_by(record) for record in records) if root is None else ():
+        if text:
+            console.print(text)
     cells = [ServedCell(record, machine, root, session) for record in records]
     listed = None
     if images is not None:
@@ -118,6 +123,17 @@ def _records(places: Sequence[Path]) -> list[Record]:
     if names:
         plain_console().print(f"Left out, as they can't score one image alone: {', '.join(names)}.")
     return list(single.values())
+
+
+def _named_by(record: Record) -> str:
+    """Return a sentence about the folder of images that a record names; "" for phantoms."""
+    resolved = record.content["resolved"]
+    if resolved["data_root"] == "phantom":
+        return ""
+    return (
+        f"note: reads the images of {resolved['dataset']} in {printable(str(resolved['data_root']))}, as {record.path} "
+        "says; data_root=DIR names another folder."
+    )
 
 
 def _warm(server: Server) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from adbench.errors import AdbenchError
 from adbench.serve import cases, sources
-from adbench.serve.safety import Guard, TooLarge
+from adbench.serve.safety import Guard, TooLarge, too_large
 from adbench.serve.server import PAGE, STYLE, TYPES, Server
 from adbench.system.text import printable
 
@@ -172,6 +172,8 @@ def _endpoint(server: Server, answer: Answer) -> Callable[[Request], Any]:
         if request.method == "POST":
             try:
                 asked = await request.json()
+            except TooLarge:
+                return JSONResponse({"error": too_large()}, 413)
             except ValueError:
                 asked = None
             if not isinstance(asked, dict):
@@ -183,7 +185,10 @@ def _endpoint(server: Server, answer: Answer) -> Callable[[Request], Any]:
 
 def _upload(server: Server) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        content = await request.body()
+        try:
+            content = await request.body()
+        except TooLarge:
+            return JSONResponse({"error": too_large()}, 413)
         name = request.query_params.get("name", "")
         return await run_in_threadpool(_answered, lambda: server.drop(content, name))
 
@@ -194,8 +199,6 @@ def _answered(answer: Callable[[], Any]) -> Response:
     """Return an answer, or the sentence of what went wrong."""
     try:
         found = answer()
-    except TooLarge:
-        raise
     except AdbenchError as error:
         return JSONResponse({"error": printable(str(error))}, 422)
     except (KeyError, TypeError, ValueError) as error:

@@ -45,8 +45,8 @@ def memory_of(method: Method[Any], batch: Batch) -> tuple[Tensor, Tensor]:
     fits = [len(shape) for shape in shapes] == [3, 2] and shapes[0][0] == count and shapes[0][2] == shapes[1][1]
     if not fits or math.isqrt(shapes[0][1]) ** 2 != shapes[0][1]:
         raise ReturnError(
-            f"memory_of() of {name} returned {shapes or type(found).__name__}; patches ({count}, side * side, C) and rows "
-            "(M, C) are needed."
+            f"memory_of() of {name} returned {shapes or type(found).__name__}; patches ({count}, side * side, C) and "
+            "rows (M, C) are needed."
         )
     return found[0].float(), found[1].float()
 

@@ -36,5 +36,11 @@ export const upload = async (file) => {
 
 export const pictureOf = (key, small = false) => `api/images/${encodeURIComponent(key)}/picture${small ? "?small" : ""}`;
 
+// The picture of an image as a blob; what can't be decoded is a sentence here too.
+export async function picture(key) {
+  const answer = await fetch(pictureOf(key));
+  return answer.ok ? answer.blob() : answered(Promise.resolve(answer));
+}
+
 // Maps arrive as 32-bit floats in base64, of the byte order that all browsers' machines have.
 export const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);

@@ -3,7 +3,7 @@
 import { get, pictureOf, post, upload } from "./api.js";
 import { Palette } from "./colours.js";
 import { $, complain, make, percent, press, pressed, safely, say } from "./dom.js";
-import { auroc, dice, sampled } from "./measures.js";
+import { auroc, binned, dice, sampled } from "./measures.js";
 import { Painter } from "./painter.js";
 import { Pane } from "./pane.js";
 import { Support } from "./support.js";
@@ -192,9 +192,10 @@ function agree() {
     return;
   }
   const rows = panes.filter((pane) => pane.scored?.map).map((pane) => {
-    const values = sampled(pane.scored.map, pane.scored.side, painter.width, painter.height);
-    const agreement = pane.mapThreshold === null ? null : dice(values, painter.mask, pane.mapThreshold);
-    const area = auroc(values, painter.mask);
+    const { map, side } = pane.scored;
+    const counts = binned(painter.mask, side, painter.width, painter.height);
+    const agreement = pane.mapThreshold === null ? null : dice(map, counts, pane.mapThreshold);
+    const area = auroc(map, counts);
     return make("div", {}, make("dt", {}, pane.facts.name), make("dd", {}, `Dice ${agreement === null ? "–" : percent(agreement)}, pixel AUROC ${area === null ? "–" : percent(area)}`));
   });
   place.replaceChildren(...rows);

@@ -11,36 +11,50 @@ export function sampled(map, side, width, height) {
   return found;
 }
 
-// 2 |A and B| / (|A| + |B|), of the mask and the pixels that reach the threshold.
-export function dice(values, mask, threshold) {
+// How many pixels of a mask, and how many in all, lie in each pixel of a map: `sampled` the other way round.
+export function binned(mask, side, width, height) {
+  const positive = new Float64Array(side * side);
+  const total = new Float64Array(side * side);
+  for (let y = 0; y < height; y += 1) {
+    const row = Math.min(side - 1, Math.floor(((y + 0.5) * side) / height)) * side;
+    for (let x = 0; x < width; x += 1) {
+      const at = row + Math.min(side - 1, Math.floor(((x + 0.5) * side) / width));
+      total[at] += 1;
+      positive[at] += mask[y * width + x];
+    }
+  }
+  return { positive, total };
+}
+
+// 2 |A and B| / (|A| + |B|), of the mask and the pixels that reach the threshold; null where both are empty.
+export function dice(map, { positive, total }, threshold) {
   let both = 0;
   let sum = 0;
-  for (let i = 0; i < values.length; i += 1) {
-    const called = values[i] >= threshold;
-    both += called && mask[i] ? 1 : 0;
-    sum += (called ? 1 : 0) + (mask[i] ? 1 : 0);
+  for (let i = 0; i < map.length; i += 1) {
+    sum += positive[i];
+    if (map[i] >= threshold) {
+      both += positive[i];
+      sum += total[i];
+    }
   }
   return sum ? (2 * both) / sum : null;
 }
 
 // The chance that an abnormal pixel has a higher value than a normal one; ties count half. Null without both kinds.
-export function auroc(values, mask) {
-  const order = Uint32Array.from(values.keys()).sort((a, b) => values[a] - values[b]);
-  let ranks = 0;
-  let positive = 0;
+export function auroc(map, { positive, total }) {
+  const order = Uint32Array.from(map.keys()).sort((a, b) => map[a] - map[b]);
+  let [won, abnormal, normal] = [0, 0, 0];
   for (let i = 0; i < order.length; ) {
-    let j = i;
-    let here = 0;
-    while (j < order.length && values[order[j]] === values[order[i]]) {
-      here += mask[order[j]] ? 1 : 0;
-      j += 1;
+    let [here, others] = [0, 0];
+    for (const value = map[order[i]]; i < order.length && map[order[i]] === value; i += 1) {
+      here += positive[order[i]];
+      others += total[order[i]] - positive[order[i]];
     }
-    ranks += (here * (i + 1 + j)) / 2;
-    positive += here;
-    i = j;
+    won += here * (normal + others / 2);
+    abnormal += here;
+    normal += others;
   }
-  const negative = order.length - positive;
-  return positive && negative ? (ranks - (positive * (positive + 1)) / 2) / (positive * negative) : null;
+  return abnormal && normal ? won / (abnormal * normal) : null;
 }
 
 // The share of `scores` below a score.

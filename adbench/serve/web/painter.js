@@ -1,6 +1,6 @@
 // The painted mask: one bit per pixel of the image, strokes with a round brush, and undo.
 
-const MOST_UNDONE = 30;
+const UNDONE = 2 ** 27; // bytes of masks that undo keeps, and at least five of them
 const COLOUR = [255, 64, 160];
 
 export class Painter {
@@ -31,7 +31,7 @@ export class Painter {
 
   remember() {
     this.before.push(this.mask.slice());
-    if (this.before.length > MOST_UNDONE) this.before.shift();
+    if (this.before.length > Math.max(5, UNDONE / this.mask.length)) this.before.shift();
   }
 
   undo() {
@@ -62,8 +62,11 @@ export class Painter {
     for (let i = 1; i <= steps; i += 1) {
       this.dot(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps);
     }
+    const reach = this.size / 2 + 1;
+    const [left, right] = [Math.min(from[0], to[0]) - reach, Math.max(from[0], to[0]) + reach];
+    const [top, bottom] = [Math.min(from[1], to[1]) - reach, Math.max(from[1], to[1]) + reach];
     this.last = to;
-    this.draw();
+    this.draw(left, top, right, bottom);
   }
 
   end() {
@@ -94,13 +97,21 @@ export class Painter {
     this.end();
   }
 
-  draw() {
-    const pixels = new ImageData(this.width, this.height);
+  // Draws the mask, or the part of it that has changed.
+  draw(left = 0, top = 0, right = this.width, bottom = this.height) {
+    const [x, y] = [Math.max(0, Math.floor(left)), Math.max(0, Math.floor(top))];
+    const [width, height] = [Math.min(this.width, Math.ceil(right)) - x, Math.min(this.height, Math.ceil(bottom)) - y];
+    if (width <= 0 || height <= 0) return;
+    const pixels = new ImageData(width, height);
     const words = new Uint32Array(pixels.data.buffer);
     const colour = (130 << 24) | (COLOUR[2] << 16) | (COLOUR[1] << 8) | COLOUR[0];
-    for (let i = 0; i < this.mask.length; i += 1) if (this.mask[i]) words[i] = colour;
+    for (let row = 0; row < height; row += 1) {
+      for (let column = 0; column < width; column += 1) {
+        if (this.mask[(y + row) * this.width + x + column]) words[row * width + column] = colour;
+      }
+    }
     for (const { painted, brush } of this.stages) {
-      if (painted.width === this.width && painted.height === this.height) painted.getContext("2d").putImageData(pixels, 0, 0);
+      if (painted.width === this.width && painted.height === this.height) painted.getContext("2d").putImageData(pixels, x, y);
       const wide = (100 * this.size) / this.width;
       const high = (100 * this.size) / this.height;
       Object.assign(brush.style, {

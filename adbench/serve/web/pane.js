@@ -78,7 +78,7 @@ export class Pane {
   build() {
     const { start, known } = this.facts;
     const name = this.facts.name;
-    this.said = make("p", { class: "score" });
+    this.said = make("p", { class: "score", "aria-live": "polite" });
     this.places = make("p", { class: "note" });
     this.charts = [];
     this.plots = make("div", { class: "charts" });

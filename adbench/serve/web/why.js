@@ -1,6 +1,6 @@
 // Why an image is hot: the support patch that the hottest patch is compared with.
 
-import { get, pictureOf, post } from "./api.js";
+import { get, picture, pictureOf, post } from "./api.js";
 import { make, shown } from "./dom.js";
 
 const SIDE = 240; // pixels of a shown support image
@@ -25,12 +25,13 @@ function cut(image, grid, [column, row]) {
 
 export async function loaded(key) {
   const image = new Image();
-  image.src = pictureOf(key);
+  image.src = URL.createObjectURL(await picture(key));
   await image.decode();
+  URL.revokeObjectURL(image.src);
   return image;
 }
 
-async function patches(pane, picture) {
+async function patches(pane, whole) {
   const found = await post(`cells/${pane.facts.key}/explain`, { image: pane.image.key });
   if (found.why) return [make("p", { class: "note" }, found.why)];
   const support = await loaded(found.image);
@@ -39,7 +40,7 @@ async function patches(pane, picture) {
     make("p", {}, `The hottest patch (the square on the image) is measured against this patch of ${found.name}; distance ${shown(found.distance)}.`),
     make(
       "div", { class: "neighbours" },
-      make("figure", {}, cut(picture, found.grid, found.patch), make("figcaption", {}, "hottest patch")),
+      make("figure", {}, cut(whole, found.grid, found.patch), make("figcaption", {}, "hottest patch")),
       make("figure", {}, cut(support, found.grid, found.of), make("figcaption", {}, "support patch")),
       make("figure", {}, marked(support, found.grid, found.of), make("figcaption", {}, found.name)),
     ),
@@ -57,10 +58,10 @@ async function strip(pane) {
 
 // Fills an element with the reasons of one pane. `beside`: it is the second one, whose support is shown nowhere else;
 // `current` says whether its image is still the one that is shown.
-export async function explain(element, pane, picture, beside, current) {
+export async function explain(element, pane, whole, beside, current) {
   const parts = [make("h3", {}, pane.facts.name)];
   try {
-    if (pane.facts.memory) parts.push(...(await patches(pane, picture)));
+    if (pane.facts.memory) parts.push(...(await patches(pane, whole)));
     if (beside && pane.facts.learns !== "none") parts.push(await strip(pane));
     if (Object.keys(pane.facts.editable).some((name) => name.startsWith("prompts."))) {
       parts.push(make("p", { class: "note" }, "It compares the image with words: see Prompts, “What each phrase says”."));

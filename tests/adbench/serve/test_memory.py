@@ -43,7 +43,8 @@ def image(*values: int) -> Tensor:
 def support(*images: Tensor, labels: tuple[int, ...]) -> Support:
     n = len(images)
     return Support(
-        torch.cat(images), torch.tensor(labels), torch.zeros(n, SIDE, SIDE, dtype=torch.bool), torch.zeros(n, dtype=bool),
+        torch.cat(images), torch.tensor(labels), torch.zeros(n, SIDE, SIDE, dtype=torch.bool),
+        torch.zeros(n, dtype=torch.bool),
         tuple(map(str, range(n))), ("d",) * n, ("o",) * n,
     )  # fmt: skip
 

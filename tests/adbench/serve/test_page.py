@@ -216,13 +216,19 @@ def test_colouring_a_map_takes_no_longer_than_a_frame_or_two(browser) -> None:
 def test_measures_of_arrays_that_can_be_counted_by_hand(browser) -> None:
     script = """
     const [done] = arguments;
-    import(new URL("static/measures.js", location)).then(({ auroc, below, dice, sampled }) => done([
-      dice([0.1, 0.4, 0.6, 0.9], [0, 1, 1, 1], 0.5), auroc([0.1, 0.4, 0.4, 0.9], [0, 1, 0, 1]), auroc([1, 2], [1, 1]),
-      below([1, 2, 3, 4], 3), [...sampled(Float32Array.from([1, 2, 3, 4]), 2, 4, 2)], dice([0, 0], [0, 0], 1),
-    ]));
+    import(new URL("static/measures.js", location)).then(({ auroc, below, binned, dice, sampled }) => {
+      const two = (map, mask) => [Float32Array.from(map), binned(Uint8Array.from(mask), 2, 2, 2)];
+      const wide = binned(Uint8Array.from([1, 1, 1, 0, 0, 0, 0, 1]), 2, 4, 2);
+      done([
+        dice(...two([0.1, 0.4, 0.6, 0.9], [0, 1, 1, 1]), 0.5), auroc(...two([0.1, 0.4, 0.4, 0.9], [0, 1, 0, 1])),
+        auroc(...two([1, 2, 3, 4], [1, 1, 1, 1])), below([1, 2, 3, 4], 3),
+        [...sampled(Float32Array.from([1, 2, 3, 4]), 2, 4, 2)], dice(...two([0, 0, 0, 0], [0, 0, 0, 0]), 1),
+        [...wide.positive, ...wide.total],
+      ]);
+    });
     """
     found = browser.execute_async_script(script)
-    assert found == [pytest.approx(0.8), 0.875, None, 0.5, [1, 1, 2, 2, 3, 3, 4, 4], None]
+    assert found == [pytest.approx(0.8), 0.875, None, 0.5, [1, 1, 2, 2, 3, 3, 4, 4], None, [2, 1, 0, 1, 2, 2, 2, 2]]
 
 
 def test_a_prompt_is_edited_in_place_and_each_phrase_asked(browser) -> None:
