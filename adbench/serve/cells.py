@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -52,7 +53,7 @@ class ServedCell:
     def __init__(self, record: Record, keys: LoadKeys, data_root: str | None, session: Session) -> None:
         self.record, self.keys, self.data_root, self.session = record, keys, data_root, session
         self.lock = threading.RLock()
-        self._features: OrderedDict[str, Features] = OrderedDict()
+        self._features: OrderedDict[bytes, Features] = OrderedDict()
         self._edited: tuple[str, Method[Any]] | None = None
 
     @property
@@ -198,15 +199,16 @@ class ServedCell:
 
     def _batch(self, shown: Shown) -> Batch:
         fitted, method = self.fitted, self.fitted.method
-        images = to_tensor(self._pixels(shown.image)[None])
-        features = self._features.get(shown.key)
+        pixels = self._pixels(shown.image)
+        images, key = to_tensor(pixels[None]), hashlib.sha256(pixels.tobytes()).digest()
+        features = self._features.get(key)
         if features is None:
             features = method.encode(images)
-            self._features[shown.key] = features
+            self._features[key] = features
             while len(self._features) > KEPT:
                 self._features.popitem(last=False)
         else:
-            self._features.move_to_end(shown.key)
+            self._features.move_to_end(key)
         return Batch.of(method, images, fitted.config.dataset, fitted.dataset.object_name, features)
 
     def _pixels(self, image: ImagePath) -> Any:

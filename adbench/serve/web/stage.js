@@ -81,6 +81,7 @@ export class Stage {
   place() {
     const { x, y, zoom } = this.view;
     this.sheet.style.transform = `scale(${zoom}) translate(${(0.5 / zoom - x) * 100}%, ${(0.5 / zoom - y) * 100}%)`;
+    this.sheet.style.setProperty("--zoom", zoom);
     this.box.classList.toggle("pixels", zoom > 4);
   }
 
