@@ -85,7 +85,7 @@ def browser(chromium: Any, address: str) -> Iterator[Any]:
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -176,12 +176,10 @@ def test_sliders_answer_by_keys(browser) -> None:
     slider = find(browser, ".map-threshold")
     slider.send_keys(HOME)
     every = pixels(browser)
-    assert every == 112 * 112
-    for _ in range(100):
-        slider.send_keys(RIGHT)
+    slider.send_keys(RIGHT * 200)
     some = pixels(browser)
     slider.send_keys(END)
-    assert every >= some > pixels(browser)
+    assert every > some > pixels(browser)
     opacity = by_id(browser, "opacity")
     opacity.send_keys(HOME)
     assert find(browser, ".heat").value_of_css_property("opacity") == "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from adbench.records.record import Record
 from adbench.running.apply import load
-from adbench.serve import safety
+from adbench.serve import safety, sources
 from adbench.serve.safety import MOST_UPLOAD
 from adbench.statistics import group, share
 from tests.adbench.serve.conftest import TOKEN
@@ -105,6 +106,29 @@ def test_a_dropped_image_is_scored_as_load_scores_it(client, served_records: dic
         np.testing.assert_array_equal(map_of(found), expected.maps[0].numpy())
     shown = client.get(f"{ROOT}/api/images/{image['key']}/picture")
     assert Image.open(io.BytesIO(shown.content)).size == (60, 40)
+
+
+@pytest.mark.parametrize("name", ["scan.dcm", "IM0001"])
+def test_a_dropped_dicom_file_is_read_frame_by_frame(client, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pydicom")
+    from tests.adbench.data.test_stacks import dicom
+
+    frames = np.random.default_rng(0).integers(0, 4000, (3, 30, 50), dtype=np.uint16)
+    file = dicom(tmp_path / "scan.dcm", frames, PatientName="Doe^Jane", PatientID="17")
+    image = client.post(f"{ROOT}/api/images?name={name}", content=file.read_bytes()).json()
+    assert (image["width"], image["height"], image["frames"]) == (50, 30, 3)
+    first, last = image["key"], image["key"][:-1] + "2"
+    assert client.get(f"{ROOT}/api/images/{last}").json()["name"] == f"{name}#002"
+    assert scored(client, "patchcore", first)["score"] != scored(client, "patchcore", last)["score"]
+    assert "Doe" not in json.dumps(image)
+    assert client.get(f"{ROOT}/api/images/{image['key'][:-1]}3").status_code == 422
+
+
+def test_old_dropped_files_go(client, monkeypatch) -> None:
+    monkeypatch.setattr(sources, "MOST_KEPT", 2)
+    keys = [client.post(f"{ROOT}/api/images?name=a.png", content=png(seed=seed)).json()["key"] for seed in range(3)]
+    assert "gone" in client.get(f"{ROOT}/api/images/{keys[0]}").json()["error"]
+    assert client.get(f"{ROOT}/api/images/{keys[2]}").status_code == 200
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, I am text", png()[:60]])
