@@ -172,7 +172,7 @@ class ServedCell:
 
         Phrases whose contexts were trained stand in for their whole state, repeated.
         """
-        with self.lock:
+        with self.lock, prompts.texts_once(self.fitted.method.backbone):
             now = prompts.editable(self.fitted) | dict(overrides)
             found: dict[str, list[float | None]] = {}
             for key, texts in now.items():

@@ -21,7 +21,7 @@ from adbench.records.record import Record, find
 from adbench.running.cell import STAGES
 from adbench.serve.cases import INSTEAD
 from adbench.serve.cells import ServedCell, items_of
-from adbench.system.files import write_atomically
+from adbench.system.files import unwritable, write_atomically
 from adbench.system.session import Session
 
 LISTS = "supports"  # in the folder of cases: the support lists of cells that were fitted from the page
@@ -69,12 +69,17 @@ class Fit:
     def __init__(self, cell: ServedCell, items: Sequence[Item], runs: Path, folder: Path) -> None:
         text = support_list(items, cell.labels)
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self.stage, self.record, self.error = "starting", None, ""
+        self.stage, self.error = "starting", ""
+        self.record: Record | None = None
         self.list = folder / LISTS / f"{name}.txt"
-        self.list.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.list, text.encode(), INSTEAD)
-        own = {"support": str(self.list.absolute()), "runs": str(runs), "gallery": 0, "force": False}
-        config = dataclasses.replace(cell.cell.config, **own)
+        try:
+            self.list.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.list, text.encode(), INSTEAD)
+        except OSError as error:
+            raise unwritable(folder, error, INSTEAD) from error
+        config = dataclasses.replace(
+            cell.cell.config, support=str(self.list.absolute()), runs=str(runs), gallery=0, force=False
+        )
         self.cell = resolve(config, Session())
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -111,7 +116,7 @@ class Fit:
                 if one.failure is not None:
                     raise AdbenchError(one.failure.message)
                 found = find(runs, cell.key)
-            self.record: Record | None = found
+            self.record = found
         except Exception as error:  # the page shows it; the server goes on
             self.error = str(error) or type(error).__name__
 

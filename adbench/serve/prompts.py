@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from adbench.backbone.contract import Backbone
 from adbench.blocks.prompts import Prompts
 from adbench.config import layers
 from adbench.errors import AdbenchError, did_you_mean
@@ -70,6 +74,25 @@ def reworded(fitted: Fitted, overrides: Mapping[str, Any]) -> Method[Any]:
         _check_shapes(method, new)
         new.load_fitted(method.state_dict())
     return new.to(method.backbone.device).eval()
+
+
+@contextlib.contextmanager
+def texts_once(backbone: Backbone) -> Iterator[None]:
+    """Encode equal lists of sentences once within the block: methods with one phrase changed share the others."""
+    plain = backbone.encode_text
+    kept: dict[tuple[str, ...], Tensor] = {}
+
+    def encode_text(texts: Sequence[str]) -> Tensor:
+        key = tuple(texts)
+        if key not in kept:
+            kept[key] = plain(list(texts))
+        return kept[key]
+
+    backbone.encode_text = encode_text  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del backbone.encode_text
 
 
 def _check_shapes(old: Method[Any], new: Method[Any]) -> None:
