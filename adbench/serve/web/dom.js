@@ -38,12 +38,22 @@ export function complain(error) {
   $("problem").hidden = false;
 }
 
-// Runs an asynchronous handler; its error is shown as the sentence that it is.
+let running = 0;
+
+function busy(change) {
+  running += change;
+  document.querySelector("main").setAttribute("aria-busy", String(running > 0));
+}
+
+// Runs an asynchronous handler, and says that the page is busy; its error is shown as the sentence that it is.
 export const safely = (handler) => async (...words) => {
+  busy(1);
   try {
     return await handler(...words);
   } catch (error) {
     complain(error);
     return undefined;
+  } finally {
+    busy(-1);
   }
 };

@@ -28,7 +28,13 @@ function options(select, none) {
   if (select.selectedIndex < 0) select.selectedIndex = 0;
 }
 
-async function choose() {
+// One choice at a time: two that come quickly are made one after the other.
+function choose() {
+  page.choosing = (page.choosing ?? Promise.resolve()).catch(() => {}).then(chooseNow);
+  return page.choosing;
+}
+
+async function chooseNow() {
   const wanted = [$("cell-a").value, $("cell-b").value].filter(Boolean);
   say("Loading the cell …");
   while (panes.length > wanted.length) panes.pop();

@@ -73,6 +73,10 @@ export class Support {
 
   fit = safely(async () => {
     const { fit } = await post(`cells/${this.facts.key}/fit`, { without: [...this.without], added: [...this.added] });
+    this.watch(fit).catch(complain); // minutes, in which the page is not busy
+  });
+
+  async watch(fit) {
     this.button.disabled = true;
     this.bar.hidden = false;
     say("Fitting with the new support; the page stays usable.");
@@ -89,5 +93,5 @@ export class Support {
       }
       await new Promise((resolve) => setTimeout(resolve, ASK));
     }
-  });
+  }
 }
