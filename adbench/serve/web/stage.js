@@ -15,7 +15,8 @@ export class Stage {
     this.mark = make("div", { class: "mark", hidden: true });
     this.brush = make("div", { class: "brush", hidden: true });
     this.sheet = make("div", { class: "sheet" }, this.picture, this.heat, this.truth, this.painted, this.mark, this.brush);
-    this.box = make("div", { class: "box", tabindex: "0", role: "img", "aria-label": title }, this.sheet);
+    this.hint = make("p", { class: "hint" }, "Drop an image or a DICOM file here, paste one, or choose one above; or step through the test set.");
+    this.box = make("div", { class: "box", tabindex: "0", role: "img", "aria-label": title }, this.sheet, this.hint);
     this.caption = make("figcaption", {}, title);
     this.bar = make("canvas", { width: 256, height: 1 });
     this.ends = [make("span"), make("span")];
@@ -45,7 +46,7 @@ export class Stage {
     this.box.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
     this.box.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
     this.setMap(null, 0);
-    this.mark.hidden = true;
+    this.mark.hidden = this.hint.hidden = true;
     this.place();
   }
 
