@@ -111,7 +111,8 @@ class Server:
     def _described(self, found: Sequence[Shown], place: int) -> dict[str, Any]:
         shown = found[place]
         width, height = sources.size_of(shown)
-        return {"key": shown.key, "name": shown.name, "width": width, "height": height, "frames": len(found)}
+        size = {"width": width, "height": height, "frames": len(found)}
+        return {"key": shown.key, "name": shown.name, "id": shown.id, **size}
 
     def support(self, key: str) -> dict[str, Any]:
         """Return a cell's support and the images that could be in it; raises where they are not on this machine."""
@@ -169,7 +170,7 @@ class Server:
             facts = {"cell": cell.record.key, "method": cell.record.content["facts"]["method"], "score": scored.score}
             said.append(facts | numbers | {"parameters": texts})
         case = cases.Case(
-            pixels, shown.name, 1 if asked.get("label") == "abnormal" else 0, str(asked.get("split")),
+            pixels, shown.id, 1 if asked.get("label") == "abnormal" else 0, str(asked.get("split")),
             cases.read_painted(str(asked.get("mask") or ""), pixels.size),
             (shown.item.patient if shown.item else None) or "", maps,
             {"cells": said, "note": str(asked.get("note") or "")},
@@ -180,7 +181,7 @@ class Server:
     def review(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Put a decision on an image on the review list."""
         row = {name: asked.get(name, "") for name in cases.REVIEW}
-        row["image"] = self.shown(str(asked["image"])).name
+        row["image"] = self.shown(str(asked["image"])).id
         count = self.folder.review(row)
         return {"count": count, "reviews": self.folder.reviews()}
 

@@ -43,6 +43,11 @@ class Shown:
     image: ImagePath
     item: Item | None = None
 
+    @property
+    def id(self) -> str:
+        """What names it in files: the item's id, which tells its label too, or the name."""
+        return self.name if self.item is None else self.item.id
+
 
 class Dropped:
     """Files that the browser sent, in a temporary folder that goes with the server."""

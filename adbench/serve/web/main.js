@@ -227,7 +227,7 @@ function takeMap() {
 // --- review and cases
 
 function showReview() {
-  const found = page.state.reviews.find((row) => row.image === page.image?.name && row.cell === panes[0]?.facts.key);
+  const found = page.state.reviews.find((row) => row.image === page.image?.id && row.cell === panes[0]?.facts.key);
   for (const name of ["accept", "reject"]) press($(name), found?.decision === name);
   $("note").value = found?.note ?? "";
   $("review-count").value = `${page.state.reviews.length} on the list`;
