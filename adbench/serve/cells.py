@@ -176,7 +176,7 @@ class ServedCell:
             now = prompts.editable(self.fitted) | dict(overrides)
             found: dict[str, list[float | None]] = {}
             for key, texts in now.items():
-                if isinstance(texts, list):
+                if isinstance(texts, list) and "." in key:
                     found[key] = [self._alone(shown, now, key, text, len(texts)) for text in texts]
             return found
 

@@ -20,12 +20,18 @@ MOST_PHRASES, MOST_LETTERS = 64, 300
 
 
 def editable(fitted: Fitted) -> dict[str, Any]:
-    """Return what a method lets be edited after training, with its present values: phrases of both states, numbers."""
+    """Return what a method lets be edited after training, with its present values: lists of texts, and numbers.
+
+    The phrases of both states are `prompts.normal` and `prompts.abnormal`; a list of another name, such as `templates`,
+    has no point.
+    """
     found: dict[str, Any] = {}
     for name in type(fitted.method).editable:
         value = getattr(fitted.method.params, name)
         if isinstance(value, Prompts):
             found |= {f"{name}.normal": list(value.normal), f"{name}.abnormal": list(value.abnormal)}
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            found[name] = list(value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             found[name] = value
     return found

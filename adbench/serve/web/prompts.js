@@ -14,7 +14,7 @@ export class Prompts {
     this.facts = facts;
     this.overrides = {};
     this.fields = new Map();
-    const label = (name) => ({ "prompts.normal": "Normal, one phrase a line", "prompts.abnormal": "Abnormal, one phrase a line" })[name] ?? name;
+    const label = (name) => ({ "prompts.normal": "Normal, one phrase a line", "prompts.abnormal": "Abnormal, one phrase a line", templates: "Templates, one a line; {} is the phrase" })[name] ?? name;
     const parts = Object.entries(facts.editable).map(([name, value]) => {
       const field = Array.isArray(value)
         ? make("textarea", { rows: Math.min(8, value.length + 1), spellcheck: "false", name })
