@@ -27,6 +27,7 @@ from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError
 from adbench.system.text import counted, printable
 
+MOST_VOLUMES = 4  # files with several images whose frames are remembered
 MOST_KEPT = 64  # dropped files; the oldest goes when another comes
 
 
@@ -105,6 +106,7 @@ class Listed:
 
     def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
         self.folder, self.paths = folder, paths
+        self._several: OrderedDict[int, list[Shown]] = OrderedDict()  # measuring a volume reads all of it
 
     def find(self, text: str, after: int) -> int | None:
         """Return the number of the next file behind `after` whose path below the folder holds a text, in any case."""
@@ -121,14 +123,21 @@ class Listed:
             raise AdbenchError(
                 f"the folder has {counted(len(self.paths), 'image')}; there is none with number {number}."
             )
+        if number in self._several:
+            return self._several[number]
         path = self.paths[number]
         name = path.relative_to(self.folder).as_posix()
         images = images_in(path, axis, window)
         frames = [located(image)[1] for image in images]
-        return [
+        found = [
             Shown(f"folder-{number}-{place}", f"{name}{frame or ''}", image)
             for place, (image, frame) in enumerate(zip(images, frames, strict=True))
         ]
+        if len(found) > 1:
+            self._several[number] = found
+            while len(self._several) > MOST_VOLUMES:
+                self._several.popitem(last=False)
+        return found
 
 
 def png(pixels: Image.Image | NDArray[np.uint8]) -> bytes:
