@@ -69,7 +69,7 @@ async function added(cell) {
   options($("cell-b"), true);
   $("cell-b").value = cell;
   await choose();
-  say("Fitted: the new cell is beside the first one.");
+  say("Fitted: the new cell is next to the first one.");
 }
 
 // --- the image

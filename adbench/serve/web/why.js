@@ -56,13 +56,13 @@ async function strip(pane) {
   );
 }
 
-// Fills an element with the reasons of one pane. `beside`: it is the second one, whose support is shown nowhere else;
+// Fills an element with the reasons of one pane. `second`: it is the second one, whose support is shown nowhere else;
 // `current` says whether its image is still the one that is shown.
-export async function explain(element, pane, whole, beside, current) {
+export async function explain(element, pane, whole, second, current) {
   const parts = [make("h3", {}, pane.facts.name)];
   try {
     if (pane.facts.memory) parts.push(...(await patches(pane, whole)));
-    if (beside && pane.facts.learns !== "none") parts.push(await strip(pane));
+    if (second && pane.facts.learns !== "none") parts.push(await strip(pane));
     if (Object.keys(pane.facts.editable).some((name) => name.startsWith("prompts."))) {
       parts.push(make("p", { class: "note" }, "It compares the image with words: see Prompts, “What each phrase says”."));
     }

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("starlette", reason="pip install 'adbench-medical[dev]'")
 from adbench.commands import serve
 from adbench.errors import RecordError
+from adbench.records.check import key_of
+from tests.adbench.conftest import stub_content
 
 
 @pytest.fixture
@@ -21,8 +23,9 @@ def stub(stub_record: Callable[..., None], tmp_path: Path) -> Path:
     from adbench.config.words import parse
 
     (config,) = parse(["method=patchcore", f"runs={tmp_path / 'runs'}"])
-    stub_record(config, "a" * 20)
-    return tmp_path / "runs" / ("a" * 20)
+    key = key_of(stub_content(config, "", 1.0, None)["facts"])
+    stub_record(config, key)
+    return tmp_path / "runs" / key
 
 
 def test_the_missing_extra_is_named(adbench, monkeypatch: pytest.MonkeyPatch) -> None:
