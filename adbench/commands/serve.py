@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from adbench.commands.console import plain_console
 from adbench.commands.keys import PLOT_KEYS, places_and_keys
@@ -49,11 +50,16 @@ def serve_words(
     config = uvicorn.Config(
         make_app(server, token), log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2
     )
+    signal.signal(signal.SIGTERM, _end)  # uvicorn raises the signal again, and dropped images must go
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
     finally:
         server.dropped.folder.cleanup()
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(143)
 
 
 def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:

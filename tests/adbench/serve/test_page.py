@@ -44,16 +44,21 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(served_records: dict[str, Record], scans: Path, cases: Path) -> Iterator[str]:
+def address(
+    served_records: dict[str, Record], scans: Path, cases: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The page of two records, a folder and a folder of cases, by the command itself."""
     words = [str(served_records[name].path) for name in ("patchcore", "clip")]
     command = [sys.executable, "-m", "adbench", "serve", *words, "--images", str(scans), "--out", str(cases)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if "http://" in line)
         yield line[line.index("http://") :].strip()
         process.terminate()
+        process.wait(60)
+    assert list(temporary.glob("adbench-serve-*")) == [], "what was dropped goes with the server"
 
 
 @pytest.fixture(scope="module")
