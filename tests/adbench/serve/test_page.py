@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from adbench.records.record import Record, read_all
-from tests.test_browser import BINARY, DRIVER, FAINT, find, texts
+from tests.test_browser import BINARY, DRIVER, FAINT, find
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'adbench-medical[dev]'")
 pytestmark = [
@@ -96,6 +96,14 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
     return found
+
+
+def texts(browser: Any, selector: str) -> list[str]:
+    """What can be seen of all elements that a selector names, at one moment: the page redraws them."""
+    script = """
+    return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility()).map((one) => one.innerText);
+    """
+    return [text.strip() for text in browser.execute_script(script, selector)]
 
 
 def by_id(browser: Any, name: str) -> Any:
@@ -189,11 +197,14 @@ def test_sliders_answer_by_keys(browser) -> None:
     use(browser, "patchcore")
     slider = find(browser, ".map-threshold")
     slider.send_keys(HOME)
-    every = pixels(browser)
-    slider.send_keys(RIGHT * 200)
-    some = pixels(browser)
+    counts = [pixels(browser)]
+    for _ in range(4):
+        slider.send_keys(RIGHT * 200)
+        counts.append(pixels(browser))
     slider.send_keys(END)
-    assert every > some > pixels(browser)
+    counts.append(pixels(browser))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1], "the higher the threshold, the fewer pixels are coloured"
     opacity = by_id(browser, "opacity")
     opacity.send_keys(HOME)
     assert find(browser, ".heat").value_of_css_property("opacity") == "0"
