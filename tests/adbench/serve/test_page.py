@@ -101,7 +101,8 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
 def texts(browser: Any, selector: str) -> list[str]:
     """What can be seen of all elements that a selector names, at one moment: the page redraws them."""
     script = """
-    return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility()).map((one) => one.innerText);
+    const all = [...document.querySelectorAll(arguments[0])];
+    return all.filter((one) => one.checkVisibility()).map((one) => one.innerText);
     """
     return [text.strip() for text in browser.execute_script(script, selector)]
 
