@@ -37,13 +37,11 @@ context.fillRect(200, 200, 400, 500);
 canvas.toBlob((blob) => {
   const data = new DataTransfer();
   data.items.add(new File([blob], "drop.png", { type: "image/png" }));
-  const before = document.querySelector(".score strong").textContent;
   const start = performance.now();
   new MutationObserver((_, watcher) => {
-    if (document.querySelector(".score strong")?.textContent === before) return;
     watcher.disconnect();
     requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
-  }).observe(document.querySelector(".card"), { childList: true, subtree: true, characterData: true });
+  }).observe(document.querySelector(".score"), { childList: true });
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 });
 """
@@ -59,14 +57,12 @@ PROMPT = """
 const done = arguments[0];
 const field = document.querySelector("#prompts textarea");
 field.value = `a healthy {}, ${Math.random()}`;
-const before = document.querySelector(".score strong").textContent;
 const start = performance.now();
-const watch = () => {
-  if (document.querySelector(".score strong").textContent === before) setTimeout(watch, 5);
-  else done(performance.now() - start);
-};
+new MutationObserver((_, watcher) => {
+  watcher.disconnect();
+  done(performance.now() - start);
+}).observe(document.querySelector(".score"), { childList: true });
 document.querySelector("#prompts .apply").click();
-watch();
 """
 
 
