@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="pip install 'adbench-medical[dev]'")
 from adbench.commands import serve
 from adbench.errors import RecordError
 from adbench.records.check import key_of

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 import adbench as package
 from adbench.records.record import Record
@@ -17,7 +18,6 @@ from adbench.serve.server import Server
 from adbench.serve.sources import Listed
 from adbench.system.session import Session
 
-testclient = pytest.importorskip("starlette.testclient", reason="pip install 'adbench-medical[dev]'")
 TOKEN = "a-token"
 KEYS: LoadKeys = {"device": "cpu"}
 
@@ -56,4 +56,4 @@ def with_folder(server: Server) -> Callable[[Path, list[Path]], None]:
 def client(server: Server) -> Any:
     from adbench.serve.app import make_app
 
-    return testclient.TestClient(make_app(server, TOKEN), base_url="http://127.0.0.1:8000")
+    return TestClient(make_app(server, TOKEN), base_url="http://127.0.0.1:8000")
