@@ -151,8 +151,8 @@ def measure(folder: Path, images: int, steps: int) -> None:
             wait(lambda n=number: f"{n - 1:05d}" in browser.find_element("id", "status").text)
         print(f"{steps} steps through the folder: {before:.0f} MB before, {megabytes(process.pid):.0f} MB after")
         choose(browser, "cell-a", records["clip"].name)
-        wait(lambda: browser.find_elements("css selector", "#prompts textarea"))
-        time.sleep(2)
+        time.sleep(1)
+        wait(lambda: browser.execute_script("return document.querySelector('main').ariaBusy") == "false")
         found = [browser.execute_async_script(PROMPT) for _ in range(5)]
         print(f"edited prompts to map: {np.median(found):.0f} ms, at most {max(found):.0f} ms")
     finally:
