@@ -48,7 +48,11 @@ def serve_words(
     if show:
         threading.Timer(0.5, webbrowser.open, (address,)).start()
     config = uvicorn.Config(
-        make_app(server, token), log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        make_app(server, token),
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
     )
     signal.signal(signal.SIGTERM, _end)  # uvicorn raises the signal again, and dropped images must go
     try:
