@@ -27,10 +27,10 @@ test: $(STAMP) lint types  ## lint, types and the fast tests
 test-slow: $(STAMP) test-older-torch test-lowest  ## what takes more than a minute: full size, installed wheel, older packages
 	$(BIN)/python -m pytest -m slow
 
-test-browser: $(STAMP)  ## the leaderboard's site in a real Chromium; installs Debian's, as root or through sudo
+test-browser: $(STAMP)  ## the site and the page of `serve` in a real Chromium; installs Debian's, as root or through sudo
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -q
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -qy --no-install-recommends chromium chromium-driver
-	$(BIN)/python -m pytest -m slow tests/test_browser.py
+	$(BIN)/python -m pytest -m slow tests/test_browser.py tests/adbench/serve/test_page.py
 
 test-anomalib:  ## anomalib's models with random weights, in an environment of their own
 	@test -x $(VENV)-anomalib/bin/python || $(PYTHON) -m venv $(VENV)-anomalib

@@ -260,6 +260,14 @@ class Method(pl.LightningModule, Generic[P]):
         """Optional, for `adbench plot features`: one vector (B, C) for each image as the method has adapted it."""
         raise NotImplementedError(f"{type(self).__name__} adapts no features")
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Optional, for `adbench serve`: patches (B, patches, C) as they are compared with the rows (M, C) of a memory.
+
+        Both lie in the space in which the row nearest to a patch, by Euclidean distance, is the one that its distance
+        is measured to; of several levels the last one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no memory of patches")
+
     @property
     def adapted_block(self) -> int | None:
         """The block whose mean patch token is plotted next to `adapted_features`; None: CLIP's image embedding.

@@ -29,6 +29,7 @@ CONTENTS: dict[str, list[str]] = {
         "datasets",
         "data-check",
         "python",
+        "serve",
         "your-own-method",
         "backbones",
         "anomalib",

@@ -27,6 +27,7 @@ from adbench.data import arrays
 from adbench.data.decode import ImageFormat
 from adbench.data.image_set import ImageSet, open_images, to_tensor
 from adbench.data.indexed import IndexedDataset, open_dataset
+from adbench.data.items import Item
 from adbench.data.mask_facts import notes
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.method import Support
@@ -239,6 +240,14 @@ class DataModule(pl.LightningDataModule):
 def open_test_images(target: IndexedDataset, how: ImageFormat, cache: Path) -> ImageSet:
     """Decode the test split of a dataset: the only place that opens it to be scored."""
     return open_images(target, target.split("test"), how, cache, f"{target.name} test")
+
+
+def test_items(target: IndexedDataset) -> tuple[Item, ...]:
+    """Return the test split's items, in the order of a record's predictions, for a person who looks at them one by one.
+
+    `adbench serve` shows them and scores one at a time; nothing is chosen or computed from their labels.
+    """
+    return tuple(target.split("test"))
 
 
 def load_support(sets: Sequence[TrainingSet], how: ImageFormat, cache: Path) -> Support:

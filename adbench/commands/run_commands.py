@@ -1,4 +1,4 @@
-"""Commands that run cells: run, plan, reproduce, score."""
+"""Commands that run cells: run, plan, reproduce, score, serve."""
 
 from __future__ import annotations
 
@@ -100,3 +100,28 @@ def score(
     from adbench.commands.score import score_words
 
     score_words(record, words)
+
+
+@app.command(cls=Command, rich_help_panel=RUNS)
+def serve(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUNS... [KEY=VALUE]...", help="Records, or folders of records, and keys."),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of images to step through, at any depth.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where saved cases and the review list go (default: cases).")
+    ] = Path("cases"),
+    port: Annotated[int, typer.Option(metavar="N", help="Of 127.0.0.1; 0: any free one.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Show records at work on a page of this machine: heatmaps, thresholds, prompts, masks, a reviewed list of cases.
+
+    Keys: data_root=DIR (the images of the cells' test sets and supports), method=FILE.py:Class (of a record whose
+    method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
+    """
+    from adbench.commands.serve import serve_words
+
+    serve_words(runs, images, out, port, open_browser)

@@ -123,6 +123,10 @@ class AnomalyDINO(Method[Params]):
         maps = patch_map(distance, self.backbone.input_size, align_corners=False)
         return Scores(top_mean(distance, self.params.top), gaussian_blur(maps, self.params.sigma))
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the unit patches (B, patches, C), and those of the support (M, C) in all its rotations."""
+        return l2_normalize(self._patches(batch.features.blocks)), self.bank
+
     def _to_others(self, queries: Tensor, own: int | None) -> Tensor:
         """Return (patches,): the cosine distance to the nearest patch of any observed image but the `own`."""
         similar = most_similar_in_each(queries, self.bank)

@@ -150,6 +150,11 @@ class AprilGAN(Method[Params]):
         maps, share = torch.stack(parts).sum(0), self.params.map_share
         return Scores((1 - share) * image + share * maps.flatten(1).amax(1), maps)
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the unit patches of the last level (B, patches, C) and its bank (M, C), none without a bank."""
+        patches = l2_normalize(batch.features.blocks[self.blocks[-1]][:, self.backbone.architecture.prefix :])
+        return patches, self.bank[-1] if self.params.bank else patches[0, :0]
+
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the text probability per pixel at each level; nothing where the layers are untrained."""
         if not self.has_masks:

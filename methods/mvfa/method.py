@@ -198,6 +198,11 @@ class MVFA(Method[Params]):
         """Return the mean over the patches of the last level's detection features."""
         return self._features(batch.features.blocks)["detection"][-1][:, 1:].mean(1)
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the patches of the map's last level (B, patches, C) and its bank (M, C), none without that branch."""
+        patches = self._features(batch.features.blocks)[self._map_kind][-1][:, 1:]
+        return patches, self._banks()[self._map_kind][-1] if self.params.text_share < 1 else patches[0, :0]
+
     @property
     def adapted_block(self) -> int:
         """The last level."""

@@ -86,6 +86,10 @@ class PatchCore(Method[Params]):
         weight = self._weight(query, index.gather(1, worst[:, None])[:, 0], top)
         return Scores(weight * top, maps)
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the patches (B, patches, C) and the coreset (M, C)."""
+        return self._patches(batch.features), self.bank
+
     def _weight(self, query: Tensor, index: Tensor, distance: Tensor) -> Tensor:
         """Return the weights (B,) of Eq. 7, larger where the nearest bank row is itself rare.
 

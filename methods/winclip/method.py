@@ -113,6 +113,11 @@ class WinCLIP(Method[Params]):
             image, patches = (image + distance.amax(1)) / 2, (patches + distance) / 2
         return Scores(image, patch_map(patches, self.backbone.input_size))
 
+    def memory_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the unit patches (B, patches, C) and those of the normal images (M, C), none without a reference."""
+        patches = self._patches(batch.features.blocks)
+        return patches, self.get_buffer("bank_patches") if self.params.reference else patches[0, :0]
+
     def _window_embeddings(self, tokens: Tensor) -> dict[int, Tensor]:
         """Return by window side the unit vectors (B, windows, embed_dim).
 
