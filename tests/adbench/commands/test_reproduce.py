@@ -17,7 +17,7 @@ def test_the_list_has_a_line_for_each_figure(adbench, tmp_path: Path) -> None:
     answer = adbench("reproduce", "--list")
     assert answer.code == 0
     assert len(answer.out.splitlines()) == 649
-    assert "649 figures: 388 with a command (250 different ones), 261 with a reason" in answer.err
+    assert "649 figures: 473 with a command (295 different ones), 176 with a reason" in answer.err
     table = adbench("reproduce", "mvfa", "table=2", "data_root=/data 1", "--list", "--csv", tmp_path / "list.csv")
     rows = list(csv.DictReader((tmp_path / "list.csv").open()))
     assert len(rows) == len(table.out.splitlines()) == 27
