@@ -19,6 +19,6 @@ shapes          random shapes for synthetic anomalies
 similarity      text embeddings of both states, and logits of image vectors against them; the vectors of images
 ssim            structural similarity of feature grids
 synthesis       synthetic anomalies on normal images (MediCLIP; CutMix)
-training        batches of cached features, AdamW with one drop of the learning rate
+training        batches of cached features, AdamW with one drop of the learning rate, clipped gradients
 validate        checks of a method's parameters, with error messages
 """

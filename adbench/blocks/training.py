@@ -1,9 +1,11 @@
-"""Training on cached features: batches in random order, and AdamW with one drop of the learning rate (UniAD)."""
+"""Training on cached features: batches in random order, AdamW with one drop of the learning rate, clipped gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -25,3 +27,19 @@ def adamw_with_a_drop(
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
     epoch = max(1, round(decay_at * epochs))
     return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimiser, [epoch], 0.1)}
+
+
+class ClippedGradients(pl.LightningModule):
+    """Inherited next to `Method[Params]`: the norm of the gradient is clipped at `Params.clip_norm`; 0: it is not."""
+
+    params: Any
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
+        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)

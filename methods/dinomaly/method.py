@@ -31,6 +31,7 @@ from adbench.blocks.loose import (
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import gaussian_blur, top_mean
 from adbench.blocks.optimisers import StableAdamW, warm_cosine
+from adbench.blocks.training import ClippedGradients
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -70,7 +71,7 @@ class Params:
     normalisation: str = "native"
 
 
-class Dinomaly(Method[Params]):
+class Dinomaly(ClippedGradients, Method[Params]):
     """Bottleneck and decoder over cached features of a frozen ViT."""
 
     @classmethod
@@ -139,16 +140,6 @@ class Dinomaly(Method[Params]):
             optimiser, lambda step: warm_cosine(step, p.warm_up, steps, p.final_share)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
-        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
-        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
 
     def score(self, batch: Batch) -> Scores:
         """Return the smoothed distances as the map; the image score is the mean of its highest pixels."""

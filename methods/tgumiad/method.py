@@ -26,7 +26,7 @@ from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
-from adbench.blocks.training import adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
 from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -116,7 +116,7 @@ class Fusion(nn.Module):
         return fused
 
 
-class TGUMIAD(Method[Params]):
+class TGUMIAD(ClippedGradients, Method[Params]):
     """Fusion and denoising transformer over cached features of a frozen CLIP."""
 
     editable = ("prompts",)
@@ -179,16 +179,6 @@ class TGUMIAD(Method[Params]):
         """AdamW; the learning rate drops once, to a tenth."""
         p = self.params
         return adamw_with_a_drop(self.parameters(), p.learning_rate, p.weight_decay, p.epochs, p.decay_at)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
-        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
-        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
 
     def score(self, batch: Batch) -> Scores:
         """Return the differences as the map; the image score weighs its maximum, mean and top-k mean over patches."""

@@ -24,7 +24,7 @@ from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
-from adbench.blocks.training import adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
@@ -64,7 +64,7 @@ class Params:
     normalisation: str = "native"
 
 
-class UniAD(Method[Params]):
+class UniAD(ClippedGradients, Method[Params]):
     """A masked transformer over cached features of a frozen backbone."""
 
     @classmethod
@@ -119,16 +119,6 @@ class UniAD(Method[Params]):
         """AdamW; the learning rate drops once, to a tenth."""
         p = self.params
         return adamw_with_a_drop(self.parameters(), p.learning_rate, p.weight_decay, p.epochs, p.decay_at)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient's norm at `clip_norm`, unless `trainer.gradient_clip_val=` is given."""
-        limit = self.params.clip_norm if gradient_clip_val is None else gradient_clip_val
-        self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
 
     def score(self, batch: Batch) -> Scores:
         """Return the distance to the reconstruction as the map; the image score is the maximum of its local means."""

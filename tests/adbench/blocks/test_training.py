@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch.utils.data import TensorDataset
 
-from adbench.blocks.training import adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0, 5), (5, 5), (7, 7), (12, 12)])
@@ -42,3 +45,14 @@ def test_the_rate_falls_once_to_a_tenth(decay_at: float, epochs: int, full: int)
         optimiser.step()
         schedule.step()
     assert rates == pytest.approx([0.5] * full + [0.05] * (epochs - full))
+
+
+@pytest.mark.parametrize(("own", "trainers", "expected"), [(1, None, 1), (0, None, 5), (1, 2.5, 2.5), (9, None, 5)])
+def test_the_gradient_is_clipped_at_the_method_s_norm_or_the_trainer_s(own, trainers, expected) -> None:
+    method = ClippedGradients()
+    method.params = SimpleNamespace(clip_norm=own)
+    method.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    method.configure_gradient_clipping(torch.optim.SGD([weight], 1.0), trainers)
+    assert float(weight.grad.norm()) == pytest.approx(expected, rel=1e-5)
