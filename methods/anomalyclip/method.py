@@ -60,8 +60,8 @@ class AnomalyCLIP(Method[Params]):
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from both classes; read the V-V stream and the class token of the last block."""
-        _check(params)
         depth = architecture.depth
+        _check(params, depth or 1000)
         return Capability(
             support="both",
             blocks=(depth,),
@@ -166,12 +166,13 @@ class AnomalyCLIP(Method[Params]):
         return state_logits(vectors, text, self.params.temperature)
 
 
-def _check(p: Params) -> None:
+def _check(p: Params, depth: int) -> None:
     choices(p, image_vector=("projected", "embedding"))
     positive(p, "temperature")
     at_least(p, 1, "context_length", most=70)
     at_least(p, 1, "deep_length", most=70)
-    at_least(p, 0, "deep_blocks", "vv_from", most=1000)
+    at_least(p, 0, "deep_blocks", most=1000)
+    at_least(p, 0, "vv_from", most=depth)
     at_least(p, 0, "pixel_weight", "sigma", most=1000)
     if p.deep_blocks > 1 and p.deep_length > p.context_length:
         raise AdbenchError(

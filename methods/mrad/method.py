@@ -57,6 +57,7 @@ class MRAD(Method[Params]):
         positive(params, "temperature", "top")
         shares(params, "image_share", "top")
         at_least(params, 0, "sigma", most=1000)
+        at_least(params, 1, "vv_from", most=architecture.depth or 1000)
         if not params.sides or any(side < 1 or side % 2 == 0 for side in params.sides):
             given = ",".join(map(str, params.sides))
             raise AdbenchError(f"method.sides=[{given}] is not possible: give odd numbers above 0, as in [1,3,5].")

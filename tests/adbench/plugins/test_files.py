@@ -33,7 +33,7 @@ def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny
     assert adbench("score", path, image, "out=scores", "method=own.py:Own").code == 0
 
     own.rename(own.with_name("moved.py"))
-    answer = adbench("score", path, image, "out=scores", "method=own.py:Own")
+    answer = adbench("score", path, image, "out=others", "method=own.py:Own")
     assert answer.code == 2
     assert "own.py is not there" in answer.err
     assert adbench("score", path, image, "out=scores", "method=moved.py:Own").code == 0

@@ -45,10 +45,7 @@ def test_a_gallery_with_a_map_for_each_level(adbench, tiny: Path, tmp_path: Path
 def test_a_method_without_levels_says_so(adbench, tiny: Path, tmp_path: Path) -> None:
     answer = adbench("run", "method=clip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery.levels=true")
     assert answer.code == 2
-    assert (
-        "clip has no maps of single levels. Methods that have: april_gan, clip_normal, madclip, mediclip, mvfa"
-        in answer.err
-    )
+    assert "clip has no maps of single levels. Methods that have: anomalyclip, april_gan, clip_normal, " in answer.err
     assert not (tmp_path / "runs").exists()
 
 
@@ -104,7 +101,7 @@ def test_a_method_that_adapts_nothing_has_no_picture(adbench, tiny: Path, tmp_pa
     answer = adbench("plot", "features", record.path)
     assert answer.code == 2
     assert "clip adapts no features" in answer.err
-    assert "Methods that do: april_gan, clip_finetune, crossmodal, madclip" in answer.err
+    assert "Methods that do: april_gan, clip_finetune, crossmodal, dra, madclip" in answer.err
     assert not (record.path / "features.png").exists()
 
 
