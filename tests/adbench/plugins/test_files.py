@@ -36,9 +36,9 @@ def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny
     answer = adbench("score", path, image, "out=others", "method=own.py:Own")
     assert answer.code == 2
     assert "own.py is not there" in answer.err
-    assert adbench("score", path, image, "out=scores", "method=moved.py:Own").code == 0
+    assert adbench("score", path, image, "out=moved", "method=moved.py:Own").code == 0
     own.with_name("moved.py").write_text(OWN + "# edited\n")
-    answer = adbench("score", path, image, "out=scores", "method=moved.py:Own")
+    answer = adbench("score", path, image, "out=edited", "method=moved.py:Own")
     assert answer.code == 4
     assert "Bring that source back" in answer.err
 
