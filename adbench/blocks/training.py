@@ -11,6 +11,14 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from adbench.errors import AdbenchError
+
+
+def require_normal(count: int, method: str) -> None:
+    """Raise AdbenchError where a method that learns from normal images was given none."""
+    if not count:
+        raise AdbenchError(f"{method} has no normal image to learn from: give it at least one, as in shots=1.")
+
 
 def shuffled(
     data: TensorDataset, batch_size: int, least: int, generator: torch.Generator

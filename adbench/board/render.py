@@ -162,7 +162,10 @@ def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFram
 
 def leading(part: pd.DataFrame) -> str | None:
     """Return the column by which rows are ordered: the first average, or the only dataset."""
-    datasets = _datasets(part)
+    return _leading(_datasets(part))
+
+
+def _leading(datasets: Sequence[str]) -> str | None:
     return next((name for name in datasets if name.startswith(MEAN)), datasets[0] if len(datasets) == 1 else None)
 
 
@@ -234,9 +237,8 @@ def rank(row: Mapping[Any, Any]) -> str:
 
 def ranking_column(section: Section, metric: str) -> str:
     """Return the dataset of the column that ranks a section's rows by a metric; empty where none does."""
-    columns = [name for name, which in section.columns if which == metric]
-    datasets = [name for name in columns if name.startswith(MEAN)] or (columns if len(columns) == 1 else [])
-    return datasets[0] if datasets and "rank" in section.columns[datasets[0], metric] else ""
+    dataset = _leading([name for name, which in section.columns if which == metric])
+    return dataset if dataset is not None and "rank" in section.columns[dataset, metric] else ""
 
 
 def ranks(section: Section, metric: str) -> list[str]:

@@ -245,6 +245,15 @@ def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[st
                 f"method.{key}={brief(value)} is not possible: a list of texts is needed, as in "
                 f"\"method.{key}=['healthy {{}}']\""
             )
+    return layers.merge(method_class.Params, made, nested(overrides), f"method {name!r}")
+
+
+def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted parameters as parameters with parts.
+
+    >>> nested({"prompts.normal": ["healthy {}"], "temperature": 0.1})
+    {'prompts': {'normal': ['healthy {}']}, 'temperature': 0.1}
+    """
     over: dict[str, Any] = {}
     for key, value in overrides.items():
         *parents, leaf = key.split(".")
@@ -252,4 +261,4 @@ def _replace(method_class: type[Method[Any]], params: Any, overrides: Mapping[st
         for parent in parents:
             place = place.setdefault(parent, {})
         place[leaf] = value
-    return layers.merge(method_class.Params, made, over, f"method {name!r}")
+    return over

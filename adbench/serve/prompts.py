@@ -14,7 +14,7 @@ from adbench.blocks.prompts import Prompts
 from adbench.config import layers
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.method import Method, naming_the_method
-from adbench.running.apply import Fitted
+from adbench.running.apply import Fitted, nested
 
 MOST_PHRASES, MOST_LETTERS = 64, 300
 
@@ -65,15 +65,8 @@ def reworded(fitted: Fitted, overrides: Mapping[str, Any]) -> Method[Any]:
     Raises AdbenchError for values that the method refuses.
     """
     method, config = fitted.method, fitted.config
-    nested: dict[str, Any] = {}
-    for key, value in overrides.items():
-        *parents, leaf = key.split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = value
     values = dataclasses.asdict(method.params)
-    params = layers.merge(type(method).Params, values, nested, f"method {config.method!r}")
+    params = layers.merge(type(method).Params, values, nested(overrides), f"method {config.method!r}")
     weights = fitted.record.content["backbone"]["weights_hash"]
     with naming_the_method(config.method_name):
         new = type(method).create(params, method.backbone, config.seed, weights=weights, precision=config.precision)

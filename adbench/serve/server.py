@@ -14,7 +14,7 @@ import numpy as np
 from adbench.data.decode import open_image
 from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError
-from adbench.serve import cases, sources
+from adbench.serve import cases, prompts, sources
 from adbench.serve.cells import ServedCell
 from adbench.serve.fits import Fit, chosen
 from adbench.serve.sources import Dropped, Listed, Shown
@@ -166,7 +166,7 @@ class Server:
             if scored.map is not None:
                 maps[cell.record.key] = scored.map.numpy()
             numbers = {name: _number(one.get(name)) for name in ("threshold", "map_threshold")}
-            texts = cell.facts()["editable"] | dict(overrides)
+            texts = prompts.editable(cell.fitted) | dict(overrides)
             facts = {"cell": cell.record.key, "method": cell.record.content["facts"]["method"], "score": scored.score}
             said.append(facts | numbers | {"parameters": texts})
         case = cases.Case(

@@ -50,6 +50,11 @@ class Shown:
         return self.name if self.item is None else self.item.id
 
 
+def shown_of(images: Sequence[ImagePath], key: str, name: str) -> list[Shown]:
+    """Return the images of one file, whose keys and names are the file's with their own place and frame behind."""
+    return [Shown(f"{key}-{place}", f"{name}{located(image)[1] or ''}", image) for place, image in enumerate(images)]
+
+
 class Dropped:
     """Files that the browser sent, in a temporary folder that goes with the server."""
 
@@ -79,11 +84,7 @@ class Dropped:
         except AdbenchError as error:
             file.unlink()
             raise DataError(str(error).replace(str(file), shown)) from error
-        frames = [located(image)[1] for image in images]
-        found = [
-            Shown(f"dropped-{number}-{place}", f"{shown}{frame or ''}", image)
-            for place, (image, frame) in enumerate(zip(images, frames, strict=True))
-        ]
+        found = shown_of(images, f"dropped-{number}", shown)
         with self.lock:
             self.files[number] = file, found
             while len(self.files) > MOST_KEPT:
@@ -127,12 +128,7 @@ class Listed:
             return self._several[number]
         path = self.paths[number]
         name = path.relative_to(self.folder).as_posix()
-        images = images_in(path, axis, window)
-        frames = [located(image)[1] for image in images]
-        found = [
-            Shown(f"folder-{number}-{place}", f"{name}{frame or ''}", image)
-            for place, (image, frame) in enumerate(zip(images, frames, strict=True))
-        ]
+        found = shown_of(images_in(path, axis, window), f"folder-{number}", name)
         if len(found) > 1:
             self._several[number] = found
             while len(self._several) > MOST_VOLUMES:

@@ -31,7 +31,7 @@ from adbench.blocks.loose import (
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import gaussian_blur, top_mean
 from adbench.blocks.optimisers import StableAdamW, warm_cosine
-from adbench.blocks.training import ClippedGradients
+from adbench.blocks.training import ClippedGradients, require_normal
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -97,8 +97,7 @@ class Dinomaly(ClippedGradients, Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep the mean over each group of blocks of the normal images: their mean is what enters the decoder."""
-        if not len(support):
-            raise AdbenchError("dinomaly has no normal image to learn from: give it at least one, as in shots=1.")
+        require_normal(len(support), "dinomaly")
         chunks = support.images.split(CHUNK)
         kept = torch.empty(0)
         for i, images in enumerate(track(chunks, "encoding the support", len(chunks))):

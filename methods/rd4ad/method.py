@@ -22,6 +22,7 @@ from adbench.blocks.frozen import FrozenRows
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.pyramid import chosen_levels, level_maps
+from adbench.blocks.training import require_normal
 from adbench.blocks.validate import at_least, choices
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -91,8 +92,7 @@ class RD4AD(Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep the teacher's levels of the normal images."""
-        if not len(support):
-            raise AdbenchError("rd4ad has no normal image to learn from: give it at least one, as in shots=1.")
+        require_normal(len(support), "rd4ad")
         self.rows = FrozenRows(lambda images: self._levels(self.encode(images)), support.images)
         side = -(-self.rows[torch.tensor([0])][-1].shape[-1] // self.params.stride)
         shown, size = max(self.params.epoch_images, len(support)), self.params.batch_size

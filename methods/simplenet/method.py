@@ -22,8 +22,8 @@ from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, check_local, chosen_levels, level_maps, local_vectors
+from adbench.blocks.training import require_normal
 from adbench.blocks.validate import at_least, positive
-from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -98,8 +98,7 @@ class SimpleNet(Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep the patch vectors of the normal images."""
-        if not len(support):
-            raise AdbenchError("simplenet has no normal image to learn from: give it at least one, as in shots=1.")
+        require_normal(len(support), "simplenet")
         self.rows = FrozenRows(lambda images: (self._patches(self.encode(images)),), support.images)
         self.randoms = self.generator("noise")
 

@@ -26,7 +26,7 @@ from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.ssim import ssim_channels, ssim_space
-from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, require_normal, shuffled
 from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -149,8 +149,7 @@ class TGUMIAD(ClippedGradients, Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep the frozen features of the normal images and the sentences of their objects."""
-        if not len(support):
-            raise AdbenchError("tgumiad has no normal image to learn from: give it at least one, as in shots=1.")
+        require_normal(len(support), "tgumiad")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
         self.data = TensorDataset(objects, *(features.blocks[block] for block in self.blocks))

@@ -24,7 +24,7 @@ from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
-from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, require_normal, shuffled
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
@@ -98,8 +98,7 @@ class UniAD(ClippedGradients, Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Keep the frozen features of the normal images."""
-        if not len(support):
-            raise AdbenchError("uniad has no normal image to learn from: give it at least one, as in shots=1.")
+        require_normal(len(support), "uniad")
         chunks = support.images.split(CHUNK)
         encoded = track(chunks, "encoding the support", len(chunks))
         self.data = TensorDataset(torch.cat([self._frozen_patches(self.encode(images)) for images in encoded]))
