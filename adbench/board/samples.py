@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -35,6 +36,7 @@ from adbench.system.progress import track
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
 METRICS = (*images.METRICS, *pixels.METRICS, *patient.METRICS)
+THREADS = 2  # records at a time; each takes 0.3 GB for 3,715 images
 
 
 @dataclass(frozen=True)
@@ -203,10 +205,18 @@ class Samples:
     def prepare_all(self, rows: Sequence[Row], metrics: Sequence[str]) -> None:
         """Compute several metrics of all records of some rows; what can't be computed raises its error in `of`."""
         records = [record for row in rows for drawn in row.folds.values() for record in drawn.values()]
-        for record in track(records, "leaving out each patient", len(records)):
+
+        def prepare(record: Record) -> None:
             for kind in (images.METRICS, pixels.METRICS, patient.METRICS):
                 with contextlib.suppress(AdbenchError):
                     self.prepare(record, [metric for metric in metrics if metric in kind])
+
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for _ in track(pool.map(prepare, records), "leaving out each patient", len(records)):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _keep(self, record: Record, metrics: Sequence[str], found: Sequence[Sample]) -> None:
         self._samples |= {(record.key, metric): sample for metric, sample in zip(metrics, found, strict=True)}

@@ -13,7 +13,7 @@ from adbench.statistics.patients import Groups, sums
 
 Floats = NDArray[np.float64]
 METRICS = ("image_auroc", "image_ap", "image_f1_max", "image_accuracy")
-CHUNK = 256  # patients at a time
+CHUNK = 32  # patients at a time
 
 
 def image_figures_without_each(

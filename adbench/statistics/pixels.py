@@ -15,14 +15,14 @@ from adbench.statistics.patients import Groups
 Floats = NDArray[np.float64]
 METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro", "pixel_aupro_05")
 LIMITS = {"pixel_aupro": 0.3, "pixel_aupro_05": 0.05}  # of the false positive rate
-CHUNK = 256  # patients at a time
+CHUNK = 32  # patients at a time
 
 
 def pixel_figures(whole: Contributions, metrics: Sequence[str] = METRICS) -> Floats:
     """Return the metrics (K,) over all images, each bin taken as one score."""
-    one = np.zeros(len(whole.regions), np.intp)
-    p, n, w, regions = _by_patient(whole, one)
-    return _figures(p, n, w, regions, metrics)[0]
+    places, bins, columns = _by_bin(whole)
+    p, n, w = _tables(places, columns, (1, bins))
+    return _figures(p, n, w, whole.regions.sum(dtype=np.float64, keepdims=True), metrics)[0]
 
 
 def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Sequence[str] = METRICS) -> Floats:
@@ -33,27 +33,34 @@ def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Se
     """
     if len(groups) != len(whole.regions):
         raise AdbenchError(f"{len(groups)} patients are given for {len(whole.regions)} images.")
-    p, n, w, regions = _by_patient(whole, groups)
-    rows, totals = [], [part.sum(axis=0) for part in (p, n, w)]
-    for start in range(0, len(p), CHUNK):
-        some = slice(start, start + CHUNK)
-        abnormal, normal, weight = (total - part[some] for total, part in zip(totals, (p, n, w), strict=True))
-        rows.append(_figures(abnormal, normal, weight, regions.sum() - regions[some], metrics))
-    return np.concatenate(rows)
-
-
-def _by_patient(whole: Contributions, groups: Groups) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return abnormal pixels, normal pixels and region weights (I, bins), highest score first, and regions (I,)."""
     count = int(groups.max()) + 1 if len(groups) else 0
-    low = int(whole.bin.min()) if whole.bin.size else 0
-    bins = int(whole.bin.max()) - low + 1 if whole.bin.size else 0
-    at = groups[whole.image] * bins + (bins - 1 - (whole.bin - low))
+    regions = np.bincount(groups, whole.regions, count)
+    places, bins, columns = _by_bin(whole)
+    totals = _tables(places, columns, (1, bins))
+    patients = groups[whole.image]
+    order = np.argsort(patients, kind="stable")
+    places, patients, columns = places[order], patients[order], [column[order] for column in columns]
+    found = np.empty((count, len(metrics)))
+    for first in range(0, count, CHUNK):
+        last = min(first + CHUNK, count)
+        rows = slice(*np.searchsorted(patients, [first, last]))
+        at = (patients[rows] - first) * bins + places[rows]
+        own = _tables(at, [column[rows] for column in columns], (last - first, bins))
+        abnormal, normal, weight = (total - part for total, part in zip(totals, own, strict=True))
+        found[first:last] = _figures(abnormal, normal, weight, regions.sum() - regions[first:last], metrics)
+    return found
 
-    def table(column: NDArray[Any]) -> Floats:
-        return np.bincount(at, column, count * bins).astype(np.float64, copy=False).reshape(count, bins)
 
-    regions = np.bincount(groups, whole.regions, count).astype(np.float64)
-    return table(whole.positive), table(whole.negative), table(whole.region_weight), regions
+def _by_bin(whole: Contributions) -> tuple[NDArray[np.intp], int, list[NDArray[Any]]]:
+    """Return each row's bin (R,), 0 the highest; the number of bins; abnormal and normal pixels and region weights."""
+    places = (whole.bin.max() - whole.bin if whole.bin.size else whole.bin).astype(np.intp)
+    return places, int(places.max(initial=0)) + 1, [whole.positive, whole.negative, whole.region_weight]
+
+
+def _tables(at: NDArray[np.intp], columns: Sequence[NDArray[Any]], shape: tuple[int, int]) -> list[Floats]:
+    """Return the sum of each column (R,) at each place (R,) of a table of that shape."""
+    size = shape[0] * shape[1]
+    return [np.bincount(at, column, size).astype(np.float64, copy=False).reshape(shape) for column in columns]
 
 
 def _figures(p: Floats, n: Floats, w: Floats, regions: Floats, metrics: Sequence[str]) -> Floats:
