@@ -29,6 +29,7 @@ from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support, unwritten
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
+from adbench.system import cores
 from adbench.system.lightning import pl
 from adbench.system.text import said
 from adbench.training.fit import fit
@@ -105,7 +106,7 @@ class Subject:
 
     def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""
-        torch.set_num_threads(self.bench.run.threads)
+        cores.use(self.bench.run.cores)
         pl.seed_everything(seed, workers=True, verbose=False)
         return self.method_class.create(
             self.params if params is None else params, self.backbone, seed, precision=self.bench.run.precision

@@ -19,7 +19,7 @@ from adbench.records.pictures import PANEL
 from adbench.records.record import read_all
 from adbench.running.apply import load
 
-QUICK = ("method.epochs=1", "shots=2", "threads=1")
+QUICK = ("method.epochs=1", "shots=2", "cores=1")
 
 
 def size(file: Path) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def test_frozen_features_are_those_the_adapted_stand_beside(
     assert {name: len(rows) for name, rows in found.items()} == {"frozen": len(labels), "adapted": len(labels)}
     backbone, seen = (
         fitted.method.backbone,
-        list(DataModule.of_cell(resolve(RunConfig(**record.content["resolved"]))).test.images),
+        list(DataModule.of_cell(resolve(RunConfig.of_record(record.content["resolved"]))).test.images),
     )
     with torch.no_grad(), autocast(backbone.device, record.content["resolved"]["precision"]):
         one = backbone.features(to_tensor(np.stack(seen[-1:])).float() / 255, (block or 12,), pooled=True)
