@@ -286,6 +286,10 @@ class Method(pl.LightningModule, Generic[P]):
             raise RuntimeError("encode() of a method that was not made by Method.create()")
         return self._frozen(images, progress, keep)
 
+    def encoding_notes(self) -> list[str]:
+        """Return what a record says of how features were computed; nothing where that is as usual."""
+        return [] if self._frozen is None else self._frozen.notes
+
     def generator(self, purpose: str) -> torch.Generator:
         """Return a random generator of the method's own for `purpose`, seeded from the cell's seed."""
         return torch.Generator().manual_seed(int(digest(f"{self.seed} {purpose}")[:12], 16))

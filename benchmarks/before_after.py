@@ -1,6 +1,6 @@
-"""This tree against another commit of adbench: encoding, training step, test pass and main job of each method.
+"""Today against another commit of adbench: encoding, training step, test pass and main job of each method.
 
-    python benchmarks/before_after.py 7705c91 [--methods madclip,mvfa,mediclip] [--repeat 3] [--stages encode,step,test,job]
+    python benchmarks/before_after.py 7705c91 [--methods madclip,mvfa] [--repeat 3] [--stages encode,step,job]
 
 The commit is installed from a worktree in an environment of its own, with this one's packages. Both sides run in turn,
 in fresh processes; the best of `--repeat` counts. Steps and passes have the size of ViT-L/14 at 112 pixels, with random

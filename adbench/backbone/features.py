@@ -90,6 +90,13 @@ class FrozenFeatures:
         name = f"{self.signature} {' '.join(self.parts)}"
         return chunks.sizes(lambda some: self._computed(some, self.parts), name, self.backbone.input_size, self.folder)
 
+    @property
+    def notes(self) -> list[str]:
+        """A sentence where images went through the backbone one by one, because their places in a chunk matter here."""
+        if self.__dict__.get("sizes") != chunks.ALONE:
+            return []
+        return ["On this machine features depend on an image's place in a chunk: images were encoded one by one."]
+
     @torch.no_grad()
     def __call__(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
         """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ class Subject:
         return self.bench.own(
             self.method_class.own_backbone(self.params, self.bench.run.words("backbone").get("weights"))
         )
+
+    @contextlib.contextmanager
+    def on(self, number: int) -> Iterator[None]:
+        """Fit and score with so many cores."""
+        before = self.bench.run.cores
+        self.bench.run.cores = number
+        cores.use(number)
+        try:
+            yield
+        finally:
+            self.bench.run.cores = before
+            cores.use(before)
 
     def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""
