@@ -48,7 +48,6 @@ class RunKeys(TypedDict, total=False):
     eval_size: int | str | Sequence[int | str]
     batch_size: Number
     precision: Text
-    cores: int | str
     device: str
     runs: str | Path
     cache: str | Path | None
@@ -57,6 +56,7 @@ class RunKeys(TypedDict, total=False):
     force: bool
     gallery: int
     gallery_levels: bool
+    cores: int | str
     executor: str
     workers: int
     loader_workers: int
