@@ -71,6 +71,7 @@ bench: $(STAMP)  ## print the benchmark tables
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/leaderboard.py
 	$(BIN)/python benchmarks/conformance.py
+	$(BIN)/python benchmarks/before_after.py 7705c91
 
 docs: $(STAMP)  ## build the documentation into site/; it opens from disk
 	$(BIN)/python docs/build.py site

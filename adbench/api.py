@@ -48,7 +48,6 @@ class RunKeys(TypedDict, total=False):
     eval_size: int | str | Sequence[int | str]
     batch_size: Number
     precision: Text
-    threads: Number
     device: str
     runs: str | Path
     cache: str | Path | None
@@ -57,6 +56,7 @@ class RunKeys(TypedDict, total=False):
     force: bool
     gallery: int
     gallery_levels: bool
+    cores: int | str
     executor: str
     workers: int
     loader_workers: int
@@ -70,7 +70,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
 
     Keywords are the keys of `adbench run`. Several values are a list, or the command line's spelling: "clip,patchcore",
     "bmad", "*". Keys with a dot, such as `method.epochs`, go into `overrides`. What is recorded already in `runs` is
-    read back. As a run does, this sets torch's number of threads and seeds its global generator.
+    read back. As a run does, this leaves torch one thread for each piece of work and seeds its global generator.
 
     Raises AdbenchError for a keyword or value that can't be used. Where one cell is asked for and fails, its own error;
     where one of several fails, SweepError, once all others are recorded.

@@ -182,6 +182,7 @@ class Method(pl.LightningModule, Generic[P]):
     Params: ClassVar[type[Any]]
     version: ClassVar[str] = "1"
     editable: ClassVar[tuple[str, ...]] = ()  # parameters that may change after training, such as "prompts"
+    concurrent: ClassVar[bool] = True  # several threads may call `score` at a time; False where it changes the method
     declared: Capability
     blocks: tuple[int, ...]
 
@@ -276,14 +277,18 @@ class Method(pl.LightningModule, Generic[P]):
         """
         return self.backbone.architecture.depth or None
 
-    def encode(self, images: Tensor, progress: str = "") -> Features:
+    def encode(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
 
-        `progress` names a progress bar.
+        `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again.
         """
         if self._frozen is None:
             raise RuntimeError("encode() of a method that was not made by Method.create()")
-        return self._frozen(images, progress)
+        return self._frozen(images, progress, keep)
+
+    def encoding_notes(self) -> list[str]:
+        """Return what a record says of how features were computed; nothing where that is as usual."""
+        return [] if self._frozen is None else self._frozen.notes
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a random generator of the method's own for `purpose`, seeded from the cell's seed."""

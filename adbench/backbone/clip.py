@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
+from adbench.backbone.entering import entering
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.vv import attend, vv_stream
 from adbench.backbone.weights import model_config
 from adbench.errors import AdbenchError
+from adbench.system import pieces
 
+PROMPTS = 12  # at most, of a piece of the text tower
 __all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Features"]
 
 
@@ -41,20 +44,16 @@ class CLIP(Backbone):
         if not wanted.blocks and not wanted.vv:
             return Features({}, self.model.encode_image(images))
         blocks = wanted.streams
-        entering: list[Tensor] = []
-        hook = self.model.visual.ln_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})
-        try:
+        with entering(self.model.visual.ln_pre) as stream:
             out = self.model.visual.forward_intermediates(
                 images, indices=[b - 1 for b in later or [1]], stop_early=not wanted.pooled,
                 intermediates_only=not wanted.pooled, output_fmt="NLC", output_extra_tokens=True,
             )  # fmt: skip
-        finally:
-            hook.remove()
         streams = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
         by_block = dict(zip(later, (torch.cat(pair, dim=1) for pair in streams), strict=False))
         if 0 in blocks:
-            by_block = {0: entering[0], **by_block}
+            by_block = {0: stream[0], **by_block}
         vv = vv_stream(by_block, wanted, self._attend_values)
         asked = {block: stream for block, stream in by_block.items() if block in wanted.blocks}
         return Features(asked, out.get("image_features"), vv=vv)
@@ -110,10 +109,22 @@ class CLIP(Backbone):
         every one of the L positions matters, padding included.
         """
         model, length = self.model, embedded.shape[1]
-        x = self.enter_text(embedded)
-        x = model.transformer(x, attn_mask=model.attn_mask[:length, :length] if causal else None)
-        x = model.ln_final(x)
-        return x[torch.arange(len(x), device=x.device), end] @ model.text_projection
+        mask = model.attn_mask[:length, :length] if causal else None
+
+        def run(some: Tensor, ends: Tensor) -> Tensor:
+            x, at = self.enter_text(some), torch.arange(len(some), device=some.device)
+            *blocks, last = model.transformer.resblocks
+            for block in blocks:
+                x = block(x, attn_mask=mask)
+            # Of the last block only what leaves at the end is read: one query attends to all positions.
+            entering = last.ln_1(x)
+            own = None if mask is None else mask[ends, None].repeat_interleave(last.attn.num_heads, 0)
+            attended = last.attn(entering[at, ends, None], entering, entering, need_weights=False, attn_mask=own)[0]
+            z = x[at, ends] + last.ls_1(attended[:, 0])
+            z = z + last.ls_2(last.mlp(last.ln_2(z)))
+            return model.ln_final(z) @ model.text_projection
+
+        return pieces.rows(run, PROMPTS, embedded, end)
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:

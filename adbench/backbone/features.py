@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from adbench.backbone import chunks
 from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
+from adbench.system import cores
 from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track
 
+CPU = "cpu, in chunks"
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -29,11 +33,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def signature(facts: Mapping[str, Any], processor: int | str) -> str:
+def signature(facts: Mapping[str, Any], processor: str = CPU) -> str:
     """Return the hash (24 hexadecimal digits) of the settings on which features depend; methods may share them.
 
     Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count.
-    `processor` is the number of threads on a CPU, else the accelerator's name. Which blocks a method reads is no part.
+    `processor`: an accelerator's name. Which blocks a method reads is no part.
     """
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
     libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
@@ -53,9 +57,9 @@ class FrozenFeatures:
     """Compute the features that a method declared, or read them from `folder` (none: never kept).
 
     Each image and part (`Outputs.parts`) has a file of its own, so that a method finds what another one has asked for;
-    what an image lacks is computed in one pass. On a CPU each image goes through alone: its features are then the same
-    bits in whatever company it came, so cold, warm and absent caches agree exactly. On an accelerator images go in
-    chunks.
+    what an image lacks is computed in one pass. On a CPU images go through in chunks of fixed sizes, several at a time
+    on as many cores (chunks.py): features are the same bits in whatever company an image came, with any number of
+    cores, and from cold, warm and absent caches. On an accelerator chunks are larger.
     """
 
     def __init__(
@@ -69,9 +73,8 @@ class FrozenFeatures:
         self.backbone = backbone
         self.outputs, self.parts = outputs, outputs.parts
         self.precision = precision
-        device = backbone.device
-        self.chunk = 1 if device.type == "cpu" else 64
-        self.folder = folder / "features" / self._signature(weights) if folder else None
+        self.signature = self._signature(weights)
+        self.folder = folder / "features" / self.signature if folder else None
 
     def _signature(self, weights: str) -> str:
         backbone, device = self.backbone, self.backbone.device
@@ -79,23 +82,42 @@ class FrozenFeatures:
             "weights": weights, "model": backbone.model_hash, "activation": backbone.activation,
             "normalisation": backbone.normalisation, "input_size": backbone.input_size, "precision": self.precision,
         }  # fmt: skip
-        return signature(facts, torch.get_num_threads() if device.type == "cpu" else torch.cuda.get_device_name(device))
+        return signature(facts, torch.cuda.get_device_name(device)) if device.type == "cuda" else signature(facts)
+
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the chunks in which a CPU computes images: see `chunks.sizes`."""
+        name = f"{self.signature} {' '.join(self.parts)}"
+        return chunks.sizes(lambda some: self._computed(some, self.parts), name, self.backbone.input_size, self.folder)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence where images went through the backbone one by one, because their places in a chunk matter here."""
+        if self.__dict__.get("sizes") != chunks.ALONE:
+            return []
+        return ["On this machine features depend on an image's place in a chunk: images were encoded one by one."]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, progress: str = "") -> Features:
-        """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU; `progress` names a bar."""
-        rows: list[dict[str, Tensor]] = []
-        starts: Iterable[int] = range(0, len(images), self.chunk)
-        total = -(-len(images) // self.chunk)
-        for start in track(starts, progress, total) if progress else starts:
-            rows += self._chunk(images[start : start + self.chunk])
+    def __call__(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
+        """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU.
+
+        `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again.
+        """
+        on_cpu = self.backbone.device.type == "cpu"
+        size = max(self.sizes) if on_cpu else 64
+        pieces = [images[start : start + size] for start in range(0, len(images), size)]
+        chunk = self._chunk if keep and self.folder else self._uncached
+        done = cores.each(chunk, pieces)
+        rows = [row for piece in (track(done, progress, len(pieces)) if progress else done) for row in piece]
         return Features.of({part: torch.stack([row[part] for row in rows]) for part in self.parts}, self.outputs)
 
+    def _uncached(self, images: Tensor) -> list[dict[str, Tensor]]:
+        rows: list[dict[str, Tensor]] = [{} for _ in images]
+        self._complete(images, rows)
+        return rows
+
     def _chunk(self, images: Tensor) -> list[dict[str, Tensor]]:
-        if self.folder is None:
-            rows: list[dict[str, Tensor]] = [{} for _ in images]
-            self._complete(images, rows)
-            return rows
+        assert self.folder is not None
         stems = [_stem(self.folder, image) for image in images]
         rows = [self._kept(stem) for stem in stems]
         first = next((stem for stem, row in zip(stems, rows, strict=True) if len(row) < len(self.parts)), None)
@@ -114,18 +136,18 @@ class FrozenFeatures:
         if not missing:
             return []
         asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
-        with autocast(self.backbone.device, self.precision):
-            features = read(self.backbone, images[missing], self.outputs.only(asked))
-        made = dict(features.tensors(self.outputs.vv_from))
-        new = [
-            (i, part, made[part][place].cpu().contiguous())
-            for place, i in enumerate(missing)
-            for part in asked
-            if part not in rows[i]
-        ]
+        some = images[missing]
+        made = self._computed(chunks.fill(some, self.sizes) if self.backbone.device.type == "cpu" else some, asked)
+        new = [(i, part, made[part][place]) for place, i in enumerate(missing) for part in asked if part not in rows[i]]
         for i, part, value in new:
             rows[i][part] = value
         return new
+
+    def _computed(self, images: Tensor, parts: Sequence[str]) -> dict[str, Tensor]:
+        with autocast(self.backbone.device, self.precision):
+            features = read(self.backbone, images, self.outputs.only(parts))
+        made = dict(features.tensors(self.outputs.vv_from))
+        return {part: made[part].cpu().contiguous() for part in parts}
 
     def _kept(self, stem: Path, without: Iterable[str] = ()) -> dict[str, Tensor]:
         """Return the parts of an image that are on disk, those in `without` left out."""

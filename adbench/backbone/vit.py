@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.entering import entering
 from adbench.backbone.timm_models import build_model
 from adbench.backbone.vv import attend, vv_stream
 
@@ -40,20 +41,16 @@ class ViT(Backbone):
         """Read blocks, their register tokens, the V-V stream and the pooled embedding."""
         blocks = wanted.streams
         pooled = wanted.pooled or not blocks
-        entering: list[Tensor] = []
-        hook = self.trunk.norm_pre.register_forward_hook(lambda _module, _in, out: entering.append(out))
         later = sorted(blocks - {0})
-        try:
+        with entering(self.trunk.norm_pre) as stream:
             out = self.trunk.forward_intermediates(
                 images, indices=[b - 1 for b in later or [1]], stop_early=not pooled, intermediates_only=not pooled,
                 output_fmt="NLC", return_prefix_tokens=True,
             )  # fmt: skip
-        finally:
-            hook.remove()
         last, streams = out if pooled else (None, out)
         whole = dict(zip(later, map(_whole, streams), strict=False))
         if 0 in blocks:
-            whole[0] = entering[0]
+            whole[0] = stream[0]
         shape = self.architecture
         first, patches = shape.prefix, shape.prefix + shape.registers
 

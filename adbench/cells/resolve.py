@@ -241,7 +241,6 @@ def _facts(
         "input_size": input_size,
         "eval_size": input_size if config.eval_size == "method" else int(config.eval_size),
         "precision": config.precision,
-        "threads": config.threads,
         "batch_size": config.batch_size,
         "selection": config.selection,
         "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},

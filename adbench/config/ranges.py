@@ -35,7 +35,7 @@ OF_RUN = {
     "shots": Range(0, 10**6),
     "draw": Range(0, MOST_SEED),
     "seed": Range(0, MOST_SEED),
-    "threads": Range(1, 512),
+    "cores": Range(1, 512),
     "batch_size": Range(1, 65536),
     "input_size": Range(1, 8192),
     "cache_gb": Range(0, 10**6),

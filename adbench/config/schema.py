@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from adbench.config import ranges
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.cores import AUTO
 from adbench.system.text import CONTROL, printable
 
 SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
@@ -27,7 +29,7 @@ ALLOWED = {
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
 NOT_AXES = (
     "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
-    "feature_cache", "executor", "workers", "loader_workers", "logger",
+    "feature_cache", "cores", "executor", "workers", "loader_workers", "logger",
 )  # fmt: skip
 
 
@@ -69,7 +71,6 @@ class RunConfig:
     eval_size: str
     batch_size: int
     precision: str
-    threads: int
     device: str
     runs: str
     cache: str | None
@@ -78,6 +79,7 @@ class RunConfig:
     force: bool
     gallery: int
     gallery_levels: bool
+    cores: int | str = AUTO
     executor: str = "local"
     workers: int = 1
     loader_workers: int = 0
@@ -93,6 +95,14 @@ class RunConfig:
             section: words if isinstance(words, Overrides) else Overrides(words)
             for section, words in self.overrides.items()
         }
+
+    @classmethod
+    def of_record(cls, resolved: Mapping[str, Any], **changes: Any) -> RunConfig:
+        """Return the configuration that a record keeps, with changes; keys of older versions of adbench are left out.
+
+        Raises TypeError for a key that no version has.
+        """
+        return cls(**{key: value for key, value in resolved.items() if key not in GONE} | changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keys as plain values, as records keep them."""
@@ -122,6 +132,9 @@ class RunConfig:
 
 
 NO_WORDS = Overrides()
+GONE = {
+    "threads": "cores= says how many CPU cores a cell uses, and changes no result"
+}  # keys that are no more, and why
 SPELLINGS = {"gallery.levels": "gallery_levels"}
 KEYS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name != "overrides")
 
@@ -136,6 +149,8 @@ def validate(config: RunConfig) -> None:
         raise AdbenchError(
             f"shots={config.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
+    if isinstance(config.cores, str) and config.cores != AUTO:
+        raise AdbenchError(f"cores={config.cores} is not possible: give a number of CPU cores, as in 2, or `auto`.")
     ranges.check(config, ranges.OF_RUN)
     if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", config.selection):
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")

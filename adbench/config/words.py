@@ -13,7 +13,7 @@ from typing import Any
 from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
 from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
-from adbench.config.schema import KEYS, NOT_AXES, OWN, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
+from adbench.config.schema import GONE, KEYS, NOT_AXES, OWN, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 
@@ -98,6 +98,8 @@ def _split(words: Sequence[str]) -> dict[str, str]:
         if dot and (section not in (*SECTIONS, *executor_sections()) or not rest):
             sections = ", ".join(f"{s}." for s in (*SECTIONS, *executor_sections()))
             raise AdbenchError(f"unknown key {key!r}: a dotted key starts with {sections}")
+        if key in GONE:
+            raise AdbenchError(f"{key}= is no key any more: {GONE[key]}.")
         if not dot and key not in KEYS:
             raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, KEYS)}")
         if key in given:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support, unwritten
 from adbench.plugins import locate, registry
 from adbench.scoring.score import score_images, show_test_images
+from adbench.system import cores
 from adbench.system.lightning import pl
 from adbench.system.text import said
 from adbench.training.fit import fit
@@ -103,9 +105,21 @@ class Subject:
             self.method_class.own_backbone(self.params, self.bench.run.words("backbone").get("weights"))
         )
 
+    @contextlib.contextmanager
+    def on(self, number: int) -> Iterator[None]:
+        """Fit and score with so many cores."""
+        before = self.bench.run.cores
+        self.bench.run.cores = number
+        cores.use(number)
+        try:
+            yield
+        finally:
+            self.bench.run.cores = before
+            cores.use(before)
+
     def new(self, seed: int = 0, params: Any = None) -> Method[Any]:
         """Return the untrained method, every generator seeded, as a run builds it."""
-        torch.set_num_threads(self.bench.run.threads)
+        cores.use(self.bench.run.cores)
         pl.seed_everything(seed, workers=True, verbose=False)
         return self.method_class.create(
             self.params if params is None else params, self.backbone, seed, precision=self.bench.run.precision

@@ -17,6 +17,7 @@ from pathlib import Path
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
+from adbench.system.cores import AUTO
 from adbench.system.files import HOST, discard, write_atomically
 from adbench.system.output import redirected_output
 from adbench.system.session import Session
@@ -40,22 +41,21 @@ class Resources:
 def resources_of(
     config: RunConfig, gpus: float | None = None, cpus: int | None = None, job: Job | None = None
 ) -> Resources:
-    """Return what a cell requests: a core for each thread, and with `device=cuda` a GPU for each device.
+    """Return what a cell requests: its `cores`, one with `auto`, and with `device=cuda` a GPU for each device.
 
     `gpus` and `cpus` replace these where the user gives them; raises where they are too few, and for GPUs with
     `device=cpu`. `job` holds what the method declares: the share of a GPU that is enough (on one device), and memory.
 
     >>> from adbench.config.words import parse
-    >>> print(resources_of(parse(["threads=4", "device=cuda"])[0], gpus=0.25))
+    >>> print(resources_of(parse(["cores=4", "device=cuda"])[0], gpus=0.25))
     4 CPUs and 0.25 GPU
     """
     devices = config.words("trainer").get("devices", 1)
     devices = devices if isinstance(devices, int) and devices > 0 else 1
-    name, threads = config.executor, config.threads * devices
-    if cpus is not None and cpus < threads:
-        raise AdbenchError(
-            f"{name}.cpus={cpus} is less than the {threads} threads of a cell. Leave it out, or raise it."
-        )
+    name = config.executor
+    cores = devices if config.cores == AUTO else int(config.cores) * devices
+    if cpus is not None and cpus < cores:
+        raise AdbenchError(f"{name}.cpus={cpus} is less than the {cores} cores of a cell. Leave it out, or raise it.")
     if gpus is not None and (gpus < 0 or not math.isfinite(gpus) or (gpus > 1 and gpus != int(gpus))):
         raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: a share of one GPU as in 0.5, or a whole number.")
     if gpus == 0 and config.device == "cuda":
@@ -71,7 +71,7 @@ def resources_of(
         )
     if gpus is None and config.device == "cuda":
         gpus = devices if devices > 1 or job is None else job.gpu_share
-    return Resources(cpus or threads, gpus or 0.0, job.memory_gb if job else None)
+    return Resources(cpus or cores, gpus or 0.0, job.memory_gb if job else None)
 
 
 def gpu_note(config: RunConfig) -> str | None:

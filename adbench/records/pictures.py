@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from adbench.system import cores
+
 COLOURS = matplotlib.colormaps["inferno"]
 PANEL = 240  # pixels of one panel's side
 LABEL = 40  # pixels of the caption
@@ -121,6 +123,7 @@ def gallery(
     names, values = table["image"].tolist(), table["score"].to_numpy()
     rank = table["score"].rank(ascending=False, method="min").astype(int).to_numpy()
     columns: list[list[Image.Image]] = []
+    files: list[tuple[Path, Image.Image]] = []
     place = 0
     for kind, chosen in rows.items():
         columns.append([])
@@ -137,10 +140,12 @@ def gallery(
                 caption,
                 {f"block {block}": (level[place], spans[block]) for block, level in levels.items()},
             )
-            picture.save(folder / f"{kind}_{number:02d}.png")
+            files.append((folder / f"{kind}_{number:02d}.png", picture))
             columns[-1].append(picture)
             place += 1
-    overview([column[:4] for column in columns if column]).save(folder / "overview.png")
+    files.append((folder / "overview.png", overview([column[:4] for column in columns if column])))
+    for _ in cores.each(lambda pair: pair[1].save(pair[0]), files):
+        pass
 
 
 def _span(maps: NDArray[np.float32]) -> Span:

@@ -60,7 +60,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     record = record if isinstance(record, Record) else read(Path(record).expanduser())
     path, content, facts = record.path, record.content, record.content["facts"]
     try:
-        config = RunConfig(**content["resolved"] | {"device": "auto", "cache": None})
+        config = RunConfig.of_record(content["resolved"], device="auto", cache=None)
         declared: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["capability"].items()}
         capability = Capability(**declared)
         backbone_config, dataset = _from(BackboneConfig, content["backbone"]), _from(DatasetConfig, content["dataset"])
@@ -89,7 +89,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
             f"here they are {weights[:12]}…. Give the right file: backbone.weights=FILE.safetensors"
         )
     device = device_of(config)
-    set_up_torch(config)
+    set_up_torch(config, device)
     try:
         backbone = build(
             config.backbone, backbone_config, built_size, capability.activation, capability.normalisation

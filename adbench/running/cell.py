@@ -99,7 +99,7 @@ def run_cell(
                 if held_out.pixels is not None:
                     held_out.pixels.to_parquet(folder / record.HELD_OUT_PIXELS, index=False)
         content = _content(cell, method, outcome, words, watch.seconds)
-        content["notes"] += data.mask_notes()
+        content["notes"] += [*data.mask_notes(), *method.encoding_notes()]
         facts = data.test.mask_facts
         content["masks"] = summary(facts, cell.eval_size) if data.test.masks is not None else None
         content["overlap"] = leaked

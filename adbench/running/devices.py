@@ -22,6 +22,7 @@ from adbench.config.schema import RunConfig
 from adbench.config.trainer import num_devices
 from adbench.errors import AdbenchError, DataError
 from adbench.records import record
+from adbench.system.cores import AUTO, available
 from adbench.system.output import redirected_output
 from adbench.system.processes import Child, wait_any, warm_up
 
@@ -69,8 +70,9 @@ def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float
                 f"trainer.devices={n} is not possible: torch sees {torch.cuda.device_count()} CUDA devices here. "
                 "Use fewer, or device=cpu."
             )
-    # Lightning would set the number of threads otherwise.
-    environment = os.environ | {"OMP_NUM_THREADS": str(cell.config.threads)}
+    # The processes share the cores. Without the variable Lightning would set a number of threads.
+    total = available() if cell.config.cores == AUTO else int(cell.config.cores)
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, total // n))}
     children: list[Child] = []
     with _no_ddp_warnings():
         warm_up()

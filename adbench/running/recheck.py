@@ -70,7 +70,7 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
     own |= {"cache_gb": defaults()["cache_gb"], "feature_cache": True}
     own |= {"method": keys.get("method") or record.content["resolved"]["method"], "runs": "runs", "force": False}
     try:
-        config = RunConfig(**record.content["resolved"] | own)
+        config = RunConfig.of_record(record.content["resolved"], **own)
     except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{record.path} has a configuration that can't be used ({error}).") from error
     sections = {name: words for name, words in config.overrides.items() if name != "wandb"}

@@ -16,6 +16,7 @@ from adbench.data.image_set import to_tensor
 from adbench.errors import NumericalError
 from adbench.method import Batch, Method, Scores, naming_the_method
 from adbench.scoring.returned import scores_of
+from adbench.system import cores
 
 
 @torch.no_grad()
@@ -30,14 +31,21 @@ def score_images(
 ) -> Iterator[tuple[int, Scores]]:
     """Yield (first row, scores on the CPU in fp32) for batches of (N, H, W, 3) uint8 images.
 
-    `share` (i, n): batches i, i + n, i + 2 n, ... alone. Batches are never split: their scores stay the same bits.
+    `share` (i, n): batches i, i + n, i + 2 n, ... alone. On a CPU several batches are scored at a time; they are never
+    split, so that their scores stay the same bits.
     """
     method.eval()
-    for start, batch in batches(method, images, dataset, object_name, batch_size, share):
+
+    def scored(rows: slice) -> tuple[int, Scores]:
+        batch = _batch(method, images[rows], dataset, object_name)
         with autocast(method.backbone.device, precision):
             scores = scores_of(method, batch)
         maps = None if scores.maps is None else scores.maps.float().cpu()
-        yield start, Scores(scores.image.float().cpu(), maps)
+        return rows.start, Scores(scores.image.float().cpu(), maps)
+
+    parts = _rows(len(images), batch_size, share)
+    together = method.concurrent and len(parts) > 1
+    yield from cores.each(scored, parts) if together else map(scored, parts)
 
 
 @torch.no_grad()
@@ -59,9 +67,18 @@ def batches(
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[int, Batch]]:
     """Yield (first row, batch) of (N, H, W, 3) uint8 images; `share` as in `score_images`."""
+    for rows in _rows(len(images), batch_size, share):
+        yield rows.start, _batch(method, images[rows], dataset, object_name)
+
+
+def _rows(count: int, batch_size: int, share: tuple[int, int]) -> list[slice]:
     first, step = share
-    for start in range(first * batch_size, len(images), step * batch_size):
-        yield start, Batch.of(method, to_tensor(images[start : start + batch_size]), dataset, object_name)
+    starts = range(first * batch_size, count, step * batch_size)
+    return [slice(start, min(start + batch_size, count)) for start in starts]
+
+
+def _batch(method: Method[Any], images: NDArray[np.uint8], dataset: str, object_name: str) -> Batch:
+    return Batch.of(method, to_tensor(images), dataset, object_name)
 
 
 def resize_maps(maps: Tensor, size: int) -> Tensor:

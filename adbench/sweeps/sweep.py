@@ -219,7 +219,7 @@ def cache_entries(task: Task) -> frozenset[Any]:
     """Return what a cell shares with others through the cache: features of the test images, and perhaps a training."""
     assert task.cell is not None
     facts, can = task.cell.facts, task.cell.capability
-    images = facts["data"], can.resize, can.grey, signature(facts, facts["threads"])
+    images = facts["data"], can.resize, can.grey, signature(facts)
     features = [(*images, part) for part in can.outputs.parts]
     training = task.cell.training_key
     return frozenset([*features, training] if training else features)

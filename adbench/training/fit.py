@@ -14,6 +14,7 @@ from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.method import Method, Support, naming_the_method
+from adbench.system import cores
 from adbench.system.lightning import interrupts, pl
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
@@ -32,19 +33,21 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device("cuda", rank()) if name == "cuda" and world_size() > 1 else torch.device(name)
 
 
-def set_up_torch(config: RunConfig) -> None:
-    """Set torch's process-wide options: the number of threads, and no TF32 on GPUs.
+def set_up_torch(config: RunConfig, device: torch.device) -> None:
+    """Set process-wide options: the number of cores, one thread for each piece of work, and no TF32 on GPUs.
+
+    An accelerator computes one piece after the other.
 
     With TF32, torch's default in cuDNN, the inputs of convolutions are rounded to 10 bits: the patch embedding is one.
     """
-    torch.set_num_threads(config.threads)
+    cores.use(config.cores if device.type == "cpu" else 1)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     """Build the backbone and the untrained method of a cell, every generator seeded from the cell."""
-    set_up_torch(cell.config)
+    set_up_torch(cell.config, device)
     config, capability = cell.config, cell.capability
     backbone = build(
         config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation

@@ -39,6 +39,7 @@ class Params:
 class Anomalib(Method[Params]):
     """One of anomalib's image models."""
 
+    concurrent = False  # anomalib's models collect features by hooks
     inner: Any
 
     @classmethod

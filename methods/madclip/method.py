@@ -30,6 +30,9 @@ from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
+from adbench.system.pieces import Piece, compute
+
+DETECTION, SEGMENTATION = KINDS = ("detection", "segmentation")  # the heads of an adapter
 
 
 @dataclass
@@ -76,11 +79,17 @@ class Adapter(nn.Module):
             self.segmentation = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
         self.heads = heads
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for detection and for segmentation."""
-        shared = in_fp32(self.shared, tokens)
-        detection = l2_normalize(in_fp32(self.detection, shared))
-        return detection, detection if self.heads == 1 else l2_normalize(in_fp32(self.segmentation, shared))
+    def forward(self, tokens: Tensor, kind: str) -> Tensor:
+        """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for `detection` or `segmentation`."""
+        return self.head(self.shared_of(tokens), kind)
+
+    def shared_of(self, tokens: Tensor) -> Tensor:
+        """Return what both heads read (B, patches, width)."""
+        return in_fp32(self.shared, tokens)
+
+    def head(self, shared: Tensor, kind: str) -> Tensor:
+        """Return the unit vectors of one head."""
+        return l2_normalize(in_fp32(self.get_submodule(kind if self.heads == 2 else DETECTION), shared))
 
 
 class MadCLIP(Method[Params]):
@@ -144,17 +153,32 @@ class MadCLIP(Method[Params]):
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, for images with masks, the segmentation losses over the levels."""
         *levels, objects, labels, has_mask, masks = batch
-        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
-        masks = masks[rows].float()
         text = self._text([self.object_names[i] for i in objects.tolist()])
-        terms: dict[str, Tensor] = {}
-        for block, detection, segmentation in zip(self.blocks, *self._patch_scores(levels, text), strict=True):
-            terms[f"detection at block {block}"] = self._detection_loss(detection, labels)
-            if has_mask.any():
-                logit = self._pixel_logit(segmentation[rows])
-                terms[f"focal at block {block}"] = focal(logit, masks)
-                terms[f"dice at block {block}"] = dice(logit.sigmoid(), masks)
-        return finite_sum(**terms)
+        losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks)
+        work = [
+            Piece(functools.partial(losses, adapters=adapters), (tokens, text), nn.ModuleList(adapters).parameters())
+            for tokens, *adapters in zip(levels, *self._branches(), strict=True)
+        ]
+        return finite_sum(
+            **{
+                f"{name} at block {block}": value
+                for block, values in zip(self.blocks, compute(work), strict=True)
+                for name, value in zip(("detection", "focal", "dice"), values, strict=False)
+            }
+        )
+
+    def _level_losses(
+        self, tokens: Tensor, text: Tensor, adapters: Sequence[Adapter], labels: Tensor, has_mask: Tensor, masks: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return a level's detection loss and, where images have masks, focal and dice loss over these."""
+        masked = bool(has_mask.any())
+        scores = self._level_scores(tokens, text, adapters, KINDS if masked else KINDS[:1])
+        detection = self._detection_loss(scores[DETECTION], labels)
+        if not masked:
+            return (detection,)
+        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
+        logit, target = self._pixel_logit(scores[SEGMENTATION][rows]), masks[rows].float()
+        return detection, focal(logit, target), dice(logit.sigmoid(), target)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over adapters and prompts."""
@@ -167,30 +191,38 @@ class MadCLIP(Method[Params]):
     def score(self, batch: Batch) -> Scores:
         """Sum the abnormal probability over the levels, per pixel; the image score is the maximum or pooled patches."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
-        detection, segmentation = self._patch_scores(tokens, self._text(batch.object_names))
-        # Without masks the segmentation heads are never trained: their maps would be noise.
-        heads = segmentation if self.has_masks else detection
-        maps = _total([self._pixel_logit(scores).sigmoid() for scores in heads])
-        if scored_by_map(self.params.image_score, bool(self.has_masks)):
+        by_map, map_kind = scored_by_map(self.params.image_score, bool(self.has_masks)), self._map_kind
+        kinds = [map_kind] if by_map else list(dict.fromkeys([map_kind, DETECTION]))
+        scores = self._patch_scores(tokens, self._text(batch.object_names), kinds)
+        maps = _total([self._pixel_logit(level[map_kind]).sigmoid() for level in scores])
+        if by_map:
             return Scores(maps.flatten(1).amax(1), maps)
+        detection = [level[DETECTION] for level in scores]
         return Scores(_total([self._pool(scores.softmax(-1)[..., 1]) for scores in detection]), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the abnormal probability per pixel at each level, whose sum is the map."""
         tokens = [batch.features.blocks[b] for b in self.blocks]
-        detection, segmentation = self._patch_scores(tokens, self._text(batch.object_names))
-        heads = segmentation if self.has_masks else detection
-        return {block: self._pixel_logit(scores).sigmoid() for block, scores in zip(self.blocks, heads, strict=True)}
+        kind = self._map_kind
+        levels = self._patch_scores(tokens, self._text(batch.object_names), [kind])
+        return {
+            block: self._pixel_logit(level[kind]).sigmoid() for block, level in zip(self.blocks, levels, strict=True)
+        }
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return both detection heads' outputs at the last level, concatenated, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
-        return torch.cat([adapters[-1](tokens)[0].mean(1) for adapters in self._branches()], dim=-1)
+        return torch.cat([adapters[-1](tokens, DETECTION).mean(1) for adapters in self._branches()], dim=-1)
 
     @property
     def adapted_block(self) -> int:
         """The last level."""
         return self.blocks[-1]
+
+    @property
+    def _map_kind(self) -> str:
+        """Which heads give the map: without masks the segmentation heads are never trained, and would give noise."""
+        return SEGMENTATION if self.has_masks else DETECTION
 
     def _branches(self) -> tuple[nn.ModuleList, nn.ModuleList]:
         return self.normal, self.abnormal if self.params.branches == 2 else self.normal
@@ -232,19 +264,27 @@ class MadCLIP(Method[Params]):
         # Interpolation is linear: the softmax of two interpolated columns is the sigmoid of their difference.
         return patch_map(scores[..., 1] - scores[..., 0], self.backbone.input_size)
 
-    def _patch_scores(self, levels: Iterable[Tensor], text: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return per level (B, patches, 2) scores of detection and segmentation (Eq. 3): columns normal, abnormal."""
+    def _patch_scores(self, levels: Iterable[Tensor], text: Tensor, kinds: Sequence[str]) -> list[dict[str, Tensor]]:
+        """Return per level the scores (B, patches, 2) of some heads (Eq. 3): columns normal, abnormal."""
+        return [
+            self._level_scores(tokens, text, adapters, kinds)
+            for tokens, *adapters in zip(levels, *self._branches(), strict=True)
+        ]
+
+    def _level_scores(
+        self, tokens: Tensor, text: Tensor, adapters: Sequence[Adapter], kinds: Sequence[str]
+    ) -> dict[str, Tensor]:
         t_n, t_ab = text[..., 0, :, None], text[..., 1, :, None]
         direction = t_n - t_ab
-        detection: list[Tensor] = []
-        segmentation: list[Tensor] = []
-        for tokens, normal, abnormal in zip(levels, *self._branches(), strict=True):
-            for scores, n, a in zip(
-                (detection, segmentation), normal(tokens[:, 1:]), abnormal(tokens[:, 1:]), strict=True
-            ):
-                columns = [n @ direction, -(a @ direction)] if self.params.contrast else [n @ t_n, a @ t_ab]
-                scores.append(torch.cat(columns, dim=-1))
-        return detection, segmentation
+        shared = [adapter.shared_of(tokens[:, 1:]) for adapter in adapters]
+        scores: dict[str, Tensor] = {}
+        for kind in kinds:
+            if scores and self.params.heads == 1:
+                return scores | {kind: scores[DETECTION]}
+            n, a = (adapter.head(each, kind) for adapter, each in zip(adapters, shared, strict=True))
+            columns = [n @ direction, -(a @ direction)] if self.params.contrast else [n @ t_n, a @ t_ab]
+            scores[kind] = torch.cat(columns, dim=-1)
+        return scores
 
 
 def _total(levels: list[Tensor]) -> Tensor:

@@ -168,15 +168,14 @@ class MediCLIP(Method[Params]):
             return l2_normalize(F.adaptive_avg_pool1d(tokens.float(), self.backbone.architecture.embed_dim))
         return l2_normalize(in_fp32(self.adapters[level], tokens))
 
-    @torch.no_grad()
     def _encode_training(self, images: Tensor, unchanged: Tensor) -> dict[int, Tensor]:
         """Return the features of uint8 images (B, 3, H, W), from the cache for those that are `unchanged` (B,)."""
         cached, new = unchanged.nonzero()[:, 0], (~unchanged).nonzero()[:, 0]
-        parts = []
-        if len(cached):
-            parts.append(self.encode(images[cached].cpu()).to(self.device).blocks)
-        if len(new):
-            parts.append(self.backbone.features(images[new], self.blocks).blocks)
+        images = images.cpu()
+        groups = [(cached, True), (new, False)]
+        parts = [
+            self.encode(images[some.cpu()], keep=keep).to(self.device).blocks for some, keep in groups if len(some)
+        ]
         order = torch.cat([cached, new]).argsort()
         return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
 

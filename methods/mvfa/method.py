@@ -11,6 +11,7 @@ branches of the detection adapters. Where paper and code differ, the code is fol
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,12 +32,15 @@ from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import choices, positive, shares
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
+from adbench.system import cores
+from adbench.system.pieces import Piece, compute, split
 
 KINDS = ("segmentation", "detection")
 Streams = Mapping[int, Tensor]  # by block
 Banks = Mapping[str, Tensor]  # by kind, (levels, rows, embed_dim)
 Compare = Callable[[list[Tensor], Tensor], list[Tensor]]  # each level's features with the text or a bank
-CHUNK = 32  # views that pass the adapted tower together when the banks are filled
+IMAGES = 4  # at most, of a piece of a training step
+CHUNK = 16  # views that pass the adapted tower together when the banks are filled
 
 
 @dataclass
@@ -139,19 +143,36 @@ class MVFA(Method[Params]):
         text = self.texts(self.names)[objects]
         # Where no image has a mask, the authors update the detection adapters alone.
         self.adapters["segmentation"].requires_grad_(bool(has_mask.any()))
-        features = self._features(dict(zip(self.streams, streams, strict=True)))
+        losses = functools.partial(self._losses, images=len(labels), masked=int(has_mask.sum()))
+        some = split(IMAGES, labels, has_mask, masks, text, *streams)
+        done = compute([Piece(losses, columns, self.adapters.parameters()) for columns in some])
         self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
-        terms: dict[str, Tensor] = {}
-        for level, probability in zip(self.levels, self._text_scores(features["detection"], text), strict=True):
-            terms[f"detection at block {level}"] = _bce(probability, labels.float(), self.params.bce)
+        names = [f"detection at block {level}" for level in self.levels]
         if has_mask.any():
-            rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
-            text, masks = text[rows], masks[rows].float()
-            logits = self._map_logits([tokens[rows] for tokens in features["segmentation"]], text)
-            for level, logit in zip(self.levels, logits, strict=True):
-                terms[f"focal at block {level}"] = focal(logit, masks)
-                terms[f"dice at block {level}"] = dice(logit.sigmoid(), masks)
-        return finite_sum(**terms)
+            names += [f"{term} at block {level}" for level in self.levels for term in ("focal", "dice")]
+        return finite_sum(
+            **dict(zip(names, (torch.stack(each).sum() for each in zip(*done, strict=True)), strict=True))
+        )
+
+    def _losses(
+        self, labels: Tensor, has_mask: Tensor, masks: Tensor, text: Tensor, *streams: Tensor, images: int, masked: int
+    ) -> tuple[Tensor, ...]:
+        """Return the shares of some of a batch's `images`, `masked` of which have masks, in the terms of its loss."""
+        features = self._features(dict(zip(self.streams, streams, strict=True)))
+        share = len(labels) / images
+        terms = [
+            share * _bce(probability, labels.float(), self.params.bce)
+            for probability in self._text_scores(features["detection"], text)
+        ]
+        if not masked:
+            return tuple(terms)
+        if not has_mask.any():
+            return (*terms, *[torch.zeros((), device=text.device)] * (2 * len(self.levels)))
+        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
+        text, masks, share = text[rows], masks[rows].float(), int(has_mask.sum()) / masked
+        for logit in self._map_logits([tokens[rows] for tokens in features["segmentation"]], text):
+            terms += [share * focal(logit, masks), share * dice(logit.sigmoid(), masks)]
+        return tuple(terms)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate; it works per parameter, so that one instance equals the authors' two."""
@@ -273,13 +294,14 @@ class MVFA(Method[Params]):
     def _normal_features(self, views: Tensor) -> dict[str, Tensor]:
         """Return by kind, of those that scoring compares, the features (V, levels, tokens, embed_dim) of some views."""
         kinds = {self._map_kind} if self._score_is_maximum else {self._map_kind, "detection"}
-        parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-        for rows in views.split(CHUNK):
-            features = self._features({block: stream[rows].to(self.device) for block, stream in self.streams.items()})
-            for kind, chunks in parts.items():
-                chunks.append(torch.stack(features[kind], dim=1))
         first = 0 if self.params.bank_cls else 1
-        return {kind: torch.cat(chunks)[:, :, first:] for kind, chunks in parts.items()}
+
+        def of(rows: Tensor) -> dict[str, Tensor]:
+            features = self._features({block: stream[rows].to(self.device) for block, stream in self.streams.items()})
+            return {kind: torch.stack(features[kind], dim=1)[:, :, first:] for kind in kinds}
+
+        chunks = list(cores.each(of, views.split(CHUNK)))
+        return {kind: torch.cat([chunk[kind] for chunk in chunks]) for kind in kinds}
 
     def _branches(self, streams: Streams, names: Sequence[str], banks: Banks) -> tuple[Branches, Branches | None]:
         """Return both branches for pixels (B, H, W), and for images (B,) unless the map's maximum is the image score.
@@ -321,7 +343,11 @@ class MVFA(Method[Params]):
 
     def _set_bounds(self, images: Iterable[tuple[Streams, Sequence[str], Banks]], where: str, advice: str) -> None:
         """Set the smallest and largest value of each branch over all images, for maps and for image scores."""
-        per_image = [[bounds(branches) for branches in self._branches(*image) if branches] for image in images]
+
+        def of(image: tuple[Streams, Sequence[str], Banks]) -> list[Tensor]:
+            return [bounds(branches) for branches in self._branches(*image) if branches]
+
+        per_image = list(cores.each(of, images))
         limits = [widest(each) for each in zip(*per_image, strict=True)]
         if not all((limit[:, 1] > limit[:, 0]).all() for limit in limits):
             raise AdbenchError(

@@ -93,7 +93,8 @@ def test_the_adapter_by_hand() -> None:
     tokens = torch.randn(2, 3, 8)
     hidden = F.leaky_relu(tokens @ adapter.shared[0].weight.T, 0.01)
     hidden = (hidden - hidden.mean(-1, keepdim=True)) / (hidden.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
-    for head, out in zip((adapter.detection, adapter.segmentation), adapter(tokens), strict=True):
+    for kind in ("detection", "segmentation"):
+        head, out = getattr(adapter, kind), adapter(tokens, kind)
         vector = F.leaky_relu(hidden @ head[0].weight.T, 0.01)
         torch.testing.assert_close(out, vector / vector.norm(dim=-1, keepdim=True))
     # The authors' instance norm over a (token, image, channel) tensor is the same thing.

@@ -218,7 +218,7 @@ class Ray:
             raise AdbenchError(
                 f"no node of the Ray cluster has what each cell requests, {resources}"
                 + "".join(f", {amount:g} {name}" for name, amount in (self.keys.resources or {}).items())
-                + f". Its nodes have: {available}. Change threads=, ray.gpus= or ray.resources=, or add a node."
+                + f". Its nodes have: {available}. Change cores=, ray.gpus= or ray.resources=, or add a node."
             )
 
     def _hand_out(self, jobs: Jobs) -> None:

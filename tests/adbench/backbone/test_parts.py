@@ -57,7 +57,9 @@ def test_a_method_finds_the_parts_that_another_one_asked_for(
     asked: list[Outputs] = []
     read = backbone.read
     monkeypatch.setattr(backbone, "read", lambda x, wanted: asked.append(wanted) or read(x, wanted))
-    found = FrozenFeatures(backbone, "w", Outputs((), True, stages=(2, 3)), "32-true", tmp_path)(pixels)
+    reader = FrozenFeatures(backbone, "w", Outputs((), True, stages=(2, 3)), "32-true", tmp_path)
+    reader.sizes = (2, 8)
+    found = reader(pixels)
     assert asked == [Outputs((), True, stages=(3,))]
     plain = FrozenFeatures(backbone, "w", Outputs((), True, stages=(2, 3)), "32-true", None)(pixels)
     assert same(found, plain)

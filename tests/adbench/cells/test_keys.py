@@ -61,7 +61,7 @@ def outcome(cell: Cell) -> tuple[Any, ...]:
     return (
         config.method, repr(dataclasses.asdict(cell.params)), cell.weights, cell.facts["model"],
         cell.facts["activation"], cell.facts["normalisation"], cell.input_size, cell.eval_size, cell.target.fingerprint,
-        repr(cell.dataset.facets()), cell.manifest.hash, effective, config.precision, config.threads,
+        repr(cell.dataset.facets()), cell.manifest.hash, effective, config.precision,
         config.batch_size, config.selection, cell.protocol,
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_where_and_how_a_cell_runs_is_in_no_key(data: Path, choice: dict[str, st
 @pytest.mark.parametrize(
     "word",
     [
-        "method.neighbours=3", "draw=1", "shots=3", "seed=1", "batch_size=7", "threads=2", "precision=bf16-mixed",
+        "method.neighbours=3", "draw=1", "shots=3", "seed=1", "batch_size=7", "precision=bf16-mixed",
         "input_size=96", "eval_size=99", "dataset=oct17", "dataset.object_name=knee", "dataset.mask_threshold=20",
         "backbone.weights=random", "protocol=full_normal",
     ],

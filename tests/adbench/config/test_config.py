@@ -39,7 +39,7 @@ def test_a_list_in_a_section_is_one_value() -> None:
         (["backbone=phantomclip"], "did you mean 'phantom-clip'"),
         (["shots=four"], "shots"),
         (["shots=-1"], "at least 0"),
-        (["threads=0"], "at least 1"),
+        (["cores=0"], "at least 1"),
         (["loader_workers=-1"], "at least 0"),
         (["schedule=long"], "schedule=long"),
         (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),

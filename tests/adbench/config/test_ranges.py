@@ -112,7 +112,7 @@ def test_numbers_of_a_method(method: str, key: str) -> None:
     [
         ("cache_gb=inf", "cache_gb=inf is not possible: at least 0 is needed, and at most 1000000."),
         ("seed=4294967296", "seed=4294967296 is not possible: at least 0 is needed, and at most 4294967295."),
-        ("threads=100000", "threads=100000 is not possible: at least 1 is needed, and at most 512."),
+        ("cores=100000", "cores=100000 is not possible: at least 1 is needed, and at most 512."),
         ("batch_size=0", "batch_size=0 is not possible: at least 1 is needed"),
         ("batch_size=1000000000", "at most 65536"),
         ("workers=1000000", "at most 1024"),
@@ -155,9 +155,9 @@ def test_the_options_of_phantoms_have_ranges(adbench: Any, tmp_path: Path) -> No
 
 
 def test_the_command_ends_with_2_and_no_folder(adbench: Any, tmp_path: Path) -> None:
-    answer = adbench("run", "method=clip", "threads=100000", f"runs={tmp_path / 'runs'}")
+    answer = adbench("run", "method=clip", "cores=100000", f"runs={tmp_path / 'runs'}")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("adbench: threads=100000 is not possible")
+    assert answer.err.startswith("adbench: cores=100000 is not possible")
     assert not (tmp_path / "runs").exists()
 
 

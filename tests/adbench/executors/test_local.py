@@ -16,7 +16,7 @@ from adbench.executors.local import Local, Worker
 
 
 def test_workers_warm_up_only_where_a_cell_is_to_run(adbench, words, count_calls) -> None:
-    for axis, times in (("threads=1", 0), ("batch_size=1,2,3", 1), ("batch_size=1,2,3", 0), ("batch_size=3", 0)):
+    for axis, times in (("cores=1", 0), ("batch_size=1,2,3", 1), ("batch_size=1,2,3", 0), ("batch_size=3", 0)):
         with count_calls(Local.warm_up) as calls:
             assert adbench("run", *words, "method=clip", "workers=2", axis).code == 0
         assert calls == [times], axis

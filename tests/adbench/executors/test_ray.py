@@ -214,7 +214,7 @@ def test_cells_share_a_gpu_as_requested(words, fake, start, one_gpu) -> None:
 
 @pytest.mark.slow
 def test_a_cell_that_fits_no_node_is_refused(words, start, two_nodes) -> None:
-    child = start(*words, "method=clip", "seed=0,1", "threads=3", *two_nodes.words)
+    child = start(*words, "method=clip", "seed=0,1", "cores=3", *two_nodes.words)
     _, err = child.communicate(timeout=300)
     assert child.returncode == 2
     assert "no node of the Ray cluster has what each cell requests, 3 CPUs" in err

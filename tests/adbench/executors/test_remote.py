@@ -26,7 +26,7 @@ def test_what_a_cell_asks_for_follows_from_it() -> None:
     def need(words: str, **asked: float) -> Resources:
         return resources_of(config.parse([*words.split(), "executor=ray"])[0], **asked)
 
-    assert need("threads=3") == Resources(3, 0)
+    assert need("cores=3") == Resources(3, 0)
     assert need("device=cuda") == Resources(1, 1)
     assert need("device=cuda", gpus=0.25) == Resources(1, 0.25)
     assert need("device=auto", gpus=2) == Resources(1, 2)

@@ -19,7 +19,7 @@ from adbench.records.pictures import PANEL
 from adbench.records.record import read_all
 from adbench.running.apply import load
 
-QUICK = ("method.epochs=1", "shots=2", "threads=1")
+QUICK = ("method.epochs=1", "shots=2", "cores=1")
 
 
 def size(file: Path) -> tuple[int, int]:
@@ -83,12 +83,14 @@ def test_frozen_features_are_those_the_adapted_stand_beside(
     assert {name: len(rows) for name, rows in found.items()} == {"frozen": len(labels), "adapted": len(labels)}
     backbone, seen = (
         fitted.method.backbone,
-        list(DataModule.of_cell(resolve(RunConfig(**record.content["resolved"]))).test.images),
+        list(DataModule.of_cell(resolve(RunConfig.of_record(record.content["resolved"]))).test.images),
     )
     with torch.no_grad(), autocast(backbone.device, record.content["resolved"]["precision"]):
         one = backbone.features(to_tensor(np.stack(seen[-1:])).float() / 255, (block or 12,), pooled=True)
     wanted = one.pooled if block is None else one.blocks[block][:, 1:].float().mean(1)
-    torch.testing.assert_close(torch.from_numpy(found["frozen"][-1]), wanted[0].float())
+    # In bfloat16 an image alone and one in a chunk differ by that type's rounding.
+    near = {"atol": 0.05, "rtol": 0.02} if "precision=bf16-mixed" in extra else {"atol": None, "rtol": None}
+    torch.testing.assert_close(torch.from_numpy(found["frozen"][-1]), wanted[0].float(), **near)
     assert not np.allclose(found["frozen"][0], found["frozen"][-1])
     if method == "clip_finetune":  # one epoch at 1e-5 moves the class token hardly at all
         np.testing.assert_allclose(found["frozen"], found["adapted"], atol=0.05)

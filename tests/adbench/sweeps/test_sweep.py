@@ -25,7 +25,7 @@ from adbench.sweeps.sweep import Sweep, Task, plan
 
 def task(name: str, data: str, *blocks: int) -> Task:
     facts = dict.fromkeys(
-        ("weights", "model", "activation", "normalisation", "input_size", "precision", "threads"), ""
+        ("weights", "model", "activation", "normalisation", "input_size", "precision"), ""
     ) | {"data": data}  # fmt: skip
     can = Capability("none", blocks=blocks, pooled=not blocks)
     (run,) = config.parse(["method=clip"])

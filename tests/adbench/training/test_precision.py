@@ -171,6 +171,6 @@ def spread(values: NDArray[np.float64], form: str) -> str:
 
 def rescored(record: Record, precision: str) -> dict[str, float | None]:
     """Return the figures of a trained method that scores in another precision."""
-    cell = resolve(RunConfig(**record.content["resolved"] | {"precision": precision}))
+    cell = resolve(RunConfig.of_record(record.content["resolved"], precision=precision))
     fitted = load(record.path, None, device="cpu", precision=precision)
     return evaluate(cell, fitted.method, DataModule.of_cell(cell).test).metrics

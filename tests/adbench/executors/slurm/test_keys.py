@@ -37,7 +37,7 @@ def test_slurms_keys_are_checked(words: str, says: str) -> None:
     [
         ("slurm.time=soon", "slurm.time=soon is not possible: write minutes"),
         ("slurm.time=0", "slurm.time=0 is no time at all"),
-        ("slurm.cpus=1 threads=2", "slurm.cpus=1 is less than the 2 threads"),
+        ("slurm.cpus=1 cores=2", "slurm.cpus=1 is less than the 2 cores"),
         ("slurm.gpus=0 device=cuda", "slurm.gpus=0 leaves device=cuda without a GPU"),
         ("slurm.poll=0", "slurm.poll=0 is not possible"),
         ("slurm.array=0", "slurm.array=0 is not possible"),
@@ -71,7 +71,7 @@ def test_without_sbatch_one_sentence_says_where_to_type(adbench, tiny, tmp_path:
 def test_the_header_of_the_script_has_what_was_requested(page_commands, slurm_commands) -> None:
     slurm_commands(sbatch="", srun="")
     (example,) = page_commands["slurm"]
-    more = ["threads=4", "slurm.memory=8G", "slurm.account=lab", "slurm.options.nice=100"]
+    more = ["cores=4", "slurm.memory=8G", "slurm.account=lab", "slurm.options.nice=100"]
     run, *_ = config.parse([*example, *more, "slurm.setup=['module load cuda']"])
     job = Job("key", run, (), Path("log"), gpu_share=0.5, memory_gb=20)
     need = Slurm(3, run)._resources(job)

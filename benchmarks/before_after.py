@@ -1,0 +1,111 @@
+"""Today against another commit of adbench: encoding, training step, test pass and main job of each method.
+
+    python benchmarks/before_after.py 7705c91 [--methods madclip,mvfa] [--repeat 3] [--stages encode,step,job]
+
+The commit is installed from a worktree in an environment of its own, with this one's packages. Both sides run in turn,
+in fresh processes; the best of `--repeat` counts. Steps and passes have the size of ViT-L/14 at 112 pixels, with random
+weights and without a cache, and two cores (in older trees `threads=2`); the job is `adbench run` with phantom-clip and
+the defaults of each side. Run it with nothing else running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHOTS = {"mvfa": "4"}  # as published most often; the others: 16
+VIT_L = ["backbone=ViT-L-14", "backbone.weights=random", "input_size=112", "feature_cache=false"]
+EPOCHS = {"madclip": "method.views=1", "mvfa": "method.views=1"}  # no augmentation: preparing it would take minutes
+
+
+def install(commit: str, folder: Path) -> Path:
+    """Install a commit in an environment of its own; return its Python."""
+    tree = folder / "tree"
+    subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", "-q", str(tree), commit], check=True)
+    venv.create(folder / "env", with_pip=True)
+    python = folder / "env" / "bin" / "python"
+    site = subprocess.check_output(
+        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    )
+    for name in ("setuptools", "pkg_resources"):
+        subprocess.run(["rm", "-rf", f"{site.strip()}/{name}"], check=True)
+    (Path(site.strip()) / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    command = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", str(tree)]
+    subprocess.run(command, check=True)
+    return python
+
+
+def probe(python: str, stages: str, words: list[str], cache: Path) -> dict[str, float]:
+    """Run `probe.py`; return seconds by stage."""
+    command = [python, str(ROOT / "benchmarks" / "probe.py"), stages, *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"ADBENCH_CACHE": str(cache)}, cwd="/"
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def job(python: str, words: list[str], folder: Path) -> float:
+    """Run `adbench run`; return its wall seconds."""
+    command = [python, "-m", "adbench", "run", *words, f"cache={folder}/cache", f"runs={folder}/runs"]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return time.perf_counter() - start
+
+
+def compared(method: str, stages: list[str], sides: dict[str, str], options: argparse.Namespace, folder: Path) -> None:
+    """Print the rows of one method."""
+    words = [f"method={method}", f"shots={SHOTS.get(method, '16')}"]
+    best: dict[tuple[str, str], float] = {}
+    for repeat in range(options.repeat):
+        for side, python in sides.items():
+            inner = ",".join(stage for stage in stages if stage != "job")
+            if inner:
+                cores = "cores=2" if side == "after" or options.same_keys else "threads=2"
+                sized = [*words, *VIT_L, cores, "method.epochs=1", *([EPOCHS[method]] if method in EPOCHS else [])]
+                for stage, seconds in probe(python, inner, sized, folder / f"cache-{side}").items():
+                    best[stage, side] = min(seconds, best.get((stage, side), seconds))
+            if "job" in stages:
+                own = folder / f"{side}{repeat}{method}"
+                for name, more in (("main job, cold", []), ("a second cell", ["seed=1"])):
+                    seconds = job(python, [*words, *more], own)
+                    best[name, side] = min(seconds, best.get((name, side), seconds))
+    for stage in dict.fromkeys(stage for stage, _ in best):
+        before, after = best[stage, "before"], best[stage, "after"]
+        print(f"| {method} | {stage} | {before:.3f} | {after:.3f} | {before / after:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("commit")
+    parser.add_argument("--methods", default="madclip,mvfa,mediclip")
+    parser.add_argument("--stages", default="encode,step,test,job")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--same-keys", action="store_true", help="the commit knows cores= too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        try:
+            sides = {"before": str(install(options.commit, folder)), "after": sys.executable}
+            print(f"| method | seconds of | {options.commit} | this tree | faster |\n|---|---|---|---|---|")
+            for method in options.methods.split(","):
+                compared(method, options.stages.split(","), sides, options, folder)
+        finally:
+            subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "tree")], check=False)
+
+
+if __name__ == "__main__":
+    main()
