@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 IMAGE_SCORES = ("auto", "map_max", "detection")
+Edge = Literal["reflect", "symmetric", "constant"]
 
 
 def patch_map(scores: Tensor, size: int, align_corners: bool = True) -> Tensor:
@@ -42,11 +44,17 @@ def _interpolation(grid: int, size: int, device: torch.device, align_corners: bo
     return matrix.contiguous().to(device)
 
 
-def gaussian_blur(maps: Tensor, sigma: float, radius: int | None = None) -> Tensor:
-    """Blur (B, H, W) maps with a Gaussian of `sigma` pixels, edges reflected; a `sigma` of 0 changes nothing.
+def gaussian_blur(maps: Tensor, sigma: float, radius: int | None = None, edge: Edge = "reflect") -> Tensor:
+    """Blur (B, H, W) maps with a Gaussian of `sigma` pixels; a `sigma` of 0 changes nothing.
 
-    The kernel has 2 `radius` + 1 pixels a side; None: it is cut at 4 sigma.
-    Computed in fp32, also under autocast, which would round every pixel.
+    The kernel has 2 `radius` + 1 pixels a side; None: it is cut at 4 sigma. What lies beyond the edge, in the words of
+    `numpy.pad`: the map reflected, without its outermost pixels or with them (`symmetric`, the default of SciPy's
+    `gaussian_filter`), or zeros (`constant`). Computed in fp32, also under autocast, which would round every pixel.
+
+    >>> row = torch.tensor([[[1.0, 0.0, 0.0]] * 3])
+    >>> blurred = [gaussian_blur(row, 9e9, radius=1, edge=e) for e in ("reflect", "symmetric", "constant")]
+    >>> [round(float(maps[0, 1, 0]) * 3) for maps in blurred]  # thirds: of 0 1 0, 1 1 0 and 0 1 0
+    [1, 2, 1]
     """
     if sigma == 0:
         return maps
@@ -55,10 +63,19 @@ def gaussian_blur(maps: Tensor, sigma: float, radius: int | None = None) -> Tens
     x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    padded = F.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")
+    padded = _padded(maps, radius, edge)[:, None]
     with torch.autocast(maps.device.type, enabled=False):
         rows = F.conv2d(padded, kernel.view(1, 1, 1, -1))
         return F.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+
+
+def _padded(maps: Tensor, radius: int, edge: Edge) -> Tensor:
+    if edge != "symmetric" or not radius:
+        return F.pad(maps[:, None], (radius, radius, radius, radius), mode=edge)[:, 0]
+    for side in (1, 2):  # torch's own function has no such mode
+        before, after = maps.narrow(side, 0, radius), maps.narrow(side, maps.shape[side] - radius, radius)
+        maps = torch.cat([before.flip(side), maps, after.flip(side)], side)
+    return maps
 
 
 def top_mean(scores: Tensor, share: float) -> Tensor:

@@ -60,10 +60,12 @@ class StableAdamW(Optimizer):
 def warm_cosine(step: int, warm_up: int, steps: int, last: float) -> float:
     """Return the share of the learning rate at a step, counted from 0: from 0 up to 1, then down a cosine to `last`.
 
-    >>> [round(warm_cosine(step, 2, 6, 0.1), 3) for step in range(7)]
-    [0.0, 0.5, 1.0, 0.868, 0.55, 0.232, 0.1]
+    The last of the `warm_up` steps has the whole rate, as the first one of the cosine has.
+
+    >>> [round(warm_cosine(step, 3, 7, 0.1), 3) for step in range(8)]
+    [0.0, 0.5, 1.0, 1.0, 0.868, 0.55, 0.232, 0.1]
     """
     if step < warm_up:
-        return step / warm_up
+        return step / max(1, warm_up - 1)
     done = min(1.0, (step - warm_up) / max(1, steps - warm_up))
     return last + (1 - last) * (1 + math.cos(math.pi * done)) / 2

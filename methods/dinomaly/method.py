@@ -33,6 +33,7 @@ from adbench.blocks.maps import gaussian_blur, top_mean
 from adbench.blocks.optimisers import StableAdamW, warm_cosine
 from adbench.blocks.training import ClippedGradients, require_normal
 from adbench.blocks.validate import at_least, positive, shares
+from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.system.progress import track
@@ -67,12 +68,15 @@ class Params:
     map_size: int = 256
     sigma: float = 4.0  # Gaussian smoothing of the map over 5 x 5 of its pixels; 0: none
     top: float = 0.01  # share of the map's pixels that the image score is the mean of
+    resize: Filter = "bicubic"  # of the images; the authors: bilinear
     activation: str = "native"
     normalisation: str = "native"
 
 
 class Dinomaly(ClippedGradients, Method[Params]):
     """Bottleneck and decoder over cached features of a frozen ViT."""
+
+    version = "2"
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -86,6 +90,7 @@ class Dinomaly(ClippedGradients, Method[Params]):
             epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
+            resize=params.resize,
         )
 
     def build(self) -> None:
@@ -142,7 +147,7 @@ class Dinomaly(ClippedGradients, Method[Params]):
 
     def score(self, batch: Batch) -> Scores:
         """Return the smoothed distances as the map; the image score is the mean of its highest pixels."""
-        maps = gaussian_blur(self._map(self._distances(batch).mean(1)), self.params.sigma, radius=2)
+        maps = gaussian_blur(self._map(self._distances(batch).mean(1)), self.params.sigma, radius=2, edge="constant")
         return Scores(top_mean(maps.flatten(1), self.params.top), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:

@@ -24,6 +24,7 @@ from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.pyramid import chosen_levels, level_maps
 from adbench.blocks.training import require_normal
 from adbench.blocks.validate import at_least, choices
+from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 
@@ -50,12 +51,15 @@ class Params:
     depths: list[int] = field(default_factory=list)  # residual blocks: embedding, student's stages; empty: 1 each
     loss: str = "map"  # map: the cosine of a level's whole map as one vector; position: of each position
     sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels
+    resize: Filter = "bicubic"  # of the images; the authors: bilinear
     activation: str = "native"
     normalisation: str = "native"
 
 
 class RD4AD(Method[Params]):
     """Bottleneck and student over cached levels of a frozen teacher."""
+
+    version = "2"
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -79,6 +83,7 @@ class RD4AD(Method[Params]):
             epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
+            resize=params.resize,
         )
 
     def build(self) -> None:
@@ -121,7 +126,8 @@ class RD4AD(Method[Params]):
 
     def score(self, batch: Batch) -> Scores:
         """Return the distances at each position, summed over the levels, as the map; the image score is its maximum."""
-        maps = gaussian_blur(torch.stack(self._maps(batch.features)).sum(0), self.params.sigma)
+        distances = torch.stack(self._maps(batch.features)).sum(0)
+        maps = gaussian_blur(distances, self.params.sigma, edge="symmetric")
         return Scores(maps.flatten(1).amax(1), maps)
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:

@@ -121,9 +121,9 @@ class Student(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """He's normal initialisation of convolutions, by their outputs, as for ResNets."""
+    """He's normal initialisation of convolutions, by their outputs, as for ResNets; transposed ones keep torch's."""
     for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -11,27 +11,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
 from adbench.blocks import denoiser, jitter
+from adbench.blocks.frozen import FrozenRows
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, chosen_levels, level_maps, patch_vectors
-from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, require_normal, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, require_normal
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
-from adbench.system.progress import track
-
-CHUNK = 32  # images of the support whose maps of all levels are held at once
 
 
 @dataclass
@@ -99,19 +96,16 @@ class UniAD(ClippedGradients, Method[Params]):
     def prepare(self, support: Support) -> None:
         """Keep the frozen features of the normal images."""
         require_normal(len(support), "uniad")
-        chunks = support.images.split(CHUNK)
-        encoded = track(chunks, "encoding the support", len(chunks))
-        self.data = TensorDataset(torch.cat([self._frozen_patches(self.encode(images)) for images in encoded]))
+        self.rows = FrozenRows(lambda images: [self._frozen_patches(self.encode(images))], support.images)
         self.noise = self.generator("jitter")
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
-        p = self.params
-        return shuffled(self.data, p.batch_size, p.epoch_images, self.generator("order"))
+        return self.rows.loader(self.params.batch_size, self.params.epoch_images, self.generator("order"))
 
     def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
         """Reconstruct features from disturbed ones; the target is undisturbed."""
-        (target,) = batch
+        target = self.rows[batch[0]][0].to(self.device)
         return finite_sum(reconstruction=F.mse_loss(self._reconstructed(self._disturbed(target)), target))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

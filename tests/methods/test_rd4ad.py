@@ -4,15 +4,15 @@ import contextlib
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.nn import functional as F
 
 from adbench.backbone.build import build
-from adbench.blocks.maps import gaussian_blur
 from adbench.config import layers, words
 from adbench.errors import AdbenchError
 from adbench.methods.rd4ad.method import RD4AD, Params, distance, position_norm, teacher_of
-from adbench.methods.rd4ad.networks import Bottleneck, Level, Residual, Student
+from adbench.methods.rd4ad.networks import Bottleneck, Level, Residual, Student, initialise
 
 QUICK = {"epochs": 1, "epoch_images": 0}
 WIDE = [Level(256, 4), Level(512, 8), Level(1024, 16)]  # WideResNet-50-2
@@ -40,6 +40,7 @@ def test_the_preset_of_the_paper_and_its_size(facts) -> None:
         embedding = method.bottleneck(levels)
         student = method.student(embedding, [level.shape[2:] for level in levels])
     assert (method.declared.stages, method.declared.blocks, method.declared.epochs) == ((1, 2, 3), (), 200)
+    assert (method.declared.resize, Params().resize) == ("bilinear", "bicubic")
     assert embedding.shape == (2, 2048, 8, 8)
     assert [level.shape for level in student] == [level.shape for level in levels]
     fusion = 9 * 256 * 512 + 9 * 512 * 1024 * 2 + 2 * (512 + 1024 + 1024)
@@ -80,6 +81,16 @@ def test_a_residual_block_by_hand() -> None:
     up = Residual(4, 6, 2, up=True)
     assert up(x).shape == (2, 6, 10, 10)
     assert [layer.kernel_size for layer in (up.body[3], up.shortcut[0])] == [(2, 2), (2, 2)]
+
+
+def test_transposed_convolutions_keep_torchs_initial_weights() -> None:
+    torch.manual_seed(0)
+    up = Residual(64, 64, 2, up=True)
+    initialise(up)
+    plain, transposed = up.body[0].weight.detach(), up.body[3].weight.detach()  # (32, 64, 1, 1) and (32, 32, 2, 2)
+    assert float(plain.std()) == pytest.approx((2 / 32) ** 0.5, rel=0.1)  # He's: 2 by the outputs
+    largest = float(transposed.abs().max())
+    assert 0.99 / (32 * 4) ** 0.5 < largest <= 1 / (32 * 4) ** 0.5  # uniform, within 1 / sqrt(32 x 2 x 2)
 
 
 def test_levels_meet_on_the_coarsest_grid() -> None:
@@ -152,7 +163,8 @@ def test_the_score_by_hand(request, support, where: str) -> None:
         away = 1 - (t * s).sum(1) / (t.norm(dim=1) * s.norm(dim=1))
         total += F.interpolate(away[:, None], 112, mode="bilinear", align_corners=True)[:, 0]
     scores = method.score(batch)
-    torch.testing.assert_close(scores.maps, gaussian_blur(total, 4.0), atol=1e-5, rtol=1e-4)
+    wanted = torch.stack([torch.from_numpy(gaussian_filter(m.numpy(), 4.0)) for m in total.detach()])
+    torch.testing.assert_close(scores.maps, wanted, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores.image, scores.maps.flatten(1).amax(1))
     shown = method.level_maps(batch)
     assert list(shown) == ([3, 6, 9] if where == "bench" else [])

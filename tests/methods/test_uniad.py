@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from adbench.backbone.build import build
 from adbench.backbone.contract import Features
 from adbench.backbone.weights import architecture
+from adbench.blocks import frozen
 from adbench.blocks.denoiser import half_grid
 from adbench.cells.datamodule import DataModule
 from adbench.cells.resolve import resolve
@@ -104,15 +105,16 @@ def test_the_pooling_by_hand(bench, support, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_loss_is_the_mean_square_against_undisturbed_features(bench, support) -> None:
     method = bench.new("uniad", **QUICK, dropout=0.0)
     method.prepare(normal(support()))
-    (target,) = method.data.tensors
+    everyone = [torch.arange(3)]
+    (target,) = method.rows[everyone[0]]
     batch = bench.batch(method, support().images[:3])
     torch.testing.assert_close(target, plainly(batch.features))
-    loss = method.training_step([target], 0)
+    loss = method.training_step(everyone, 0)
     noise = torch.randn(target.shape, generator=method.generator("jitter"))
     disturbed = target + noise * 20 * target.pow(2).sum(-1, keepdim=True).sqrt() / 512
     rebuilt = method.leave(method.denoiser(method.enter(disturbed)))
     torch.testing.assert_close(loss, (rebuilt - target).pow(2).mean())
-    assert float(loss.detach()) != pytest.approx(float(method.training_step([target], 0).detach()), rel=1e-6)
+    assert float(loss.detach()) != pytest.approx(float(method.training_step(everyone, 0).detach()), rel=1e-6)
 
 
 def test_noise_can_be_the_same_share_as_uniads(bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +172,7 @@ def test_one_model_for_three_sets_which_are_not_told_apart(tiny, bench, support)
     trained_on = DataModule.of_cell(cells[0]).support
     assert set(trained_on.datasets) == {"brainmri", "liverct", "resc"}
     method = bench.fitted("uniad", trained_on, **QUICK)
-    assert len(method.data) == 6
+    assert len(method.rows.images) == 6
     images = support().images[:2]
     features = method.encode(images)
     with torch.no_grad():
@@ -184,10 +186,10 @@ def test_one_model_for_three_sets_which_are_not_told_apart(tiny, bench, support)
 def test_support_features_are_the_same_bits_in_chunks(bench, support, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     for chunk in (1, 2, 32):
-        monkeypatch.setattr("adbench.methods.uniad.method.CHUNK", chunk)
+        monkeypatch.setattr(frozen, "CHUNK", chunk)
         method = bench.new("uniad", **QUICK)
         method.prepare(normal(support()))
-        kept.append(method.data.tensors[0])
+        kept.append(method.rows[torch.arange(3)][0])
     assert torch.equal(kept[0], kept[1])
     assert torch.equal(kept[0], kept[2])
 

@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from adbench.blocks.maps import gaussian_blur, patch_map, scored_by_map, top_mean, upsample
+from adbench.blocks.maps import Edge, gaussian_blur, patch_map, scored_by_map, top_mean, upsample
 
 
 def test_upsampling_keeps_the_corners() -> None:
@@ -15,12 +15,19 @@ def test_upsampling_keeps_the_corners() -> None:
     assert [float(up[0, 0, y, x]) for y in (0, 3, 6) for x in (0, 3, 6)] == pytest.approx(list(range(9)))
 
 
-def test_smoothing_equals_scipys() -> None:
+@pytest.mark.parametrize(
+    ("edge", "scipys"), [("reflect", "mirror"), ("symmetric", "reflect"), ("constant", "constant")]
+)
+def test_smoothing_equals_scipys(edge: Edge, scipys: str) -> None:
     maps = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0))
-    wanted = [gaussian_filter(m.numpy(), 2.0, mode="mirror", truncate=4.0) for m in maps]
+    wanted = [gaussian_filter(m.numpy(), 2.0, mode=scipys, truncate=4.0) for m in maps]
     torch.testing.assert_close(
-        gaussian_blur(maps, 2.0), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
+        gaussian_blur(maps, 2.0, edge=edge), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
     )
+
+
+def test_smoothing_is_in_fp32_and_nothing_at_sigma_0() -> None:
+    maps = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0))
     assert torch.equal(gaussian_blur(maps, 0), maps)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(gaussian_blur(maps, 2.0), gaussian_blur(maps.double(), 2.0).float())
