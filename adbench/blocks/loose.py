@@ -44,8 +44,8 @@ def middle_blocks(architecture: Architecture) -> tuple[int, ...]:
 def checked_groups(params: Any, architecture: Architecture) -> tuple[int, ...]:
     """Return the blocks that are read, `params.levels` or `middle_blocks`.
 
-    Raises AdbenchError, from `params.groups`, `decoder_blocks` and `heads`, where the backbone has no such blocks, where there are more groups than blocks of the backbone
-    or of the decoder, and where the decoder's heads don't divide the width of a token.
+    Raises AdbenchError, by `params.groups`, `decoder_blocks` and `heads`, where the backbone has no such blocks, where
+    groups outnumber the blocks of the backbone or of the decoder, and where heads don't divide the width of a token.
     """
     levels = architecture.checked_levels(params.levels or middle_blocks(architecture))
     if not architecture.depth:  # a run says so
