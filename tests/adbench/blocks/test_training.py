@@ -36,7 +36,7 @@ def test_so_many_full_batches_whatever_the_number_of_rows() -> None:
     batches = repeated(TensorDataset(torch.arange(5.0)), 3, 3, torch.Generator().manual_seed(0))
     rows = [batch.int().tolist() for (batch,) in batches]
     assert [len(batch) for batch in rows] == [3, 3, 3]
-    assert sorted(sum(rows, [])[:5]) == [0, 1, 2, 3, 4]
+    assert sorted([row for batch in rows for row in batch][:5]) == [0, 1, 2, 3, 4]
     few = repeated(TensorDataset(torch.arange(50.0)), 3, 2, torch.Generator().manual_seed(0))
     assert len({float(x) for (batch,) in few for x in batch}) == 6
 
