@@ -1,12 +1,12 @@
 """Building blocks of methods: plain functions and small modules, each with tests, that any method may import.
 
-augment         fixed views of images and masks (MVFA, MadCLIP); rotations
+augment         fixed views of images and masks (MVFA, MadCLIP, RegAD); rotations
 deep_prompts    learnable vectors inside the text tower (MaPLe, AnomalyCLIP)
 denoiser        UniAD's transformer that reconstructs patch features
 frozen          frozen features of the support by row, held in memory or read back from the cache
 fusion          a text branch and a memory-bank branch, rescaled and averaged
 jitter          noise on patch features
-loose           loose reconstruction: groups of blocks, distances of whole maps, a gradient by patch (Dinomaly)
+loose           loose reconstruction: groups of blocks, maps as a whole, a gradient by patch (Dinomaly, INP-Former)
 losses          focal, dice, SigLIP and deviation loss; `finite_sum`, which names a term that is not finite
 maps            `patch_map` and `upsample`, from patches to pixels; Gaussian blur; the image score from the map
 memory_bank     nearest neighbours, cosine and Euclidean; the greedy coreset

@@ -1,4 +1,4 @@
-"""Fixed augmentations, computed once: the 11 views of MVFA and the 16 of MadCLIP; rotations; grey images."""
+"""Fixed augmentations, computed once: views of MVFA (11), MadCLIP (16) and RegAD (22); rotations; grey images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 ROTATIONS = (22.5, -22.5, 11.25, -11.25)  # degrees
 SHIFT = 0.1  # in [-1, 1] coordinates: 12 pixels of 240
+REGAD_ROTATIONS = (11.25, 22.5, 33.75, 45.0)  # degrees, both ways
+REGAD_SHIFTS = (0.2, 0.1)  # in [-1, 1] coordinates
 ZOOMS = (1.1, 1.15, 1.2, 1.3)
 
 
@@ -34,6 +36,19 @@ def fixed_views(
         views += [torch.cat([colour_jitter(images, jitter, groups), both[:, 3:]], dim=1)]
     stack = torch.cat(views)
     return stack[:, :3].contiguous(), stack[:, 3] > 0.5
+
+
+def regad_views(images: Tensor) -> Tensor:
+    """Return the 22 views (22 * N, 3, H, H) of square uint8 images (N, 3, H, H), ordered by view (RegAD, ECCV 2022).
+
+    The original; 8 rotations up to 45 degrees and 8 shifts by 5 and 10 % along both axes, bilinear, with reflection
+    beyond the border; the mirror image; grey; 3 quarter turns.
+    """
+    pixels = images.float()
+    moved = [_affine(pixels, rotation(sign * angle)) for sign in (-1, 1) for angle in REGAD_ROTATIONS]
+    moved += [_affine(pixels, shift(x, y)) for far in REGAD_SHIFTS for x in (far, -far) for y in (far, -far)]
+    views = [images, *(view.round().clamp(0, 255).to(torch.uint8) for view in moved)]
+    return torch.cat([*views, images.flip(3), luminance(images), *(images.rot90(k, (2, 3)) for k in (1, 2, 3))])
 
 
 def rotation(degrees: float) -> Tensor:

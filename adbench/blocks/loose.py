@@ -1,12 +1,14 @@
 """Loose reconstruction: a decoder rebuilds the means of groups of a ViT's blocks, not each block (Dinomaly, CVPR 2025).
 
 A group's map counts as a whole in the loss, and how much of its gradient reaches a patch may depend on the patch.
+INP-Former (CVPR 2025) rebuilds the same groups with another decoder and another weight of the gradient.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +17,13 @@ from torch.nn import functional as F
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
-from adbench.blocks.maps import patch_map
+from adbench.blocks.maps import gaussian_blur, patch_map, top_mean
 from adbench.blocks.precision import l2_normalize
+from adbench.errors import AdbenchError
 
 READ = 8  # blocks
+HEAD = 64  # channels of an attention head of the decoder
+EPSILON = 1e-8  # of the decoder's layer norms
 
 
 def middle_blocks(architecture: Architecture) -> tuple[int, ...]:
@@ -34,6 +39,29 @@ def middle_blocks(architecture: Architecture) -> tuple[int, ...]:
         return architecture.levels(READ)
     apart = max(1, depth // 12)
     return tuple(range(depth // 6 + 1, depth + 1, apart))[:READ]
+
+
+def checked_groups(params: Any, architecture: Architecture) -> tuple[int, ...]:
+    """Return the blocks that are read, `params.levels` or `middle_blocks`.
+
+    Raises AdbenchError, by `params.groups`, `decoder_blocks` and `heads`, where the backbone has no such blocks, where
+    groups outnumber the blocks of the backbone or of the decoder, and where heads don't divide the width of a token.
+    """
+    levels = architecture.checked_levels(params.levels or middle_blocks(architecture))
+    if not architecture.depth:  # a run says so
+        return levels
+    most = min(len(levels), params.decoder_blocks)
+    if params.groups > most:
+        raise AdbenchError(
+            f"method.groups={params.groups} is not possible with {len(levels)} blocks of the backbone and "
+            f"method.decoder_blocks={params.decoder_blocks}: at most {most}."
+        )
+    if params.heads and architecture.width % params.heads:
+        raise AdbenchError(
+            f"method.heads={params.heads} is not possible: the backbone's tokens have {architecture.width} channels, "
+            "and a number that divides them is needed."
+        )
+    return levels
 
 
 def grouped(count: int, groups: int) -> list[range]:
@@ -63,6 +91,20 @@ def group_means(
             stream = torch.cat([stream[:, :prefix], features.registers[block].float(), stream[:, prefix:]], dim=1)
         streams.append(F.layer_norm(stream, stream.shape[-1:]) if level_norm else stream)
     return torch.stack([torch.stack([streams[i] for i in run]).mean(0) for run in grouped(len(blocks), groups)], dim=1)
+
+
+def fused_groups(means: Tensor, blocks: int) -> Tensor:
+    """Return (B, ...): the mean over all `blocks`, of the means over each group of them (B, groups, ...)."""
+    runs = grouped(blocks, means.shape[1])
+    return functools.reduce(torch.add, [means[:, i] * (len(run) / blocks) for i, run in enumerate(runs)])
+
+
+def noisy_bottleneck(width: int, dropout: float) -> nn.Sequential:
+    """Return an MLP over tokens (..., width), four times as wide inside, with dropout before, within and after it."""
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(width, 4 * width), nn.GELU(),
+        nn.Dropout(dropout), nn.Linear(4 * width, width), nn.Dropout(dropout),
+    )  # fmt: skip
 
 
 def rebuilt_groups(outputs: Sequence[Tensor], groups: int) -> Tensor:
@@ -118,6 +160,24 @@ def scale_gradient(values: Tensor, factor: Tensor) -> Tensor:
     return scaled
 
 
+def loose_terms(
+    target: Tensor, output: Tensor, factors: Callable[[Tensor], Tensor], blocks: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return a named term of the loss for each group of (B, groups, patches, width); their sum is a mean over groups.
+
+    A term is `map_distance`, averaged over images. The gradient that reaches a patch of the output is multiplied by
+    `factors`, which are (B, patches) of the patches' distances (B, patches).
+    """
+    terms: dict[str, Tensor] = {}
+    runs = grouped(len(blocks), target.shape[1])
+    for i, run in enumerate(runs):
+        factor = factors(token_distance(target[:, i], output[:, i].detach()))
+        weighted = scale_gradient(output[:, i], factor[..., None])
+        loss = map_distance(target[:, i], weighted).mean() / len(runs)
+        terms[f"blocks {blocks[run[0]]} to {blocks[run[-1]]}"] = loss
+    return terms
+
+
 def small_weights(module: nn.Module) -> None:
     """Give every linear layer below `module` weights of a normal distribution of 0.01, cut at 0.03, and zero biases."""
     for part in module.modules():
@@ -134,3 +194,14 @@ def loose_map(distance: Tensor, input_size: int, map_size: int) -> Tensor:
     """
     maps = patch_map(distance, input_size)
     return F.interpolate(maps[:, None], size=map_size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def loose_scores(distance: Tensor, input_size: int, params: Any) -> tuple[Tensor, Tensor]:
+    """Return scores (B,) and maps (B, map_size, map_size) of patch distances (B, groups, patches).
+
+    The map is the mean over groups, smoothed by a Gaussian of `params.sigma` over 5 x 5 of its pixels, zeros beyond its
+    edge; the score the mean of its `params.top` highest share.
+    """
+    maps = loose_map(distance.mean(1), input_size, params.map_size)
+    maps = gaussian_blur(maps, params.sigma, radius=2, edge="constant")
+    return top_mean(maps.flatten(1), params.top), maps

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -69,3 +70,12 @@ def warm_cosine(step: int, warm_up: int, steps: int, last: float) -> float:
         return step / max(1, warm_up - 1)
     done = min(1.0, (step - warm_up) / max(1, steps - warm_up))
     return last + (1 - last) * (1 + math.cos(math.pi * done)) / 2
+
+
+def stable_adamw_along_a_cosine(
+    parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, warm_up: int, steps: int, last: float
+) -> OptimizerLRScheduler:
+    """Return StableAdamW as Dinomaly and INP-Former set it, its rate `warm_cosine`, step by step."""
+    optimiser = StableAdamW(parameters, learning_rate, eps=1e-10, weight_decay=weight_decay, amsgrad=True)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_cosine(step, warm_up, steps, last))
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}

@@ -28,6 +28,15 @@ def shuffled(
     return DataLoader(data, batch_size, sampler=order)
 
 
+def repeated(
+    data: TensorDataset, batch_size: int, steps: int, generator: torch.Generator
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Return so many full batches of rows in random order, repeated in a new order until there are enough."""
+    return DataLoader(
+        data, batch_size, sampler=RandomSampler(data, num_samples=steps * batch_size, generator=generator)
+    )
+
+
 def adamw_with_a_drop(
     parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, epochs: int, decay_at: float
 ) -> OptimizerLRScheduler:

@@ -6,17 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adbench.blocks.loose import EPSILON, noisy_bottleneck
 from adbench.blocks.precision import in_fp32
-
-EPSILON = 1e-8  # of the layer norms
-
-
-def noisy_bottleneck(width: int, dropout: float) -> nn.Sequential:
-    """Return an MLP over tokens (..., width), four times as wide inside, with dropout before, within and after it."""
-    return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(width, 4 * width), nn.GELU(),
-        nn.Dropout(dropout), nn.Linear(4 * width, width), nn.Dropout(dropout),
-    )  # fmt: skip
 
 
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -13,35 +13,34 @@ from dataclasses import dataclass, field
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
 from adbench.blocks.loose import (
+    HEAD,
+    checked_groups,
+    fused_groups,
     group_means,
     grouped,
     loose_map,
-    map_distance,
-    middle_blocks,
+    loose_scores,
+    loose_terms,
     rebuilt_groups,
-    scale_gradient,
     small_weights,
     token_distance,
 )
 from adbench.blocks.losses import finite_sum
-from adbench.blocks.maps import gaussian_blur, top_mean
-from adbench.blocks.optimisers import StableAdamW, warm_cosine
-from adbench.blocks.training import ClippedGradients, require_normal
+from adbench.blocks.optimisers import stable_adamw_along_a_cosine
+from adbench.blocks.training import ClippedGradients, repeated, require_normal
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
-from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.system.progress import track
 
 from .decoder import Decoder
 
 CHUNK = 16  # images of the support of which all read blocks are held at once
-HEAD = 64  # channels of an attention head
 
 
 @dataclass
@@ -115,40 +114,27 @@ class Dinomaly(ClippedGradients, Method[Params]):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Shuffle the images, and repeat them in a new order until the epoch has its steps."""
-        p = self.params
-        order = RandomSampler(self.data, num_samples=p.epoch_steps * p.batch_size, generator=self.generator("order"))
-        return DataLoader(self.data, p.batch_size, sampler=order)
+        return repeated(self.data, self.params.batch_size, self.params.epoch_steps, self.generator("order"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Rebuild each group's map; the mean over groups."""
         p = self.params
         target, output = self._rebuild(batch[0].float())
         mined = p.mined * min(1.0, self.global_step / p.mining_steps)
-        terms: dict[str, Tensor] = {}
-        for i, group in enumerate(self.groups):
-            distance = token_distance(target[:, i], output[:, i].detach())
-            factor = gradient_factors(distance, mined, p.mined_gradient)
-            mined_output = scale_gradient(output[:, i], factor[..., None])
-            loss = map_distance(target[:, i], mined_output).mean() / len(self.groups)
-            terms[f"blocks {self.blocks[group[0]]} to {self.blocks[group[-1]]}"] = loss
-        return finite_sum(**terms)
+        return finite_sum(
+            **loose_terms(target, output, lambda d: gradient_factors(d, mined, p.mined_gradient), self.blocks)
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """StableAdamW; the rate warms up and falls along a cosine, step by step."""
-        p = self.params
-        steps = p.epochs * p.epoch_steps
-        optimiser = StableAdamW(
-            self.parameters(), p.learning_rate, eps=1e-10, weight_decay=p.weight_decay, amsgrad=True
+        p, steps = self.params, self.params.epochs * self.params.epoch_steps
+        return stable_adamw_along_a_cosine(
+            self.parameters(), p.learning_rate, p.weight_decay, p.warm_up, steps, p.final_share
         )
-        rate = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: warm_cosine(step, p.warm_up, steps, p.final_share)
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def score(self, batch: Batch) -> Scores:
         """Return the smoothed distances as the map; the image score is the mean of its highest pixels."""
-        maps = gaussian_blur(self._map(self._distances(batch).mean(1)), self.params.sigma, radius=2, edge="constant")
-        return Scores(top_mean(maps.flatten(1), self.params.top), maps)
+        return Scores(*loose_scores(self._distances(batch), self.backbone.input_size, self.params))
 
     def level_maps(self, batch: Batch) -> dict[int, Tensor]:
         """Return the map of each group before it is smoothed, under the number of its last block."""
@@ -162,8 +148,7 @@ class Dinomaly(ClippedGradients, Method[Params]):
     def _rebuild(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return the frozen and the rebuilt patches, fp32 (B, groups, patches, width), of groups (B, groups, ...)."""
         shape = self.backbone.architecture
-        fused = sum(means[:, i] * (len(run) / len(self.blocks)) for i, run in enumerate(self.groups))
-        rebuilt = rebuilt_groups(self.decoder(fused), len(self.groups))
+        rebuilt = rebuilt_groups(self.decoder(fused_groups(means, len(self.blocks))), len(self.groups))
         first = shape.prefix + shape.registers
         return means[:, :, first:], rebuilt[:, :, first:]
 
@@ -194,18 +179,4 @@ def _check(params: Params, architecture: Architecture) -> tuple[int, ...]:
     at_least(params, 0, "sigma", most=1000)
     positive(params, "top")
     shares(params, "final_share", "dropout", "mined", "mined_gradient", "top")
-    levels = architecture.checked_levels(params.levels or middle_blocks(architecture))
-    if not architecture.depth:  # a run says so
-        return levels
-    most = min(len(levels), params.decoder_blocks)
-    if params.groups > most:
-        raise AdbenchError(
-            f"method.groups={params.groups} is not possible with {len(levels)} blocks of the backbone and "
-            f"method.decoder_blocks={params.decoder_blocks}: at most {most}."
-        )
-    if params.heads and architecture.width % params.heads:
-        raise AdbenchError(
-            f"method.heads={params.heads} is not possible: the backbone's tokens have {architecture.width} channels, "
-            "and a number that divides them is needed."
-        )
-    return levels
+    return checked_groups(params, architecture)

@@ -21,6 +21,7 @@ QUICK: dict[str, dict[str, object]] = {
     "anomalyclip": {"epochs": 2},
     "dinomaly": {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2},
     "dra": {"epochs": 1, "epoch_steps": 3, "pseudo_images": 8},
+    "inpformer": {"epochs": 2, "epoch_steps": 2, "batch_size": 2, "decoder_blocks": 2, "few": 0},
     "madclip": {"epochs": 1, "views": 1},
     "mediclip": {"epochs": 2},
     "musc": {"sides": [1, 3]},
@@ -37,8 +38,8 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 UNTIED = {
-    "anomalyclip", "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "mrad", "musc", "padim", "patchcore",
-    "rd4ad", "simplenet", "subspacead", "tgumiad", "uniad", "winclip",
+    "anomalyclip", "clip", "clip_finetune", "crossmodal", "dinomaly", "dra", "inpformer", "mrad", "musc", "padim",
+    "patchcore", "rd4ad", "simplenet", "subspacead", "tgumiad", "uniad", "winclip",
 }  # fmt: skip
 
 # Those that show levels, and those whose features change.

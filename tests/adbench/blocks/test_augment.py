@@ -6,7 +6,15 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from adbench.blocks.augment import ZOOMS, central_zoom, colour_jitter, fixed_views, luminance, rotated
+from adbench.blocks.augment import (
+    ZOOMS,
+    central_zoom,
+    colour_jitter,
+    fixed_views,
+    luminance,
+    regad_views,
+    rotated,
+)
 
 
 def generator() -> torch.Generator:
@@ -144,3 +152,33 @@ def test_the_corners_of_a_turned_image_are_black_or_reflected() -> None:
     white = torch.full((1, 1, 20, 20), 255, dtype=torch.uint8)
     assert rotated(white, [45], "nearest", "zeros")[0, 0, 0, 0] == 0
     assert rotated(white, [45]).min() == 255
+
+
+def test_the_22_views_of_regad() -> None:
+    g = generator()
+    images = torch.randint(0, 256, (2, 3, 12, 12), generator=g, dtype=torch.uint8)
+    views = regad_views(images).view(22, 2, 3, 12, 12)
+    assert views.dtype == torch.uint8
+    assert torch.equal(views[0], images)
+    assert torch.equal(views[17], images.flip(3))
+    assert torch.equal(views[18], luminance(images))
+    for turns, view in enumerate(views[19:], start=1):
+        assert torch.equal(view, images.rot90(turns, (2, 3)))
+    assert len({view.numpy().tobytes() for view in views}) == 22
+
+
+def test_regad_rotates_both_ways_and_shifts_by_a_tenth_and_a_twentieth() -> None:
+    spots = (255 * spot(20, 29)[0]).to(torch.uint8)
+    views = regad_views(spots)[:, 0].float()
+    centres = [(view > 127).nonzero().float().mean(0) - 19.5 for view in views]
+    start = centres[0]
+    angles = [float(torch.rad2deg(torch.atan2(c[0], c[1]) - torch.atan2(start[0], start[1]))) for c in centres[1:9]]
+    steps = [-11.25, -22.5, -33.75, -45, 11.25, 22.5, 33.75, 45]
+    assert sorted(angles) == pytest.approx(sorted(steps), abs=2)
+    moved = sorted(tuple((c - start).round().int().tolist()) for c in centres[9:17])
+    assert moved == sorted((y, x) for far in (2, 4) for y in (-far, far) for x in (-far, far))
+
+
+def test_what_lies_beyond_the_border_is_reflected() -> None:
+    bright = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
+    assert regad_views(bright).eq(200).all()

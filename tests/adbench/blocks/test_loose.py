@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,16 +11,22 @@ from torch.nn import functional as F
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
 from adbench.blocks.loose import (
+    checked_groups,
+    fused_groups,
     group_means,
     grouped,
     loose_map,
+    loose_scores,
+    loose_terms,
     map_distance,
     middle_blocks,
+    noisy_bottleneck,
     rebuilt_groups,
     scale_gradient,
     small_weights,
     token_distance,
 )
+from adbench.errors import AdbenchError
 
 
 def vit(depth: int, **facts: object) -> Architecture:
@@ -33,6 +40,23 @@ def test_the_papers_blocks() -> None:
 
 def test_blocks_that_the_backbones_yaml_names_come_first() -> None:
     assert middle_blocks(vit(12, default_levels=(9, 10, 11, 12))) == (9, 10, 11, 12)
+
+
+def test_groups_and_heads_that_are_not_possible() -> None:
+    def params(**changes: object) -> SimpleNamespace:
+        return SimpleNamespace(**{"levels": [], "groups": 2, "decoder_blocks": 8, "heads": 0} | changes)
+
+    assert checked_groups(params(), vit(12)) == middle_blocks(vit(12))
+    assert checked_groups(params(levels=[2, 5], heads=4), vit(12)) == (2, 5)
+    checked_groups(params(groups=9), vit(0))  # a backbone without blocks is refused elsewhere
+    with pytest.raises(
+        AdbenchError, match=r"groups=3 .* 2 blocks of the backbone and method.decoder_blocks=8: at most 2"
+    ):
+        checked_groups(params(levels=[2, 5], groups=3), vit(12))
+    with pytest.raises(AdbenchError, match=r"groups=2 .* method.decoder_blocks=1: at most 1"):
+        checked_groups(params(decoder_blocks=1), vit(12))
+    with pytest.raises(AdbenchError, match=r"heads=5 .* have 64 channels"):
+        checked_groups(params(heads=5), vit(12))
 
 
 @pytest.mark.parametrize("depth", range(1, 49))
@@ -117,3 +141,41 @@ def test_the_map_goes_through_the_input_size() -> None:
     torch.testing.assert_close(loose_map(distance, 56, 20), expected)
     corner = loose_map(distance, 56, 56)[:, 0, 0]
     torch.testing.assert_close(corner, distance[:, 0])
+
+
+def test_unequal_groups_count_by_their_blocks() -> None:
+    means = torch.tensor([[[[3.0]], [[6.0]]]])  # of blocks 1, 2, 3 of five, and of 4, 5
+    assert fused_groups(means, 5).shape == (1, 1, 1)
+    assert float(fused_groups(means, 5)) == pytest.approx(3 * 0.6 + 6 * 0.4)
+
+
+def test_a_term_for_each_group_and_a_gradient_by_patch() -> None:
+    target = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]]])
+    output = torch.tensor([[[[1.0, 1.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]]], requires_grad=True)
+    terms = loose_terms(target, output, lambda d: (d > 0.5).float(), (3, 4, 7))
+    assert list(terms) == ["blocks 3 to 4", "blocks 7 to 7"]
+    # (1 + 2) / sqrt(2 * 6) and 1 / 2; each group is half
+    assert [float(term.detach()) for term in terms.values()] == pytest.approx([(1 - 3 / 12**0.5) / 2, 0.25])
+    sum(terms.values()).backward()
+    assert output.grad is not None
+    moved = output.grad.abs().sum(-1) > 0
+    assert moved.tolist() == [[[False, False], [False, True]]]  # distances 0.29, 0, 0, 1
+
+
+def test_scores_are_the_highest_of_the_smoothed_map() -> None:
+    distance = torch.rand(2, 3, 16, generator=torch.Generator().manual_seed(0))
+    plain = SimpleNamespace(map_size=20, sigma=0.0, top=0.25)
+    score, maps = loose_scores(distance, 56, plain)
+    torch.testing.assert_close(maps, loose_map(distance.mean(1), 56, 20))
+    torch.testing.assert_close(score, maps.flatten(1).sort(descending=True).values[:, :100].mean(1))
+    smooth = loose_scores(distance, 56, SimpleNamespace(map_size=20, sigma=4.0, top=0.25))[1]
+    weights = torch.exp(-torch.tensor([4.0, 1, 0, 1, 4]) / 32)
+    weights = torch.outer(weights, weights) / weights.sum() ** 2
+    torch.testing.assert_close(smooth[:, 9, 7], (weights * maps[:, 7:12, 5:10]).sum((1, 2)))
+
+
+def test_a_bottleneck_without_noise_is_an_mlp() -> None:
+    quiet = noisy_bottleneck(4, 0.0)
+    assert [part.p for part in quiet if isinstance(part, nn.Dropout)] == [0.0] * 3
+    x = torch.rand(2, 4)
+    torch.testing.assert_close(quiet(x), quiet[4](F.gelu(quiet[1](x))))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from adbench.blocks.optimisers import StableAdamW, warm_cosine
+from adbench.blocks.optimisers import StableAdamW, stable_adamw_along_a_cosine, warm_cosine
 
 
 def steps(
@@ -102,3 +102,19 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert warm_cosine(0, 0, 1, 0.1) == 1
     assert [warm_cosine(step, 1, 9, 0.1) for step in (0, 1)] == [0, 1]
     assert warm_cosine(3, 0, 0, 0.1) == pytest.approx(0.1)  # beyond the end
+
+
+def test_the_setting_of_dinomaly_and_inp_former() -> None:
+    layer = torch.nn.Linear(1, 1)
+    made = stable_adamw_along_a_cosine(layer.parameters(), 0.5, 0.25, warm_up=2, steps=6, last=0.1)
+    (group,) = made["optimizer"].param_groups
+    assert {name: group[name] for name in ("betas", "eps", "weight_decay", "amsgrad")} == {
+        "betas": (0.9, 0.999), "eps": 1e-10, "weight_decay": 0.25, "amsgrad": True,
+    }  # fmt: skip
+    rates = []
+    for _ in range(7):
+        rates.append(group["lr"])
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([0.5 * warm_cosine(step, 2, 6, 0.1) for step in range(7)])
+    assert made["lr_scheduler"]["interval"] == "step"

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import TensorDataset
 
-from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, shuffled
+from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, repeated, shuffled
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0, 5), (5, 5), (7, 7), (12, 12)])
@@ -30,6 +30,15 @@ def test_the_order_follows_the_generator_and_changes_with_each_epoch() -> None:
 
     assert epochs() == epochs()
     assert epochs()[0] != epochs()[1]
+
+
+def test_so_many_full_batches_whatever_the_number_of_rows() -> None:
+    batches = repeated(TensorDataset(torch.arange(5.0)), 3, 3, torch.Generator().manual_seed(0))
+    rows = [batch.int().tolist() for (batch,) in batches]
+    assert [len(batch) for batch in rows] == [3, 3, 3]
+    assert sorted([row for batch in rows for row in batch][:5]) == [0, 1, 2, 3, 4]
+    few = repeated(TensorDataset(torch.arange(50.0)), 3, 2, torch.Generator().manual_seed(0))
+    assert len({float(x) for (batch,) in few for x in batch}) == 6
 
 
 @pytest.mark.parametrize(("decay_at", "epochs", "full"), [(0.8, 10, 8), (0.5, 5, 2), (1, 4, 4), (0.01, 4, 1)])

@@ -107,8 +107,8 @@ def test_a_cross_validation_for_thresholds_on_two_devices_is_that_of_one(adbench
     assert two.content["held_out"] == one.content["held_out"]
 
 
-# Noise and dropout are drawn by each process for its own rows, and batch normalisation sees these rows alone.
-OWN_ROWS = ("dinomaly", "rd4ad", "simplenet", "tgumiad", "uniad")
+# Noise and dropout are drawn by each process for its own rows; batch normalisation and mining see these rows alone.
+OWN_ROWS = ("dinomaly", "inpformer", "rd4ad", "simplenet", "tgumiad", "uniad")
 
 
 @pytest.mark.slow

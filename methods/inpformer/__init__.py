@@ -1,0 +1,5 @@
+"""INP-Former (CVPR 2025)."""
+
+from .method import INPFormer
+
+__all__ = ["INPFormer"]
