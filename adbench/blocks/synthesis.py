@@ -1,5 +1,6 @@
 """Synthetic anomalies on normal images: the tasks of MediCLIP (Zhang et al., MICCAI 2024, Sec. 2), which took them from
-Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022); and CutMix.
+Baugh et al. (*Many tasks make light work*, MICCAI 2023) and NSA (Schlüter et al., ECCV 2022); and CutMix, as published
+and as DRA has it.
 
 A task is a pure function: from an image, uint8 (C, H, W), and a generator to the changed image and its mask, bool
 (H, W). Points are (y, x) in pixels. Where the paper gives no number, it is from MediCLIP's code.
@@ -101,6 +102,28 @@ def _cutmix(sources: Sequence[Image], sides: Sequence[float], image: Image, g: G
         source = sources[int(g.integers(len(sources)))]
         origin = _placed(shape, image, g)[1] if np.array_equal(source, image) else corner
         after = paste(image, source[_box(shape, origin)].astype(float), shape, corner)
+        if not np.array_equal(after, image):
+            break
+    return after, changed(image, after, _on(image, shape, corner))
+
+
+def moved(sides: Sequence[float] = (0.1, 0.6)) -> Task:
+    """Return the task that puts a rectangle of the image, in other colours, elsewhere in it.
+
+    DRA's form of CutMix (Ding et al., CVPR 2022, Eq. 4); its colour jitter is taken as one of brightness and contrast,
+    two factors from 0.5 to 1.5. Rectangle and mask are as in `cutmix`.
+    """
+    return partial(_moved, sides)
+
+
+def _moved(sides: Sequence[float], image: Image, g: Generator) -> tuple[Image, Mask]:
+    for _ in range(TRIES):
+        lengths = np.rint(g.uniform(sides[0], sides[1]) * np.array(image.shape[1:])).astype(int).clip(1)
+        shape, corner = _placed(np.ones(lengths, dtype=bool), image, g)
+        origin = _placed(shape, image, g)[1]
+        piece = image[_box(shape, origin)].astype(float)
+        brightness, contrast = g.uniform(0.5, 1.5, 2)
+        after = paste(image, brightness * piece.mean() + contrast * (piece - piece.mean()), shape, corner)
         if not np.array_equal(after, image):
             break
     return after, changed(image, after, _on(image, shape, corner))

@@ -55,6 +55,7 @@ class Params:
 class AnomalyCLIP(Method[Params]):
     """Learnable prompts over cached features of a frozen CLIP."""
 
+    version = "2"
     editable = ("prompts",)
 
     @classmethod
@@ -135,7 +136,8 @@ class AnomalyCLIP(Method[Params]):
     def _map(self, patches: Tensor, text: Tensor) -> Tensor:
         # The authors' (p_abnormal + 1 - p_normal) / 2 is p_abnormal: the two add up to 1.
         probability = self._logits(patches, text).softmax(-1)[..., 1]
-        return gaussian_blur(patch_map(probability, self.backbone.input_size, align_corners=False), self.params.sigma)
+        pixels = patch_map(probability, self.backbone.input_size, align_corners=False)
+        return gaussian_blur(pixels, self.params.sigma, edge="symmetric")
 
     def _read(self, features: Features) -> list[Tensor]:
         """Return unit vectors, fp32: of the images (B, C), then of the patches (B, patches, C) at each level."""

@@ -37,14 +37,19 @@ class PatchScores(NamedTuple):
 
 
 class Heads(nn.Module):
-    """An adapter that all heads share, and four linear heads."""
+    """An adapter that all heads share, three linear heads of abnormality, and one of normality."""
 
-    def __init__(self, channels: int, width: int) -> None:
-        """Read patches of `channels` numbers; the adapter has `width`, and with 0 there is none."""
+    def __init__(self, channels: int, width: int, hidden: int) -> None:
+        """Read patches of `channels` numbers; the adapter has `width`, and with 0 there is none.
+
+        The head of normality has `hidden` units with ReLU before its last, or with 0 is linear like the others.
+        """
         super().__init__()
         self.adapter = nn.Sequential(nn.Linear(channels, width), nn.ReLU()) if width else nn.Identity()
         inner = width or channels
-        self.seen, self.pseudo, self.residual, self.normality = (nn.Linear(inner, 1) for _ in range(4))
+        self.seen, self.pseudo, self.residual = (nn.Linear(inner, 1) for _ in range(3))
+        layers = (nn.Linear(inner, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if hidden else (nn.Linear(inner, 1),)
+        self.normality = nn.Sequential(*layers)
 
     def adapted(self, patches: Tensor) -> Tensor:
         """Return (..., width), fp32."""
@@ -52,7 +57,7 @@ class Heads(nn.Module):
 
     def forward(self, adapted: Tensor, reference: Tensor) -> PatchScores:
         """Score adapted patches (B, P, width), given the mean of those of reference images (P, width)."""
-        residual = adapted - reference
+        residual = reference - adapted  # Eq. 7
         parts = (
             (self.seen, adapted),
             (self.pseudo, adapted),

@@ -1,8 +1,8 @@
 """DRA: catching both gray and black swans, open-set supervised anomaly detection (Ding et al., CVPR 2022, arXiv
 2203.14506).
 
-Trained, on normal images, a few anomalies and pseudo anomalies made of the normal images by CutMix: four linear heads
-on patch features, with the deviation loss. Three score abnormality at each patch: like the seen anomalies, like the
+Trained, on normal images, a few anomalies and pseudo anomalies made of the normal images by CutMix: four heads on patch
+features, with the deviation loss. Three score abnormality at each patch: like the seen anomalies, like the
 pseudo anomalies, and in the residual to the mean of a few normal reference images; the fourth scores the normality of
 the whole image. Frozen: the backbone. Image score: of each abnormality the mean of the highest tenth of the patches,
 summed, less the normality. Map: the same sum at each patch.
@@ -39,18 +39,19 @@ class Params:
     epochs: int = 30
     epoch_steps: int = 20
     batch_size: int = 16  # triples: a normal image, a seen and a pseudo anomaly, so 48 images
-    learning_rate: float = 2e-4
-    weight_decay: float = 1e-5
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
     blocks: list[int] = field(default_factory=list)  # of a ViT; empty: at 2/4, 3/4 and 4/4 of the depth
     stages: list[int] = field(default_factory=list)  # of a CNN; empty: 4
     level_norm: bool = True  # a layer norm of each level; the paper: none
     adapter: int = 0  # channels of a trained layer that all heads share; 0: none, they read frozen features
+    hidden: int = 256  # units of the normality head; 0: it is linear like the others
     top: float = 0.1  # share of the patches that an abnormality is the mean of
     margin: float = 5.0  # by which anomalies are to deviate, in standard deviations
     references: int = 5  # normal images of the support, or all where it has fewer
-    pseudo: list[str] = field(default_factory=lambda: ["cutmix"])  # also cutpaste, gauss, source; equally likely
+    pseudo: list[str] = field(default_factory=lambda: ["moved"])  # also cutmix, cutpaste, gauss, source; equally likely
     pseudo_images: int = 64  # made and encoded once; 0: new ones in every step, which runs the backbone each time
-    sides: list[float] = field(default_factory=lambda: [0.1, 0.6])  # of CutMix's rectangle, shares of the image's
+    sides: list[float] = field(default_factory=lambda: [0.1, 0.6])  # of the rectangle, shares of the image's
     activation: str = "native"
     normalisation: str = "native"
 
@@ -58,6 +59,7 @@ class Params:
 class DRA(Method[Params]):
     """Heads for three kinds of abnormality and for normality over cached features."""
 
+    version = "2"
     reference: Tensor
 
     @classmethod
@@ -78,7 +80,9 @@ class DRA(Method[Params]):
     def build(self) -> None:
         """Create the heads and the empty reference."""
         architecture = self.backbone.architecture
-        self.heads = Heads(_levels(self.params, architecture).channels(architecture), self.params.adapter)
+        self.heads = Heads(
+            _levels(self.params, architecture).channels(architecture), self.params.adapter, self.params.hidden
+        )
         self.register_buffer("reference", torch.empty(0, 0))  # (patches, width)
 
     def prepare(self, support: Support) -> None:
@@ -152,13 +156,13 @@ def _levels(params: Params, architecture: Architecture) -> Levels:
 def _check(p: Params) -> None:
     some_of(p, pseudo=TASKS)
     at_least(p, 1, "epoch_steps", "references")
-    at_least(p, 0, "adapter", most=65536)
+    at_least(p, 0, "adapter", "hidden", most=65536)
     at_least(p, 0, "pseudo_images", most=10**5)
     positive(p, "margin", "top")
     shares(p, "top")
     intervals(p, 0.01, 1, "sides")
-    if "cutmix" not in p.pseudo and p.sides != Params().sides:
+    if not {"moved", "cutmix"} & set(p.pseudo) and p.sides != Params().sides:
         raise AdbenchError(
             f"method.sides=[{','.join(map(str, p.sides))}] has no effect on method.pseudo=[{','.join(p.pseudo)}]: they "
-            "are those of CutMix's rectangle. Leave one of the two out."
+            "are those of the rectangle of moved and cutmix. Leave one of the two out."
         )

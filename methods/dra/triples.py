@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from adbench.blocks import synthesis
 
-TASKS = ("cutmix", "cutpaste", "gauss", "source")
+TASKS = ("moved", "cutmix", "cutpaste", "gauss", "source")
 Triple = tuple[Tensor, Tensor, Tensor]
 
 
@@ -22,12 +22,10 @@ class PseudoAnomalies:
     """
 
     def __init__(self, images: Tensor, tasks: Sequence[str], sides: Sequence[float], seed: int) -> None:
-        """Change normal images, uint8 (N, C, H, W), by tasks of TASKS; `sides` are those of CutMix's rectangle."""
+        """Change normal images, uint8 (N, C, H, W), by tasks of TASKS; `sides` of the first two's rectangle."""
         self.sources, self.seed = list(images.numpy()), seed
-        self.tasks = [
-            synthesis.cutmix(self.sources, sides) if name == "cutmix" else synthesis.tasks([name], self.sources)[0]
-            for name in tasks
-        ]
+        rectangles = {"moved": synthesis.moved(sides), "cutmix": synthesis.cutmix(self.sources, sides)}
+        self.tasks = [rectangles.get(name) or synthesis.tasks([name], self.sources)[0] for name in tasks]
 
     def __getitem__(self, number: int) -> Tensor:
         g = np.random.default_rng([self.seed, number])

@@ -45,6 +45,7 @@ class Params:
 class MRAD(Method[Params]):
     """Two memories of unit vectors with labels, of images and of patches."""
 
+    version = "2"
     patch_rows: Tensor
     patch_labels: Tensor
     image_rows: Tensor
@@ -99,18 +100,19 @@ class MRAD(Method[Params]):
         p = self.params
         patches, images = self._read(batch.features)
         own = retrieved(images, self.image_rows, self.image_labels, p.temperature)
-        maps = retrieved(patches, self.patch_rows, self.patch_labels, p.temperature)
-        maps = gaussian_blur(patch_map(maps, self.backbone.input_size, align_corners=False), p.sigma)
+        maps = retrieved(l2_normalize(patches), self.patch_rows, self.patch_labels, p.temperature)
+        maps = patch_map(maps, self.backbone.input_size, align_corners=False)
+        maps = gaussian_blur(maps, p.sigma, edge="symmetric")
         return Scores(p.image_share * own + (1 - p.image_share) * top_mean(maps.flatten(1), p.top), maps)
 
     def _read(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Return unit vectors, fp32: of patches (B, patches, width), and of images (B, C)."""
+        """Return vectors of patches (B, patches, width), of any length, and unit vectors of images (B, C); fp32."""
         depth, prefix = self.backbone.architecture.depth, self.backbone.architecture.prefix
         on = features.to(self.backbone.device)
         with torch.autocast(self.backbone.device.type, enabled=False):
             patches = self.backbone.norm(on.vv[depth][:, prefix:].float())
         pooled = torch.stack([window_mean(patches, side) for side in self.params.sides]).mean(0)
-        return l2_normalize(pooled), image_vectors(self.backbone, on.blocks[depth][:, 0], self.params.image_vector)
+        return pooled, image_vectors(self.backbone, on.blocks[depth][:, 0], self.params.image_vector)
 
 
 def window_mean(tokens: Tensor, side: int) -> Tensor:

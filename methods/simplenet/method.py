@@ -2,7 +2,7 @@
 
 Trained: a linear adapter of PatchCore's patch vectors, and a discriminator that tells the adapted vectors of normal
 images from the same vectors with Gaussian noise. Frozen: the backbone. Map: how little normal the discriminator finds
-each patch, upsampled and smoothed. Image score: the map's maximum.
+each patch, upsampled and smoothed. Image score: the highest of the patches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adbench.blocks.maps import gaussian_blur, patch_map
 from adbench.blocks.precision import in_fp32
 from adbench.blocks.pyramid import Levels, check_local, chosen_levels, level_maps, local_vectors
 from adbench.blocks.training import require_normal
-from adbench.blocks.validate import at_least, positive
+from adbench.blocks.validate import at_least, choices, positive
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 
@@ -46,6 +46,7 @@ class Params:
     noise: float = 0.1  # standard deviation of the noise on adapted vectors; the paper: 0.015, without a layer norm
     hidden: int = 1024  # units of the discriminator
     threshold: float = 0.5  # beyond which the loss asks for no more
+    image_score: str = "patches"  # the highest of the patches, as published; `map`: of the smoothed map's pixels
     sigma: float = 4.0  # Gaussian smoothing of the map, in input pixels
     activation: str = "native"
     normalisation: str = "native"
@@ -68,10 +69,13 @@ class Discriminator(nn.Module):
 class SimpleNet(Method[Params]):
     """Adapter and discriminator over cached patch vectors; both run in fp32, as half precision would lose the noise."""
 
+    version = "2"
+
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
         """Learn from normal images alone."""
         check_local(params)
+        choices(params, image_score=("patches", "map"))
         at_least(params, 0, "epoch_images", "threshold", "weight_decay")
         at_least(params, 0, "sigma", most=1000)
         at_least(params, 1, "hidden", most=65536)
@@ -126,11 +130,11 @@ class SimpleNet(Method[Params]):
         return torch.optim.Adam(groups, weight_decay=p.weight_decay)
 
     def score(self, batch: Batch) -> Scores:
-        """Return minus what the discriminator finds of each patch as the map; the image score is its maximum."""
-        found = in_fp32(self.discriminator, self._adapted(batch.features))
-        maps = patch_map(-found, self.backbone.input_size, align_corners=False)
-        maps = gaussian_blur(maps, self.params.sigma)
-        return Scores(maps.flatten(1).amax(1), maps)
+        """Return minus what the discriminator finds of each patch as the map; the highest is the image score."""
+        abnormal = -in_fp32(self.discriminator, self._adapted(batch.features))
+        maps = patch_map(abnormal, self.backbone.input_size, align_corners=False)
+        maps = gaussian_blur(maps, self.params.sigma, edge="symmetric")
+        return Scores((abnormal if self.params.image_score == "patches" else maps).flatten(1).amax(1), maps)
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the mean over the patches of the adapted vectors."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from adbench.backbone.build import build
@@ -71,6 +72,10 @@ def test_scores_by_hand(bench, support) -> None:
     scores = method.score(bench.batch(method, toy.images))
     torch.testing.assert_close(scores.maps, maps, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores.image, (own @ text.T / 0.07).softmax(-1)[:, 1], atol=1e-5, rtol=1e-4)
+    method.params.sigma = 4.0
+    smooth = torch.stack([torch.from_numpy(gaussian_filter(one, 4.0)) for one in maps.detach().numpy()])
+    torch.testing.assert_close(method.score(bench.batch(method, toy.images)).maps, smooth, atol=1e-5, rtol=1e-4)
+    method.params.sigma = 0.0
     by_level = method.level_maps(bench.batch(method, toy.images))
     assert list(by_level) == [6, 12]
     torch.testing.assert_close(sum(by_level.values()), scores.maps)

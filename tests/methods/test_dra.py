@@ -38,17 +38,20 @@ def head(weight: list[float], bias: float) -> nn.Linear:
 
 @torch.no_grad()
 def test_the_heads_by_hand() -> None:
-    heads = Heads(2, 0)
+    heads = Heads(2, 0, 2)
     heads.seen, heads.pseudo = head([1.0, 0.0], 0.5), head([0.0, 2.0], 0.0)
-    heads.residual, heads.normality = head([1.0, 1.0], -1.0), head([4.0, 0.0], 1.0)
+    heads.residual = head([1.0, 1.0], -1.0)
+    wide = nn.Linear(2, 2)
+    wide.load_state_dict({"weight": torch.tensor([[1.0, 0.0], [0.0, -1.0]]), "bias": torch.tensor([2.0, 0.0])})
+    heads.normality[0], heads.normality[2] = wide, head([2.0, 5.0], 1.0)
     patches = torch.tensor([[[1.0, 2.0], [3.0, 0.0]]])
     reference = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     said = heads(heads.adapted(patches), reference)
     assert said.seen.tolist() == [[1.5, 3.5]]
     assert said.pseudo.tolist() == [[4.0, 0.0]]
-    assert said.residual.tolist() == [[0.0, -2.0]]  # (0 + 1) - 1 and (1 - 2) - 1
-    assert said.normality.tolist() == [9.0]  # of the mean patch (2, 1)
-    assert said.total().tolist() == [[-3.5, -7.5]]
+    assert said.residual.tolist() == [[-2.0, 0.0]]  # the reference less the patch: (0 - 1) - 1 and (-1 + 2) - 1
+    assert said.normality.tolist() == [9.0]  # of the mean patch (2, 1): 4 and, below zero, 0; 2 x 4 + 1
+    assert said.total().tolist() == [[-5.5, -5.5]]
     highest = said.pooled(0.1)  # one patch of two is the least
     assert [float(score) for score in highest] == [3.5, 4.0, 0.0, 9.0]
     assert highest.total().tolist() == [-1.5]
@@ -57,14 +60,15 @@ def test_the_heads_by_hand() -> None:
 
 @torch.no_grad()
 def test_the_adapter_is_shared_by_all_heads_and_comes_before_the_residual() -> None:
-    heads = Heads(2, 1)
+    heads = Heads(2, 1, 0)
     assert isinstance(heads.adapter, nn.Sequential)
     heads.adapter[0] = head([1.0, 1.0], -2.0)
-    heads.seen = heads.pseudo = heads.residual = heads.normality = head([1.0], 0.0)
+    heads.seen = heads.pseudo = heads.residual = head([1.0], 0.0)
+    heads.normality = nn.Sequential(heads.seen)
     adapted = heads.adapted(torch.tensor([[[1.0, 4.0], [1.0, 0.0]]]))
     assert adapted.tolist() == [[[3.0], [0.0]]]  # negative numbers become 0
     said = heads(adapted, torch.tensor([[1.0], [1.0]]))
-    assert [part.tolist() for part in said] == [[[3.0, 0.0]], [[3.0, 0.0]], [[2.0, -1.0]], [1.5]]
+    assert [part.tolist() for part in said] == [[[3.0, 0.0]], [[3.0, 0.0]], [[-2.0, 1.0]], [1.5]]
 
 
 def test_the_loss_of_each_head_by_hand() -> None:
@@ -103,12 +107,15 @@ def test_scores_by_hand(request, support, backbone: str, read: tuple[int, ...], 
         if adapter:
             patches = (patches @ heads.adapter[0].weight.T + heads.adapter[0].bias).clamp(min=0)
         chosen = torch.randperm(3, generator=method.generator("references"))[:2]
-        vectors = (patches, patches, patches - patches[chosen].mean(0))
+        vectors = (patches, patches, patches[chosen].mean(0) - patches)
         each = [
             (x @ h.weight.T + h.bias)[..., 0]
             for x, h in zip(vectors, (heads.seen, heads.pseudo, heads.residual), strict=True)
         ]
-        normality = (patches.mean(1) @ heads.normality.weight.T + heads.normality.bias)[:, 0]
+        first, _, last = heads.normality
+        units = (patches.mean(1) @ first.weight.T + first.bias).clamp(min=0)
+        assert units.shape == (6, 256)
+        normality = (units @ last.weight.T + last.bias)[:, 0]
     count = grid * grid // 4
     image = sum(part.sort(dim=1).values[:, -count:].mean(1) for part in each) - normality
     torch.testing.assert_close(scores.image, image, rtol=1e-4, atol=1e-4)
@@ -135,7 +142,7 @@ def test_one_training_step_is_the_sum_of_four_losses(bench, support) -> None:
     def high(scores: Tensor) -> Tensor:
         return (5 - (scores - mean) / std).clamp(min=0).mean() / 2
 
-    h, residual = method.heads, [patches - reference for patches in (normal, seen, pseudo)]
+    h, residual = method.heads, [reference - patches for patches in (normal, seen, pseudo)]
     whole = [h.normality(patches.mean(1))[:, 0] for patches in (normal, seen, pseudo)]
     wanted = low(image(h.seen, normal)) + high(image(h.seen, seen))
     wanted = wanted + low(image(h.pseudo, normal)) + high(image(h.pseudo, pseudo))
@@ -143,7 +150,7 @@ def test_one_training_step_is_the_sum_of_four_losses(bench, support) -> None:
     wanted = wanted + high(whole[0]) + low(torch.cat(whole[1:]))
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
     loss.backward()
-    assert all(float(layer.weight.grad.abs().max()) > 0 for layer in (h.seen, h.pseudo, h.residual, h.normality))
+    assert all(float(layer.weight.grad.abs().max()) > 0 for layer in (h.seen, h.pseudo, h.residual, h.normality[0]))
 
 
 def test_scores_deviate_from_5000_draws_of_the_cells_seed(bench, support) -> None:
@@ -167,6 +174,16 @@ def test_a_pseudo_anomaly_is_a_normal_image_with_a_piece_of_another_whatever_the
     kept = (images[:, None] == normal).all(2).flatten(2).float().mean(2)  # share of the pixels as in each normal image
     assert ((kept.amax(1) > 0.9) & (kept.amax(1) < 1)).all()
     assert len(kept.argmax(1).unique()) == 3
+
+
+def test_by_default_the_piece_is_of_the_image_itself(support) -> None:
+    normal = support().images[:3].clone()
+    for i, row in enumerate(normal):
+        row[:] = 50 * (i + 1)
+        row[:, :56, :56] += 40
+    for image in PseudoAnomalies(normal, Params().pseudo, [0.2, 0.3], seed=5).first(12):
+        (whole,) = [row for row in normal if (row == image).float().mean() > 0.9]
+        assert not torch.equal(image, whole)
 
 
 def test_triples_hold_one_of_each_kind_and_all_of_them_in_the_end() -> None:
@@ -215,16 +232,21 @@ def test_reference_images_are_normal_and_as_many_as_asked_for(bench, support) ->
 def test_parameter_counts_at_full_size(facts) -> None:
     with torch.device("meta"):
         backbone = build("resnet-18", facts("resnet-18", weights="random"), 448)
-        for adapter, wanted in ((0, 4 * (512 + 1)), (256, (512 + 1) * 256 + 4 * (256 + 1))):
-            method = DRA.create(Params(adapter=adapter), backbone.to(torch.device("meta")))
+        for adapter, hidden, wanted in (
+            (0, 256, 3 * (512 + 1) + (512 + 1) * 256 + 256 + 1),
+            (0, 0, 4 * (512 + 1)),
+            (256, 0, (512 + 1) * 256 + 4 * (256 + 1)),
+        ):
+            method = DRA.create(Params(adapter=adapter, hidden=hidden), backbone.to(torch.device("meta")))
             assert sum(p.numel() for p in method.parameters()) == wanted
     assert DRA.capability(Params(), backbone.architecture).stages == (4,)
-    assert Params().adapter == 0
+    p = Params()
+    assert (p.adapter, p.hidden, p.learning_rate, p.weight_decay, p.top, p.references) == (0, 256, 1e-3, 1e-2, 0.1, 5)
 
 
 def test_it_learns_the_toy(bench, support) -> None:
     toy = support()
-    method = bench.fitted("dra", toy, epochs=4, learning_rate=1e-3)
+    method = bench.fitted("dra", toy, epochs=4)
     scores = scored(bench, method, toy.images)
     assert scores.image[3:].min() > scores.image[:3].max()
 
@@ -232,10 +254,10 @@ def test_it_learns_the_toy(bench, support) -> None:
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("adapter", 16), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"),
-        ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo_images", 0),
-        ("references", 1), ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1), ("learning_rate", 0.01),
-        ("batch_size", 1),
+        ("adapter", 16), ("hidden", 0), ("blocks", "[3]"), ("epoch_steps", 1), ("epochs", 2), ("level_norm", "false"),
+        ("margin", 0.01), ("pseudo", "[gauss,source]"), ("pseudo", "[cutpaste]"), ("pseudo", "[cutmix]"),
+        ("pseudo_images", 0), ("references", 1), ("sides", "[0.7,0.9]"), ("top", 1), ("weight_decay", 1),
+        ("learning_rate", 0.01), ("batch_size", 1),
     ],
 )  # fmt: skip
 def test_every_facet_does_something(bench, plain, support, param: str, value: object) -> None:
@@ -251,7 +273,7 @@ def test_every_facet_does_something(bench, plain, support, param: str, value: ob
         ({"margin": 0}, r"method\.margin=0\.0 is not possible: a number above 0"),
         ({"references": 0}, r"method\.references=0 is not possible: at least 1"),
         ({"epoch_steps": 0}, r"method\.epoch_steps=0 is not possible: at least 1"),
-        ({"pseudo": "[mixup]"}, r"method\.pseudo=\[mixup\] is not possible: name some of cutmix, cutpaste"),
+        ({"pseudo": "[mixup]"}, r"method\.pseudo=\[mixup\] is not possible: name some of moved, cutmix, cutpaste"),
         ({"sides": "[0.6,0.1]"}, r"method\.sides=\[0\.6,0\.1\] is not possible: two numbers from 0\.01 to 1"),
         (
             {"sides": "[0.1,0.2]", "pseudo": "[gauss]"},

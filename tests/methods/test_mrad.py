@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from adbench.backbone.build import build
@@ -78,20 +79,22 @@ def test_the_score_by_hand(bench, support) -> None:
     for side in (1, 3, 5):
         padded = F.pad(square, (side // 2,) * 4)
         pools.append(padded.unfold(2, side, 1).unfold(3, side, 1).mean((-1, -2)))
-    patches = F.normalize((sum(pools) / 3).flatten(2).transpose(1, 2), dim=-1)
+    vectors = (sum(pools) / 3).flatten(2).transpose(1, 2)
+    patches = F.normalize(vectors, dim=-1)
 
     inside = F.interpolate(toy.masks.float()[:, None], (8, 8), mode="bilinear").flatten(1)
     assert ((inside == 1).any(1) == torch.tensor([False] * 3 + [True] * 3)).all()
-    rows = [patches[i][inside[i] == 0].mean(0) for i in range(6)]
-    rows += [patches[i][inside[i] == 1].mean(0) for i in (3, 4, 5)]
+    rows = [vectors[i][inside[i] == 0].mean(0) for i in range(6)]  # of any length: long ones count more
+    rows += [vectors[i][inside[i] == 1].mean(0) for i in (3, 4, 5)]
     rows, labels = F.normalize(torch.stack(rows), dim=-1), torch.tensor([0.0] * 6 + [1.0] * 3)
+    sort = labels.argsort(stable=True)
+    mine = method.patch_rows[method.patch_labels.argsort(stable=True)]
+    torch.testing.assert_close(mine, rows[sort], atol=1e-6, rtol=1e-5)
     assert method.patch_rows.shape == (9, 128)
     assert sorted(method.patch_labels.tolist()) == labels.tolist()
     probability = ((patches @ rows.T).softmax(-1) @ labels).view(6, 1, 8, 8)
     maps = F.interpolate(probability, size=112, mode="bilinear", align_corners=False)
-    x = torch.arange(-16.0, 17)
-    kernel = (-(x**2) / 32).exp() / (-(x**2) / 32).exp().sum()
-    blurred = F.conv2d(F.pad(maps, (16,) * 4, mode="reflect"), torch.outer(kernel, kernel)[None, None])[:, 0]
+    blurred = torch.stack([torch.from_numpy(gaussian_filter(one.numpy(), 4.0)) for one in maps[:, 0]])
     image = (own @ own.T).softmax(-1) @ toy.labels.float()
     top = blurred.flatten(1).topk(125).values.mean(1)  # of 12,544 pixels
     scores = method.score(bench.batch(method, toy.images))

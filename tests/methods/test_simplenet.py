@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.nn import functional as F
 
 from adbench.backbone.build import build
-from adbench.blocks.maps import gaussian_blur
 from adbench.blocks.pyramid import local_vectors
 from adbench.config import layers, words
 from adbench.errors import AdbenchError
@@ -86,9 +87,12 @@ def test_the_score_by_hand(bench, support) -> None:
     squares = [batch.features.blocks[block][:, 1:].transpose(1, 2).unflatten(2, (8, 8)) for block in (6, 9)]
     found = method.discriminator(method.adapter(local_vectors(squares, method.params)))
     pixels = F.interpolate(-found.view(3, 1, 8, 8), 112, mode="bilinear", align_corners=False)[:, 0]
-    scores, maps = method.score(batch), gaussian_blur(pixels, 4.0)
+    scores, maps = method.score(batch), [gaussian_filter(one, 4.0) for one in pixels.detach().numpy()]
+    maps = torch.from_numpy(np.stack(maps))
     torch.testing.assert_close(scores.maps, maps, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(scores.image, maps.flatten(1).amax(1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores.image, (-found).amax(1), atol=1e-5, rtol=1e-4)  # before upsampling
+    method.params.image_score = "map"
+    torch.testing.assert_close(method.score(batch).image, maps.flatten(1).amax(1), atol=1e-5, rtol=1e-4)
 
 
 def test_it_learns_what_is_far_from_normal(bench, support) -> None:
@@ -120,6 +124,7 @@ def test_a_cnn_trains_in_half_precision_and_a_shot_is_enough(cnn_bench, support)
     [
         ({"noise": 0}, r"method\.noise=0\.?0? is not possible: a number above 0"),
         ({"hidden": 0}, r"method\.hidden=0 is not possible: at least 1"),
+        ({"image_score": "mean"}, r"method\.image_score=mean is not possible: choose from patches, map"),
         ({"threshold": -1}, r"method\.threshold=-1\.?0? is not possible: at least 0"),
         ({"adapter_rate": 0}, r"method\.adapter_rate=0\.?0? is not possible"),
         ({"stages": "[2]"}, r"method\.stages=\[2\] is not possible: the backbone is a ViT"),

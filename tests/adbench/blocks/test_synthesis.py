@@ -24,6 +24,7 @@ def noise(size: int = 64) -> np.ndarray:
 
 TASKS = {
     "cutmix": synthesis.cutmix([noise(), plain(240)]),
+    "moved": synthesis.moved(),
     "identity": synthesis.identity,
     "cutpaste": synthesis.cutpaste([noise(), plain(240)]),
     "poisson": synthesis.cutpaste([noise()], "poisson"),
@@ -91,6 +92,32 @@ def test_cutmix_draws_again_where_nothing_changes_and_gives_up_on_equal_images()
     assert 15 < sum(changed) < 55
     after, mask = synthesis.cutmix([plain(7), plain(7)])(plain(7), rng())
     assert np.array_equal(after, plain(7))
+    assert not mask.any()
+
+
+def test_a_moved_rectangle_is_the_images_own_brighter_or_darker_and_with_another_contrast() -> None:
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8) + 60, (3, 64, 64)).copy()  # each pixel says its column
+    slopes, means = [], []
+    for seed in range(20):
+        after, mask = synthesis.moved((0.25, 0.5))(ramp, rng(seed))
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        assert np.array_equal(np.where(mask, 0, after), np.where(mask, 0, ramp))
+        assert 16 <= len(rows) <= 32
+        line = after[0, rows[0], columns[0] : columns[0] + 16].astype(float)
+        assert np.array_equal(after[0][rows[0], columns], after[2][rows[-1], columns]), "all rows and channels alike"
+        slopes.append((line[-1] - line[0]) / 15)
+        means.append(after[0][mask].mean())
+    assert min(slopes) > 0.4
+    assert max(slopes) < 1.6
+    assert max(slopes) - min(slopes) > 0.5
+    assert min(means) >= 0.5 * 68
+    assert max(means) <= 1.5 * 116
+    assert max(means) - min(means) > 40
+
+
+def test_a_moved_rectangle_of_an_image_of_zeros_changes_nothing() -> None:
+    after, mask = synthesis.moved()(plain(0), rng())
+    assert np.array_equal(after, plain(0))
     assert not mask.any()
 
 
