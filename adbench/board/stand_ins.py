@@ -24,7 +24,7 @@ def stand_ins(among: Iterable[str] | None = None) -> set[str]:
 def marked(records: Sequence[Record]) -> list[bool]:
     """Return for each record whether its backbone is a stand-in, as it says; an older one that doesn't, as YAML here.
 
-    What is installed where a table is drawn has no say in newer records.
+    Newer records do not depend on what is installed where a table is drawn.
     """
     said = [(record.content.get("backbone") or {}).get("stand_in") for record in records]
     here = stand_ins({record.backbone for record, one in zip(records, said, strict=True) if one is None})
