@@ -177,12 +177,16 @@ class Method(pl.LightningModule, Generic[P]):
 
     The harness sets `declared`, the method's Capability; `blocks`, those of it; and `loader_workers`, what
     `loader_workers=` asks for, for a method whose DataLoader does costly work.
+
+    Of a parameter that `files` names, the content enters a cell's key and not the path. In a method that is rebuilt
+    from its record it is the hash of that content, `sha256:...`: what is needed of the file then has to be saved.
     """
 
     Params: ClassVar[type[Any]]
     version: ClassVar[str] = "1"
     editable: ClassVar[tuple[str, ...]] = ()  # parameters that may change after training, such as "prompts"
     concurrent: ClassVar[bool] = True  # several threads may call `score` at a time; False where it changes the method
+    files: ClassVar[tuple[str, ...]] = ()  # parameters that name a file or folder, which count by its content
     declared: Capability
     blocks: tuple[int, ...]
 

@@ -84,6 +84,9 @@ def completed(long: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat([long, *(part for part in parts if len(part))], ignore_index=True)
     rows = rows.fillna({name: "" for name in ("draws", "source", "content", "ci_note") if name in rows})
     order = pd.DataFrame({"papers": rows["data"] == "published", "mean": rows["dataset"].str.startswith(MEAN)})
+    if "stand_in" in rows:
+        theirs = rows["n"].eq(0) & rows["backbone"].isin(long.loc[long["stand_in"], "backbone"])  # of missing cells
+        rows["stand_in"] = rows["stand_in"].eq(True) | theirs
     ranked = rows[[*ROW, "dataset", "metric"]].join(order).sort_values(["papers", *ROW, "mean", "dataset", "metric"])
     whole = rows.loc[ranked.index].reset_index(drop=True)
     whole.attrs[COMPLETE] = True  # pandas hands it on to selections, and not to what other rows are added to
@@ -103,7 +106,7 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             "n",
             "half_width",
             "draws",
-            *(name for name in (*ERRORS, "ci_note", "content") if name in part),
+            *(name for name in (*ERRORS, "ci_note", "content", "stand_in") if name in part),
         ]
         wide = figures.set_index([*ROW, "dataset"])[names].unstack().reindex(ran.index)
         mean, n, half, draws = (pd.DataFrame(wide[key]) for key in ("mean", "n", "half_width", "draws"))
@@ -121,6 +124,8 @@ def _added(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
             means["half_width"] = half[members].mean(axis=1, skipna=False)
             if "content" in part:
                 means["content"] = pd.DataFrame(wide["content"])[members].fillna("").max(axis=1)
+            if "stand_in" in part:
+                means["stand_in"] = pd.DataFrame(wide["stand_in"])[members].eq(True).any(axis=1)
             if "se" in part and not published:
                 means |= _errors({key: pd.DataFrame(wide[key])[members] for key in (*ERRORS, "ci_note")})
             made = pd.DataFrame(means)[complete].reset_index().assign(dataset=name, **common)

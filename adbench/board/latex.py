@@ -22,7 +22,6 @@ from adbench.board.render import (
     sections,
     shown,
 )
-from adbench.board.stand_ins import warning_of
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -71,9 +70,8 @@ def _table(section: Section, number: int) -> str:
     numbers = {int(n) for column in section.columns.values() for n in column["n"].dropna() if n > 0}
     with_counts = len(numbers) > 1
     between = any("ci_low" in column and column["ci_low"].notna().any() for column in section.columns.values())
-    backbones = section.rows.get("backbone", [section.shared.get("backbone", "")])
     said = [section.title, *_captions(section, between, bool(numbers) and not with_counts)]
-    caption = "; ".join(filter(None, [*said, warning_of(map(str, backbones), section.data)]))
+    caption = "; ".join(filter(None, [*said, section.warning]))
     texts = [list(_column(column, with_counts, section.uneven)) for column in section.columns.values()]
     places = ranks(section, next(iter(section.columns))[1])
     keys += ["rank"] if places else []

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from adbench.board.stand_ins import marked
 from adbench.board.variants import variants
 from adbench.config import groups
 from adbench.config.schema import cache_folder
@@ -161,7 +162,8 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     Further columns: `half_width`, the largest computation error of the averaged figures (0: exact; NaN for costs, and
     for the last epoch of an oracle, for which records don't hold it), `draws`, draw and seed of each record:
     `0/0 1/0`, or with other splits than that of `split_seed=0` draw, seed and split seed, and with
-    folds `0/0/0.4` for fold 4, and `content`, which sets of the records are not the published ones.
+    folds `0/0/0.4` for fold 4, `content`, which sets of the records are not the published ones, and `stand_in`, whether
+    the backbone has only ever seen drawings.
     """
     heads = lines(records)
     draws: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
@@ -169,17 +171,22 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
         draws.setdefault(tuple(line.values()), []).append(run_of(record))
     texts = {key: _runs(runs) for key, runs in draws.items()}
     rows = []
-    for record, line in zip(records, heads, strict=True):
+    for record, line, stand_in in zip(records, heads, marked(records), strict=True):
         values = figures(record) | (_costs(record) if costs else {})
         halves = dict.fromkeys(FIGURES, 0.0) | (record.content.get("half_widths") or {})
-        line = line | {"draws": texts[tuple(line.values())], "content": unlike_published(record)}
+        about = {"draws": texts[tuple(line.values())], "content": unlike_published(record), "stand_in": stand_in}
         for metric, value in values.items():
             half = 100 * halves.get(metric, float("nan"))
-            rows.append(line | {"metric": metric, "value": value, "half_width": half})
+            rows.append(line | about | {"metric": metric, "value": value, "half_width": half})
     grouped = pd.DataFrame(rows).groupby([*ROW, "dataset", "metric"], dropna=False)
     long = grouped["value"].agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
     long["unit"] = long["metric"].map(unit)
-    more = grouped.agg(half_width=("half_width", "max"), draws=("draws", "first"), content=("content", "max"))
+    more = grouped.agg(
+        half_width=("half_width", "max"),
+        draws=("draws", "first"),
+        content=("content", "max"),
+        stand_in=("stand_in", "max"),
+    )
     return long.merge(more.reset_index(), on=[*ROW, "dataset", "metric"])
 
 

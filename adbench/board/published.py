@@ -10,7 +10,6 @@ import pandas as pd
 
 from adbench.board import papers
 from adbench.board.leaderboard import FIGURES, MEAN, plain
-from adbench.board.stand_ins import stand_ins
 from adbench.config.groups import groups
 from adbench.config.layers import preset
 from adbench.errors import AdbenchError
@@ -167,7 +166,7 @@ def added(long: pd.DataFrame) -> pd.DataFrame:
     names |= {f"{MEAN}{group}" for group, content in groups().items() if names >= set(content.get("dataset", ["-"]))}
     known = known[known["dataset"].isin(names)]
     blank = dict.fromkeys(("schedule", "selection", "draws", "content"), "")
-    rows = known.assign(standing="as published", unit="per cent", **blank)
+    rows = known.assign(standing="as published", unit="per cent", stand_in=False, **blank)
     return pd.concat([compared(long), rows], ignore_index=True)
 
 
@@ -176,7 +175,7 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
 
     A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen; an ablation's
     figure is that of rows with its setting alone. Where several papers print the same setting, the method's own paper
-    comes first. Phantom data are compared with nothing, nor are backbones whose YAML says `stand_in: true`, nor images
+    comes first. Phantom data are compared with nothing, nor are backbones that have only ever seen drawings, nor images
     in the layout of a published set that are not that set. On another backbone than the paper's there is no difference,
     and `source` says so.
     """
@@ -194,11 +193,7 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
     sets = [_sets(sets, "", "") for sets in long["train_on"]]
     rows = long.assign(name=long["dataset"].map(plain), sets=sets, needs=needs)
     merged = rows.merge(references, on=keys, how="left").drop(columns=["name", "sets", "needs"])
-    comparable = (
-        (merged["data"] == "real")
-        & ~merged["backbone"].isin(stand_ins(merged["backbone"].unique()))
-        & (merged["content"] == "")
-    )
+    comparable = (merged["data"] == "real") & ~merged["stand_in"] & (merged["content"] == "")
     merged["published"] = merged["published"].where(comparable)
     there, theirs = merged["published"].notna(), merged.pop("theirs").fillna("")
     other = there & (theirs != "") & (theirs != merged["backbone"])

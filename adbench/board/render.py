@@ -58,7 +58,8 @@ class Section(NamedTuple):
 
     `shared` holds the row keys that are the same in all rows, `rows` the others, one line per row. `columns` maps
     (dataset, metric) to R lines of mean, std, n, half_width, draws and, with published figures, difference. The mean is
-    NaN, with n 0, where a cell is missing, and, with n NaN, where the metric doesn't apply.
+    NaN, with n 0, where a cell is missing, and, with n NaN, where the metric doesn't apply. `warning` says which of
+    its backbones have only ever seen drawings.
     """
 
     data: str
@@ -66,6 +67,7 @@ class Section(NamedTuple):
     shared: dict[str, str]
     rows: pd.DataFrame
     columns: dict[tuple[str, str], pd.DataFrame]
+    warning: str = ""
 
     @property
     def caveat(self) -> str:
@@ -139,7 +141,7 @@ def sections(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> Iterator[
         keys = [key for key in settings if part[key].nunique() > 1 or key == "method"]
         shared = {key: str(part[key].iloc[0]) for key in settings if key not in keys}
         ordered = _ranked(part, keys, names[0])
-        yield Section(data, standing, shared, ordered, _columns(part, ordered, names))
+        yield Section(data, standing, shared, ordered, _columns(part, ordered, names), warning_of(_drawn(part)))
 
 
 def _ranked(part: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.DataFrame:
@@ -259,9 +261,7 @@ def notes(section: Section) -> list[str]:
                 said.setdefault(text, set()).add((row, dataset))
     names = [" ".join(filter(None, map(str, row))) for row in section.rows.to_numpy()]
     datasets = list(dict.fromkeys(dataset for dataset, _ in section.columns))
-    backbones = section.rows.get("backbone", [section.shared.get("backbone", "")])
-    warning = warning_of(map(str, backbones), section.data)
-    sentences = [f"warning: {warning}"] if warning else []
+    sentences = [f"warning: {section.warning}"] if section.warning else []
     for text, places in said.items():
         rows = sorted({row for row, _ in places})
         where = [dataset for dataset in datasets if any(name == dataset for _, name in places)]
@@ -343,24 +343,32 @@ def between_of(row: Mapping[Any, Any]) -> str:
 def to_csv(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as CSV, one line each, two decimals; see `inert`."""
     whole = _whole(long)
-    whole = _with_warnings(whole)
     names = [name for name in (*ROW, "dataset", "source") if name in whole]
     whole = whole.assign(**{name: whole[name].map(inert) for name in names})
     return str(whole.to_csv(index=False, float_format="%.2f", lineterminator="\n"))
 
 
+def _drawn(rows: pd.DataFrame) -> list[str]:
+    """Return the backbones of rows on real data that have only ever seen drawings."""
+    if "stand_in" not in rows:
+        return []
+    return [str(name) for name in rows.loc[rows["stand_in"] & (rows["data"] == "real"), "backbone"].unique()]
+
+
 def _with_warnings(whole: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `warning` where rows on real data have a backbone that has only seen drawings."""
-    said = {name: warning_of([name], "real") for name in whole.loc[whole["data"] == "real", "backbone"].unique()}
-    texts = whole["backbone"].map(said).where(whole["data"] == "real", "").fillna("")
-    return whole.assign(warning=texts) if any(said.values()) else whole
+    """Put the column `warning` in place of `stand_in` where rows on real data have such a backbone."""
+    said = {name: warning_of([name]) for name in _drawn(whole)}
+    rows = whole.drop(columns="stand_in", errors="ignore")
+    if not said:
+        return rows
+    return rows.assign(warning=whole["backbone"].map(said).where(whole["stand_in"] & (whole["data"] == "real"), ""))
 
 
 def _whole(long: pd.DataFrame) -> pd.DataFrame:
     whole = completed(long)
     if "df" in whole:
         whole = whole.assign(df=whole["df"].replace(float("inf"), float("nan")))  # the normal distribution applies
-    return whole.astype({name: "Int64" for name in COUNTS if name in whole})
+    return _with_warnings(whole.astype({name: "Int64" for name in COUNTS if name in whole}))
 
 
 def inert(text: Any) -> Any:
@@ -377,7 +385,6 @@ def inert(text: Any) -> Any:
 def to_json(long: pd.DataFrame) -> str:
     """Return figures, averages and missing cells as a JSON list, one object each, two decimals, null for no value."""
     whole = _whole(long)
-    whole = _with_warnings(whole)
     rounded = whole.round({name: 2 for name in ROUNDED if name in whole})
     rows = rounded.astype(object).where(rounded.notna(), None).to_dict("records")
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from adbench.config.layers import load_yaml
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
+from adbench.records.record import Record
 
 
 def stand_ins(among: Iterable[str] | None = None) -> set[str]:
@@ -20,15 +21,25 @@ def stand_ins(among: Iterable[str] | None = None) -> set[str]:
     return names
 
 
-def warning_of(backbones: Iterable[str], data: str) -> str:
-    """Return what a reader of figures on `data` ("real", "phantom", "published") must know; empty for nothing.
+def marked(records: Sequence[Record]) -> list[bool]:
+    """Return for each record whether its backbone is a stand-in, as it says; an older one that doesn't, as YAML here.
 
-    >>> warning_of(["phantom-clip"], "real").partition(":")[0]
-    'phantom-clip has only ever seen drawings'
-    >>> warning_of(["phantom-clip"], "phantom"), warning_of(["ViT-B-16"], "real")
-    ('', '')
+    Newer records do not depend on what is installed where a table is drawn.
     """
-    names = sorted(stand_ins(backbones)) if data == "real" else []
+    said = [(record.content.get("backbone") or {}).get("stand_in") for record in records]
+    here = stand_ins({record.backbone for record, one in zip(records, said, strict=True) if one is None})
+    return [record.backbone in here if one is None else bool(one) for record, one in zip(records, said, strict=True)]
+
+
+def warning_of(stand_ins_there: Iterable[str]) -> str:
+    """Return what a reader of figures on real images must know of these backbones of theirs; empty for none.
+
+    >>> warning_of(["phantom-clip"]).partition(":")[0]
+    'phantom-clip has only ever seen drawings'
+    >>> warning_of([])
+    ''
+    """
+    names = sorted(set(stand_ins_there))
     if not names:
         return ""
     have, its = ("has", "its") if len(names) == 1 else ("have", "their")

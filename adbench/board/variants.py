@@ -8,7 +8,7 @@ from typing import Any
 
 from adbench.config.schema import KEYS
 from adbench.config.words import defaults
-from adbench.data.fingerprint import digest
+from adbench.data.fingerprint import CONTENT, digest
 from adbench.records.record import Record
 
 # Facts about the draw, the seed and the dataset, which are no settings of a method.
@@ -87,7 +87,7 @@ def _words(record: Record, support: str) -> dict[str, str]:
     )  # of older records
     given = resolved.get("overrides") or {}
     changed = {key: resolved[key] for key in RUN_KEYS if key in resolved and resolved[key] != usual[key]}
-    changed |= {f"params.{key}": value for key, value in given.get("method", {}).items()}
+    changed |= {f"params.{key}": _content(facts, key, value) for key, value in given.get("method", {}).items()}
     if record.content.get("capability", {}).get("own_backbone") and "model" in facts["params"]:
         changed["params.model"] = facts["params"]["model"]  # one of many, of which the default says nothing
     changed |= {f"backbone.{key}": value for key, value in given.get("backbone", {}).items()}
@@ -96,6 +96,12 @@ def _words(record: Record, support: str) -> dict[str, str]:
         if changed.pop(f"backbone.{key}", None) is not None or str(facts.get(key)).startswith("random-"):
             changed[key] = facts[key]
     return {_name(key): _short(text) for key, text in flat(changed)} | ({"support": support} if support else {})
+
+
+def _content(facts: Mapping[str, Any], key: str, typed: Any) -> Any:
+    """Return what was typed for a parameter; of a file or folder the hash of its content, not a path on one machine."""
+    recorded = facts["params"].get(key)
+    return recorded if str(recorded).startswith(CONTENT) else typed
 
 
 def _name(key: str) -> str:

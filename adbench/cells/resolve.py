@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adbench.backbone.config import NOTHING, Architecture, BackboneConfig
@@ -29,11 +30,11 @@ from adbench.config.trackers import check_logger
 from adbench.config.trainer import check_trainer, num_devices, trainer_facts
 from adbench.config.words import defaults
 from adbench.data.decode import DECODING
-from adbench.data.fingerprint import digest
+from adbench.data.fingerprint import content_of, digest
 from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
 from adbench.data.support_lists import is_named
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, DataError
 from adbench.method import Capability, Method, defining
 from adbench.plugins import registry
 from adbench.records.record import SCHEMA
@@ -214,7 +215,7 @@ def _facts(
         "schema": SCHEMA,
         "method": entry.name,
         "method_version": method.method_class.version,
-        "params": method.plain_params,
+        "params": method.plain_params | _contents(method, config, session),
         "dataset": config.dataset,
         "decoding": DECODING,
         "data": target.fingerprint,
@@ -257,6 +258,21 @@ def _facts(
     if config.operating != "valid":
         facts |= operating_facts(config.operating, target, sets, capability.transductive, config.method_name)
     return facts
+
+
+def _contents(method: ResolvedMethod, config: RunConfig, session: Session) -> dict[str, str]:
+    """Return a hash of the content of each file or folder that a parameter of the method names."""
+    found = {}
+    for key in method.method_class.files:
+        if (named := getattr(method.params, key)) is None:
+            continue
+        since = session.began if config.force else 0.0
+        try:
+            path = Path(named).expanduser()
+            found[key] = session.once(content_of, path, config.cache_dir, not session.offline, since)
+        except DataError as error:
+            raise AdbenchError(f"method.{key}={named} is not possible: {error}") from error
+    return found
 
 
 def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:

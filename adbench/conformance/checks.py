@@ -99,6 +99,9 @@ def _parameters(s: Subject) -> str | None:
     for name in s.method_class.editable:
         if name.partition(".")[0] not in names:
             return f"editable names {name!r}, which Params does not have"
+    for name in s.method_class.files:
+        if name not in names:
+            return f"files names {name!r}, which Params does not have"
     if not isinstance(s.method_class.version, str):
         return f"version is {s.method_class.version!r}, no text"
     assert s.params is not None

@@ -12,6 +12,8 @@ from adbench.data.items import Item, check_ids
 from adbench.data.stamps import Measured, Stamp, measured, stamp_of
 from adbench.errors import DataError
 
+CONTENT = "sha256:"  # stands before the hash of a file or folder where a parameter names one
+CONTENTS = "contents.json"  # remembers the hashes of such files, in the folder `hashes` of the cache
 CHUNK = 1 << 16  # bytes read at a time: most images are one or two
 
 
@@ -48,6 +50,22 @@ def _hash_file(path: Path) -> tuple[str]:
         return (content.hexdigest(),)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def content_of(path: Path, cache: Path, keep: bool = True, since: float = 0.0) -> str:
+    """Return `sha256:` and a hash of a file's content, or of the names and contents of all files of a folder.
+
+    The same for a copy at another place. `keep`, `since`: as for `hash_files`. Raises DataError where there is neither
+    a file nor a folder.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise DataError(f"{path} is neither a file nor a folder.")
+        return CONTENT + str(hash_files([path], cache / "hashes" / CONTENTS, path.name, keep, since).rows[path][0])
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    memory = cache / "hashes" / f"{digest(ascii(path.absolute()))[:20]}.json"
+    found = hash_files(files, memory, path.name, keep, since).rows
+    return CONTENT + digest("".join(f"{file.relative_to(path).as_posix()}\0{found[file][0]}\n" for file in files))
 
 
 def hash_items(items: Sequence[Item], cache: Path, title: str, keep: bool = True, since: float = 0.0) -> Hashes:

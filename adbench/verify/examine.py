@@ -17,7 +17,7 @@ from adbench.records.record import Record, read
 from adbench.records.tables import reason
 from adbench.system.processes import CONTEXT, warm_up
 from adbench.system.text import said
-from adbench.verify.facts import check_declaration, check_facts, check_key, declaration
+from adbench.verify.facts import check_declaration, check_facts, check_key, declaration, unproven_backbone
 from adbench.verify.figures import check_figures, figures_of, unknown_figures
 from adbench.verify.files import NO_HASHES, check_files, check_parameters, check_pictures
 from adbench.verify.finding import Report
@@ -162,6 +162,8 @@ def _unchecked(record: Record) -> list[str]:
         notes.append(f"figures that this adbench doesn't compute from tables: {', '.join(unknown)}")
     if why := declaration(content)[1]:
         notes.append(why)
+    if unproven := unproven_backbone(content):
+        notes.append(unproven)
     if bundled := content.get("bundled"):
         notes.append(
             f"record.json before it was bundled, with the SHA-256 {bundled['record'][:12]}…: paths were taken out"

@@ -115,6 +115,14 @@ def _check_backbone(content: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def unproven_backbone(content: Mapping[str, Any]) -> str:
+    """Return what can't be checked of a record's backbone, where its YAML is not installed here; empty for nothing."""
+    name = str(content["backbone"]["name"])
+    if name == OWN or _usual(BackboneConfig, "backbone", name) is not None:
+        return ""
+    return f"backbone.stand_in, whether it has only ever seen drawings: there is no {name}.yaml here"
+
+
 @functools.cache
 def _usual(schema: type[Any], kind: Literal["dataset", "backbone"], name: str, category: str | None = None) -> Any:
     """Return the configuration that is registered here under a name, of one category; none where there is none."""

@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import random
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 
 from adbench.backbone.tensors import read_safetensors
 from adbench.backbone.timm_models import fitting
+from adbench.data.fingerprint import CONTENT
 from adbench.errors import AdbenchError
 
 from .models import Model
@@ -71,9 +73,25 @@ def build(
         raise AdbenchError(f"anomalib's {name} can't be built with method.args={dict(args)}: {reason}") from error
     if weights is not None:
         _load(inner, weights, name)
-    if row.textures:
-        _sort_pictures(inner, name)
     return inner
+
+
+def was_fitted_with(textures: str | None) -> bool:
+    """Whether this is the hash of pictures, which a record has in place of their folder: nothing more is fitted."""
+    return (textures or "").startswith(CONTENT)
+
+
+@contextlib.contextmanager
+def pictures(folder: str | None) -> Iterator[str]:
+    """Give the folder of the pictures that a model pastes; an empty one to a model that was fitted with them.
+
+    Without a folder anomalib would fetch one.
+    """
+    if folder is not None and not was_fitted_with(folder):
+        yield str(Path(folder).expanduser())
+        return
+    with tempfile.TemporaryDirectory() as empty:
+        yield empty
 
 
 def preprocessing(model_class: Any, size: int) -> Any:
@@ -91,7 +109,7 @@ def preprocessing(model_class: Any, size: int) -> Any:
     return PreProcessor(Compose(steps))
 
 
-def _sort_pictures(inner: Any, name: str) -> None:
+def sort_pictures(inner: Any, name: str) -> None:
     """Bring the pictures that a model pastes into one order on every file system; without any, it would paste noise."""
     found = [one.anomaly_source_paths for one in vars(inner).values() if hasattr(one, "anomaly_source_paths")]
     found += [one.anomaly_source_paths for one in inner.modules() if hasattr(one, "anomaly_source_paths")]

@@ -41,6 +41,7 @@ class Anomalib(Method[Params]):
 
     concurrent = False  # anomalib's models collect features by hooks
     inner: Any
+    files = ("textures",)
 
     @classmethod
     def capability(cls, params: Params, architecture: Architecture) -> Capability:
@@ -66,11 +67,13 @@ class Anomalib(Method[Params]):
             check_weights(self.params.model, row, network.model, network.weights)
         if fetches and row.argument and network.weights != default_tag(network.model):  # plain names have more defaults
             args[row.argument] = f"{network.model}.{network.weights}"
-        if row.textures:
-            args[row.textures] = self.params.textures
-        with inner.apart(self._seed("build")):
-            size = self.backbone.input_size
+        size = self.backbone.input_size
+        with inner.apart(self._seed("build")), inner.pictures(self.params.textures) as pasted:
+            if row.textures:
+                args[row.textures] = pasted
             self.inner = inner.build(self.params.model, row, args, size, None if fetches else file, fetches)
+        if row.textures and not inner.was_fitted_with(self.params.textures):
+            inner.sort_pictures(self.inner, self.params.model)
         self._frozen_tensors = self._of_file(file)
 
     def prepare(self, support: Support) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def describe(
 
     weights: what the user says of them; None: the pretrained ones of timm's default tag.
     """
-    also = _pasted(name, row, textures)
+    _check_pasted(name, row, args, textures)
     if not row.network:
         if weights is not None:
             raise AdbenchError(
@@ -40,14 +39,13 @@ def describe(
             )
         return BackboneConfig(
             title=row.title, model=SCRATCH, weights="none", input_size=row.input_size, normalisation="none", kind=OWN,
-            args=also,
         )  # fmt: skip
     network, _, tag = str(args.get(row.argument, row.network) if row.argument else row.network).partition(".")
     pretrained = _pretrained(f"{network}.{tag}" if tag else network)
     check_weights(name, row, network, weights or pretrained.tag)
     return BackboneConfig(
         title=row.title, model=network, weights=weights or pretrained.tag, input_size=row.input_size,
-        normalisation="none", kind=OWN, args=also, licence=getattr(pretrained, "license", None) or "",
+        normalisation="none", kind=OWN, licence=getattr(pretrained, "license", None) or "",
     )  # fmt: skip
 
 
@@ -78,19 +76,19 @@ def _pretrained(name: str) -> Any:
     return found
 
 
-def _pasted(name: str, row: Model, textures: str | None) -> dict[str, Any]:
-    """Return the hash of the pictures that a model pastes; empty for one that takes none."""
+def _check_pasted(name: str, row: Model, args: Mapping[str, Any], textures: str | None) -> None:
+    """Raise AdbenchError for pictures that a model doesn't paste, or that it lacks."""
+    if row.textures and row.textures in args:
+        raise AdbenchError(
+            f"method.args={{{row.textures}: {args[row.textures]}}} is not possible: the folder of pictures that "
+            f"anomalib's {name} pastes is named by method.textures=FOLDER, whose content is part of the key."
+        )
     if not row.textures:
         if textures is not None:
             raise AdbenchError(f"method.textures= has no effect: anomalib's {name} pastes no pictures.")
-        return {}
-    if textures is None or not (folder := Path(textures).expanduser()).is_dir():
+    elif textures is None or not Path(textures).expanduser().is_dir():
         where = " is missing" if textures is None else f"={textures} is not a folder"
         raise AdbenchError(
             f"method.textures{where}: anomalib's {name} pastes pictures from a folder, of which its authors take the "
             "Describable Textures Dataset. Name it: method.textures=FOLDER"
         )
-    content = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content.update(f"{file.relative_to(folder)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
-    return {"textures": content.hexdigest()[:32]}

@@ -9,13 +9,14 @@ forms give the same distance, and the smaller one is taken:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-AT_ONCE = 64  # positions whose covariances are inverted together, in fp64
+AT_ONCE = 16  # positions whose covariances are added to or inverted together, in fp64
 
 
 class Gaussians(NamedTuple):
@@ -34,7 +35,8 @@ class Gaussians(NamedTuple):
 def fitted(chunks: Iterable[Tensor], images: int, epsilon: float) -> Gaussians:
     """Fit Gaussians to `images` images, which come in chunks (m, P, C) of any sizes; epsilon > 0.
 
-    What comes out has P x C x min(n, C) numbers; while it is made, several times as many are held, in fp64 too.
+    What comes out has P x C x min(n, C) numbers. While it is made, no more is held than these, one chunk and some
+    positions in fp64, however many images there are.
 
     >>> three = torch.tensor([[[0.0]], [[1.0]], [[2.0]]])  # three images, one position, one channel: variance 1
     >>> float(mahalanobis(torch.tensor([[[4.0]]]), fitted([three], 3, epsilon=1.25), epsilon=1.25))  # 3 / 1.5
@@ -42,37 +44,47 @@ def fitted(chunks: Iterable[Tensor], images: int, epsilon: float) -> Gaussians:
     """
     parts = (chunk.float() for chunk in chunks)
     first = next(parts)
-    return _of_few([first, *parts], epsilon) if images <= first.shape[2] else _of_many(first, parts, epsilon)
+    return _of_few(first, parts, images, epsilon) if images <= first.shape[2] else _of_many(first, parts, epsilon)
 
 
-def _of_few(parts: list[Tensor], epsilon: float) -> Gaussians:
-    rows = torch.cat(parts)
-    mean, n = rows.mean(0), len(rows)
-    differences = ((rows - mean) / max(1, n - 1) ** 0.5).transpose(0, 1).contiguous()
-    exact = differences.double()
-    gram = torch.linalg.cholesky(exact @ exact.mT + epsilon * torch.eye(n, dtype=exact.dtype))
-    return Gaussians(mean, differences, gram.float(), mean.new_empty(0, 0, 0))
+def _of_few(first: Tensor, more: Iterator[Tensor], n: int, epsilon: float) -> Gaussians:
+    _, positions, channels = first.shape
+    mean, gram = first.new_empty(positions, channels), first.new_empty(positions, n, n)
+    differences, start = first.new_empty(positions, n, channels), 0
+    for part in itertools.chain([first], more):
+        differences[:, start : start + len(part)] = part.transpose(0, 1)
+        start += len(part)
+    for here in _places(positions):  # in place
+        rows = differences[here]
+        mean[here] = rows.transpose(0, 1).contiguous().mean(0)  # images first: the same bits for any AT_ONCE
+        rows.sub_(mean[here, None]).div_(max(1, n - 1) ** 0.5)
+        exact = rows.double()
+        gram[here] = torch.linalg.cholesky(exact @ exact.mT + epsilon * torch.eye(n, dtype=exact.dtype))
+    return Gaussians(mean, differences, gram, mean.new_empty(0, 0, 0))
 
 
 def _of_many(first: Tensor, more: Iterator[Tensor], epsilon: float) -> Gaussians:
-    mean, scatter, n = first.mean(0), _scatter(first), len(first)
-    for part in more:  # two groups' scatter: each one's own, and that between their means (Chan et al., 1979)
-        m, apart = len(part), part.mean(0) - mean
-        scatter += _scatter(part)
-        scatter += (apart[:, :, None] * apart[:, None]) * (n * m / (n + m))
-        mean, n = mean + apart * (m / (n + m)), n + m
-    eye = torch.eye(mean.shape[1], dtype=torch.float64)
-    for positions in scatter.split(AT_ONCE):  # in place: of P matrices there is one copy
-        factor = torch.linalg.cholesky(positions.double() / (n - 1) + epsilon * eye)
-        positions.copy_(torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False))
+    _, positions, channels = first.shape
+    mean, seen = first.new_zeros(positions, channels), 0
+    scatter = first.new_zeros(positions, channels, channels)
+    for part in itertools.chain([first], more):
+        m, own = len(part), part.mean(0)
+        apart = own - mean if seen else torch.zeros_like(mean)
+        for here in _places(positions):  # each group's own scatter, and that between their means (Chan et al., 1979)
+            centred = (part[:, here] - own[here]).transpose(0, 1)
+            scatter[here] += centred.mT @ centred
+            scatter[here] += (apart[here, :, None] * apart[here, None]) * (seen * m / (seen + m))
+        mean, seen = mean + apart * (m / (seen + m)) if seen else own, seen + m
+    eye = torch.eye(channels, dtype=torch.float64)
+    for here in _places(positions):  # in place: of P matrices there is one copy
+        factor = torch.linalg.cholesky(scatter[here].double() / (seen - 1) + epsilon * eye)
+        scatter[here] = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False).float()
     none = mean.new_empty(0, 0, 0)
     return Gaussians(mean, none, none, scatter)
 
 
-def _scatter(rows: Tensor) -> Tensor:
-    """Return (P, C, C): the sum over (m, P, C) images of the products of their differences to their mean."""
-    centred = (rows - rows.mean(0)).transpose(0, 1)
-    return centred.mT @ centred
+def _places(positions: int) -> Iterator[slice]:
+    return (slice(start, start + AT_ONCE) for start in range(0, positions, AT_ONCE))
 
 
 def mahalanobis(vectors: Tensor, some: Gaussians, epsilon: float) -> Tensor:

@@ -26,6 +26,7 @@ from adbench.system.progress import track
 from .gaussians import Gaussians, fitted, mahalanobis
 
 CHUNK = 32  # images of the support whose features are held at once
+TOGETHER = 4  # images of which all channels are put on one grid at once
 
 
 @dataclass
@@ -98,8 +99,9 @@ class PaDiM(Method[Params]):
 
     def _patches(self, features: Features) -> Tensor:
         """Return (B, patches, dims): the drawn channels of all levels at each position of the finest one."""
-        vectors = patch_vectors(level_maps(features, self.backbone.architecture), "nearest", self.params.level_norm)
-        return vectors[..., self.channels.to(vectors.device)]
+        levels = [level.split(TOGETHER) for level in level_maps(features, self.backbone.architecture)]
+        parts = (patch_vectors(some, "nearest", self.params.level_norm) for some in zip(*levels, strict=True))
+        return torch.cat([part[..., self.channels.to(part.device)] for part in parts])
 
 
 def drawn(params: Params, channels: int) -> int:

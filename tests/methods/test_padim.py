@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +49,23 @@ def test_both_forms_agree_where_either_would_do() -> None:
     torch.testing.assert_close(
         mahalanobis(queries, small, 0.01), mahalanobis(queries, streamed, 0.01), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("images", [40, 90])  # of 64 channels: both forms
+def test_no_chunk_is_held_when_the_next_but_one_comes(images: int) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def chunks() -> Iterator[torch.Tensor]:
+        for start in range(0, images, 10):
+            assert sum(one() is not None for one in alive[1:]) <= 1  # the first one is the loop's own
+            chunk = noise(10, 3, 64, seed=start)
+            alive.append(weakref.ref(chunk))
+            yield chunk
+            del chunk
+
+    some = fitted(chunks(), images, 0.01)
+    assert len(alive) == images // 10
+    assert some.mean.shape == (3, 64)
 
 
 def test_by_hand() -> None:

@@ -88,6 +88,7 @@ def _against_today(
     more: dict[str, Any] = {}
     try:
         loaded = _loaded(name)
+        recorded = recorded | {key: typed[key] for key in loaded.files if key in typed}  # the path, as it was typed
         made = session.once(_params, name, resolved["schedule"], json.dumps(typed))
         more = dict(_differing(recorded, made))
         with contextlib.suppress(AdbenchError):  # a parameter that no longer exists is reported below

@@ -290,6 +290,7 @@ def test_each_figure_that_can_be_repeated_is_compared_with_the_row_of_its_own_ce
         others = "+".join(name for name in bmad if name != one.test_dataset)
         rows.append({
             "data": "real", "method": words["method"], "content": "", "mean": 0.0, "metric": one.metric,
+            "stand_in": False,
             "backbone": preset(words["method"], "paper")["backbone"], "variant": repetition.variant,
             "protocol": "unified_full_normal" if protocol == "full_normal" and trained else protocol,
             "shots": "full" if protocol in ("full_normal", "leave_one_out_published") else words.get("shots", "0"),

@@ -381,6 +381,10 @@ class RefusesOtherWords(Edited):
         super().build()
 
 
+class NamesNoSuchFile(Sound):
+    files = ("table",)
+
+
 class SavesItsWords(Edited):
     editable = ("prompts",)
 
@@ -458,6 +462,7 @@ BROKEN = [
 
 # other ways to break a check: class, check, what is seen
 ALSO_BROKEN = [
+    (NamesNoSuchFile, "parameters", "files names 'table', which Params does not have"),
     (NeedsMasks, "no masks", "without any mask: scores that are not finite"),
     (OneDatasetOnly, "two datasets", r"ValueError: too many values .*\.py:\d+"),
     (LevelBeyond, "level maps", r"\[99\], where .* from 0 to 12"),

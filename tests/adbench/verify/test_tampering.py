@@ -15,6 +15,7 @@ import pytest
 import adbench as ad
 from adbench.records.check import key_of
 from adbench.verify.examine import examine, first_finding
+from adbench.verify.facts import unproven_backbone
 from tests.adbench.verify.conftest import Tampered
 
 Edit = Callable[[Tampered], object]
@@ -203,3 +204,8 @@ def test_no_edit_is_on_a_leaderboard(good: Path, tmp_path: Path, adbench: Any, m
     assert answer.err.count("doesn't agree with itself") + answer.err.count("Remove") >= len(EDITS) - 2
     rows = [row for row in json.loads(board.read_text()) if row["metric"] == "image_auroc"]
     assert {row["n"] for row in rows} == {1}
+
+
+def test_a_backbone_without_yaml_here_is_said_to_be_unproven() -> None:
+    assert unproven_backbone({"backbone": {"name": "their-clip"}}).endswith("there is no their-clip.yaml here")
+    assert {unproven_backbone({"backbone": {"name": name}}) for name in ("phantom-clip", "own")} == {""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,26 @@ def test_the_network_is_described_by_timm_s_name_and_tag() -> None:
     assert Anomalib.own_backbone(Anomalib.Params(model="Ganomaly"), None).weights == "none"
 
 
-def test_the_content_of_textures_is_part_of_the_model(tmp_path: Path) -> None:
-    def described() -> dict[str, Any]:
-        return Anomalib.own_backbone(Anomalib.Params(model="Draem", textures=str(tmp_path)), None).args
+def test_textures_enter_the_key_by_their_content_wherever_they_are(installed: None, tiny: Path, tmp_path: Path) -> None:
+    def keyed(place: str, colour: str, name: str = "a.png") -> str:
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(folder / name)
+        found = cell(tiny, "method.model=Draem", f"method.textures={folder}")
+        assert str(folder) not in json.dumps(found.facts)
+        return found.key
 
-    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
-    before = described()
-    assert described() == before
-    Image.new("RGB", (8, 8), "blue").save(tmp_path / "a.png")
-    assert described() != before
+    red = keyed("here", "red")
+    assert keyed("there", "red") == red
+    assert keyed("there", "blue") != red
+    assert keyed("elsewhere", "red", "b.png") != red
+
+
+@pytest.mark.parametrize(("model", "argument"), [("Draem", "dtd_dir"), ("Glass", "anomaly_source_path")])
+def test_a_folder_of_textures_is_not_named_past_the_key(model: str, argument: str, tmp_path: Path) -> None:
+    params = Anomalib.Params(model=model, args={argument: str(tmp_path)}, textures=str(tmp_path))
+    with pytest.raises(AdbenchError, match=f"anomalib's {model} pastes is named by method.textures=FOLDER"):
+        Anomalib.own_backbone(params, None)
 
 
 def test_a_cell_has_the_network_in_its_key_and_no_clip(installed: None, tiny: Path) -> None:
