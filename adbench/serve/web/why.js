@@ -31,11 +31,11 @@ export async function loaded(key) {
   return image;
 }
 
-async function patches(pane, whole) {
+async function patches(pane, whole, current) {
   const found = await post(`cells/${pane.facts.key}/explain`, { image: pane.image.key });
   if (found.why) return [make("p", { class: "note" }, found.why)];
   const support = await loaded(found.image);
-  pane.stage.markPatch(found.grid, found.patch);
+  if (current()) pane.stage.markPatch(found.grid, found.patch);
   return [
     make("p", {}, `The hottest patch (the square on the image) is measured against this patch of ${found.name}; distance ${shown(found.distance)}.`),
     make(
@@ -61,7 +61,7 @@ async function strip(pane) {
 export async function explain(element, pane, whole, second, current) {
   const parts = [make("h3", {}, pane.facts.name)];
   try {
-    if (pane.facts.memory) parts.push(...(await patches(pane, whole)));
+    if (pane.facts.memory) parts.push(...(await patches(pane, whole, current)));
     if (second && pane.facts.learns !== "none") parts.push(await strip(pane));
     if (Object.keys(pane.facts.editable).some((name) => name.startsWith("prompts."))) {
       parts.push(make("p", { class: "note" }, "It compares the image with words: see Prompts, “What each phrase says”."));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import json
 import os
@@ -186,6 +187,61 @@ def test_the_page_opens_with_the_folder_and_steps_through_it_by_keys(browser) ->
     until(lambda: "scan 2.png" in by_id(browser, "status").text)
 
 
+# Answers to what ends with `arguments[0]` come late.
+LATE = """
+const [end, milliseconds] = arguments;
+const plain = window.fetch;
+window.fetch = async (path, ...more) => {
+  if (String(path).endsWith(end)) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  return plain(path, ...more);
+};
+"""
+
+
+@pytest.mark.parametrize("late", ["images/folder-1", "images/folder-1/picture"])
+def test_an_answer_that_was_overtaken_does_not_bring_its_image_back(browser, late: str) -> None:
+    browser.execute_script(LATE, late, 1500)
+    choose(browser, "number", "2")
+    choose(browser, "number", "3")
+    until(lambda: "scan 2.png" in by_id(browser, "status").text, 30)
+    time.sleep(2)
+    assert "scan 2.png" in by_id(browser, "status").text
+    assert "scan 2.png" in find(browser, ".box").get_attribute("aria-label")
+
+
+def test_an_image_asked_for_while_a_cell_loads_is_shown_in_both(browser, served_records) -> None:
+    use(browser, "patchcore")
+    key = served_records["clip"].key
+    browser.execute_script(LATE, f"cells/{key}", 1000)
+    choose(browser, "cell-b", key)
+    choose(browser, "number", "3")
+    until(lambda: len(texts(browser, ".stage figcaption")) == 2, 60)
+    settled(browser)
+    assert "scan 2.png" in by_id(browser, "status").text
+    labels = browser.execute_script("return [...document.querySelectorAll('.box')].map((one) => one.ariaLabel)")
+    assert [label.partition(",")[0] for label in labels] == ["scan 2.png", "scan 2.png"]
+    assert "–" not in scores(browser)
+
+
+def test_a_decision_made_before_the_score_has_come_has_the_score_of_its_image(browser, cases: Path) -> None:
+    use(browser, "clip")
+    key = by_id(browser, "cell-a").get_attribute("value")
+    choose(browser, "number", "1")
+    until(lambda: "scan 0.png" in by_id(browser, "status").text)
+    settled(browser)
+    before = scores(browser)
+    browser.execute_script(LATE, f"{key}/score", 2000)
+    choose(browser, "number", "2")
+    until(lambda: "scan 1.png" in by_id(browser, "status").text)
+    assert find(browser, ".card.waiting"), "what stands there is still of the image before"
+    by_id(browser, "reject").click()
+    until(lambda: by_id(browser, "reject").get_attribute("aria-pressed") == "true")
+    until(lambda: scores(browser) != before)
+    with (cases / "review.csv").open(newline="") as file:
+        (row,) = [row for row in csv.DictReader(file) if row["image"] == "scan 1.png" and row["cell"] == key]
+    assert float(f"{float(row['score']):.4g}") == float(scores(browser)[0])
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_an_image_is_dropped_and_pasted(browser, kind: str) -> None:
     use(browser, "patchcore")
@@ -217,24 +273,45 @@ def test_sliders_answer_by_keys(browser) -> None:
 
 
 def test_colouring_a_map_takes_no_longer_than_a_frame_or_two(browser) -> None:
-    """At the map's own resolution; 30 ms is the bound for a machine that does nothing else."""
+    """At the map's own resolution, and a large one; 30 ms is the bound for a machine that does nothing else."""
     script = """
-    const [done] = arguments;
-    import(new URL("static/colours.js", location)).then(({ colour, Palette }) => {
+    const [side, done] = arguments;
+    import(new URL("static/colours.js", location)).then(({ Heat, Palette }) => {
       const palette = new Palette(Array.from({ length: 768 }, (_, i) => i % 256));
-      const map = Float32Array.from({ length: 336 * 336 }, Math.random);
+      const heat = new Heat(Float32Array.from({ length: side * side }, Math.random), side);
       const canvas = document.createElement("canvas");
-      const times = Array.from({ length: 9 }, () => {
+      const times = Array.from({ length: 9 }, (_, i) => {
         const start = performance.now();
-        colour(canvas, map, 336, palette, 0, 1, 0.5);
+        heat.colour(canvas, palette, 0, 1, i / 9);
         return performance.now() - start;
       });
       done(Math.min(...times));
     });
     """
-    milliseconds = browser.execute_async_script(script)
-    print(f"a map of 336 x 336 is coloured in {milliseconds:.1f} ms")
-    assert milliseconds < 30
+    for side in (336, 1024):
+        milliseconds = browser.execute_async_script(script, side)
+        print(f"a map of {side} x {side} is coloured in {milliseconds:.1f} ms")
+        assert milliseconds < 30
+
+
+def test_colours_of_values_that_can_be_counted_by_hand(browser) -> None:
+    script = """
+    const [done] = arguments;
+    import(new URL("static/colours.js", location)).then(({ Heat, Palette }) => {
+      const palette = new Palette(Array.from({ length: 768 }, (_, i) => Math.floor(i / 3)));
+      const heat = new Heat(Float32Array.from([-1, 0.25, 0.5, 9]), 2);
+      const canvas = document.createElement("canvas");
+      const seen = (...how) => {
+        heat.colour(canvas, palette, ...how);
+        const { data } = canvas.getContext("2d").getImageData(0, 0, 2, 2);
+        return [0, 1, 2, 3].map((i) => (data[4 * i + 3] ? data[4 * i] : null));
+      };
+      done([seen(0, 1, -Infinity), seen(0, 1, 0.5), seen(0, 1, 0.25), seen(0, 0.5, 0.25)]);
+    });
+    """
+    assert browser.execute_async_script(script) == [
+        [0, 64, 128, 255], [None, None, 128, 255], [None, 64, 128, 255], [None, 128, 255, 255]
+    ]  # fmt: skip
 
 
 def test_measures_of_arrays_that_can_be_counted_by_hand(browser) -> None:
