@@ -1,7 +1,7 @@
 // The painted mask: one bit per pixel of the image, strokes with a round brush, and undo.
 
 const UNDONE = 2 ** 27; // bytes of masks that undo keeps, and at least five of them
-const COLOUR = [255, 64, 160];
+const COLOUR = [64, 255, 96]; // no colour of inferno
 
 export class Painter {
   constructor(changed) {

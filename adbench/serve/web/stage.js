@@ -44,7 +44,7 @@ export class Stage {
     }
     this.picture.getContext("2d").drawImage(image, 0, 0);
     this.box.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
-    this.box.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
+    this.figure.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
     this.setMap(null, 0);
     this.mark.hidden = this.hint.hidden = true;
     this.place();

@@ -49,11 +49,12 @@ async function patches(pane, whole, current) {
 
 async function strip(pane) {
   const { learned } = await get(`cells/${pane.facts.key}/support`);
-  return make(
+  const images = make(
     "div", { class: "thumbs still" },
     ...learned.slice(0, 32).map((one) => make("img", { src: pictureOf(one.key, true), alt: `${one.label ? "abnormal" : "normal"} support image ${one.name}`, title: one.name, loading: "lazy" })),
     ...(learned.length > 32 ? [`and ${learned.length - 32} more`] : []),
   );
+  return [make("p", { class: "note" }, `What ${pane.facts.method} learned from.`), images];
 }
 
 // Fills an element with the reasons of one pane. `second`: it is the second one, whose support is shown nowhere else;
@@ -62,7 +63,7 @@ export async function explain(element, pane, whole, second, current) {
   const parts = [make("h3", {}, pane.facts.name)];
   try {
     if (pane.facts.memory) parts.push(...(await patches(pane, whole, current)));
-    if (second && pane.facts.learns !== "none") parts.push(await strip(pane));
+    if (second && pane.facts.learns !== "none") parts.push(...(await strip(pane)));
     if (Object.keys(pane.facts.editable).some((name) => name.startsWith("prompts."))) {
       parts.push(make("p", { class: "note" }, "It compares the image with words: see Prompts, “What each phrase says”."));
     }
