@@ -183,7 +183,9 @@ def _number_frames(made: Dataset, source: Dataset, masks: NDArray[np.bool_]) -> 
     for number in range(1, len(masks) + 1):
         group = copy.deepcopy(one)
         reference = group.DerivationImageSequence[0].SourceImageSequence[0]
-        reference.ReferencedSOPClassUID, reference.ReferencedFrameNumber = source.SOPClassUID, number
+        reference.ReferencedSOPClassUID = source.SOPClassUID
+        if len(masks) > 1:  # one frame may be of a class that has no more
+            reference.ReferencedFrameNumber = number
         content = group.FrameContentSequence[0]
         content.StackID, content.InStackPositionNumber = "1", number
         content.DimensionIndexValues = [1, number]  # of the segment, of the frame

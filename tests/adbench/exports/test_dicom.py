@@ -128,6 +128,17 @@ def test_dciodvfy_finds_no_error_in_numbered_frames(kind: str, empty: bool, seri
     assert errors(tmp_path / "sc.dcm") == []
 
 
+@with_dciodvfy
+@pytest.mark.parametrize("kind", ["DX", "US"])
+def test_one_frame_of_a_file_that_says_so(kind: str, series: Series, tmp_path: Path) -> None:
+    data = source("DX", NumberOfFrames=1) if kind == "DX" else film("US", 1)
+    write_segmentation(tmp_path / "seg.dcm", source_of(saved(data, tmp_path / "a.dcm"), []), a_mask(), series)
+    assert errors(tmp_path / "seg.dcm") == []
+    read = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert np.array_equal(read.pixel_array.reshape(20, 30), a_mask()[0])
+    assert read.SourceImageSequence[0].ReferencedSOPClassUID == data.SOPClassUID
+
+
 def test_objects_of_one_call_share_a_series_for_each_of_the_sources(series: Series, tmp_path: Path) -> None:
     one, two = source("CT"), source("MR")
     three = source("CT", SeriesInstanceUID=one.SeriesInstanceUID)

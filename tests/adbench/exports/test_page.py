@@ -1,4 +1,4 @@
-"""index.html of `adbench score` in a real Chromium, opened from disk: pictures, sorting, keys, both schemes, any width."""
+"""index.html of `adbench score` in a real Chromium, opened from disk: pictures, sorting, keys, schemes, any width."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_the_review_list(client, server) -> None:
     (found,) = csv.DictReader(io.StringIO(text))
     assert (found["decision"], found["note"], found["image"]) == ("accept", "'=HYPERLINK(1)", "'=sum.png")
     assert server.folder.reviews()[0]["note"] == "=HYPERLINK(1)"
-    assert float(found["score"]) == scored(client, "clip", image)["score"], "of the image itself, whatever the page says"
+    assert float(found["score"]) == scored(client, "clip", image)["score"], "of the image, whatever the page says"
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "", "note": ""}).json()["count"] == 0
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "maybe"}).status_code == 422
 
