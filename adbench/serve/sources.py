@@ -144,9 +144,9 @@ def content_of(shown: Shown) -> str:
     file = Path(os.fspath(shown.image))
     try:
         status = file.stat()
+        return _content(file, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise DataError(f"{shown.name} cannot be read: {error.strerror}.") from error
-    return _content(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(MOST_VOLUMES)  # each frame of a volume asks

@@ -23,6 +23,7 @@ export class Pane {
   async use(cell) {
     this.facts = await get(`cells/${cell}`);
     this.asked += 1; // a score of the cell before comes too late
+    this.card.classList.remove("waiting");
     this.scored = null;
     const { start, known } = this.facts;
     this.known = known.filter((one) => !one.why);
@@ -53,12 +54,14 @@ export class Pane {
       found = await post(`cells/${this.facts.key}/score`, { image: image.key, overrides });
     } catch (error) {
       if (turn !== this.asked) return;
+      this.card.classList.remove("waiting");
       this.scored = null;
       this.stage.setMap(null, 0);
       this.showScore();
       throw error;
     }
     if (turn !== this.asked) return;
+    this.card.classList.remove("waiting");
     this.scored = { score: found.score, map: found.map ? floats(found.map) : null, side: found.side };
     this.stage.setMap(this.scored.map, this.scored.side);
     this.measureMap();
@@ -132,7 +135,6 @@ export class Pane {
     this.said.replaceChildren(
       ...(score === null ? ["–"] : [make("strong", {}, shown(score)), ` ${called ? "reaches" : "is below"} the threshold `, shown(this.threshold)]),
     );
-    this.card.classList.remove("waiting");
     this.editedNote.hidden = !this.edited;
     const words = this.edited || score === null ? [] : this.known.map((one) => standing(one, score)).filter(Boolean);
     this.places.textContent = words.length ? `${words.join("; ")}.` : "";
