@@ -167,7 +167,7 @@ def _number_frames(made: Dataset, source: Dataset, masks: NDArray[np.bool_]) -> 
     """
     from pydicom.datadict import tag_for_keyword
     from pydicom.dataset import Dataset
-    from pydicom.pixels import pack_bits
+    from pydicom.pixels.utils import pack_bits
 
     made.NumberOfFrames, made.PixelData = len(masks), pack_bits(masks.astype(np.uint8).ravel())
     index = Dataset()
