@@ -8,10 +8,12 @@ import sys
 import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from adbench._version import __version__
 
@@ -51,6 +53,19 @@ def test_core_dependencies_are_explained() -> None:
     for requirement in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]:
         name = requirement.split("[")[0].split(">")[0].split("!")[0].split("=")[0]
         assert f"`{name}`" in page, name
+
+
+def test_the_page_of_a_record_brings_few_packages() -> None:
+    """Those of the extra `serve` and what they need in turn, as they are installed here."""
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in PROJECT["project"]["optional-dependencies"]["serve"]]
+    while waiting:
+        one = waiting.pop()
+        if one.name not in found and (one.marker is None or one.marker.evaluate({"extra": ""})):
+            found.add(one.name)
+            waiting += [Requirement(text) for text in metadata.requires(one.name) or ()]
+    assert {"starlette", "uvicorn"} < found
+    assert len(found) <= 15, sorted(found)
 
 
 def test_compromised_releases_are_excluded() -> None:

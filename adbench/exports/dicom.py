@@ -95,12 +95,12 @@ def source_of(path: Path, notes: list[str]) -> Dataset:
     missing = [name for name in NEEDED if not source.get(name)]
     if missing:
         raise DataError(f"its header lacks {', '.join(missing)}, to which they would refer")
-    source = copy.copy(source)
     for name in KEPT:
         if source.get(name) is None:
             setattr(source, name, "")
-    if "PerFrameFunctionalGroupsSequence" not in source and not all(source.get(name) for name in PLANE):
-        source.pop("FrameOfReferenceUID", None)  # it names a frame of reference, and no place in it
+    alone = int(source.get("NumberOfFrames") or 1) == 1
+    if "PerFrameFunctionalGroupsSequence" not in source and not (alone and all(source.get(name) for name in PLANE)):
+        source.pop("FrameOfReferenceUID", None)  # it names a frame of reference, and no place of each frame in it
     elif "PerFrameFunctionalGroupsSequence" not in source and not source.get("SliceThickness"):
         # A Segmentation can't say that it is unknown: highdicom reads none without it, and dciodvfy wants a number.
         source.SliceThickness = source.get("SpacingBetweenSlices") or source.PixelSpacing[0]
@@ -111,14 +111,14 @@ def source_of(path: Path, notes: list[str]) -> Dataset:
 def write_segmentation(path: Path, source: Dataset, masks: NDArray[np.bool_], series: Series) -> None:
     """Write the masks (N, H, W) of an image's frames as a binary DICOM Segmentation; they may be empty.
 
-    Position, orientation and spacing are those of the source, where it has them. Raises DataError, with the reason,
-    where the source's header can't be taken up.
+    Position, orientation and spacing are those of the source, where it has them; without a frame of reference, frames
+    are those of the source by their numbers. Raises DataError, with the reason, where the source's header can't be
+    taken up.
     """
     import highdicom
     from pydicom.sr.codedict import codes
 
-    if len(masks) > 1 and "FrameOfReferenceUID" not in source:
-        raise DataError("one of several frames needs a frame of reference, which the header lacks")
+    by_number = "FrameOfReferenceUID" not in source and "NumberOfFrames" in source
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=f"adbench {series.method}"[:LONGEST], family=codes.DCM.ArtificialIntelligence, version=series.version,
         parameters={"record": series.record},
@@ -132,18 +132,64 @@ def write_segmentation(path: Path, source: Dataset, masks: NDArray[np.bool_], se
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names with one part, of empty masks
             made = highdicom.seg.Segmentation(
-                [source], masks, highdicom.seg.SegmentationTypeValues.BINARY, [segment],
+                [_first_frame(source) if by_number else source], masks[:1] if by_number else masks,
+                highdicom.seg.SegmentationTypeValues.BINARY, [segment],
                 omit_empty_frames=False, content_label="ANOMALY",
                 content_description="scores that reach a threshold, research use only",
                 series_description=series.description("anomaly mask"), **series.next(source, "mask"),
             )  # fmt: skip
             if "FrameOfReferenceUID" not in source:
                 made.PatientOrientation = source.get("PatientOrientation") or ""
+            if by_number:
+                _number_frames(made, source, masks)
             made.save_as(path)
     except OSError:
         raise
     except Exception as error:  # highdicom and pydicom raise all kinds of errors for odd headers
         raise DataError(_refused(error)) from error
+
+
+def _first_frame(source: Dataset) -> Dataset:
+    """Return the header of an image of one frame: highdicom takes no more where there is no frame of reference."""
+    from pydicom.uid import SecondaryCaptureImageStorage
+
+    first = copy.deepcopy(source)
+    first.SOPClassUID = SecondaryCaptureImageStorage
+    return first
+
+
+def _number_frames(made: Dataset, source: Dataset, masks: NDArray[np.bool_]) -> None:
+    """Make the Segmentation of `_first_frame` that of the source, with the masks (N, H, W) of its N frames.
+
+    Where there is no frame of reference, the Derivation Image macro of a frame says which frame of the source it
+    belongs to, pixel by pixel (DICOM PS3.3, A.51.5.1). The dimension that the standard asks for besides is the frame's
+    number too (C.7.6.17).
+    """
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.utils import pack_bits
+
+    made.NumberOfFrames, made.PixelData = len(masks), pack_bits(masks.astype(np.uint8).ravel())
+    index = Dataset()
+    index.DimensionOrganizationUID = made.DimensionOrganizationSequence[0].DimensionOrganizationUID
+    index.DimensionIndexPointer = tag_for_keyword("InStackPositionNumber")
+    index.FunctionalGroupPointer = tag_for_keyword("FrameContentSequence")
+    index.DimensionDescriptionLabel = "Frame of the source"
+    made.DimensionIndexSequence = [*made.DimensionIndexSequence, index]
+    (series,), (derived,) = made.ReferencedSeriesSequence, made.SourceImageSequence
+    for reference in (*series.ReferencedInstanceSequence, derived):
+        reference.ReferencedSOPClassUID = source.SOPClassUID
+    (one,), made.PerFrameFunctionalGroupsSequence = made.PerFrameFunctionalGroupsSequence, []
+    for number in range(1, len(masks) + 1):
+        group = copy.deepcopy(one)
+        reference = group.DerivationImageSequence[0].SourceImageSequence[0]
+        reference.ReferencedSOPClassUID = source.SOPClassUID
+        if len(masks) > 1:  # one frame may be of a class that has no more
+            reference.ReferencedFrameNumber = number
+        content = group.FrameContentSequence[0]
+        content.StackID, content.InStackPositionNumber = "1", number
+        content.DimensionIndexValues = [1, number]  # of the segment, of the frame
+        made.PerFrameFunctionalGroupsSequence.append(group)
 
 
 def write_capture(

@@ -38,7 +38,8 @@ from adbench.system.text import printable
 
 INSTEAD = "folder with --out DIR"
 COLUMNS = ("path", "label", "split", "mask", "patient")
-REVIEW = ("image", "decision", "note", "cell", "score", "threshold", "when")
+REVIEW = ("image", "content", "decision", "note", "cell", "score", "threshold", "when")
+ONE_REVIEW = ("image", "content", "cell")  # what a row is about: files of one name may differ
 DECISIONS = ("accept", "reject", "")
 SPLITS = ("train", "test")
 PREFIX = "data:image/png;base64,"
@@ -115,7 +116,7 @@ class Folder:
         return name
 
     def review(self, row: Mapping[str, Any]) -> int:
-        """Add a decision on an image to the review list, in place of an older one; return the number of rows.
+        """Add a decision on an image to the review list, in place of an older one of it; return the number of rows.
 
         An empty decision without a note takes the image off the list.
         """
@@ -123,7 +124,7 @@ class Folder:
             raise AdbenchError(f"decision={row.get('decision')!r} is not possible: accept or reject.")
         clean = {name: printable(str(row.get(name, ""))[:2000]) for name in REVIEW}
         with self.lock:
-            rows = [one for one in self.reviews() if (one["image"], one["cell"]) != (clean["image"], clean["cell"])]
+            rows = [one for one in self.reviews() if any(one[name] != clean[name] for name in ONE_REVIEW)]
             rows += [clean] if clean["decision"] or clean["note"] else []
             self._write({"review.csv": table(REVIEW, rows)})
         return len(rows)

@@ -112,7 +112,7 @@ class Server:
         shown = found[place]
         width, height = sources.size_of(shown)
         size = {"width": width, "height": height, "frames": len(found)}
-        return {"key": shown.key, "name": shown.name, "id": shown.id, **size}
+        return {"key": shown.key, "name": shown.name, "id": shown.id, "content": sources.content_of(shown), **size}
 
     def support(self, key: str) -> dict[str, Any]:
         """Return a cell's support and the images that could be in it; raises where they are not on this machine."""
@@ -181,7 +181,10 @@ class Server:
     def review(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Put a decision on an image on the review list."""
         row = {name: asked.get(name, "") for name in cases.REVIEW}
-        row["image"] = self.shown(str(asked["image"])).id
+        shown, cell = self.shown(str(asked["image"])), self.cell(str(asked["cell"]))
+        row |= {"image": shown.id, "content": sources.content_of(shown), "score": ""}
+        if row["decision"] or row["note"]:  # the page may not have its score yet
+            row["score"] = str(cell.score(shown, asked.get("overrides") or {}).score)
         count = self.folder.review(row)
         return {"count": count, "reviews": self.folder.reviews()}
 

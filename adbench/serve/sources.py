@@ -5,10 +5,13 @@ The browser names an image by a short key, as in `folder-12`; no path comes from
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,8 +127,8 @@ class Listed:
             raise AdbenchError(
                 f"the folder has {counted(len(self.paths), 'image')}; there is none with number {number}."
             )
-        if number in self._several:
-            return self._several[number]
+        if (kept := self._several.get(number)) is not None:
+            return kept
         path = self.paths[number]
         name = path.relative_to(self.folder).as_posix()
         found = shown_of(images_in(path, axis, window), f"folder-{number}", name)
@@ -134,6 +137,22 @@ class Listed:
             while len(self._several) > MOST_VOLUMES:
                 self._several.popitem(last=False)
         return found
+
+
+def content_of(shown: Shown) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of an image's file; `Shown.name` tells the frame."""
+    file = Path(os.fspath(shown.image))
+    try:
+        status = file.stat()
+        return _content(file, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{shown.name} cannot be read: {error.strerror}.") from error
+
+
+@lru_cache(MOST_VOLUMES)  # each frame of a volume asks
+def _content(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def png(pixels: Image.Image | NDArray[np.uint8]) -> bytes:

@@ -11,18 +11,32 @@ export class Palette {
   }
 }
 
-// Colours a map (side x side) into a canvas of its resolution; what lies below the threshold is left clear.
-export function colour(canvas, map, side, palette, low, high, threshold) {
-  if (canvas.width !== side) canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(side, side);
-  const words = new Uint32Array(pixels.data.buffer);
-  const factor = 255 / Math.max(high - low, 1e-12);
-  for (let i = 0; i < map.length; i += 1) {
-    const value = map[i];
-    if (value >= threshold) words[i] = palette.words[Math.max(0, Math.min(255, Math.round((value - low) * factor)))];
+// A map (side x side) as it is coloured: what doesn't change with the threshold is computed once.
+export class Heat {
+  constructor(map, side) {
+    this.map = map;
+    this.side = side;
+    this.pixels = new ImageData(side, side);
+    this.words = new Uint32Array(this.pixels.data.buffer);
+    this.steps = new Uint8ClampedArray(map.length);
   }
-  context.putImageData(pixels, 0, 0);
+
+  // The step of the palette of each value.
+  scale(low, high) {
+    if (this.low === low && this.high === high) return;
+    [this.low, this.high] = [low, high];
+    const factor = 255 / Math.max(high - low, 1e-12);
+    for (let i = 0; i < this.map.length; i += 1) this.steps[i] = (this.map[i] - low) * factor;
+  }
+
+  // Colours a canvas of the map's resolution; what lies below the threshold is left clear.
+  colour(canvas, palette, low, high, threshold) {
+    const { map, side, words, steps } = this;
+    this.scale(low, high);
+    if (canvas.width !== side) canvas.width = canvas.height = side;
+    for (let i = 0; i < map.length; i += 1) words[i] = map[i] >= threshold ? palette.words[steps[i]] : 0;
+    canvas.getContext("2d").putImageData(this.pixels, 0, 0);
+  }
 }
 
 export function bar(canvas, palette) {

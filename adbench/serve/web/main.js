@@ -14,7 +14,7 @@ const view = new View();
 const panes = [];
 const painter = new Painter(() => agree());
 const support = new Support($("support"), (cell) => added(cell));
-const page = { state: null, palettes: {}, image: null, picture: null, dropped: [], count: 0, turn: 0, truth: null };
+const page = { state: null, palettes: {}, image: null, picture: null, dropped: [], count: 0, turn: 0, wanted: null };
 
 // --- cells
 
@@ -40,14 +40,14 @@ async function chooseNow() {
   while (panes.length > wanted.length) panes.pop();
   for (const [place, key] of wanted.entries()) {
     let pane = panes[place];
-    if (pane?.facts?.key === key) continue;
+    if (pane?.facts.key === key) continue;
     if (!pane) {
       pane = new Pane(view, onPane);
       pane.prompts.imageKey = () => page.image?.key;
       pane.stage.painter = painter;
-      panes[place] = pane;
     }
     await pane.use(key);
+    panes[place] = pane;
     pane.scale = $("scale").value;
     pane.image = null;
   }
@@ -57,10 +57,12 @@ async function chooseNow() {
   $("scores").replaceChildren(...panes.map((pane) => pane.card));
   $("prompts").replaceChildren(...panes.map((pane) => pane.prompts.element));
   $("prompts-section").hidden = panes.every((pane) => pane.prompts.element.hidden);
+  fade();
   support.use(panes[0].facts);
   for (const pane of panes) pane.showScore();
   say("");
-  if (page.image) await showImage(page.image);
+  showReview();
+  if (page.wanted) await showKey(page.wanted);
 }
 
 async function added(cell) {
@@ -74,10 +76,20 @@ async function added(cell) {
 
 // --- the image
 
-async function showImage(image) {
-  page.turn += 1;
+// Answers may overtake one another: what was asked about an image counts while no other was wanted since.
+function since() {
   const turn = page.turn;
-  const current = () => turn === page.turn;
+  return () => turn === page.turn;
+}
+
+// Begins with another image; what was asked about the one before comes too late.
+function want(key) {
+  page.turn += 1;
+  page.wanted = key;
+  return since();
+}
+
+async function showImage(image, current) {
   const picture = await loaded(image.key);
   if (!current()) return;
   const other = image.key !== page.image?.key || painter.width !== picture.naturalWidth;
@@ -85,7 +97,6 @@ async function showImage(image) {
   for (const pane of panes) pane.stage.show(picture);
   if (other) {
     painter.start(picture.naturalWidth, picture.naturalHeight);
-    page.truth = null;
     showReview();
   } else {
     painter.draw();
@@ -101,10 +112,18 @@ async function showImage(image) {
 }
 
 async function showKey(key) {
-  await showImage(await get(`images/${key}`));
+  const current = want(key);
+  try {
+    const image = await get(`images/${key}`);
+    if (current()) await showImage(image, current);
+  } catch (error) {
+    if (!current()) return; // of an image that nobody waits for
+    page.wanted = page.image?.key;
+    throw error;
+  }
 }
 
-async function showTruth(current) {
+async function showTruth(current = since()) {
   const on = pressed($("show-truth"));
   let mask = null;
   $("truth-said").textContent = "";
@@ -167,7 +186,7 @@ async function take(files) {
     await source();
     $("number").value = page.count;
     $("frame").value = 0;
-    await showImage(image);
+    await showImage(image, want(image.key));
   }
 }
 
@@ -180,9 +199,12 @@ function onPane(pane) {
 
 function paintMap(pane) {
   const [low, high] = pane.range();
-  const opacity = Number($("opacity").value) / 100;
+  pane.stage.colour(page.palettes[$("colours").value], low, high, pane.mapThreshold ?? -Infinity);
+}
+
+function fade() {
   $("opacity-said").value = `${$("opacity").value} %`;
-  pane.stage.colour(page.palettes[$("colours").value], low, high, pane.mapThreshold ?? -Infinity, opacity);
+  for (const pane of panes) pane.stage.heat.style.opacity = Number($("opacity").value) / 100;
 }
 
 function repaint() {
@@ -191,6 +213,16 @@ function repaint() {
 
 // --- mask
 
+// The mask counted on the pixels of a pane's map, and the AUROC, which no threshold changes: kept while neither changes.
+function counted(pane) {
+  const { map, side } = pane.scored;
+  if (pane.counted?.map !== map || pane.counted.drawn !== painter.drawn) {
+    const counts = binned(painter.mask, side, painter.width, painter.height);
+    pane.counted = { map, drawn: painter.drawn, counts, area: auroc(map, counts) };
+  }
+  return pane.counted;
+}
+
 function agree() {
   const place = $("agreement");
   if (!page.image || painter.empty) {
@@ -198,10 +230,8 @@ function agree() {
     return;
   }
   const rows = panes.filter((pane) => pane.scored?.map).map((pane) => {
-    const { map, side } = pane.scored;
-    const counts = binned(painter.mask, side, painter.width, painter.height);
+    const { map, counts, area } = counted(pane);
     const agreement = pane.mapThreshold === null ? null : dice(map, counts, pane.mapThreshold);
-    const area = auroc(map, counts);
     return make("div", {}, make("dt", {}, pane.facts.name), make("dd", {}, `Dice ${agreement === null ? "–" : percent(agreement)}, pixel AUROC ${area === null ? "–" : percent(area)}`));
   });
   place.replaceChildren(...rows);
@@ -227,7 +257,8 @@ function takeMap() {
 // --- review and cases
 
 function showReview() {
-  const found = page.state.reviews.find((row) => row.image === page.image?.id && row.cell === panes[0]?.facts.key);
+  const same = (row) => row.image === page.image?.id && row.content === page.image?.content && row.cell === panes[0]?.facts.key;
+  const found = page.state.reviews.find(same);
   for (const name of ["accept", "reject"]) press($(name), found?.decision === name);
   $("note").value = found?.note ?? "";
   $("review-count").value = `${page.state.reviews.length} on the list`;
@@ -237,7 +268,7 @@ const review = safely(async (decision) => {
   if (!page.image) return;
   const pane = panes[0];
   const { reviews } = await post("review", {
-    image: page.image.key, decision, note: $("note").value, cell: pane.facts.key, score: String(pane.scored?.score ?? ""),
+    image: page.image.key, decision, note: $("note").value, cell: pane.facts.key, overrides: pane.prompts.overrides,
     threshold: String(pane.threshold), when: new Date().toISOString(),
   });
   page.state.reviews = reviews;
@@ -264,7 +295,7 @@ const KEYS = {
   ArrowLeft: () => step(-1), ArrowRight: () => step(1), t: () => $("show-truth").click(), p: () => tool("paint"),
   e: () => tool("erase"), "+": () => view.by(1.5), "=": () => view.by(1.5), "-": () => view.by(1 / 1.5), 0: () => view.reset(),
   a: () => decide("accept"), r: () => decide("reject"),
-  m: () => { $("opacity").value = Number($("opacity").value) ? 0 : 60; repaint(); },
+  m: () => { $("opacity").value = Number($("opacity").value) ? 0 : 60; fade(); },
 };
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -293,12 +324,13 @@ function connect() {
   $("next").addEventListener("click", () => step(1));
   $("frame").addEventListener("change", safely(() => showKey(`${page.image.key.split("-").slice(0, 2).join("-")}-${$("frame").value}`)));
   $("file").addEventListener("change", safely(async () => { await take($("file").files); $("file").value = ""; }));
-  for (const id of ["opacity", "colours"]) $(id).addEventListener("input", repaint);
+  $("opacity").addEventListener("input", fade);
+  $("colours").addEventListener("input", repaint);
   $("scale").addEventListener("change", () => { for (const pane of panes) pane.scale = $("scale").value; repaint(); });
   $("zoom-in").addEventListener("click", () => view.by(1.5));
   $("zoom-out").addEventListener("click", () => view.by(1 / 1.5));
   $("zoom-fit").addEventListener("click", () => view.reset());
-  $("show-truth").addEventListener("click", safely(() => { press($("show-truth"), !pressed($("show-truth"))); return showTruth(() => true); }));
+  $("show-truth").addEventListener("click", safely(() => { press($("show-truth"), !pressed($("show-truth"))); return showTruth(); }));
   $("paint").addEventListener("click", () => tool("paint"));
   $("erase").addEventListener("click", () => tool("erase"));
   $("undo").addEventListener("click", () => painter.undo());

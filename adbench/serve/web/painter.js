@@ -1,7 +1,7 @@
 // The painted mask: one bit per pixel of the image, strokes with a round brush, and undo.
 
 const UNDONE = 2 ** 27; // bytes of masks that undo keeps, and at least five of them
-const COLOUR = [255, 64, 160];
+const COLOUR = [64, 255, 96]; // no colour of inferno
 
 export class Painter {
   constructor(changed) {
@@ -9,6 +9,7 @@ export class Painter {
     this.tool = null; // "paint", "erase" or null
     this.size = 8;
     this.stages = [];
+    this.drawn = 0; // how often the mask was drawn: another number, another mask
     this.start(1, 1);
   }
 
@@ -99,6 +100,7 @@ export class Painter {
 
   // Draws the mask, or the part of it that has changed.
   draw(left = 0, top = 0, right = this.width, bottom = this.height) {
+    this.drawn += 1;
     const [x, y] = [Math.max(0, Math.floor(left)), Math.max(0, Math.floor(top))];
     const [width, height] = [Math.min(this.width, Math.ceil(right)) - x, Math.min(this.height, Math.ceil(bottom)) - y];
     if (width <= 0 || height <= 0) return;

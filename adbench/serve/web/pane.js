@@ -22,6 +22,8 @@ export class Pane {
   // Loads what is to be said of a cell.
   async use(cell) {
     this.facts = await get(`cells/${cell}`);
+    this.asked += 1; // a score of the cell before comes too late
+    this.card.classList.remove("waiting");
     this.scored = null;
     const { start, known } = this.facts;
     this.known = known.filter((one) => !one.why);
@@ -46,8 +48,20 @@ export class Pane {
     this.asked += 1;
     const turn = this.asked;
     const overrides = this.prompts.overrides;
-    const found = await post(`cells/${this.facts.key}/score`, { image: image.key, overrides });
+    this.card.classList.add("waiting"); // what stands there is of the image before
+    let found;
+    try {
+      found = await post(`cells/${this.facts.key}/score`, { image: image.key, overrides });
+    } catch (error) {
+      if (turn !== this.asked) return;
+      this.card.classList.remove("waiting");
+      this.scored = null;
+      this.stage.setMap(null, 0);
+      this.showScore();
+      throw error;
+    }
     if (turn !== this.asked) return;
+    this.card.classList.remove("waiting");
     this.scored = { score: found.score, map: found.map ? floats(found.map) : null, side: found.side };
     this.stage.setMap(this.scored.map, this.scored.side);
     this.measureMap();

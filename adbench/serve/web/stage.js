@@ -1,6 +1,6 @@
 // One stage: an image, with the map, the true outline and the painted mask over it, all on one sheet that zooms.
 
-import { bar, colour, outlined } from "./colours.js";
+import { bar, Heat, outlined } from "./colours.js";
 import { make, shown } from "./dom.js";
 
 const TRUTH = [64, 224, 255];
@@ -22,7 +22,7 @@ export class Stage {
     this.ends = [make("span"), make("span")];
     this.scale = make("div", { class: "colourbar", role: "img" }, this.bar, ...this.ends);
     this.figure = make("figure", { class: "stage" }, this.caption, this.box, this.scale);
-    this.map = null;
+    this.map = null; // a Heat
     view.onChange(() => this.place());
     this.box.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     this.listenToDrags();
@@ -44,21 +44,19 @@ export class Stage {
     }
     this.picture.getContext("2d").drawImage(image, 0, 0);
     this.box.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
-    this.box.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
+    this.figure.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
     this.setMap(null, 0);
     this.mark.hidden = this.hint.hidden = true;
     this.place();
   }
 
   setMap(map, side) {
-    this.map = map;
-    this.side = side;
+    this.map = map && new Heat(map, side);
     if (!map) this.heat.getContext("2d").clearRect(0, 0, this.heat.width, this.heat.height);
   }
 
-  colour(palette, low, high, threshold, opacity) {
-    this.heat.style.opacity = opacity;
-    if (this.map) colour(this.heat, this.map, this.side, palette, low, high, threshold);
+  colour(palette, low, high, threshold) {
+    this.map?.colour(this.heat, palette, low, high, threshold);
     bar(this.bar, palette);
     this.ends.forEach((end, i) => { end.textContent = shown([low, high][i], 3); });
     this.scale.setAttribute("aria-label", `Colours of the map, from ${shown(low, 3)} to ${shown(high, 3)}`);

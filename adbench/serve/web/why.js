@@ -31,11 +31,11 @@ export async function loaded(key) {
   return image;
 }
 
-async function patches(pane, whole) {
+async function patches(pane, whole, current) {
   const found = await post(`cells/${pane.facts.key}/explain`, { image: pane.image.key });
   if (found.why) return [make("p", { class: "note" }, found.why)];
   const support = await loaded(found.image);
-  pane.stage.markPatch(found.grid, found.patch);
+  if (current()) pane.stage.markPatch(found.grid, found.patch);
   return [
     make("p", {}, `The hottest patch (the square on the image) is measured against this patch of ${found.name}; distance ${shown(found.distance)}.`),
     make(
@@ -49,11 +49,12 @@ async function patches(pane, whole) {
 
 async function strip(pane) {
   const { learned } = await get(`cells/${pane.facts.key}/support`);
-  return make(
+  const images = make(
     "div", { class: "thumbs still" },
     ...learned.slice(0, 32).map((one) => make("img", { src: pictureOf(one.key, true), alt: `${one.label ? "abnormal" : "normal"} support image ${one.name}`, title: one.name, loading: "lazy" })),
     ...(learned.length > 32 ? [`and ${learned.length - 32} more`] : []),
   );
+  return [make("p", { class: "note" }, `What ${pane.facts.method} learned from.`), images];
 }
 
 // Fills an element with the reasons of one pane. `second`: it is the second one, whose support is shown nowhere else;
@@ -61,8 +62,8 @@ async function strip(pane) {
 export async function explain(element, pane, whole, second, current) {
   const parts = [make("h3", {}, pane.facts.name)];
   try {
-    if (pane.facts.memory) parts.push(...(await patches(pane, whole)));
-    if (second && pane.facts.learns !== "none") parts.push(await strip(pane));
+    if (pane.facts.memory) parts.push(...(await patches(pane, whole, current)));
+    if (second && pane.facts.learns !== "none") parts.push(...(await strip(pane)));
     if (Object.keys(pane.facts.editable).some((name) => name.startsWith("prompts."))) {
       parts.push(make("p", { class: "note" }, "It compares the image with words: see Prompts, “What each phrase says”."));
     }

@@ -16,7 +16,10 @@ from pydicom.uid import (
     EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    XRayAngiographicImageStorage,
     generate_uid,
 )
 
@@ -86,6 +89,18 @@ def enhanced(frames: int = 3) -> FileDataset:
         data.PerFrameFunctionalGroupsSequence.append(group)
     for name in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
         delattr(data, name)
+    return data
+
+
+def film(kind: str, frames: int) -> FileDataset:
+    """Return an image of several frames without a frame of reference, or with one position for all of them."""
+    data = source("CT" if kind == "placed once" else "OT", NumberOfFrames=frames)
+    data.Modality = kind if kind in ("US", "XA") else "OT"
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = {
+        "US": UltrasoundMultiFrameImageStorage,
+        "XA": XRayAngiographicImageStorage,
+    }.get(kind, MultiFrameGrayscaleWordSecondaryCaptureImageStorage)
+    data.PixelData *= frames
     return data
 
 

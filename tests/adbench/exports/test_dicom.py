@@ -12,7 +12,7 @@ import pytest
 
 from adbench.errors import AdbenchError, DataError
 from adbench.exports.dicom import Series, need_highdicom, source_of, write_capture, write_segmentation
-from tests.adbench.exports.sources import KINDS, PATIENT, enhanced, errors, saved, source, with_dciodvfy
+from tests.adbench.exports.sources import KINDS, PATIENT, enhanced, errors, film, saved, source, with_dciodvfy
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -97,6 +97,48 @@ def test_frames_of_an_enhanced_image_keep_their_places(series: Series, tmp_path:
     assert capture.SourceImageSequence[0].ReferencedFrameNumber == 3
 
 
+@pytest.mark.parametrize("kind", ["US", "XA", "film", "placed once"])
+def test_frames_without_a_frame_of_reference_are_told_by_their_numbers(
+    kind: str, series: Series, tmp_path: Path
+) -> None:
+    data = film(kind, 3)
+    made = source_of(saved(data, tmp_path / "a.dcm"), [])
+    write_segmentation(tmp_path / "seg.dcm", made, a_mask(frames=3), series)
+    read = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert np.array_equal(read.pixel_array, a_mask(frames=3))
+    assert "FrameOfReferenceUID" not in read
+    classes = {one.value for one in read.iterall() if one.keyword == "ReferencedSOPClassUID"}
+    assert classes == {data.SOPClassUID}
+    named = [group.DerivationImageSequence[0].SourceImageSequence[0] for group in read.PerFrameFunctionalGroupsSequence]
+    assert [(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in named] == [
+        (data.SOPInstanceUID, number) for number in (1, 2, 3)
+    ]
+    found = read.get_pixels_by_source_frame(data.SOPInstanceUID, [3, 1], combine_segments=True)
+    assert found.sum((1, 2)).tolist() == [100, 0], "asked for by the frames of the source, in another order"
+
+
+@with_dciodvfy
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("kind", ["US", "XA", "film", "placed once"])
+def test_dciodvfy_finds_no_error_in_numbered_frames(kind: str, empty: bool, series: Series, tmp_path: Path) -> None:
+    made = source_of(saved(film(kind, 9), tmp_path / "a.dcm"), [])
+    write_segmentation(tmp_path / "seg.dcm", made, a_mask(empty, frames=9), series)
+    assert errors(tmp_path / "seg.dcm") == []
+    write_capture(tmp_path / "sc.dcm", made, PICTURE, "words", series, frame=8)
+    assert errors(tmp_path / "sc.dcm") == []
+
+
+@with_dciodvfy
+@pytest.mark.parametrize("kind", ["DX", "US"])
+def test_one_frame_of_a_file_that_says_so(kind: str, series: Series, tmp_path: Path) -> None:
+    data = source("DX", NumberOfFrames=1) if kind == "DX" else film("US", 1)
+    write_segmentation(tmp_path / "seg.dcm", source_of(saved(data, tmp_path / "a.dcm"), []), a_mask(), series)
+    assert errors(tmp_path / "seg.dcm") == []
+    read = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert np.array_equal(read.pixel_array.reshape(20, 30), a_mask()[0])
+    assert read.SourceImageSequence[0].ReferencedSOPClassUID == data.SOPClassUID
+
+
 def test_objects_of_one_call_share_a_series_for_each_of_the_sources(series: Series, tmp_path: Path) -> None:
     one, two = source("CT"), source("MR")
     three = source("CT", SeriesInstanceUID=one.SeriesInstanceUID)
@@ -118,9 +160,6 @@ def test_what_can_not_be_referred_to_is_one_sentence(series: Series, tmp_path: P
     skew = source_of(saved(source("CT", ImagePositionPatient=[1, 2]), tmp_path / "b.dcm"), [])
     with pytest.raises(DataError, match=r"its header can't be taken up \("):
         write_segmentation(tmp_path / "seg.dcm", skew, a_mask(), series)
-    film = source_of(saved(source("OT"), tmp_path / "c.dcm"), [])
-    with pytest.raises(DataError, match="needs a frame of reference"):
-        write_segmentation(tmp_path / "seg.dcm", film, a_mask(frames=3), series)
     assert not (tmp_path / "seg.dcm").exists()
 
 

@@ -17,7 +17,7 @@ import adbench as package
 from adbench.errors import AdbenchError
 from adbench.serve.cases import PREFIX, Case, Folder, read_painted, support_text, table
 from tests.adbench.serve.conftest import TOKEN
-from tests.adbench.serve.test_routes import key_of, png
+from tests.adbench.serve.test_routes import key_of, png, scored
 
 ROOT = f"/{TOKEN}"
 
@@ -126,15 +126,54 @@ def test_the_review_list(client, server) -> None:
     assert not server.folder.path.exists(), "nothing is written unless somebody asks"
     key = key_of(client, "clip")
     image = client.post(f"{ROOT}/api/images?name=%3Dsum.png", content=png()).json()["key"]
-    row = {"image": image, "cell": key, "decision": "reject", "note": "=HYPERLINK(1)", "score": "0.5"}
+    row = {"image": image, "cell": key, "decision": "reject", "note": "=HYPERLINK(1)", "score": "of another image"}
     assert client.post(f"{ROOT}/api/review", json=row).json()["count"] == 1
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "accept"}).json()["count"] == 1
     text = client.get(f"{ROOT}/api/review.csv").text
     (found,) = csv.DictReader(io.StringIO(text))
     assert (found["decision"], found["note"], found["image"]) == ("accept", "'=HYPERLINK(1)", "'=sum.png")
     assert server.folder.reviews()[0]["note"] == "=HYPERLINK(1)"
+    assert float(found["score"]) == scored(client, "clip", image)["score"], "of the image, whatever the page says"
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "", "note": ""}).json()["count"] == 0
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "maybe"}).status_code == 422
+
+
+def test_files_of_one_name_have_a_row_each(client, server, with_folder, tmp_path: Path) -> None:
+    """A name says little: IM0001 of two patients, dropped or of two folders with one list."""
+
+    def review(image: str, decision: str) -> list[dict[str, str]]:
+        row = {"image": image, "cell": key_of(client, "clip"), "decision": decision, "note": ""}
+        return list(client.post(f"{ROOT}/api/review", json=row).json()["reviews"])
+
+    def dropped(seed: int) -> str:
+        return str(client.post(f"{ROOT}/api/images?name=IM0001", content=png(seed=seed)).json()["key"])
+
+    review(dropped(0), "accept")
+    rows = review(dropped(1), "reject")
+    assert [(row["image"], row["decision"]) for row in rows] == [("IM0001", "accept"), ("IM0001", "reject")]
+    assert len({row["content"] for row in rows}) == 2
+    again = dropped(0)
+    assert client.get(f"{ROOT}/api/images/{again}").json()["content"] == rows[0]["content"]
+    assert [row["decision"] for row in review(again, "reject")] == ["reject", "reject"], "it is known again"
+    file = tmp_path / "ward" / "IM0001"
+    file.parent.mkdir()
+    file.write_bytes(png(seed=2))
+    with_folder(file.parent, [file])
+    assert len(review("folder-0", "accept")) == 3
+    file.write_bytes(png(seed=3))
+    assert len(review("folder-0", "accept")) == 4, "another image under the old name"
+    assert len(review("folder-0", "")) == 3
+
+
+def test_frames_of_a_file_have_a_row_each(client, tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((20, 20), level, np.uint8)) for level in (9, 200)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    content = (tmp_path / "scan.tif").read_bytes()
+    key = client.post(f"{ROOT}/api/images?name=scan.tif", content=content).json()["key"]
+    for image in (key, key[:-1] + "1"):
+        row = {"image": image, "cell": key_of(client, "clip"), "decision": "accept", "note": ""}
+        found = client.post(f"{ROOT}/api/review", json=row).json()["reviews"]
+    assert [row["image"] for row in found] == ["scan.tif#000", "scan.tif#001"]
 
 
 def test_a_cell_that_begins_like_a_formula_is_text() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -26,7 +29,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (BINARY and DRIVER), reason="no Chromium here: `make test-browser` installs it"),
 ]
-LEFT, RIGHT, HOME, END = "\ue012", "\ue014", "\ue011", "\ue010"
+DOCS = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+PLACES = {"record": "runs/bfa4c4c81e4f6a537260", "scans": "/data/ward-3", "cases": "cases"}
+LEFT, RIGHT, DOWN, HOME, END = "\ue012", "\ue014", "\ue015", "\ue011", "\ue010"
+CONTROL, ENTER, NULL = "\ue009", "\ue007", "\ue000"
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +49,23 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("served") / "cases"
 
 
+def typed(start: str, **places: object) -> list[str]:
+    """Return the words of the command of docs/serve.md that begins so, with other places, as a shell reads them."""
+    (line,) = [line.strip() for line in DOCS.splitlines() if line.startswith(f"    {start}")]
+    for name, place in places.items():
+        assert PLACES[name] in line, (name, line)
+        line = line.replace(PLACES[name], str(place))
+    return shlex.split(line)[1:]
+
+
 @pytest.fixture(scope="module")
 def address(
     served_records: dict[str, Record], scans: Path, cases: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The page of two records, a folder and a folder of cases, by the command itself."""
-    words = [str(served_records[name].path) for name in ("patchcore", "clip")]
-    command = [sys.executable, "-m", "adbench", "serve", *words, "--images", str(scans), "--out", str(cases)]
+    """The page of two records, a folder and a folder of cases, by the command of the docs page."""
+    records = " ".join(str(served_records[name].path) for name in ("patchcore", "clip"))
+    words = [word for word in typed("adbench serve", record=records, scans=scans) if word != "--open"]
+    command = [sys.executable, "-m", "adbench", *words, "--out", str(cases)]
     temporary = tmp_path_factory.mktemp("temporary")
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -66,7 +82,7 @@ def chromium() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = BINARY
     words = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,1000")
-    for word in (*words, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"):
+    for word in (*words, "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
@@ -186,6 +202,61 @@ def test_the_page_opens_with_the_folder_and_steps_through_it_by_keys(browser) ->
     until(lambda: "scan 2.png" in by_id(browser, "status").text)
 
 
+# Answers to what ends with `arguments[0]` come late.
+LATE = """
+const [end, milliseconds] = arguments;
+const plain = window.fetch;
+window.fetch = async (path, ...more) => {
+  if (String(path).endsWith(end)) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  return plain(path, ...more);
+};
+"""
+
+
+@pytest.mark.parametrize("late", ["images/folder-1", "images/folder-1/picture"])
+def test_an_answer_that_was_overtaken_does_not_bring_its_image_back(browser, late: str) -> None:
+    browser.execute_script(LATE, late, 1500)
+    choose(browser, "number", "2")
+    choose(browser, "number", "3")
+    until(lambda: "scan 2.png" in by_id(browser, "status").text, 30)
+    time.sleep(2)
+    assert "scan 2.png" in by_id(browser, "status").text
+    assert "scan 2.png" in find(browser, ".box").get_attribute("aria-label")
+
+
+def test_an_image_asked_for_while_a_cell_loads_is_shown_in_both(browser, served_records) -> None:
+    use(browser, "patchcore")
+    key = served_records["clip"].key
+    browser.execute_script(LATE, f"cells/{key}", 1000)
+    choose(browser, "cell-b", key)
+    choose(browser, "number", "3")
+    until(lambda: len(texts(browser, ".stage figcaption")) == 2, 60)
+    settled(browser)
+    assert "scan 2.png" in by_id(browser, "status").text
+    labels = browser.execute_script("return [...document.querySelectorAll('.box')].map((one) => one.ariaLabel)")
+    assert [label.partition(",")[0] for label in labels] == ["scan 2.png", "scan 2.png"]
+    assert "–" not in scores(browser)
+
+
+def test_a_decision_made_before_the_score_has_come_has_the_score_of_its_image(browser, cases: Path) -> None:
+    use(browser, "clip")
+    key = by_id(browser, "cell-a").get_attribute("value")
+    choose(browser, "number", "1")
+    until(lambda: "scan 0.png" in by_id(browser, "status").text)
+    settled(browser)
+    before = scores(browser)
+    browser.execute_script(LATE, f"{key}/score", 2000)
+    choose(browser, "number", "2")
+    until(lambda: "scan 1.png" in by_id(browser, "status").text)
+    assert find(browser, ".card.waiting"), "what stands there is still of the image before"
+    by_id(browser, "reject").click()
+    until(lambda: by_id(browser, "reject").get_attribute("aria-pressed") == "true")
+    until(lambda: scores(browser) != before)
+    with (cases / "review.csv").open(newline="") as file:
+        (row,) = [row for row in csv.DictReader(file) if row["image"] == "scan 1.png" and row["cell"] == key]
+    assert float(f"{float(row['score']):.4g}") == float(scores(browser)[0])
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_an_image_is_dropped_and_pasted(browser, kind: str) -> None:
     use(browser, "patchcore")
@@ -217,24 +288,46 @@ def test_sliders_answer_by_keys(browser) -> None:
 
 
 def test_colouring_a_map_takes_no_longer_than_a_frame_or_two(browser) -> None:
-    """At the map's own resolution; 30 ms is the bound for a machine that does nothing else."""
+    """At the map's own resolution, and a large one; 30 ms is the bound for a machine that does nothing else."""
     script = """
-    const [done] = arguments;
-    import(new URL("static/colours.js", location)).then(({ colour, Palette }) => {
+    const [side, done] = arguments;
+    import(new URL("static/colours.js", location)).then(({ Heat, Palette }) => {
       const palette = new Palette(Array.from({ length: 768 }, (_, i) => i % 256));
-      const map = Float32Array.from({ length: 336 * 336 }, Math.random);
+      const heat = new Heat(Float32Array.from({ length: side * side }, Math.random), side);
       const canvas = document.createElement("canvas");
-      const times = Array.from({ length: 9 }, () => {
+      const times = Array.from({ length: 9 }, (_, i) => {
         const start = performance.now();
-        colour(canvas, map, 336, palette, 0, 1, 0.5);
+        heat.colour(canvas, palette, 0, 1, i / 9);
         return performance.now() - start;
       });
       done(Math.min(...times));
     });
     """
-    milliseconds = browser.execute_async_script(script)
-    print(f"a map of 336 x 336 is coloured in {milliseconds:.1f} ms")
-    assert milliseconds < 30
+    for side in (336, 1024):
+        milliseconds = browser.execute_async_script(script, side)
+        print(f"a map of {side} x {side} is coloured in {milliseconds:.1f} ms")
+        assert milliseconds < 30
+
+
+def test_colours_of_values_that_can_be_counted_by_hand(browser) -> None:
+    script = """
+    const [done] = arguments;
+    import(new URL("static/colours.js", location)).then(({ Heat, Palette }) => {
+      const palette = new Palette(Array.from({ length: 768 }, (_, i) => Math.floor(i / 3)));
+      const heat = new Heat(Float32Array.from([-1, 0.25, 0.5, 9]), 2);
+      const canvas = document.createElement("canvas");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      const seen = (...how) => {
+        heat.colour(canvas, palette, ...how);
+        const { data } = context.getImageData(0, 0, 2, 2);
+        return [0, 1, 2, 3].map((i) => (data[4 * i + 3] ? data[4 * i] : null));
+      };
+      done([seen(0, 1, -Infinity), seen(0, 1, 0.5), seen(0, 1, 0.25), seen(0, 0.5, 0.25)]);
+    });
+    """
+    assert browser.execute_async_script(script) == [
+        [0, 64, 128, 255], [None, None, 128, 255], [None, 64, 128, 255], [None, 128, 255, 255]
+    ]  # fmt: skip
 
 
 def test_measures_of_arrays_that_can_be_counted_by_hand(browser) -> None:
@@ -324,14 +417,7 @@ def test_painting_undo_saving_and_reading_back(browser, cases: Path, adbench, tm
         until(lambda n=number: f"scan {n - 1}.png" in by_id(browser, "status").text)
         settled(browser)
         save("normal", split)
-    words = [
-        "method=patchcore",
-        "dataset=folder",
-        f"data_root={cases}",
-        f"support={cases / 'support.txt'}",
-        "gallery=0",
-    ]
-    answer = adbench("run", *words, f"runs={tmp_path / 'runs'}")
+    answer = adbench(*typed("adbench run", cases=cases), "gallery=0", f"runs={tmp_path / 'runs'}")
     assert answer.code == 0, answer.err
     (record,) = read_all(tmp_path / "runs")
     assert record.content["test_images"] == 2
@@ -396,6 +482,50 @@ def test_strangers_are_refused(address: str) -> None:
             assert connection.getresponse().status == status, (path, headers)
 
 
+def test_a_browser_elsewhere_is_refused(chromium, address: str) -> None:
+    """A wrong token; a name of somebody else that leads to this machine (DNS rebinding); a request of its pages."""
+    place = urlsplit(address)
+    chromium.get(f"http://127.0.0.1:{place.port}/{'x' * 43}/")
+    assert find(chromium, "body").text.startswith("The token is missing or wrong.")
+    chromium.get(f"http://evil.example:{place.port}{place.path}")
+    assert find(chromium, "body").text.startswith("This server answers to 127.0.0.1 and localhost alone.")
+    script = """
+    const [address, done] = arguments;
+    const asked = (how) => fetch(`${address}api/state`, how).then((answer) => answer.text(), (error) => error.name);
+    Promise.all([asked({}), asked({ mode: "no-cors" })]).then(done);
+    """
+    chromium.get("data:text/html,<p>elsewhere")
+    assert chromium.execute_async_script(script, address) == ["TypeError", "TypeError"]
+    chromium.get_log("browser"), chromium.get_log("performance")
+
+
+def test_a_body_of_200_mb_is_refused_by_the_server_too(browser) -> None:
+    script = """
+    const done = arguments[0];
+    const body = new Blob([new Uint8Array(200 * 2 ** 20)]);
+    fetch("api/images?name=large.dcm", { method: "POST", body }).then(
+      async (answer) => done([answer.status, await answer.text()]), (error) => done([0, error.name]));
+    """
+    status, text = browser.execute_async_script(script)
+    assert (status, "128 MB" in text) in [(413, True), (0, False)], "refused, or the connection ended while it was sent"
+    browser.get_log("browser")
+    assert by_id(browser, "cell-a").get_attribute("value"), "the page goes on"
+    choose(browser, "number", "2")
+    until(lambda: "scan 1.png" in by_id(browser, "status").text)
+
+
+def test_a_dicom_file_of_several_frames_is_stepped_through(browser, tmp_path: Path) -> None:
+    from tests.adbench.exports.sources import film, saved
+
+    use(browser, "patchcore")
+    by_id(browser, "file").send_keys(str(saved(film("US", 3), tmp_path / "loop.dcm")))
+    until(lambda: "loop.dcm#000" in by_id(browser, "status").text)
+    by_id(browser, "frame").send_keys(END)
+    until(lambda: "loop.dcm#002" in by_id(browser, "status").text)
+    until(lambda: find(browser, ".box").get_attribute("aria-label").startswith("loop.dcm#002"))
+    assert "Yamada" not in find(browser, "body").text
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_schemes_and_no_page_scrolls_sideways(browser, scheme: str) -> None:
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
@@ -410,6 +540,49 @@ def test_text_can_be_read_in_both_schemes_and_no_page_scrolls_sideways(browser, 
             {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
         )
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_every_key_of_the_docs_page_does_what_it_says(browser) -> None:
+    use(browser, "patchcore", "clip")
+    choose(browser, "source", "folder")
+    until(lambda: "scan 0.png" in by_id(browser, "status").text)
+    settled(browser)
+
+    def state() -> dict[str, Any]:
+        """What the keys change."""
+        return {
+            "number": by_id(browser, "number").get_attribute("value"), "opacity": opacity.get_attribute("value"),
+            "zoom": browser.execute_script("return document.querySelector('.sheet').style.transform"),
+            "painted": pixels(browser, "painted"), "said": find(browser, ".score").text,
+        } | {
+            name: by_id(browser, name).get_attribute("aria-pressed")
+            for name in ("show-truth", "paint", "erase", "accept", "reject")
+        }  # fmt: skip
+
+    opacity, box, body = by_id(browser, "opacity"), find(browser, ".box"), find(browser, "body")
+    field = find(browser, "#prompts textarea")
+    pressed = {
+        "→": (body, RIGHT, "number"), "←": (body, LEFT, "number"), "t": (body, "t", "show-truth"),
+        "m": (body, "m", "opacity"), "p": (body, "p", "paint"), "arrows": (box, DOWN * 3 + " ", "painted"),
+        "Ctrl+Z": (body, CONTROL + "z" + NULL, "painted"), "e": (body, "e", "erase"), "+": (body, "+", "zoom"),
+        "-": (body, "-", "zoom"), "0": (body, "+0", None), "a": (body, "a", "accept"), "r": (body, "r", "reject"),
+        "Ctrl+Enter": (field, " of a man" + CONTROL + ENTER + NULL, None),
+    }  # fmt: skip
+    listed = DOCS.partition("## Keys")[2].partition("##")[0]
+    named = re.findall(r"`([^`]+)`|(Ctrl\+\w+)|([←→])", listed)
+    assert {next(filter(None, one)) for one in named} == set(pressed) - {"arrows"}
+    assert "arrows move the brush" in listed
+    for name, (element, keys, changes) in pressed.items():
+        before = state()
+        element.send_keys(keys)
+        if changes is None:
+            continue
+        until(lambda b=before, c=changes: state()[c] != b[c], 30)
+        settled(browser)
+        others = {key for key, value in state().items() if value != before[key]}
+        assert others - {changes} <= {"said", "paint", "accept"}, name
+    assert "scale(1)" in state()["zoom"]
+    until(lambda: texts(browser, ".card .warning"), 30)
 
 
 def test_every_field_has_a_name_and_focus_can_be_seen(browser) -> None:
