@@ -24,15 +24,10 @@ def test_smoothing_equals_scipys(edge: Edge, scipys: str) -> None:
     torch.testing.assert_close(
         gaussian_blur(maps, 2.0, edge=edge), torch.stack([torch.from_numpy(w) for w in wanted]), atol=1e-5, rtol=1e-5
     )
-<<<<<<< HEAD
 
 
 def test_smoothing_is_in_fp32_and_nothing_at_sigma_0() -> None:
     maps = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0))
-=======
-    repeated = torch.stack([torch.from_numpy(gaussian_filter(m.numpy(), 2.0)) for m in maps])  # scipy's default border
-    torch.testing.assert_close(gaussian_blur(maps, 2.0, edge="symmetric"), repeated, atol=1e-5, rtol=1e-5)
->>>>>>> ec61e95 (AnomalyCLIP, MRAD, SimpleNet and DRA against a second implementation, array by array: DRA by the paper's text, MRAD's memory of plain means, SimpleNet's score of patches, scipy's border)
     assert torch.equal(gaussian_blur(maps, 0), maps)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(gaussian_blur(maps, 2.0), gaussian_blur(maps.double(), 2.0).float())
