@@ -38,6 +38,7 @@ from adbench.blocks.losses import finite_sum
 from adbench.blocks.optimisers import stable_adamw_along_a_cosine
 from adbench.blocks.training import ClippedGradients, repeated, require_normal
 from adbench.blocks.validate import at_least, positive, shares
+from adbench.data.decode import Filter
 from adbench.method import Batch, Capability, Method, Scores, Support
 
 from .decoder import PrototypeDecoder, coherence
@@ -68,6 +69,7 @@ class Params:
     map_size: int = 256
     sigma: float = 4.0  # Gaussian smoothing of the map over 5 x 5 of its pixels; 0: none
     top: float = 0.01  # share of the map's pixels that the image score is the mean of
+    resize: Filter = "bicubic"  # of the images; the authors: bilinear
     activation: str = "native"
     normalisation: str = "native"
 
@@ -85,6 +87,7 @@ class INPFormer(ClippedGradients, Method[Params]):
             epochs=params.epochs,
             normalisation=params.normalisation,
             activation=params.activation,
+            resize=params.resize,
         )
 
     def build(self) -> None:
