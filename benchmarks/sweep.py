@@ -1,4 +1,4 @@
-"""A sweep of 48 cheap cells with one worker and with two, side by side; one thread each.
+"""A sweep of 48 cheap cells with one worker and with two, side by side; one core each.
 
     python benchmarks/sweep.py [--repeat 1]
 
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SWEEP = ["method=patchcore,clip_finetune", "dataset=bmad", "shots=4", "draw=0,1", "seed=0,1", "gallery=0"]
+SWEEP = ["method=patchcore,clip_finetune", "dataset=bmad", "shots=4", "draw=0,1", "seed=0,1", "gallery=0", "cores=1"]
 CELLS = 48  # 2 x 6 x 2 x 2
 
 

@@ -29,7 +29,8 @@ def entering(layer: nn.Module) -> Iterator[list[Tensor]]:
         if layer not in _watched:
             layer.register_forward_hook(_keep)
             _watched.add(layer)
-    _asked.outputs = outputs = []
+    outputs: list[Tensor] = []
+    _asked.outputs = outputs
     try:
         yield outputs
     finally:

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +158,7 @@ class MadCLIP(Method[Params]):
         losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks)
         work = [
             Piece(functools.partial(losses, adapters=adapters), (tokens, text), nn.ModuleList(adapters).parameters())
-            for tokens, *adapters in zip(levels, *self._branches(), strict=True)
+            for tokens, adapters in zip(levels, self._adapters, strict=True)
         ]
         return finite_sum(
             **{
@@ -212,7 +213,7 @@ class MadCLIP(Method[Params]):
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return both detection heads' outputs at the last level, concatenated, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
-        return torch.cat([adapters[-1](tokens, DETECTION).mean(1) for adapters in self._branches()], dim=-1)
+        return torch.cat([adapter(tokens, DETECTION).mean(1) for adapter in self._adapters[-1]], dim=-1)
 
     @property
     def adapted_block(self) -> int:
@@ -224,8 +225,11 @@ class MadCLIP(Method[Params]):
         """Which heads give the map: without masks the segmentation heads are never trained, and would give noise."""
         return SEGMENTATION if self.has_masks else DETECTION
 
-    def _branches(self) -> tuple[nn.ModuleList, nn.ModuleList]:
-        return self.normal, self.abnormal if self.params.branches == 2 else self.normal
+    @property
+    def _adapters(self) -> list[tuple[Adapter, Adapter]]:
+        """The adapters of each level, of the normal and of the abnormal state."""
+        abnormal = self.abnormal if self.params.branches == 2 else self.normal
+        return cast(list[tuple[Adapter, Adapter]], list(zip(self.normal, abnormal, strict=True)))
 
     def _detection_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.params.detection_loss == "siglip":
@@ -268,7 +272,7 @@ class MadCLIP(Method[Params]):
         """Return per level the scores (B, patches, 2) of some heads (Eq. 3): columns normal, abnormal."""
         return [
             self._level_scores(tokens, text, adapters, kinds)
-            for tokens, *adapters in zip(levels, *self._branches(), strict=True)
+            for tokens, adapters in zip(levels, self._adapters, strict=True)
         ]
 
     def _level_scores(
