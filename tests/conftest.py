@@ -21,6 +21,7 @@ from adbench.commands import cli
 from adbench.config import layers
 
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["OMP_NUM_THREADS"] = "1"  # what cores=auto takes: other tests run on the other cores
 settings.register_profile("adbench", deadline=None)  # nothing here is timed
 settings.load_profile("adbench")
 torch.set_num_threads(1)  # as a cell does by default; two threads beside another process crawl
