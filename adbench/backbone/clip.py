@@ -22,7 +22,7 @@ from adbench.backbone.weights import model_config
 from adbench.errors import AdbenchError
 from adbench.system import pieces
 
-PROMPTS = 12  # at most, of a piece of the text tower
+PROMPTS = 24  # at most, of a piece of the text tower
 __all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Features"]
 
 

@@ -39,7 +39,7 @@ KINDS = ("segmentation", "detection")
 Streams = Mapping[int, Tensor]  # by block
 Banks = Mapping[str, Tensor]  # by kind, (levels, rows, embed_dim)
 Compare = Callable[[list[Tensor], Tensor], list[Tensor]]  # each level's features with the text or a bank
-IMAGES = 4  # at most, of a piece of a training step
+IMAGES = 8  # at most, of a piece of a training step
 CHUNK = 16  # views that pass the adapted tower together when the banks are filled
 
 
