@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = {"mvfa": "4"}  # as published most often; the others: 16
 VIT_L = ["backbone=ViT-L-14", "backbone.weights=random", "input_size=112", "feature_cache=false"]
-EPOCHS = {"madclip": "method.views=1", "mvfa": "method.views=1"}  # no augmentation: preparing it would take minutes
+VIEWS = {"madclip": "method.views=1", "mvfa": "method.views=1"}  # no augmentation: preparing it would take minutes
 
 
 def install(commit: str, folder: Path) -> Path:
@@ -75,7 +75,7 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
             inner = ",".join(stage for stage in stages if stage != "job")
             if inner:
                 cores = "cores=2" if side == "after" or options.same_keys else "threads=2"
-                sized = [*words, *VIT_L, cores, "method.epochs=1", *([EPOCHS[method]] if method in EPOCHS else [])]
+                sized = [*words, *VIT_L, cores, "method.epochs=1", *([VIEWS[method]] if method in VIEWS else [])]
                 for stage, seconds in probe(python, inner, sized, folder / f"cache-{side}").items():
                     best[stage, side] = min(seconds, best.get((stage, side), seconds))
             if "job" in stages:

@@ -117,9 +117,9 @@ class CLIP(Backbone):
             for block in blocks:
                 x = block(x, attn_mask=mask)
             # Of the last block only what leaves at the end is read: one query attends to all positions.
-            entering = last.ln_1(x)
+            normed = last.ln_1(x)
             own = None if mask is None else mask[ends, None].repeat_interleave(last.attn.num_heads, 0)
-            attended = last.attn(entering[at, ends, None], entering, entering, need_weights=False, attn_mask=own)[0]
+            attended = last.attn(normed[at, ends, None], normed, normed, need_weights=False, attn_mask=own)[0]
             z = x[at, ends] + last.ls_1(attended[:, 0])
             z = z + last.ls_2(last.mlp(last.ln_2(z)))
             return model.ln_final(z) @ model.text_projection

@@ -80,11 +80,8 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 def _words(record: Record, support: str) -> dict[str, str]:
     """Return the settings of a record that differ from the defaults of configs/run.yaml and of its method."""
-    resolved, facts, usual = (
-        record.content["resolved"],
-        record.content["facts"],
-        defaults() | {"threads": 1},
-    )  # of older records
+    resolved, facts = record.content["resolved"], record.content["facts"]
+    usual = defaults() | {"threads": 1}  # a key of older records
     given = resolved.get("overrides") or {}
     changed = {key: resolved[key] for key in RUN_KEYS if key in resolved and resolved[key] != usual[key]}
     changed |= {f"params.{key}": _content(facts, key, value) for key, value in given.get("method", {}).items()}

@@ -12,7 +12,7 @@ from typing import Any
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
-from adbench.system.cores import available
+from adbench.system.cores import shared
 from adbench.system.output import redirected_output
 from adbench.system.processes import CONTEXT, Child, wait_any, warm_up
 
@@ -87,9 +87,8 @@ class Local:
         taken = {worker.number for worker in self.running}
         number = next(i for i in range(len(taken) + 1) if i not in taken)
         gpus = visible_gpus(self.config)
-        more = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
-        more["OMP_NUM_THREADS"] = str(max(1, available() // self.workers))  # what `cores=auto` takes
-        self.running.append(self.start(number, os.environ | more))
+        gpu = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
+        self.running.append(self.start(number, os.environ | gpu | shared(self.workers)))
         return self.running[-1]
 
 

@@ -22,7 +22,7 @@ from adbench.config.schema import RunConfig
 from adbench.config.trainer import num_devices
 from adbench.errors import AdbenchError, DataError
 from adbench.records import record
-from adbench.system.cores import AUTO, available
+from adbench.system.cores import shared
 from adbench.system.output import redirected_output
 from adbench.system.processes import Child, wait_any, warm_up
 
@@ -70,9 +70,7 @@ def launch(cell: Cell, words: Sequence[str], notice: Notice | None, began: float
                 f"trainer.devices={n} is not possible: torch sees {torch.cuda.device_count()} CUDA devices here. "
                 "Use fewer, or device=cpu."
             )
-    # The processes share the cores. Without the variable Lightning would set a number of threads.
-    total = available() if cell.config.cores == AUTO else int(cell.config.cores)
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, total // n))}
+    environment = os.environ | shared(n)  # without the variable Lightning would set a number of threads
     children: list[Child] = []
     with _no_ddp_warnings():
         warm_up()

@@ -44,8 +44,7 @@ def score_images(
         return rows.start, Scores(scores.image.float().cpu(), maps)
 
     parts = _rows(len(images), batch_size, share)
-    together = method.concurrent and len(parts) > 1
-    yield from cores.each(scored, parts) if together else map(scored, parts)
+    yield from cores.each(scored, parts) if method.concurrent else map(scored, parts)
 
 
 @torch.no_grad()
@@ -55,23 +54,11 @@ def show_test_images(
     """Let a transductive method observe all (N, H, W, 3) uint8 images that are about to be scored."""
     method.eval()
     with autocast(method.backbone.device, precision), naming_the_method(type(method).__name__, "observe_test_images"):
-        method.observe_test_images(batch for _, batch in batches(method, images, dataset, object_name, batch_size))
+        rows = _rows(len(images), batch_size)
+        method.observe_test_images(_batch(method, images[some], dataset, object_name) for some in rows)
 
 
-def batches(
-    method: Method[Any],
-    images: NDArray[np.uint8],
-    dataset: str,
-    object_name: str,
-    batch_size: int,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[int, Batch]]:
-    """Yield (first row, batch) of (N, H, W, 3) uint8 images; `share` as in `score_images`."""
-    for rows in _rows(len(images), batch_size, share):
-        yield rows.start, _batch(method, images[rows], dataset, object_name)
-
-
-def _rows(count: int, batch_size: int, share: tuple[int, int]) -> list[slice]:
+def _rows(count: int, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[slice]:
     first, step = share
     starts = range(first * batch_size, count, step * batch_size)
     return [slice(start, min(start + batch_size, count)) for start in starts]

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,18 +55,22 @@ def use(asked: int | str) -> None:
         _number, _pool = number, None
 
 
-def number() -> int:
-    """Return the number of cores in use."""
-    return _number
+def shared(processes: int) -> dict[str, str]:
+    """Return the variable by which each of so many processes takes its share of the cores for `auto`."""
+    return {"OMP_NUM_THREADS": str(max(1, available() // processes))}
 
 
 def each(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield `function(item)` of each item, in their order; as many are computed at a time as there are cores.
 
     Gradients and autocast are on where they are on here. Items are taken as they are needed. An error is raised where
-    its result would be yielded; what was not begun by then never is.
+    its result would be yielded; what was not begun by then never is. An only item is computed in this thread, so that
+    its own pieces may use the cores.
     """
-    if _number == 1 or _here.inside:
+    items = iter(items)
+    first = [] if _number == 1 or _here.inside else list(islice(items, 2))
+    items = chain(first, items)
+    if len(first) < 2:
         yield from map(function, items)
         return
     call, pool, waiting = _as_here(function), _threads(), deque[Future[R]]()

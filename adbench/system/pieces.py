@@ -19,7 +19,10 @@ from adbench.system import cores
 
 @dataclass
 class Piece:
-    """`function(*inputs)` returns a tuple of tensors; it may use `parameters`, and nothing else that is trained."""
+    """`function(*inputs)` returns a tuple of tensors; it may use `parameters`, and nothing else that is trained.
+
+    A parameter that is given twice counts once.
+    """
 
     function: Callable[..., tuple[Tensor, ...]]
     inputs: Sequence[Tensor]
@@ -28,7 +31,7 @@ class Piece:
     outputs: tuple[Tensor, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        self.parameters = [p for p in self.parameters if p.requires_grad]
+        self.parameters = [p for p in dict.fromkeys(self.parameters) if p.requires_grad]
 
     @property
     def tensors(self) -> list[Tensor]:

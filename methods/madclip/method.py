@@ -157,7 +157,7 @@ class MadCLIP(Method[Params]):
         text = self._text([self.object_names[i] for i in objects.tolist()])
         losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks)
         work = [
-            Piece(functools.partial(losses, adapters=adapters), (tokens, text), nn.ModuleList(adapters).parameters())
+            Piece(functools.partial(losses, adapters=adapters), (tokens, text), _parameters(adapters))
             for tokens, adapters in zip(levels, self._adapters, strict=True)
         ]
         return finite_sum(
@@ -289,6 +289,10 @@ class MadCLIP(Method[Params]):
             columns = [n @ direction, -(a @ direction)] if self.params.contrast else [n @ t_n, a @ t_ab]
             scores[kind] = torch.cat(columns, dim=-1)
         return scores
+
+
+def _parameters(adapters: Iterable[Adapter]) -> list[nn.Parameter]:
+    return [parameter for adapter in adapters for parameter in adapter.parameters()]
 
 
 def _total(levels: list[Tensor]) -> Tensor:

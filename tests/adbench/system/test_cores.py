@@ -84,6 +84,17 @@ def test_pieces_of_a_piece_are_computed_by_its_thread() -> None:
     assert all(len(names) == 1 for names in cores.each(outer, range(4)))
 
 
+def test_an_only_piece_is_computed_here_and_its_own_pieces_side_by_side() -> None:
+    cores.use(2)
+    meeting = threading.Barrier(2, timeout=20)
+
+    def outer(_: int) -> tuple[str, list[int]]:
+        return threading.current_thread().name, sorted(cores.each(lambda _: meeting.wait(), range(2)))
+
+    assert list(cores.each(outer, [0])) == [(threading.current_thread().name, [0, 1])]
+    assert list(cores.each(outer, [])) == []
+
+
 def test_a_forked_process_starts_threads_of_its_own() -> None:
     cores.use(2)
     assert list(cores.each(abs, [-1, -2, -3])) == [1, 2, 3]
@@ -106,3 +117,6 @@ def test_what_is_available_is_the_least_of_affinity_quota_and_variable(
     quota.write_text("300000 100000")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert cores.available(quota) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(cores, "available", lambda: 7)
+    assert [cores.shared(processes)["OMP_NUM_THREADS"] for processes in (1, 2, 9)] == ["7", "3", "1"]

@@ -62,6 +62,13 @@ def test_a_parameter_that_a_piece_does_not_use_has_no_gradient() -> None:
     assert unused.weight.grad is None
 
 
+def test_a_parameter_that_is_given_twice_counts_once() -> None:
+    layer = nn.Linear(2, 1)
+    ((out,),) = compute([Piece(lambda x: (layer(x).sum(),), (torch.ones(3, 2),), [*layer.parameters()] * 2)])
+    out.backward()
+    assert layer.weight.grad.tolist() == [[3.0, 3.0]]
+
+
 def test_nothing_is_kept_where_nothing_is_trained() -> None:
     layer = nn.Linear(2, 2)
     with torch.no_grad():
