@@ -41,7 +41,7 @@ def adamw_with_a_drop(
     parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, epochs: int, decay_at: float
 ) -> OptimizerLRScheduler:
     """Return AdamW whose learning rate falls once, to a tenth, after the share `decay_at` of the epochs."""
-    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     epoch = max(1, round(decay_at * epochs))
     return {"optimizer": optimiser, "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimiser, [epoch], 0.1)}
 

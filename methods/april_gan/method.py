@@ -115,7 +115,7 @@ class AprilGAN(Method[Params]):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over the linear layers."""
-        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999), fused=True)
 
     @torch.no_grad()
     def build_memory(self, support: Support) -> None:

@@ -99,7 +99,7 @@ class CLIPFineTuned(Method[Params]):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over the copied blocks."""
-        return torch.optim.Adam(self.parameters(), self.params.learning_rate)
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, fused=True)
 
     def build_memory(self, support: Support) -> None:
         """Drop text embeddings that were computed with earlier weights."""

@@ -160,7 +160,7 @@ class CrossModal(Method[Params]):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW at a constant rate over the maps."""
         p = self.params
-        return torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay)
+        return torch.optim.AdamW(self.parameters(), p.learning_rate, weight_decay=p.weight_decay, fused=True)
 
     def score(self, batch: Batch) -> Scores:
         """Return the probability of the abnormal sentence, for the class token and for every patch."""

@@ -124,7 +124,9 @@ class DRA(Method[Params]):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate."""
-        return torch.optim.Adam(self.parameters(), self.params.learning_rate, weight_decay=self.params.weight_decay)
+        return torch.optim.Adam(
+            self.parameters(), self.params.learning_rate, weight_decay=self.params.weight_decay, fused=True
+        )
 
     @torch.no_grad()
     def build_memory(self, support: Support) -> None:

@@ -126,7 +126,7 @@ class MediCLIP(Method[Params]):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate over adapters and prompts."""
-        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999))
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=(0.5, 0.999), fused=True)
 
     def build_memory(self, support: Support) -> None:
         """Drop text embeddings that were computed with earlier weights."""

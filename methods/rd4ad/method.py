@@ -122,7 +122,7 @@ class RD4AD(Method[Params]):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate."""
-        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=ADAM)
+        return torch.optim.Adam(self.parameters(), self.params.learning_rate, betas=ADAM, fused=True)
 
     def score(self, batch: Batch) -> Scores:
         """Return the distances at each position, summed over the levels, as the map; the image score is its maximum."""

@@ -127,7 +127,7 @@ class SimpleNet(Method[Params]):
             {"params": self.adapter.parameters(), "lr": p.adapter_rate},
             {"params": self.discriminator.parameters(), "lr": p.learning_rate},
         ]
-        return torch.optim.Adam(groups, weight_decay=p.weight_decay)
+        return torch.optim.Adam(groups, weight_decay=p.weight_decay, fused=True)
 
     def score(self, batch: Batch) -> Scores:
         """Return minus what the discriminator finds of each patch as the map; the highest is the image score."""
