@@ -174,13 +174,14 @@ def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
 class LeaderboardKeys(TypedDict, total=False):
     """What `leaderboard` shows: each is optional.
 
-    method, dataset: of these records alone; names, groups and wildcards. published: add the papers' figures.
+    method, dataset, protocol: of these records alone; names, groups and wildcards. published: add the papers' figures.
     costs: add times and memory. intervals: whether figures have intervals and ranks; by default those of at most 200
     records have, computed once and kept in the cache folder.
     """
 
     method: str | None
     dataset: str | None
+    protocol: str | None
     published: bool
     costs: bool
     intervals: bool
@@ -192,9 +193,9 @@ def leaderboard(
     """Return the leaderboard of records, or of folders or bundles of records, in long form: one row per figure.
 
     The columns are those of `adbench leaderboard --csv`: docs/leaderboard.md describes them. `keys`: method, dataset,
-    published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that disagree,
-    are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a keyword that
-    can't be used.
+    protocol, published, costs, intervals; see `LeaderboardKeys`. A record that can't be read, and two of one cell that
+    disagree, are left out with a warning each. Raises RecordError where no record is left, and AdbenchError for a
+    keyword that can't be used.
 
     >>> table = leaderboard(run(method="patchcore", shots=4, gallery=0))
     >>> [*table.pivot_table(index="method", columns="metric", values="mean")][:2]
@@ -215,7 +216,7 @@ def leaderboard(
             raise incomplete("of the leaderboard", left_out)
         for sentence in left_out:
             warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
-        chosen = board.choose(collected, keys.get("method"), keys.get("dataset"))
+        chosen = board.choose(collected, keys.get("method"), keys.get("dataset"), keys.get("protocol"))
         long = board.table(chosen, keys.get("costs", False))
         wide = papers.added(long) if keys.get("published") else long
         if not keys.get("intervals", len(chosen) <= board.FEW):

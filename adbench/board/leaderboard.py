@@ -107,10 +107,16 @@ def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
     return selected
 
 
-def choose(records: Sequence[Record], method: str | None = None, dataset: str | None = None) -> list[Record]:
-    """Keep the records of some methods and datasets, written as for `matching`; `mvtec/bottle` is a category."""
+def choose(
+    records: Sequence[Record], method: str | None = None, dataset: str | None = None, protocol: str | None = None
+) -> list[Record]:
+    """Keep the records of some methods, datasets and protocols, written as for `matching`.
+
+    `mvtec/bottle` is a category.
+    """
     kept = list(records)
-    for kind, text, name in (("method", method, _method), ("dataset", dataset, _dataset)):
+    chosen = ("method", method, _method), ("dataset", dataset, _dataset), ("protocol", protocol, _protocol)
+    for kind, text, name in chosen:
         if text is not None:
             selected = matching(kind, text, map(name, kept))
             kept = [record for record in kept if name(record) in selected]
@@ -338,6 +344,10 @@ def _dataset(record: Record) -> str:
     category = record.content.get("dataset", {}).get("category")
     name = str(record.content["facts"]["dataset"])
     return f"{name}/{category}" if category and category != "all" else name
+
+
+def _protocol(record: Record) -> str:
+    return str(record.content["protocol"])
 
 
 def _column(record: Record) -> str:

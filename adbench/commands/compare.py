@@ -25,6 +25,7 @@ def show_comparisons(
     against: str | None,
     method: str | None,
     dataset: str | None,
+    protocol: str | None,
     shots: str | None,
     margin: float,
     level: float,
@@ -54,7 +55,7 @@ def show_comparisons(
     problem = incomplete("of the comparison", left_out)
     if not collected:
         raise problem
-    rows = rows_of(choose(collected, method, dataset))
+    rows = rows_of(choose(collected, method, dataset, protocol))
     known = {row.head["shots"] for row in rows if row.drawn}
     if shots is not None and shots not in known:
         raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")

@@ -33,6 +33,7 @@ def show_leaderboard(
     html: Path | None = None,
     method: str | None = None,
     dataset: str | None = None,
+    protocol: str | None = None,
     metric: str | None = None,
     intervals: bool | None = None,
     predictions: Path | None = None,
@@ -60,7 +61,7 @@ def show_leaderboard(
         check(html)
     collected, left_out = leaderboard.collect(runs, PROCESSES)
     left_out += problems
-    records = leaderboard.choose(collected, method, dataset) if collected else []
+    records = leaderboard.choose(collected, method, dataset, protocol) if collected else []
     if html is not None:
         from adbench.board.site.records import readable
 

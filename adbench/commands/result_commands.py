@@ -30,6 +30,9 @@ def leaderboard(
         str | None, typer.Option(metavar="NAMES", help="Only these methods: a,b, groups, wildcards in quotes.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these protocols, as in full_normal,zero_shot.")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Only these metrics, as in image_auroc,pixel_aupro_05.")
     ] = None,
@@ -51,8 +54,8 @@ def leaderboard(
     with opened(runs or [Path("runs")]) as bundles:
         show_leaderboard(
             bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex,
-            html=html, method=method, dataset=dataset, metric=metric, intervals=intervals, predictions=predictions,
-            problems=bundles.problems,
+            html=html, method=method, dataset=dataset, protocol=protocol, metric=metric, intervals=intervals,
+            predictions=predictions, problems=bundles.problems,
         )  # fmt: skip
 
 
@@ -70,6 +73,9 @@ def compare(
     ] = "image_auroc",
     method: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these methods.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAMES", help="Only these datasets.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these protocols, as in full_normal,zero_shot.")
+    ] = None,
     shots: Annotated[str | None, typer.Option(metavar="K", help="Only this number of shots, and zero-shot.")] = None,
     margin: Annotated[float, typer.Option(metavar="POINTS", help="Differences within it are equivalent.")] = 1.0,
     level: Annotated[float, typer.Option(metavar="SHARE", help="Level of the intervals.")] = 0.95,
@@ -87,8 +93,8 @@ def compare(
 
     with opened(runs or [Path("runs")]) as bundles:
         show_comparisons(
-            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, shots=shots,
-            margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
+            bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, protocol=protocol,
+            shots=shots, margin=margin, level=level, power=power, csv=csv, json=json, markdown=markdown, latex=latex,
             problems=bundles.problems,
         )  # fmt: skip
 

@@ -38,6 +38,19 @@ def test_methods_and_datasets_can_be_chosen(write_record, adbench, tmp_path: Pat
     assert re.search(r"--dataset liverct matches no record.*brainmri, busi, resc", wrong.err)
 
 
+def test_protocols_can_be_chosen(write_record, adbench, tmp_path: Path) -> None:
+    for protocol in ("few_shot", "full_normal", "zero_shot"):
+        write_record(tmp_path / "runs", protocol, 0.9, protocol=protocol)
+    chosen = choose(collect([tmp_path / "runs"]).records, protocol="full_normal,zero*")
+    assert {record.key for record in chosen} == {"full_normal", "zero_shot"}
+    answer = adbench("leaderboard", tmp_path / "runs", "--protocol", "few_shot", "--csv", tmp_path / "b.csv")
+    assert answer.code == 0, answer.err
+    assert set(pd.read_csv(tmp_path / "b.csv")["protocol"]) == {"few_shot"}
+    wrong = adbench("compare", tmp_path / "runs", "--protocol", "unified")
+    assert wrong.code == 2
+    assert re.search(r"--protocol unified matches no record.*few_shot, full_normal, zero_shot", wrong.err)
+
+
 def test_draws_are_averaged_and_other_settings_are_not(write_record, board, image_auroc, tmp_path: Path) -> None:
     write_record(tmp_path, "a", 0.90)
     write_record(tmp_path, "b", 0.80)
