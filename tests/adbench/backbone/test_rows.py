@@ -237,7 +237,9 @@ def test_kills_at_any_moment_leave_whole_rows_alone(tmp_path: Path, writer, capf
     for turn in range(8):
         numbers = [100_000 * (2 * turn + n + 1) for n in range(2)]
         both = [writer(first) for first in numbers]
-        time.sleep(0.1 + 0.2 * draw.random())
+        while sum(said.stat().st_size > 0 for said in tmp_path.glob("said-*")) < 2 * (turn + 1):
+            time.sleep(0.01)  # both have added something
+        time.sleep(0.1 * draw.random())
         for first, (_, kill) in zip(numbers, both, strict=True):
             said = kill()
             assert set(said) <= {"right\n"}
@@ -256,15 +258,14 @@ def test_a_bound_removes_segments_under_readers_and_writers(tmp_path: Path, writ
     folder = tmp_path / "rows"
     folder.mkdir()
     both = [writer(first) for first in (0, 100_000)]
-    reader, removed, deadline = rows(folder), 0, time.monotonic() + 1.5
-    while time.monotonic() < deadline:
+    reader, removed, deadline = rows(folder), 0, time.monotonic() + 60
+    while removed < 10:
+        assert time.monotonic() < deadline
         removed += shrink([folder], 60 * SIZE / 1e9)
         assert right(reader.read([key(n) for n in range(0, 2000, 7)]))
     for _, kill in both:
         said = kill()
-        assert len(said) > 10
         assert set(said) == {"right\n"}
-    assert removed > 4
     shrink([folder], 60 * SIZE / 1e9)
     assert sum(file.stat().st_size for file in folder.glob("*.rows")) <= 60 * SIZE
     assert capfd.readouterr().err == ""
