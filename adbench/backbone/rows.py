@@ -105,8 +105,12 @@ class Rows:
             found = self._segments.get(name) or self._opened(self.folder / name)
             if found is not None:
                 self._segments[name] = found
-                with contextlib.suppress(FileNotFoundError):  # removed just now
+                try:
                     self._places |= {key: (found, place) for key, place in found.news()}
+                except FileNotFoundError:  # removed just now
+                    self._drop(found)
+                except OSError as error:
+                    self._discard(found, f"{type(error).__name__}: {error}")
 
     def _opened(self, index: Path) -> Segment | None:
         try:
@@ -141,7 +145,8 @@ class Rows:
 
     def _discard(self, segment: Segment, why: str) -> None:
         discard(segment.data, why)
-        segment.index.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            segment.index.unlink()
         self._drop(segment)
 
     def _drop(self, segment: Segment) -> None:
