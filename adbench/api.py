@@ -52,7 +52,7 @@ class RunKeys(TypedDict, total=False):
     runs: str | Path
     cache: str | Path | None
     cache_gb: float
-    feature_cache: bool
+    feature_cache: str
     force: bool
     gallery: int
     gallery_levels: bool

@@ -18,6 +18,7 @@ from torch import Tensor
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.kept import DISK
 from adbench.config.schema import OWN
 from adbench.data.decode import Filter
 from adbench.data.fingerprint import digest
@@ -208,19 +209,20 @@ class Method(pl.LightningModule, Generic[P]):
     @classmethod
     def create(
         cls, params: P, backbone: Backbone, seed: int = 0, *, weights: str = "", precision: str = "32-true",
-        cache: Path | None = None,
+        cache: Path | None = None, kept: str = DISK,
     ) -> Self:  # fmt: skip
         """Build the untrained method on a backbone and its device.
 
-        Frozen features are kept in the folder `cache`, by the hash `weights` and `precision`; without `cache` they are
-        computed each time. Seeding torch's global generator is up to the caller.
+        Frozen features are kept where `kept` says, by the hash `weights` and `precision`: on disk in the folder
+        `cache`, in memory, or auto (`adbench/backbone/kept.py`); without `cache` they are computed each time. Seeding
+        torch's global generator is up to the caller.
         """
         method = cls(params, backbone, seed)
         method.declared = cls.capability(params, backbone.architecture)
         method.blocks = method.declared.blocks
         method.build()
         cache = None if method.declared.own_backbone else cache  # there is nothing to keep
-        method._frozen = FrozenFeatures(backbone, weights, method.declared.outputs, precision, cache)
+        method._frozen = FrozenFeatures(backbone, weights, method.declared.outputs, precision, cache, kept)
         return method.to(backbone.device)
 
     @classmethod

@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = {"mvfa": "4"}  # as published most often; the others: 16
-VIT_L = ["backbone=ViT-L-14", "backbone.weights=random", "input_size=112", "feature_cache=false"]
+VIT_L = ["backbone=ViT-L-14", "backbone.weights=random", "input_size=112"]
 VIEWS = {"madclip": "method.views=1", "mvfa": "method.views=1"}  # no augmentation: preparing it would take minutes
 
 
@@ -42,6 +42,12 @@ def install(commit: str, folder: Path) -> Path:
     command = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", str(tree)]
     subprocess.run(command, check=True)
     return python
+
+
+def uncached(tree: Path) -> str:
+    """Return the word with which the adbench of a tree keeps no features."""
+    older = "feature_cache: true" in (tree / "configs" / "run.yaml").read_text()
+    return "feature_cache=false" if older else "feature_cache=off"
 
 
 def probe(python: str, stages: str, words: list[str], cache: Path) -> dict[str, float]:
@@ -75,7 +81,8 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
             inner = ",".join(stage for stage in stages if stage != "job")
             if inner:
                 cores = "cores=2" if side == "after" or options.same_keys else "threads=2"
-                sized = [*words, *VIT_L, cores, "method.epochs=1", *([VIEWS[method]] if method in VIEWS else [])]
+                off = uncached(ROOT if side == "after" else folder / "tree")
+                sized = [*words, *VIT_L, cores, off, "method.epochs=1", *([VIEWS[method]] if method in VIEWS else [])]
                 for stage, seconds in probe(python, inner, sized, folder / f"cache-{side}").items():
                     best[stage, side] = min(seconds, best.get((stage, side), seconds))
             if "job" in stages:

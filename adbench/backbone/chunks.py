@@ -32,7 +32,7 @@ def sizes(compute: Compute, name: str, side: int, folder: Path | None) -> tuple[
     parts, for which the answer is remembered: in this process, and on this machine in `folder`.
     """
     if name not in _known:
-        file = folder / "chunks" / f"{digest(f'{_machine()} {name}')[:16]}.json" if folder else None
+        file = folder / "chunks" / f"{digest(f'{machine()} {name}')[:16]}.json" if folder else None
         kept = _read(file) if file else None
         _known[name] = kept or _tried(compute, side)
         if file is not None and kept is None:
@@ -50,23 +50,28 @@ def fill(images: Tensor, allowed: tuple[int, ...]) -> Tensor:
     return torch.cat([images, images[:1].expand(size - len(images), *images.shape[1:])])
 
 
+def noise(count: int, side: int) -> Tensor:
+    """Return (count, 3, side, side) uint8 images of noise, always the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
 def _tried(compute: Compute, side: int) -> tuple[int, ...]:
-    noise = torch.randint(
-        0, 256, (LARGEST, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    whole, turned = compute(noise), compute(noise.flip(0))
+    some = noise(LARGEST, side)
+    whole, turned = compute(some), compute(some.flip(0))
     if not all(torch.equal(value, turned[part].flip(0)) for part, value in whole.items()):
         return ALONE
     found = [LARGEST]
     for size in reversed(SIZES[:-1]):  # the product that makes embeddings of few images is often another kernel
-        few = compute(noise[:size])
+        few = compute(some[:size])
         if not all(torch.equal(value[:size], few[part]) for part, value in whole.items()):
             break
         found.insert(0, size)
     return tuple(found)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Name the kind of processor, by which what was measured here is remembered in a folder that machines share."""
     return f"{platform.machine()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()} {_model()}"
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from adbench.backbone import chunks
 from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
+from adbench.backbone.kept import DISK, Kept, Trial, keeping
+from adbench.backbone.segment import KEY
 from adbench.system import cores
-from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track
 
 CPU = "cpu, in chunks"
+BATCH = 64  # images that go through an accelerator at once
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -54,12 +52,13 @@ def read(backbone: Backbone, images: Tensor, outputs: Outputs) -> Features:
 
 
 class FrozenFeatures:
-    """Compute the features that a method declared, or read them from `folder` (none: never kept).
+    """Compute the features that a method declared, or read those that were kept.
 
-    Each image and part (`Outputs.parts`) has a file of its own, so that a method finds what another one has asked for;
-    what an image lacks is computed in one pass. On a CPU images go through in chunks of fixed sizes, several at a time
-    on as many cores (chunks.py): features are the same bits in whatever company an image came, with any number of
-    cores, and from cold, warm and absent caches. On an accelerator chunks are larger.
+    folder: of the cache; without one nothing is kept. where: disk, memory or auto (kept.py). Each part
+    (`Outputs.parts`) of an image is kept by itself, so that a method finds what another one has asked for; what an
+    image lacks is computed in one pass. On a CPU images go through in chunks of fixed sizes, several at a time on as
+    many cores (chunks.py): features are the same bits in whatever company an image came, with any number of cores,
+    wherever they are kept, and from cold, warm and absent caches. On an accelerator chunks are larger.
     """
 
     def __init__(
@@ -69,10 +68,11 @@ class FrozenFeatures:
         outputs: Outputs,
         precision: str,
         folder: Path | None,
+        where: str = DISK,
     ) -> None:
         self.backbone = backbone
         self.outputs, self.parts = outputs, outputs.parts
-        self.precision = precision
+        self.precision, self.where = precision, where
         self.signature = self._signature(weights)
         self.folder = folder / "features" / self.signature if folder else None
 
@@ -87,8 +87,22 @@ class FrozenFeatures:
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         """The sizes of the chunks in which a CPU computes images: see `chunks.sizes`."""
-        name = f"{self.signature} {' '.join(self.parts)}"
-        return chunks.sizes(lambda some: self._computed(some, self.parts), name, self.backbone.input_size, self.folder)
+        return chunks.sizes(
+            lambda some: self._computed(some, self.parts), self._name, self.backbone.input_size, self.folder
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"{self.signature} {' '.join(self.parts)}"
+
+    @functools.cached_property
+    def kept(self) -> Kept | None:
+        """Where features are kept; none without a folder."""
+        if self.folder is None:
+            return None
+        size = min(self.sizes) if self.backbone.device.type == "cpu" else BATCH
+        trial = Trial(lambda some: self._computed(some, self.parts), size, self.backbone.input_size, self._name)
+        return keeping(self.where, self.folder, self.backbone.fits, trial)
 
     @property
     def notes(self) -> list[str]:
@@ -104,9 +118,9 @@ class FrozenFeatures:
         `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again.
         """
         on_cpu = self.backbone.device.type == "cpu"
-        size = max(self.sizes) if on_cpu else 64
+        size = max(self.sizes) if on_cpu else BATCH
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
-        chunk = self._chunk if keep and self.folder else self._uncached
+        chunk = self._chunk if keep and self.kept else self._uncached
         done = cores.each(chunk, pieces)
         rows = [row for piece in (track(done, progress, len(pieces)) if progress else done) for row in piece]
         return Features.of({part: torch.stack([row[part] for row in rows]) for part in self.parts}, self.outputs)
@@ -117,18 +131,29 @@ class FrozenFeatures:
         return rows
 
     def _chunk(self, images: Tensor) -> list[dict[str, Tensor]]:
-        assert self.folder is not None
-        stems = [_stem(self.folder, image) for image in images]
-        rows = [self._kept(stem) for stem in stems]
-        first = next((stem for stem, row in zip(stems, rows, strict=True) if len(row) < len(self.parts)), None)
+        assert self.kept is not None
+        keys = [_key(image) for image in images]
+        rows: list[dict[str, Tensor]] = [{} for _ in keys]
+        self._read(keys, rows)
+        first = next((key for key, row in zip(keys, rows, strict=True) if len(row) < len(self.parts)), None)
         if first is not None:
-            # Of two processes that look at the same images the second finds them computed.
-            with alone(self.folder / first.name):
-                for stem, row in zip(stems, rows, strict=True):
-                    row |= self._kept(stem, row)
+            with self.kept.alone(first):
+                self._read(keys, rows)
+                new: dict[str, dict[bytes, Tensor]] = {}
                 for i, part, value in self._complete(images, rows):
-                    write_atomically(_file(stems[i], part), save({part: value}))
+                    new.setdefault(part, {})[keys[i]] = value
+                for part, values in new.items():
+                    self.kept.add(part, values)
         return rows
+
+    def _read(self, keys: Sequence[bytes], rows: Sequence[dict[str, Tensor]]) -> None:
+        """Add to `rows` the parts that they lack and that are kept."""
+        assert self.kept is not None
+        for part in self.parts:
+            found = self.kept.read(part, {key for key, row in zip(keys, rows, strict=True) if part not in row})
+            for key, row in zip(keys, rows, strict=True):
+                if key in found:
+                    row[part] = found[key]
 
     def _complete(self, images: Tensor, rows: list[dict[str, Tensor]]) -> list[tuple[int, str, Tensor]]:
         """Compute the parts that `rows` lack, add them, and return them as (row, part, value)."""
@@ -149,41 +174,11 @@ class FrozenFeatures:
         made = dict(features.tensors(self.outputs.vv_from))
         return {part: made[part].cpu().contiguous() for part in parts}
 
-    def _kept(self, stem: Path, without: Iterable[str] = ()) -> dict[str, Tensor]:
-        """Return the parts of an image that are on disk, those in `without` left out."""
-        parts = {part: self._part(stem, part) for part in self.parts if part not in without}
-        return {part: value for part, value in parts.items() if value is not None}
 
-    def _part(self, stem: Path, part: str) -> Tensor | None:
-        """Read one part of an image from disk; a file that does not hold it is removed, to be made again."""
-        path = _file(stem, part)
-        try:
-            value = load_file(path)[part]
-            right = self.backbone.fits(part, tuple(value.shape)) and value.is_floating_point()
-            why = f"it holds {value.dtype} of shape {tuple(value.shape)}"
-        except FileNotFoundError as error:
-            if not path.is_symlink():
-                return None
-            right, why = False, str(error)
-        except (SafetensorError, KeyError, OSError, ValueError) as error:
-            right, why = False, f"{type(error).__name__}: {error}"
-        if not right:
-            discard(path, why)
-            return None
-        with contextlib.suppress(OSError):  # a cache that somebody else owns
-            os.utime(path)
-        return value
-
-
-def _stem(folder: Path, image: Tensor) -> Path:
-    """Return what the files of an image's parts have in common: a float image of 8-bit values is the 8-bit one."""
+def _key(image: Tensor) -> bytes:
+    """Return the hash of an image by which its features are kept: a float image of 8-bit values is the 8-bit one."""
     image = image.cpu().contiguous()
     if image.dtype != torch.uint8:
         eighth = (image * 255).round().clamp(0, 255).to(torch.uint8)
         image = eighth if torch.equal(unit_range(eighth), image) else image
-    content = hashlib.blake2b(str(image.dtype).encode() + image.numpy().tobytes(), digest_size=20).hexdigest()
-    return folder / content[:2] / content
-
-
-def _file(stem: Path, part: str) -> Path:
-    return stem.with_name(f"{stem.name}.{part}.safetensors")
+    return hashlib.blake2b(str(image.dtype).encode() + image.numpy().tobytes(), digest_size=KEY).digest()

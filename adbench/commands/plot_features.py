@@ -112,11 +112,10 @@ def collect(fitted: Fitted) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.
     device, size, block = method.backbone.device, config.batch_size, method.adapted_block
     # The method's own blocks may end before the block that its adapted features are compared with.
     blocks = tuple({*asked.blocks, *([] if block is None else [block])})
-    folder = config.cache_dir if config.feature_cache else None
     encode = FrozenFeatures(
         method.backbone, fitted.record.content["backbone"]["weights_hash"],
         dataclasses.replace(asked.outputs, blocks=blocks, pooled=asked.pooled or block is None), config.precision,
-        folder,
+        config.features_dir, config.feature_cache,
     )  # fmt: skip
     for start in track(range(0, len(rows), size), "features", -(-len(rows) // size)):
         part = to_tensor(images[rows[start : start + size]])

@@ -24,6 +24,7 @@ ALLOWED = {
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
     "operating": ("valid", "support_cv", "none"),
+    "feature_cache": ("auto", "disk", "memory", "off"),
     "logger": ("none", "csv", "tensorboard", "wandb"),
 }
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
@@ -75,7 +76,7 @@ class RunConfig:
     runs: str
     cache: str | None
     cache_gb: float
-    feature_cache: bool
+    feature_cache: str
     force: bool
     gallery: int
     gallery_levels: bool
@@ -100,9 +101,13 @@ class RunConfig:
     def of_record(cls, resolved: Mapping[str, Any], **changes: Any) -> RunConfig:
         """Return the configuration that a record keeps, with changes; keys of older versions of adbench are left out.
 
-        Raises TypeError for a key that no version has.
+        What `feature_cache` was called in older records becomes what it is called now. Raises TypeError for a key that
+        no version has.
         """
-        return cls(**{key: value for key, value in resolved.items() if key not in GONE} | changes)
+        kept = {key: value for key, value in resolved.items() if key not in GONE}
+        if type(value := kept.get("feature_cache")) is bool:
+            kept["feature_cache"] = "disk" if value else "off"
+        return cls(**kept | changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the keys as plain values, as records keep them."""
@@ -130,11 +135,23 @@ class RunConfig:
         """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
         return cache_folder(self.cache)
 
+    @property
+    def features_dir(self) -> Path | None:
+        """The cache folder where features are kept; none where they aren't."""
+        return None if self.feature_cache == "off" else self.cache_dir
+
 
 NO_WORDS = Overrides()
 GONE = {
     "threads": "cores= says how many CPU cores a cell uses, and changes no result"
 }  # keys that are no more, and why
+# Values that are no more, and what to write instead.
+REPLACED = {
+    "feature_cache": {
+        "true": "feature_cache=auto, or feature_cache=disk, which is what true was",
+        "false": "feature_cache=off",
+    },
+}
 SPELLINGS = {"gallery.levels": "gallery_levels"}
 KEYS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name != "overrides")
 

@@ -13,7 +13,19 @@ from typing import Any
 from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
 from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
-from adbench.config.schema import GONE, KEYS, NOT_AXES, OWN, SECTIONS, SPELLINGS, Overrides, RunConfig, validate
+from adbench.config.schema import (
+    ALLOWED,
+    GONE,
+    KEYS,
+    NOT_AXES,
+    OWN,
+    REPLACED,
+    SECTIONS,
+    SPELLINGS,
+    Overrides,
+    RunConfig,
+    validate,
+)  # fmt: skip
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 
@@ -100,6 +112,8 @@ def _split(words: Sequence[str]) -> dict[str, str]:
             raise AdbenchError(f"unknown key {key!r}: a dotted key starts with {sections}")
         if key in GONE:
             raise AdbenchError(f"{key}= is no key any more: {GONE[key]}.")
+        if instead := REPLACED.get(key, {}).get(text.lower()):
+            raise AdbenchError(f"{key}={text} is no value any more: write {instead}.")
         if not dot and key not in KEYS:
             raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, KEYS)}")
         if key in given:
@@ -170,6 +184,8 @@ def _base(values: str) -> RunConfig:
 
 @functools.lru_cache(maxsize=2**14)
 def _typed(key: str, text: str) -> Any:
+    if text in ALLOWED.get(key, ()):
+        return text  # YAML would read `off` as false
     number = read_value(text)
     # A plain integer needs no schema; an axis may have thousands.
     if type(number) is int and type(defaults()[key]) is int:

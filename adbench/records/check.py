@@ -121,6 +121,9 @@ COUNT = Rule(_within(0, 10**15), "an integer, at least 0")
 SEED = Rule(_within(0, 2**64 - 1), "an integer from 0 to 2**64 - 1")
 THREADS = Rule(_within(1, 1024), "an integer from 1 to 1024")  # of older records
 CORES = Rule(lambda value: value == "auto" or _within(1, 512)(value), "`auto`, or an integer from 1 to 512")
+KEPT = Rule(  # true and false in older records
+    lambda value: type(value) is bool or value in ("auto", "disk", "memory", "off"), "auto, disk, memory or off"
+)
 SIDE = Rule(_within(1, 4096), "an integer from 1 to 4096")
 SHOTS = Rule(_is_shots, "a number of images, or full")
 FRACTION = Rule(_is_fraction, "a number from 0 to 1")
@@ -161,7 +164,7 @@ FIELDS: Fields = {
         "train_on": _maybe(TEXT), "shots": SHOTS, "draw": SEED, "support": _maybe(TEXT), "seed": SEED,
         "selection": NAME, "schedule": NAME, "input_size": _maybe(SIDE), "eval_size": TEXT, "batch_size": COUNT,
         "precision": TEXT, "threads": _optional(THREADS), "cores": _optional(CORES), "device": TEXT,
-        "runs": TEXT, "cache": _maybe(TEXT), "cache_gb": AMOUNT, "feature_cache": FLAG, "force": FLAG,
+        "runs": TEXT, "cache": _maybe(TEXT), "cache_gb": AMOUNT, "feature_cache": KEPT, "force": FLAG,
         "gallery": COUNT, "gallery_levels": FLAG, "executor": _optional(TEXT), "workers": _optional(COUNT),
         "loader_workers": _optional(COUNT), "logger": _optional(TEXT), "operating": _optional(NAME),
         "overrides": _object_of(OBJECT),

@@ -22,11 +22,12 @@ from adbench.system.leases import HOST, leased, tidy
 from adbench.system.text import warn
 
 __all__ = [
-    "BY_KEYS", "HOST", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened", "shrink",
-    "tidy", "unwritable", "write_atomically", "write_output",
+    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened",
+    "shrink", "tidy", "unwritable", "write_atomically", "write_output",
 ]  # fmt: skip
 
 LOCKS = ".locks"
+INDEX = ".index"  # what the name of a file's index adds to its own
 BY_KEYS = "place with runs=DIR or cache=DIR"  # the end of an error message about a file of runs or cache
 LONGEST = 120  # bytes of a file's name that its temporary file keeps, which adds up to 100 of its own
 ABANDONED = 86400.0  # seconds after which a temporary file of the cache belongs to nobody
@@ -216,22 +217,28 @@ def discard(path: Path, why: object) -> None:
 def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many.
 
-    Temporary files are being written, unless they are a day old: then they are removed in any case and not counted.
+    A file and its index go together. Temporary files are being written, unless they are a day old: then they are
+    removed in any case and not counted.
     """
-    files, abandoned = [], time.time() - ABANDONED
+    whole: dict[str, tuple[int, int]] = {}  # time of the last use, and bytes, of files with their indices
+    abandoned = time.time() - ABANDONED
     for entry in (entry for folder in folders for entry in _files_below(folder)):
         with contextlib.suppress(OSError):
             found = entry.stat(follow_symlinks=False)
             if not entry.name.endswith(".tmp"):
-                files.append((found.st_mtime_ns, found.st_size, entry.path))
+                path = entry.path.removesuffix(INDEX)
+                used, size = whole.get(path, (0, 0))
+                whole[path] = max(used, found.st_mtime_ns), size + found.st_size
             elif found.st_mtime < abandoned:
                 os.unlink(entry.path)
-    excess = sum(size for _, size, _ in files) - limit_gb * 1e9
+    excess = sum(size for _, size in whole.values()) - limit_gb * 1e9
     removed = 0
-    for _, size, path in sorted(files) if excess > 0 else ():
-        Path(path).unlink(missing_ok=True)
+    for (_, size), path in sorted((facts, path) for path, facts in whole.items()) if excess > 0 else ():
+        for file in (path, path + INDEX):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file)
+                removed += 1
         excess -= size
-        removed += 1
         if excess <= 0:
             break
     return removed

@@ -54,11 +54,11 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     ).to(device)
     check_weights(backbone.weights_path, cell.weights, config.cache_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    cache = config.cache_dir if config.feature_cache else None
     with naming_the_method(config.method_name, "__init__"):
         method = cell.method_class.create(
-            cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision, cache=cache
-        )
+            cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision,
+            cache=config.features_dir, kept=config.feature_cache,
+        )  # fmt: skip
     method.loader_workers = config.loader_workers
     return method
 

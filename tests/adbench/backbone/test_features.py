@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save
 
 from adbench.backbone.contract import Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures, signature
-from adbench.system.files import shrink
+from adbench.backbone.segment import ENTRY, HEAD, LARGEST, Segment
+from adbench.system.files import INDEX, shrink
 
 
 def frozen(
@@ -37,6 +38,11 @@ def passes(random_clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[tuple
 
     monkeypatch.setattr(random_clip, "features", counted)
     return seen
+
+
+def entries(folder: Path) -> int:
+    """How many rows are kept."""
+    return sum((file.stat().st_size - HEAD) // ENTRY.size for file in folder.rglob(f"*{INDEX}"))
 
 
 def same(one: Features, two: Features) -> bool:
@@ -74,7 +80,8 @@ def test_methods_share_the_blocks_that_both_read(
         assert same(frozen(random_clip, tmp_path, precision, blocks, pooled)(noise), expected)
     # one pass for the chunk's first reader; the second and the fourth reader find all
     assert passes == [(8, (3, 6, 9, 12), False), (8, (), True), (8, (0,), False)]
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 4 * 6
+    assert entries(tmp_path) == 4 * 6
+    assert len(list(tmp_path.rglob("*.rows"))) == 6, "one file for each part"
 
 
 def test_a_chunk_goes_through_once_for_all_that_it_lacks(
@@ -85,13 +92,13 @@ def test_a_chunk_goes_through_once_for_all_that_it_lacks(
 
     reading(tmp_path, 3)(noise[:1])
     reading(tmp_path, 3, 12)(noise[1:2])
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.rows*")}
     passes.clear()
     found = reading(tmp_path, 3, 12)(noise)
     assert passes == [(8, (3, 12), False)], "three images, as the second is complete, and five to fill up"
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
-    assert len(after) == 4 * 2
-    assert before.items() <= after.items(), "what was there is not written again"
+    assert entries(tmp_path) == 4 * 2
+    assert len(before) == 2 * 2
+    assert all(path.read_bytes().startswith(content) for path, content in before.items()), "not written again"
     expected = reading(None, 3, 12)(noise)
     for block in (3, 12):
         assert torch.equal(found.blocks[block], expected.blocks[block])
@@ -131,43 +138,66 @@ def to_loop(file: Path) -> None:
     file.symlink_to(file)
 
 
+def other(file: Path, dtype: torch.dtype, *shape: int) -> None:
+    """Put an index in place of one, of rows of another type or shape."""
+    made = Segment.create(file.parent, dtype, shape)
+    made.data.unlink()
+    made.index.rename(file)
+
+
 @pytest.mark.parametrize(
-    "spoil",
+    ("suffix", "spoil"),
     [
-        lambda file: file.write_bytes(file.read_bytes()[:100]),
-        lambda file: file.write_bytes(b""),
-        lambda file: file.write_bytes(b"\xff" * 8 + file.read_bytes()[8:]),
-        lambda file: file.write_bytes(save({"other": torch.zeros(1)})),
-        lambda file: file.write_bytes(save({"12": torch.zeros(3, 4)})),
-        lambda file: file.write_bytes(save({"12": torch.zeros(65, 192, dtype=torch.int32)})),
-        to_folder,
-        to_loop,
+        ("", lambda file: file.write_bytes(file.read_bytes()[:100])),
+        ("", lambda file: file.write_bytes(b"")),
+        ("", lambda file: file.write_bytes(b"\xff" * 8 + file.read_bytes()[8:])),
+        ("", to_folder),
+        ("", to_loop),
+        (INDEX, lambda file: file.write_bytes(file.read_bytes()[:100])),
+        (INDEX, lambda file: file.write_bytes(b"")),
+        (INDEX, lambda file: file.write_bytes(b"\xff" * 8 + file.read_bytes()[8:])),
+        (INDEX, lambda file: other(file, torch.float32, 3, 4)),
+        (INDEX, to_folder),
+        (INDEX, to_loop),
     ],
 )
-def test_damaged_features_are_computed_again(tmp_path: Path, random_clip: Backbone, noise, capsys, spoil) -> None:
+def test_damaged_features_are_computed_again(
+    tmp_path: Path, random_clip: Backbone, noise: torch.Tensor, capsys, suffix: str, spoil
+) -> None:
     whole = frozen(random_clip, tmp_path)(noise[:1])
-    (file,) = tmp_path.rglob("*.12.safetensors")
-    content = file.read_bytes()
+    (data,) = tmp_path.rglob("rows-12/*.rows")
+    content, file = data.read_bytes(), data.with_name(data.name + suffix)
     spoil(file)
-    frozen(random_clip, tmp_path, blocks=(3,))(noise[:1])  # reads the other file alone
+    frozen(random_clip, tmp_path, blocks=(3,))(noise[:1])  # reads the other files alone
     assert capsys.readouterr().err == ""
     assert same(frozen(random_clip, tmp_path)(noise[:1]), whole)
     said = capsys.readouterr().err
     assert said.count("warning") == 1
     assert re.search(rf"{file} is damaged .* and is made again", said)
-    assert file.read_bytes() == content
+    (again,) = tmp_path.rglob("rows-12/*.rows")
+    assert again.read_bytes()[-len(content) :] == content
+    assert same(frozen(random_clip, tmp_path)(noise[:1]), whole)
+    assert capsys.readouterr().err == ""
 
 
-def test_the_cache_stays_within_its_limit_and_drops_the_oldest(
-    tmp_path: Path, random_clip: Backbone, noise: torch.Tensor
+def test_the_cache_stays_within_its_limit_and_drops_the_oldest_segments(
+    tmp_path: Path, random_clip: Backbone, noise: torch.Tensor, monkeypatch: pytest.MonkeyPatch, passes: list[object]
 ) -> None:
+    size = 65 * 128 * 4
+    assert size < LARGEST
+    monkeypatch.setattr("adbench.backbone.segment.LARGEST", size)
     reader = frozen(random_clip, tmp_path, blocks=(3,), pooled=False)
-    for image in noise:
-        reader(image[None])
-    files = {path: path.stat().st_size for path in tmp_path.rglob("*.safetensors")}
-    first = min(files, key=lambda path: path.stat().st_mtime_ns)
+    whole = reader(noise)
+    first, *_ = sorted(tmp_path.rglob("*.rows"))
+    assert len(list(tmp_path.rglob("*.rows"))) == 4
+    (old := tmp_path / "features" / "ab").mkdir()
+    (old / "abc.3.safetensors").write_bytes(b"x" * size)  # of an adbench that kept a file for each image
+    os.utime(old / "abc.3.safetensors", (1e9, 1e9))
     reader(noise[:1])  # used last
-    assert shrink([tmp_path], 2.5 * files[first] / 1e9) == 2
-    left = set(tmp_path.rglob("*.safetensors"))
+    assert shrink([tmp_path], 2.5 * size / 1e9) == 1 + 2 * 2, "the old file, and two segments with their indices"
+    left = set(tmp_path.rglob("*.rows"))
     assert len(left) == 2
     assert first in left
+    passes.clear()
+    assert same(reader(noise), whole)
+    assert passes == [(2, (3,), False)], "what is gone is computed again"

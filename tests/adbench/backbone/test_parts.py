@@ -10,6 +10,8 @@ import torch
 
 from adbench.backbone.contract import Backbone, Features, Outputs
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.segment import Segment
+from adbench.system.files import INDEX
 
 CASES = {
     "vit_small_patch14_reg4_dinov2": Outputs((1, 3), True, registers=(2, 3), vv=(2, 3), vv_from=2),
@@ -45,7 +47,7 @@ def test_cold_warm_and_absent_caches_give_the_same_bits(
     assert same(cold, absent)
     assert same(warm, absent)
     assert all(torch.equal(value, dict(absent.tensors())[part][1:2]) for part, value in alone.tensors())
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 3 * len(outputs.parts)
+    assert {file.parent.name for file in tmp_path.rglob("*.rows")} == {f"rows-{part}" for part in outputs.parts}
 
 
 def test_a_method_finds_the_parts_that_another_one_asked_for(
@@ -65,16 +67,16 @@ def test_a_method_finds_the_parts_that_another_one_asked_for(
     assert same(found, plain)
 
 
-def test_a_damaged_stage_is_computed_again(small: Callable[[str], Backbone], tmp_path: Path) -> None:
+def test_a_stage_of_another_shape_is_computed_again(small: Callable[[str], Backbone], tmp_path: Path) -> None:
     backbone = small("test_resnet")
-    frozen = FrozenFeatures(backbone, "w", Outputs(stages=(1,)), "32-true", tmp_path)
-    whole = frozen(images(backbone)[:1])
-    (file,) = tmp_path.rglob("*.stage1.safetensors")
-    from safetensors.torch import save_file
-
+    whole = FrozenFeatures(backbone, "w", Outputs(stages=(1,)), "32-true", tmp_path)(images(backbone)[:1])
     for shape in ((32, 16, 15), (31, 16, 16), (32, 16)):
-        save_file({"stage1": torch.zeros(shape)}, file)
+        (data,) = tmp_path.rglob("rows-stage1/*.rows")
+        data.with_name(data.name + INDEX).unlink()
+        data.unlink()
+        Segment.create(data.parent, torch.float32, shape)
         assert not backbone.fits("stage1", shape)
+        frozen = FrozenFeatures(backbone, "w", Outputs(stages=(1,)), "32-true", tmp_path)
         assert same(frozen(images(backbone)[:1]), whole)
 
 

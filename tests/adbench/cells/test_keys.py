@@ -25,7 +25,7 @@ NO_RESULT = {
     "device": ["cpu", "auto"],
     "runs": ["runs", "elsewhere"],
     "cache_gb": ["20", "5"],
-    "feature_cache": ["true", "false"],
+    "feature_cache": ["auto", "disk", "memory", "off"],
     "force": ["false", "true"],
     "gallery": ["0", "3"],
     "executor": ["local"],

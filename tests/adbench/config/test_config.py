@@ -16,8 +16,8 @@ def test_run_yaml_gives_every_key_and_no_other() -> None:
 
 
 def test_words_are_typed() -> None:
-    (run,) = config.parse(["shots=4", "feature_cache=false", "cache_gb=2", "input_size=112", "eval_size=method"])
-    assert (run.shots, run.feature_cache, run.cache_gb, run.input_size, run.eval_size) == (4, False, 2.0, 112, "method")
+    (run,) = config.parse(["shots=4", "feature_cache=off", "cache_gb=2", "input_size=112", "eval_size=method"])
+    assert (run.shots, run.feature_cache, run.cache_gb, run.input_size, run.eval_size) == (4, "off", 2.0, 112, "method")
 
 
 def test_commas_are_axes_in_the_order_given() -> None:
@@ -40,6 +40,9 @@ def test_a_list_in_a_section_is_one_value() -> None:
         (["shots=four"], "shots"),
         (["shots=-1"], "at least 0"),
         (["cores=0"], "at least 1"),
+        (["feature_cache=true"], "is no value any more: write feature_cache=auto, or feature_cache=disk, which"),
+        (["feature_cache=False"], "feature_cache=False is no value any more: write feature_cache=off."),
+        (["feature_cache=disc"], "did you mean 'disk'"),
         (["loader_workers=-1"], "at least 0"),
         (["schedule=long"], "schedule=long"),
         (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),

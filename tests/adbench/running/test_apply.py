@@ -154,6 +154,7 @@ def test_the_cache_of_a_record_is_not_written(adbench: Any, stranger: Path, forg
         ({"capability": {"resize": "../x"}}, "capability.resize"),
         ({"capability": {"gpu_share": "x"}}, "damaged"),
         ({"resolved": {"threads": 100_000}}, "resolved.threads is 100000"),
+        ({"resolved": {"feature_cache": "disc"}}, 'resolved.feature_cache is "disc", not auto, disk, memory or off'),
         ({"resolved": {"precision": "x"}}, "precision=x is not possible"),
         ({"facts": {"params": {"temperature": "${oc.env:HOME}"}}}, "facts.params holds"),
         ({"facts": {"params": {"no_such": 1}}}, "unknown key 'no_such'"),

@@ -107,15 +107,19 @@ def test_the_same_cell_is_reused_and_force_runs_it_again(adbench, words, tmp_pat
     pd.testing.assert_frame_equal(read(folder).predictions(), before)
 
 
-def test_feature_cache_cold_warm_and_off_give_the_same_scores(adbench, words, tmp_path: Path) -> None:
-    tables = []
-    for runs, extra in (("cold", []), ("warm", []), ("off", ["feature_cache=false"])):
+def test_features_cold_warm_in_memory_and_nowhere_give_the_same_scores(adbench, words, tmp_path: Path) -> None:
+    tables, keys = [], set()
+    for runs, where in (("cold", "disk"), ("warm", "disk"), ("auto", "auto"), ("memory", "memory"), ("off", "off")):
         own = [w for w in words if not w.startswith("runs=")]
-        assert adbench("run", *own, f"runs={tmp_path / runs}", f"cache={tmp_path / 'cache'}", *extra).code == 0
-        tables.append(read(only(tmp_path / runs)).predictions())
-    assert len({only(tmp_path / runs).name for runs in ("cold", "warm", "off")}) == 1, (
-        "the cache is no part of the cell"
-    )
+        cache = tmp_path / f"cache-{where}"
+        answer = adbench("run", *own, f"runs={tmp_path / runs}", f"cache={cache}", f"feature_cache={where}")
+        assert answer.code == 0, answer.err
+        record = read(only(tmp_path / runs))
+        assert record.content["resolved"]["feature_cache"] == where
+        assert where == "auto" or bool(list(cache.rglob("*.rows"))) == (where == "disk")
+        tables.append(record.predictions())
+        keys.add(record.key)
+    assert len(keys) == 1, "the cache is no part of the cell"
     for other in tables[1:]:
         pd.testing.assert_frame_equal(other, tables[0], check_exact=True)
 

@@ -145,6 +145,17 @@ def test_a_record_of_an_older_adbench_is_read_and_what_was_not_checked_is_said(
     assert "doesn't agree with itself" in adbench("leaderboard", tampered.path).err
 
 
+@pytest.mark.parametrize("was", [True, False])
+def test_a_record_that_calls_the_feature_cache_true_or_false_agrees(
+    tampered: Tampered, phantoms: Path, adbench: Any, was: bool
+) -> None:
+    tampered.edit("resolved.feature_cache", was)
+    tampered.rehash()
+    answer = adbench("verify", tampered.path, f"data_root={phantoms}")
+    assert answer.code == 0, answer.out
+    assert ad.load(tampered.path).config.feature_cache == ("disk" if was else "off")
+
+
 def test_words_that_cant_be_used_are_named(good: Path, adbench: Any) -> None:
     for words, said in (
         (("--rescore", "0"), "--rescore 0 is not possible: a number of test images from 1, or all"),
