@@ -149,7 +149,8 @@ class Batch:
     ) -> Batch:
         """Return uint8 images (B, 3, H, W) of one dataset as `score` sees them, encoded unless `features` are given."""
         device, n = method.backbone.device, len(images)
-        features = method.encode(images) if features is None else features
+        if features is None:
+            features = method.encode(images) if device.type == "cpu" else method.encode(images, stay=True)
         if not isinstance(features, Features):
             raise ReturnError(
                 f"encode() of {type(method).__name__} returned a {type(features).__name__}; Features are needed."
@@ -281,14 +282,15 @@ class Method(pl.LightningModule, Generic[P]):
         """
         return self.backbone.architecture.depth or None
 
-    def encode(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
+    def encode(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
 
         `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again.
+        stay: what a GPU computes without the cache stays there, for a step that goes on with it there.
         """
         if self._frozen is None:
             raise RuntimeError("encode() of a method that was not made by Method.create()")
-        return self._frozen(images, progress, keep)
+        return self._frozen(images, progress, keep, stay)
 
     def encoding_notes(self) -> list[str]:
         """Return what a record says of how features were computed; nothing where that is as usual."""

@@ -17,13 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from adbench.backbone import chunks
+from adbench.backbone import accelerator, chunks
 from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
 from adbench.system import cores
 from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track
 
 CPU = "cpu, in chunks"
+SPAN = 4  # batches of an accelerator that are looked up in the cache at once
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -59,7 +60,7 @@ class FrozenFeatures:
     Each image and part (`Outputs.parts`) has a file of its own, so that a method finds what another one has asked for;
     what an image lacks is computed in one pass. On a CPU images go through in chunks of fixed sizes, several at a time
     on as many cores (chunks.py): features are the same bits in whatever company an image came, with any number of
-    cores, and from cold, warm and absent caches. On an accelerator chunks are larger.
+    cores, and from cold, warm and absent caches. On an accelerator batches are larger (accelerator.py).
     """
 
     def __init__(
@@ -98,13 +99,17 @@ class FrozenFeatures:
         return ["On this machine features depend on an image's place in a chunk: images were encoded one by one."]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
+    def __call__(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
         """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU.
 
         `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again.
+        stay: what is computed on an accelerator without a cache stays there.
         """
         on_cpu = self.backbone.device.type == "cpu"
-        size = max(self.sizes) if on_cpu else 64
+        if not (on_cpu or (keep and self.folder)):
+            parts = self._on_accelerator(images, self.parts, stay, progress)
+            return Features.of(parts, self.outputs)
+        size = max(self.sizes) if on_cpu else SPAN * max(accelerator.sizes(self.backbone.input_size))
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
         chunk = self._chunk if keep and self.folder else self._uncached
         done = cores.each(chunk, pieces)
@@ -137,7 +142,10 @@ class FrozenFeatures:
             return []
         asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
         some = images[missing]
-        made = self._computed(chunks.fill(some, self.sizes) if self.backbone.device.type == "cpu" else some, asked)
+        if self.backbone.device.type == "cpu":
+            made = self._computed(chunks.fill(some, self.sizes), asked)
+        else:
+            made = self._on_accelerator(some, asked)
         new = [(i, part, made[part][place]) for place, i in enumerate(missing) for part in asked if part not in rows[i]]
         for i, part, value in new:
             rows[i][part] = value
@@ -147,7 +155,16 @@ class FrozenFeatures:
         with autocast(self.backbone.device, self.precision):
             features = read(self.backbone, images, self.outputs.only(parts))
         made = dict(features.tensors(self.outputs.vv_from))
-        return {part: made[part].cpu().contiguous() for part in parts}
+        return {part: made[part].contiguous() for part in parts}
+
+    def _on_accelerator(
+        self, images: Tensor, parts: Sequence[str], stay: bool = False, progress: str = ""
+    ) -> dict[str, Tensor]:
+        device, allowed = self.backbone.device, accelerator.sizes(self.backbone.input_size)
+        made = accelerator.encoded(lambda some: self._computed(some, parts), images, allowed, device, stay)
+        number = -(-len(images) // max(allowed))
+        done = list(track(made, progress, number) if progress else made)
+        return {part: torch.cat([each[part] for each in done]) for part in parts}
 
     def _kept(self, stem: Path, without: Iterable[str] = ()) -> dict[str, Tensor]:
         """Return the parts of an image that are on disk, those in `without` left out."""
