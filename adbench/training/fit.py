@@ -14,7 +14,7 @@ from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.method import Method, Support, naming_the_method
-from adbench.system import cores
+from adbench.system import cores, finite
 from adbench.system.lightning import interrupts, pl
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
@@ -84,11 +84,12 @@ def fit(
         with tempfile.TemporaryDirectory() as scratch:
             trainer = new_trainer(config, method.declared.epochs, device, scratch, callbacks)
             # Of several processes, the others lose their connection when one fails: that is no fault of theirs.
-            with naming_the_method(name, TRAINING if world_size() == 1 else None), interrupts():
+            blamed = naming_the_method(name, TRAINING if world_size() == 1 else None)
+            with blamed, interrupts(), finite.collecting(device):
                 try:
                     trainer.fit(method, datamodule=shards)
                 except LossError as error:
-                    raise NumericalError(f"{name}, {place_of(trainer)}: {error}") from error
+                    raise NumericalError(f"{name}, {error.place or place_of(trainer)}: {error}") from error
     method.eval().to(device)
     with naming_the_method(name, "build_memory"):
         method.build_memory(support)
