@@ -6,6 +6,7 @@ size of an image alone, and not from the memory that is free, and a smaller batc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adbench.backbone import chunks
+from adbench.backbone.contract import Backbone
 
 PIXELS = 128 * 336**2  # of a largest batch
 SMALL = (8, 32)  # smaller ones, as a training step and a batch of scoring ask for
@@ -29,6 +31,28 @@ def sizes(side: int) -> tuple[int, ...]:
     most = max(1, PIXELS // side**2)
     largest = most // 8 * 8 or most
     return (*(size for size in SMALL if size < largest), largest)
+
+
+def use_kernels(deterministic: bool) -> None:
+    """Choose the kernels of this process: those that give the same bits in every run on one GPU, or the fastest.
+
+    torch warns, once, of an operation that has no deterministic kernel.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product of matrices
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, finds bugs
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def compile_blocks(backbone: Backbone, compiler: str = "inductor") -> None:
+    """Let torch.compile make kernels for the blocks of the image tower, in place; at the first batch of each size.
+
+    The blocks are alike, so that one kernel serves all. Text towers and trained modules stay as they are.
+    """
+    for block in backbone.layers:
+        block.compile(backend=compiler)
 
 
 class Batch(NamedTuple):

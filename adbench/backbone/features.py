@@ -37,12 +37,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def signature(facts: Mapping[str, Any], processor: str = CPU) -> str:
     """Return the hash (24 hexadecimal digits) of the settings on which features depend; methods may share them.
 
-    Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count.
+    Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count, and
+    `deterministic` and `compile` where they are there.
     `processor`: an accelerator's name. Which blocks a method reads is no part.
     """
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
     libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
-    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries]
+    kernels = [f"{name} {facts[name]}" for name in ("deterministic", "compile") if name in facts]
+    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries, *kernels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
@@ -82,6 +84,7 @@ class FrozenFeatures:
         facts = {
             "weights": weights, "model": backbone.model_hash, "activation": backbone.activation,
             "normalisation": backbone.normalisation, "input_size": backbone.input_size, "precision": self.precision,
+            **backbone.kernels,
         }  # fmt: skip
         return signature(facts, torch.cuda.get_device_name(device)) if device.type == "cuda" else signature(facts)
 

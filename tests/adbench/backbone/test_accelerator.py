@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -65,6 +67,61 @@ def test_the_features_of_batches_are_those_of_the_backbone(random_clip: Backbone
         torch.testing.assert_close(made[part], value, rtol=1e-4, atol=1e-4)
 
 
+def built(facts: Callable[..., object], compiler: str | None) -> Backbone:
+    """phantom-clip's architecture with random weights, its blocks compiled."""
+    backbone = build("phantom-clip", facts(weights="random"), 112)  # type: ignore[arg-type]
+    if compiler:
+        accelerator.compile_blocks(backbone, compiler)
+    return backbone
+
+
+@pytest.mark.parametrize("compiler", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_blocks_compute_the_same(facts: Callable[..., object], noise: torch.Tensor, compiler: str) -> None:
+    torch._dynamo.reset()
+    made, plain = (built(facts, one).features(noise, (3, 12), True) for one in (compiler, None))
+    for (_, one), (_, other) in zip(made.tensors(), plain.tensors(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_all_blocks_are_compiled_as_one_and_a_stream_runs_through_them_with_its_gradient(
+    facts: Callable[..., object], noise: torch.Tensor
+) -> None:
+    graphs: list[int] = []
+
+    def counted(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    torch._dynamo.reset()
+    backbone = build("phantom-clip", facts(weights="random"), 112)  # type: ignore[arg-type]
+    for block in backbone.layers:
+        block.compile(backend=counted)
+    assert len(backbone.layers) == 12
+    with torch.no_grad():
+        backbone.features(noise, (12,))
+        assert len(graphs) == 1, "twelve blocks, one kernel"
+        copy.deepcopy(backbone.layers[0])(backbone.features(noise, (1,)).blocks[1])  # as methods that train copies do
+    stream = torch.randn(2, 65, backbone.architecture.width, requires_grad=True)
+    backbone.run_blocks(stream, 4, 6).sum().backward()
+    assert stream.grad is not None
+    assert bool(stream.grad.abs().sum() > 0)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_kernels_of_a_process(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    try:
+        accelerator.use_kernels(deterministic)
+        assert torch.are_deterministic_algorithms_enabled() is deterministic
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (deterministic, not deterministic)
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1], False
+
+
 @pytest.fixture
 def on_cuda(facts: Callable[..., object]) -> Backbone:
     """phantom-clip's architecture with random weights, on a CUDA device."""
@@ -85,6 +142,17 @@ def test_features_of_a_gpu_are_those_of_a_cpu(on_cuda: Backbone, random_clip: Ba
         assert there.device.type == "cuda"
         assert torch.equal(value, there.cpu()), "copies to and fro lose nothing"
         torch.testing.assert_close(value[some], expected[part], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.cuda
+def test_compiled_blocks_compute_the_same_on_a_gpu(on_cuda: Backbone, facts: Callable[..., object]) -> None:
+    compiled = built(facts, None).to(torch.device("cuda"))
+    accelerator.compile_blocks(compiled)
+    images = torch.randint(0, 256, (40, 3, 112, 112), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    outputs = Outputs((3, 12), pooled=True)
+    made, plain = (FrozenFeatures(one, "weights", outputs, "32-true", None)(images) for one in (compiled, on_cuda))
+    for (_, one), (_, other) in zip(made.tensors(), plain.tensors(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.cuda
