@@ -176,8 +176,9 @@ class Method(pl.LightningModule, Generic[P]):
     `Capability.epochs` epochs, `build_memory`, and from then on `score`. A subclass with epochs also defines
     Lightning's `train_dataloader`, `training_step` and `configure_optimizers`.
 
-    The harness sets `declared`, the method's Capability; `blocks`, those of it; and `loader_workers`, what
-    `loader_workers=` asks for, for a method whose DataLoader does costly work.
+    The harness sets `declared`, the method's Capability; `blocks`, those of it; `loader_workers`, what
+    `loader_workers=` asks for, for a method whose DataLoader does costly work; and `features_gb`, how many GB of
+    training data may lie in the memory of a GPU (`blocks/rows.py`).
 
     Of a parameter that `files` names, the content enters a cell's key and not the path. In a method that is rebuilt
     from its record it is the hash of that content, `sha256:...`: what is needed of the file then has to be saved.
@@ -204,6 +205,7 @@ class Method(pl.LightningModule, Generic[P]):
         self.backbone = backbone
         self.seed = seed
         self.loader_workers = 0
+        self.features_gb = 8.0
         self._frozen: FrozenFeatures | None = None
 
     @classmethod

@@ -91,9 +91,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     device = device_of(config)
     set_up_torch(config, device)
     try:
-        backbone = build(
-            config.backbone, backbone_config, built_size, capability.activation, capability.normalisation
-        )
+        backbone = build(config.backbone, backbone_config, built_size, capability.activation, capability.normalisation)
         backbone = placed(backbone, config, device)
         check_weights(backbone.weights_path, weights, config.cache_dir)
         with naming_the_method(config.method_name):

@@ -75,9 +75,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     """Build the backbone and the untrained method of a cell, every generator seeded from the cell."""
     set_up_torch(cell.config, device)
     config, capability = cell.config, cell.capability
-    backbone = build(
-        config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation
-    )
+    backbone = build(config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation)
     backbone = placed(backbone, config, device)
     check_weights(backbone.weights_path, cell.weights, config.cache_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -86,7 +84,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
         method = cell.method_class.create(
             cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision, cache=cache
         )
-    method.loader_workers = config.loader_workers
+    method.loader_workers, method.features_gb = config.loader_workers, config.features_gb
     return method
 
 

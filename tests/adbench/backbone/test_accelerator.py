@@ -115,7 +115,8 @@ def test_the_kernels_of_a_process(deterministic: bool, monkeypatch: pytest.Monke
         accelerator.use_kernels(deterministic)
         assert torch.are_deterministic_algorithms_enabled() is deterministic
         assert torch.is_deterministic_algorithms_warn_only_enabled()
-        assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (deterministic, not deterministic)
+        assert torch.backends.cudnn.deterministic is deterministic
+        assert torch.backends.cudnn.benchmark is not deterministic
         assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
     finally:
         torch.use_deterministic_algorithms(before[0])
