@@ -62,6 +62,9 @@ class RunKeys(TypedDict, total=False):
     loader_workers: int
     logger: str
     operating: Text
+    deterministic: bool | Sequence[bool]
+    compile: bool | Sequence[bool]
+    features_gb: float
     overrides: Mapping[str, Any]
 
 

@@ -59,9 +59,13 @@ class NumericalError(AdbenchError):
 
 
 class LossError(NumericalError):
-    """The loss of a training step is not finite. Who raises it doesn't know the step; training/fit.py adds that."""
+    """The loss of a training step is not finite.
 
-    def __init__(self, terms: str) -> None:
+    `place` says which step, where whoever raises it knows; training/fit.py puts it, or the running step, in front.
+    """
+
+    def __init__(self, terms: str, place: str = "") -> None:
+        self.place = place
         super().__init__(f"the loss is not finite: {terms}. Try precision=32-true or a smaller learning rate.")
 
 

@@ -150,7 +150,8 @@ class Batch:
     ) -> Batch:
         """Return uint8 images (B, 3, H, W) of one dataset as `score` sees them, encoded unless `features` are given."""
         device, n = method.backbone.device, len(images)
-        features = method.encode(images) if features is None else features
+        if features is None:
+            features = method.encode(images) if device.type == "cpu" else method.encode(images, stay=True)
         if not isinstance(features, Features):
             raise ReturnError(
                 f"encode() of {type(method).__name__} returned a {type(features).__name__}; Features are needed."
@@ -176,8 +177,9 @@ class Method(pl.LightningModule, Generic[P]):
     `Capability.epochs` epochs, `build_memory`, and from then on `score`. A subclass with epochs also defines
     Lightning's `train_dataloader`, `training_step` and `configure_optimizers`.
 
-    The harness sets `declared`, the method's Capability; `blocks`, those of it; and `loader_workers`, what
-    `loader_workers=` asks for, for a method whose DataLoader does costly work.
+    The harness sets `declared`, the method's Capability; `blocks`, those of it; `loader_workers`, what
+    `loader_workers=` asks for, for a method whose DataLoader does costly work; and `features_gb`, how many GB of
+    training data may lie in the memory of a GPU (`blocks/rows.py`).
 
     Of a parameter that `files` names, the content enters a cell's key and not the path. In a method that is rebuilt
     from its record it is the hash of that content, `sha256:...`: what is needed of the file then has to be saved.
@@ -204,6 +206,7 @@ class Method(pl.LightningModule, Generic[P]):
         self.backbone = backbone
         self.seed = seed
         self.loader_workers = 0
+        self.features_gb = 8.0
         self._frozen: FrozenFeatures | None = None
 
     @classmethod
@@ -283,14 +286,15 @@ class Method(pl.LightningModule, Generic[P]):
         """
         return self.backbone.architecture.depth or None
 
-    def encode(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
+    def encode(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
 
         `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again.
+        stay: what a GPU computes without the cache stays there, for a step that goes on with it there.
         """
         if self._frozen is None:
             raise RuntimeError("encode() of a method that was not made by Method.create()")
-        return self._frozen(images, progress, keep)
+        return self._frozen(images, progress, keep, stay)
 
     def encoding_notes(self) -> list[str]:
         """Return what a record says of how features were computed; nothing where that is as usual."""

@@ -24,8 +24,7 @@ from adbench.cells.resolve import resolve  # noqa: E402
 from adbench.config.words import parse  # noqa: E402
 from adbench.data.image_set import to_tensor  # noqa: E402
 from adbench.method import Batch, Method  # noqa: E402
-from adbench.running.cell import device_of, new_method  # noqa: E402
-from adbench.training.fit import fit  # noqa: E402
+from adbench.training.fit import device_of, fit, new_method  # noqa: E402
 
 GOAL = 2.0  # ms an image, of AnomalyDINO and SubspaceAD
 METHODS = ("anomalydino", "anomalydino method.rotations=8", "subspacead", "patchcore")

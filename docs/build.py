@@ -38,6 +38,7 @@ CONTENTS: dict[str, list[str]] = {
         "reproduce",
         "clusters",
         "precision",
+        "gpu",
         "trackers",
     ],
     "Results": [

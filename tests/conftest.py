@@ -27,6 +27,14 @@ settings.load_profile("adbench")
 torch.set_num_threads(1)  # as a cell does by default; two threads beside another process crawl
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need a CUDA device where there is none."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked and not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device here"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The tests' own cache folder, shared by all of them."""

@@ -81,6 +81,11 @@ class CLIP(Backbone):
         blocks: Sequence[nn.Module] = self.model.visual.transformer.resblocks
         return blocks
 
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The same blocks, for torch.compile."""
+        return self.image_blocks
+
     def norm(self, tokens: Tensor) -> Tensor:
         """Apply the final norm of the image tower to last-block tokens (..., width)."""
         normed: Tensor = self.model.visual.ln_post(tokens)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
@@ -143,6 +144,7 @@ class Backbone(ABC):
 
     model: Any
     tokenizer: Any  # `encode(text)` returns the ids of its words alone
+    kernels: Mapping[str, bool] = MappingProxyType({})  # `RunConfig.kernels`, where it is on a GPU
     lead = 1  # how many tokens stand before a prompt's words
 
     def __init__(
@@ -313,6 +315,11 @@ class Backbone(ABC):
     def text_blocks(self) -> Sequence[nn.Module]:
         """The blocks of the text tower, for methods that train copies of them."""
         self._without("text tower")
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The blocks of the image tower, for torch.compile; empty where there are none that are alike."""
+        return ()
 
     @property
     def image_blocks(self) -> Sequence[nn.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench.backbone import chunks
+from adbench.backbone import accelerator, chunks
 from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
 from adbench.backbone.kept import DISK, Kept, Trial, keeping
 from adbench.backbone.segment import KEY
@@ -21,7 +21,7 @@ from adbench.system import cores
 from adbench.system.progress import track
 
 CPU = "cpu, in chunks"
-BATCH = 64  # images that go through an accelerator at once
+SPAN = 4  # batches of an accelerator that are looked up in the cache at once
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -34,12 +34,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def signature(facts: Mapping[str, Any], processor: str = CPU) -> str:
     """Return the hash (24 hexadecimal digits) of the settings on which features depend; methods may share them.
 
-    Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count.
+    Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count, and
+    `deterministic` and `compile` where they are there.
     `processor`: an accelerator's name. Which blocks a method reads is no part.
     """
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
     libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
-    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries]
+    kernels = [f"{name} {facts[name]}" for name in ("deterministic", "compile") if name in facts]
+    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries, *kernels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
@@ -58,7 +60,8 @@ class FrozenFeatures:
     (`Outputs.parts`) of an image is kept by itself, so that a method finds what another one has asked for; what an
     image lacks is computed in one pass. On a CPU images go through in chunks of fixed sizes, several at a time on as
     many cores (chunks.py): features are the same bits in whatever company an image came, with any number of cores,
-    wherever they are kept, and from cold, warm and absent caches. On an accelerator chunks are larger.
+    wherever they are kept, and from cold, warm and absent caches. On an accelerator batches are larger
+    (accelerator.py).
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class FrozenFeatures:
         facts = {
             "weights": weights, "model": backbone.model_hash, "activation": backbone.activation,
             "normalisation": backbone.normalisation, "input_size": backbone.input_size, "precision": self.precision,
+            **backbone.kernels,
         }  # fmt: skip
         return signature(facts, torch.cuda.get_device_name(device)) if device.type == "cuda" else signature(facts)
 
@@ -100,8 +104,11 @@ class FrozenFeatures:
         """Where features are kept; none without a folder."""
         if self.folder is None:
             return None
-        size = min(self.sizes) if self.backbone.device.type == "cpu" else BATCH
-        trial = Trial(lambda some: self._computed(some, self.parts), size, self.backbone.input_size, self._name)
+        on_cpu, side = self.backbone.device.type == "cpu", self.backbone.input_size
+        size = min(self.sizes if on_cpu else accelerator.sizes(side))
+        compute: Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
+        compute = self._computed if on_cpu else self._on_accelerator
+        trial = Trial(lambda some: compute(some, self.parts), size, side, self._name)
         return keeping(self.where, self.folder, self.backbone.fits, trial)
 
     @property
@@ -112,13 +119,17 @@ class FrozenFeatures:
         return ["On this machine features depend on an image's place in a chunk: images were encoded one by one."]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, progress: str = "", keep: bool = True) -> Features:
+    def __call__(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
         """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU.
 
         `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again.
+        stay: what is computed on an accelerator without a cache stays there.
         """
         on_cpu = self.backbone.device.type == "cpu"
-        size = max(self.sizes) if on_cpu else BATCH
+        if not (on_cpu or (keep and self.kept)):
+            parts = self._on_accelerator(images, self.parts, stay, progress)
+            return Features.of(parts, self.outputs)
+        size = max(self.sizes) if on_cpu else SPAN * max(accelerator.sizes(self.backbone.input_size))
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
         chunk = self._chunk if keep and self.kept else self._uncached
         done = cores.each(chunk, pieces)
@@ -162,7 +173,10 @@ class FrozenFeatures:
             return []
         asked = [part for part in self.parts if any(part not in rows[i] for i in missing)]
         some = images[missing]
-        made = self._computed(chunks.fill(some, self.sizes) if self.backbone.device.type == "cpu" else some, asked)
+        if self.backbone.device.type == "cpu":
+            made = self._computed(chunks.fill(some, self.sizes), asked)
+        else:
+            made = self._on_accelerator(some, asked)
         new = [(i, part, made[part][place]) for place, i in enumerate(missing) for part in asked if part not in rows[i]]
         for i, part, value in new:
             rows[i][part] = value
@@ -172,7 +186,16 @@ class FrozenFeatures:
         with autocast(self.backbone.device, self.precision):
             features = read(self.backbone, images, self.outputs.only(parts))
         made = dict(features.tensors(self.outputs.vv_from))
-        return {part: made[part].cpu().contiguous() for part in parts}
+        return {part: made[part].contiguous() for part in parts}
+
+    def _on_accelerator(
+        self, images: Tensor, parts: Sequence[str], stay: bool = False, progress: str = ""
+    ) -> dict[str, Tensor]:
+        device, allowed = self.backbone.device, accelerator.sizes(self.backbone.input_size)
+        made = accelerator.encoded(lambda some: self._computed(some, parts), images, allowed, device, stay)
+        number = -(-len(images) // max(allowed))
+        done = list(track(made, progress, number) if progress else made)
+        return {part: torch.cat([each[part] for each in done]) for part in parts}
 
 
 def _key(image: Tensor) -> bytes:

@@ -91,6 +91,12 @@ class ViT(Backbone):
         blocks: Any = self.trunk.blocks
         return list(blocks)
 
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The blocks of any model, for torch.compile."""
+        blocks: Any = self.trunk.blocks
+        return list(blocks)
+
     def _attend_values(self, number: int, stream: Tensor) -> Tensor:
         block = self.trunk.blocks[number - 1]
         attention = block.attn

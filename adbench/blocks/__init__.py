@@ -15,6 +15,7 @@ optimisers      StableAdamW; a learning rate that warms up and falls along a cos
 poisson         seamless cloning of one image into another
 precision       `l2_normalize` and `in_fp32`, which stay in fp32 under autocast
 prompts         prompt ensembles and learnable contexts (CoOp)
+rows            training data by row, in the memory of a GPU within a bound; batches that no one waits for
 shapes          random shapes for synthetic anomalies
 similarity      text embeddings of both states, and logits of image vectors against them; the vectors of images
 ssim            structural similarity of feature grids

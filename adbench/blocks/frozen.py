@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from adbench.blocks.rows import GB, size_of
 from adbench.blocks.training import shuffled
 from adbench.system.progress import track
 
@@ -33,11 +35,18 @@ class FrozenRows:
         parts = [self.read(images) for images in track(chunks, "encoding the support", len(chunks))]
         return [torch.cat(columns) for columns in zip(*parts, strict=True)]
 
-    def __getitem__(self, rows: Tensor) -> list[Tensor]:
-        """Return the tensors of some rows (n,), on the CPU."""
-        rows = rows.cpu()
-        return [part[rows] for part in self.held] if self.held is not None else list(self.read(self.images[rows]))
+    def placed(self, device: torch.device, gb: float) -> Self:
+        """Keep what is held in the memory of a device, if `gb` GB hold all of it."""
+        if self.held is not None and sum(map(size_of, self.held)) <= gb * GB:
+            self.held = [part.to(device) for part in self.held]
+        return self
 
-    def loader(self, batch_size: int, least: int, generator: torch.Generator) -> DataLoader[tuple[Tensor, ...]]:
+    def __getitem__(self, rows: Tensor) -> list[Tensor]:
+        """Return the tensors of some rows (n,), where they lie."""
+        if self.held is not None:
+            return [part[rows.to(part.device)] for part in self.held]
+        return list(self.read(self.images[rows.cpu()]))
+
+    def loader(self, batch_size: int, least: int, generator: torch.Generator) -> DataLoader[list[Tensor]]:
         """Return a loader of batches [row numbers (n,)]: a new order each epoch, repeated until `least` are shown."""
         return shuffled(TensorDataset(torch.arange(len(self.images))), batch_size, least, generator)

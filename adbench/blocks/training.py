@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from adbench.blocks.rows import Rows, in_batches
 from adbench.errors import AdbenchError
 
 
@@ -21,20 +22,23 @@ def require_normal(count: int, method: str) -> None:
 
 
 def shuffled(
-    data: TensorDataset, batch_size: int, least: int, generator: torch.Generator
-) -> DataLoader[tuple[Tensor, ...]]:
+    data: Rows | TensorDataset, batch_size: int, least: int, generator: torch.Generator
+) -> DataLoader[list[Tensor]]:
     """Return batches of all rows in random order, repeated in a new order until at least `least` rows are shown."""
     order = RandomSampler(data, num_samples=max(least, len(data)), generator=generator)
-    return DataLoader(data, batch_size, sampler=order)
+    return in_batches(_rows(data), batch_size, sampler=order)
 
 
 def repeated(
-    data: TensorDataset, batch_size: int, steps: int, generator: torch.Generator
-) -> DataLoader[tuple[Tensor, ...]]:
+    data: Rows | TensorDataset, batch_size: int, steps: int, generator: torch.Generator
+) -> DataLoader[list[Tensor]]:
     """Return so many full batches of rows in random order, repeated in a new order until there are enough."""
-    return DataLoader(
-        data, batch_size, sampler=RandomSampler(data, num_samples=steps * batch_size, generator=generator)
-    )
+    order = RandomSampler(data, num_samples=steps * batch_size, generator=generator)
+    return in_batches(_rows(data), batch_size, sampler=order)
+
+
+def _rows(data: Rows | TensorDataset) -> Rows:
+    return data if isinstance(data, Rows) else Rows(*data.tensors)
 
 
 def adamw_with_a_drop(

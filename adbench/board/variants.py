@@ -14,7 +14,7 @@ from adbench.records.record import Record
 # Facts about the draw, the seed and the dataset, which are no settings of a method.
 NOT_SETTINGS = ("support", "held", "held_out", "seed", "dataset", "data", "dataset_facets", "sources")
 # Keys of a run that change results and have no column of their own.
-RUN_KEYS = ("precision", "input_size", "eval_size", "batch_size", "threads")
+RUN_KEYS = ("precision", "input_size", "eval_size", "batch_size", "threads", "deterministic", "compile")
 LONGEST = 40  # characters of a value; a longer one is replaced by its hash
 
 

@@ -95,6 +95,11 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
             f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. "
             f"Methods that have: {', '.join(defining('level_maps'))}."
         )
+    if config.compile and backbone.kind not in ("clip", "vit"):
+        raise AdbenchError(
+            f"compile=true is not possible with backbone={config.backbone} (kind {backbone.kind}): the blocks of a ViT "
+            "are compiled. Leave it out."
+        )
     protocol = protocol_of(config, capability)
     check_operating(config.operating, config.method_name, protocol, capability.support, capability.transductive)
     session.once(check_trainer, config.words("trainer"))
@@ -246,7 +251,7 @@ def _facts(
         "selection": config.selection,
         "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},
     }
-    facts |= backbone.facts()
+    facts |= backbone.facts() | config.kernels
     if target.set_aside:
         facts["abnormal_support"] = "test"
     if source := entry.source(method.method_class):

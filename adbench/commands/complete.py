@@ -35,7 +35,7 @@ VALUES = {
     "list": LISTS,
     "maps": ("npy", "tiff"),
     "selection": ("last", "fixed:", "valid", "support_cv", "oracle"),
-    **dict.fromkeys(("force", "gallery_levels"), ("true", "false")),
+    **dict.fromkeys(("force", "gallery_levels", "deterministic", "compile"), ("true", "false")),
 }
 
 

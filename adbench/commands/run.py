@@ -103,13 +103,14 @@ def sweep(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> Sw
     from adbench.sweeps.sweep import run
     from adbench.sweeps.watch import Watch
     from adbench.system.files import tidy
-    from adbench.training.fit import device_of
+    from adbench.training.fit import device_of_run
 
     config = tasks[0].config
     todo = [task for task in tasks if task.state == "to run"]
-    for machine in {(task.config.device, task.config.precision): task.config for task in todo}.values():
+    machines = {(one.device, one.precision, *one.kernels): one for one in (task.config for task in todo)}
+    for machine in machines.values():
         if not executor.remote or machine.device == "cpu":
-            device_of(machine)
+            device_of_run(machine)
     _announce(tasks, executor)
     watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:

@@ -39,6 +39,7 @@ OF_RUN = {
     "batch_size": Range(1, 65536),
     "input_size": Range(1, 8192),
     "cache_gb": Range(0, 10**6),
+    "features_gb": Range(0, 10**6),
     "gallery": Range(0, 10**4),
     "workers": Range(1, 1024),
     "loader_workers": Range(0, 256),

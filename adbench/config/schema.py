@@ -30,7 +30,7 @@ ALLOWED = {
 # A list in these keys would be a sweep over paths or machine settings, which no cell key tells apart.
 NOT_AXES = (
     "data_root", "support", "device", "runs", "cache", "cache_gb", "force", "gallery", "gallery_levels",
-    "feature_cache", "cores", "executor", "workers", "loader_workers", "logger",
+    "feature_cache", "features_gb", "cores", "executor", "workers", "loader_workers", "logger",
 )  # fmt: skip
 
 
@@ -86,6 +86,9 @@ class RunConfig:
     loader_workers: int = 0
     logger: str = "none"
     operating: str = "valid"
+    deterministic: bool = True
+    compile: bool = False
+    features_gb: float = 8
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,6 +119,12 @@ class RunConfig:
     def words(self, section: str) -> Overrides:
         """Return the words of one section: those of `method` for `method.X=`."""
         return cast(Overrides, self.overrides.get(section, NO_WORDS))
+
+    @property
+    def kernels(self) -> dict[str, bool]:
+        """The keys that choose the kernels of a GPU, where they are not the defaults: facts of a cell."""
+        switches = {"deterministic": (self.deterministic, True), "compile": (self.compile, False)}
+        return {key: value for key, (value, usual) in switches.items() if value != usual}
 
     @property
     def method_name(self) -> str:

@@ -15,6 +15,7 @@ OWNED = {
     "max_epochs": "use method.epochs=",
     "precision": "use precision=",
     "accelerator": "use device=",
+    "deterministic": "use deterministic=",
     "num_nodes": "one cell runs on one machine",
     "use_distributed_sampler": "it deals out the batches itself",
     "callbacks": "there is no key for it",

@@ -167,6 +167,7 @@ FIELDS: Fields = {
         "runs": TEXT, "cache": _maybe(TEXT), "cache_gb": AMOUNT, "feature_cache": KEPT, "force": FLAG,
         "gallery": COUNT, "gallery_levels": FLAG, "executor": _optional(TEXT), "workers": _optional(COUNT),
         "loader_workers": _optional(COUNT), "logger": _optional(TEXT), "operating": _optional(NAME),
+        "deterministic": _optional(FLAG), "compile": _optional(FLAG), "features_gb": _optional(AMOUNT),
         "overrides": _object_of(OBJECT),
     },
     "facts": {
@@ -174,7 +175,8 @@ FIELDS: Fields = {
         "support": NAME, "seed": SEED, "weights": NAME, "train_on": _maybe(NAME), "source": _optional(_maybe(NAME)),
         "method_version": _optional(_maybe(NAME)), "trainer": _optional(_maybe(OBJECT)),
         "backbone": _optional(NAME), "selection": _optional(NAME), "protocol": _optional(NAME),
-        "eval_size": _optional(SIDE), "operating": _optional(NAME),
+        "eval_size": _optional(SIDE), "operating": _optional(NAME), "deterministic": _optional(FLAG),
+        "compile": _optional(FLAG),
     },
     "dataset": {
         "title": _maybe(TEXT), "modality": _maybe(TEXT), "organ": _maybe(TEXT), "source": _maybe(TEXT),

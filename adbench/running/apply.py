@@ -24,7 +24,7 @@ from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
 from adbench.running.fitted import Fitted, ScoredImage
 from adbench.system.text import brief, counted, printable
-from adbench.training.fit import device_of, set_up_torch
+from adbench.training.fit import device_of, placed, set_up_torch
 
 __all__ = ["Fitted", "LoadKeys", "ScoredImage", "load"]
 MISSING = object()
@@ -91,9 +91,8 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     device = device_of(config)
     set_up_torch(config, device)
     try:
-        backbone = build(
-            config.backbone, backbone_config, built_size, capability.activation, capability.normalisation
-        ).to(device)
+        backbone = build(config.backbone, backbone_config, built_size, capability.activation, capability.normalisation)
+        backbone = placed(backbone, config, device)
         check_weights(backbone.weights_path, weights, config.cache_dir)
         with naming_the_method(config.method_name):
             method = method_class.create(params, backbone, config.seed, weights=weights, precision=config.precision)

@@ -34,7 +34,7 @@ from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
 from adbench.system.files import shrink
 from adbench.system.ranks import world_size
-from adbench.training.fit import device_of, new_method
+from adbench.training.fit import device_of_run, new_method
 from adbench.training.held_out import score_support
 from adbench.training.reuse import fit_once
 from adbench.training.selection import state_of
@@ -72,7 +72,7 @@ def run_cell(
     config, watch = cell.config, Stopwatch(notice)
     watch.seconds["resolve"] = round(cell.seconds, 3)
     provenance.reset_peak()
-    device = device_of(config)
+    device = device_of_run(config)
     provenance.packages()  # raises now, and not when all is computed
     with (
         record.writing(Path(config.runs), cell.key, config.force) as folder,
@@ -116,7 +116,7 @@ def run_cell(
 
 def take_part(cell: Cell, began: float = math.inf) -> None:
     """Do the share of a process other than the first in a cell that several run; nothing is written."""
-    device = device_of(cell.config)
+    device = device_of_run(cell.config)
     data = DataModule.of_cell(cell)
     data.setup()
     with naming_the_method(cell.config.method_name):

@@ -67,7 +67,7 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
     """Return the configuration of a record for this machine; raises RecordError where it can't be used."""
     own = {"data_root": data_root, "device": keys.get("device", "auto"), "cache": keys.get("cache"), "gallery": 0}
     own |= {"gallery_levels": False, "executor": "local", "workers": 1, "loader_workers": 0, "logger": "none"}
-    own |= {"cache_gb": defaults()["cache_gb"], "feature_cache": defaults()["feature_cache"]}
+    own |= {key: defaults()[key] for key in ("cache_gb", "feature_cache", "features_gb")}
     own |= {"method": keys.get("method") or record.content["resolved"]["method"], "runs": "runs", "force": False}
     try:
         config = RunConfig.of_record(record.content["resolved"], **own)

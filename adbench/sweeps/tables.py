@@ -55,7 +55,7 @@ def names(tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
     Method and dataset are always among them.
     """
     keys = ["method", "dataset", "backbone", "schedule", "protocol", "selection", "train_on", "input_size", "eval_size"]
-    keys += ["precision", "batch_size", "shots", "draw", "seed"]
+    keys += ["precision", "deterministic", "compile", "batch_size", "shots", "draw", "seed"]
     columns = {key: [str(getattr(task.config, key)) for task in tasks] for key in keys}
     columns["method"] = method_names(columns["method"])
     for key in ("category", "split_seed", "fold"):  # of the dataset; between its name and the rest

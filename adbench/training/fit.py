@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
+from adbench.backbone.accelerator import compile_blocks, use_kernels
 from adbench.backbone.build import build
+from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import check_weights
 from adbench.cells.cell import Cell
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, LossError, NumericalError
 from adbench.method import Method, Support, naming_the_method
-from adbench.system import cores
+from adbench.system import cores, finite
 from adbench.system.lightning import interrupts, pl
 from adbench.system.ranks import broadcast, rank, world_size
 from adbench.training.ddp import LossWeighting, ShardedDataModule
@@ -33,6 +35,28 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device("cuda", rank()) if name == "cuda" and world_size() > 1 else torch.device(name)
 
 
+def device_of_run(config: RunConfig) -> torch.device:
+    """Return the device of a cell that is to be trained; a key that is for a GPU alone is refused on a CPU."""
+    device = device_of(config)
+    if device.type == "cpu" and config.kernels:
+        words = " ".join(f"{key}={str(value).lower()}" for key, value in config.kernels.items())
+        raise AdbenchError(
+            f"{words} is not possible on a CPU, where it would change nothing but the key of the cell: it chooses the "
+            "kernels of a GPU. Leave it out, or use a machine with a GPU."
+        )
+    return device
+
+
+def placed(backbone: Backbone, config: RunConfig, device: torch.device) -> Backbone:
+    """Move a backbone to its device; on a GPU with the kernels that the configuration asks for."""
+    backbone = backbone.to(device)
+    if device.type != "cpu":
+        backbone.kernels = config.kernels
+        if config.compile:
+            compile_blocks(backbone)
+    return backbone
+
+
 def set_up_torch(config: RunConfig, device: torch.device) -> None:
     """Set process-wide options: the number of cores, one thread for each piece of work, and no TF32 on GPUs.
 
@@ -41,6 +65,8 @@ def set_up_torch(config: RunConfig, device: torch.device) -> None:
     With TF32, torch's default in cuDNN, the inputs of convolutions are rounded to 10 bits: the patch embedding is one.
     """
     cores.use(config.cores if device.type == "cpu" else 1)
+    if device.type != "cpu":
+        use_kernels(config.deterministic)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
@@ -49,9 +75,8 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     """Build the backbone and the untrained method of a cell, every generator seeded from the cell."""
     set_up_torch(cell.config, device)
     config, capability = cell.config, cell.capability
-    backbone = build(
-        config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation
-    ).to(device)
+    backbone = build(config.backbone, cell.backbone, cell.input_size, capability.activation, capability.normalisation)
+    backbone = placed(backbone, config, device)
     check_weights(backbone.weights_path, cell.weights, config.cache_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with naming_the_method(config.method_name, "__init__"):
@@ -59,7 +84,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
             cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision,
             cache=config.features_dir, kept=config.feature_cache,
         )  # fmt: skip
-    method.loader_workers = config.loader_workers
+    method.loader_workers, method.features_gb = config.loader_workers, config.features_gb
     return method
 
 
@@ -84,11 +109,12 @@ def fit(
         with tempfile.TemporaryDirectory() as scratch:
             trainer = new_trainer(config, method.declared.epochs, device, scratch, callbacks)
             # Of several processes, the others lose their connection when one fails: that is no fault of theirs.
-            with naming_the_method(name, TRAINING if world_size() == 1 else None), interrupts():
+            blamed = naming_the_method(name, TRAINING if world_size() == 1 else None)
+            with blamed, interrupts(), finite.collecting(device):
                 try:
                     trainer.fit(method, datamodule=shards)
                 except LossError as error:
-                    raise NumericalError(f"{name}, {place_of(trainer)}: {error}") from error
+                    raise NumericalError(f"{name}, {error.place or place_of(trainer)}: {error}") from error
     method.eval().to(device)
     with naming_the_method(name, "build_memory"):
         method.build_memory(support)

@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from adbench.config.schema import RunConfig
-from adbench.errors import LossError
+from adbench.system import finite
 from adbench.system.lightning import pl
 from adbench.system.progress import bars, stop
 from adbench.system.ranks import world_size
@@ -81,18 +81,33 @@ def _hush() -> None:
 
 
 class _FiniteLoss(pl.Callback):
-    """Stop at the first loss that is not finite, before it reaches the weights, where a method doesn't look itself."""
+    """Stop at the first loss that is not finite, on a CPU before it reaches the weights; see system/finite.py."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if (later := finite.collected()) is not None:
+            later.begin_step(place_of(trainer))
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise LossError(f"it is {float(loss.detach())}")
+        finite.check(("it",), loss.detach().float().reshape(1), loss)  # where a method doesn't look itself
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (later := finite.collected()) is not None and later.due:
+            later.read()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if (later := finite.collected()) is not None:
+            later.read()
 
 
 class _Progress(pl.Callback):
     """One bar over all epochs, with the running loss."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.display = bars()
+        self.display, self.loss = bars(), ""
         self.display.start()
         total = int(trainer.estimated_stepping_batches)
         self.task = self.display.add_task(f"fitting {type(pl_module).__name__}", total=total, note="")
@@ -100,9 +115,11 @@ class _Progress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        note = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        if isinstance(outputs, dict) and "loss" in outputs and not self.display.disable:
-            note += f"  loss {float(outputs['loss']):.3f}"
+        later = finite.collected()
+        shown = isinstance(outputs, dict) and "loss" in outputs and not self.display.disable
+        if shown and (later is None or later.due):  # to read a loss is to wait for the device
+            self.loss = f"  loss {float(outputs['loss']):.3f}"
+        note = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{self.loss}"
         self.display.update(self.task, advance=1, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

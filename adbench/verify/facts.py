@@ -28,6 +28,8 @@ SAME = (
     ("facts.batch_size", "resolved.batch_size"),
     ("facts.precision", "resolved.precision"),
     ("facts.threads", "resolved.threads"),
+    ("facts.deterministic", "resolved.deterministic"),
+    ("facts.compile", "resolved.compile"),
     ("facts.backbone", "backbone.name"),
     ("facts.weights", "backbone.weights_hash"),
     ("facts.activation", "backbone.built_activation"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
@@ -24,6 +24,7 @@ from adbench.blocks.losses import dice, finite_sum, focal_of_states
 from adbench.blocks.maps import gaussian_blur, patch_map, upsample
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import PromptLearner, Prompts
+from adbench.blocks.rows import Rows, common, in_batches, names_of, rows_with
 from adbench.blocks.similarity import image_vectors, require_both_classes, state_logits
 from adbench.blocks.validate import at_least, choices, positive
 from adbench.errors import AdbenchError
@@ -88,28 +89,32 @@ class AnomalyCLIP(Method[Params]):
         if not support.has_mask.any() and self.params.pixel_weight:
             print("adbench: anomalyclip found no masks: it learns from the labels of the images.", file=sys.stderr)
         self.names, objects = support.objects()
+        self.masked = common(support.has_mask)
         rows = []
         for i in track(range(len(support)), "encoding the support", len(support)):
             image, *levels = self._read(self.encode(support.images[i : i + 1]))
             rows.append([image.cpu(), *(patches.cpu() for patches in levels)])
         vectors = [torch.cat(column) for column in zip(*rows, strict=True)]
-        self.data = TensorDataset(objects, support.labels, support.masks, support.has_mask, *vectors)
+        self.data = Rows(objects, support.labels, support.masks, support.has_mask, *vectors).placed(
+            self.device, self.features_gb
+        )
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images, each epoch."""
-        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("order"))
+        return in_batches(self.data, self.params.batch_size, shuffle=True, generator=self.generator("order"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Cross-entropy of the images; of the patches at each level a focal and two Dice losses, weighted."""
         p = self.params
         objects, labels, masks, has_mask, images, *levels = batch
-        text = self._text([self.names[i] for i in objects.tolist()])
+        text = self._text(names_of(self.names, objects))
         terms = {"cross-entropy": F.cross_entropy(self._logits(images[:, None], text)[:, 0], labels)}
-        if p.pixel_weight and has_mask.any():
-            truth, states = masks[has_mask].float(), text[has_mask]
+        rows = rows_with(has_mask, self.masked)
+        if p.pixel_weight and rows is not None:
+            truth, states = masks[rows].float(), text[rows]
             for level, patches in zip(self.declared.vv, levels, strict=True):
                 of_states = upsample(
-                    self._logits(patches[has_mask], states).softmax(-1), self.backbone.input_size, align_corners=False
+                    self._logits(patches[rows], states).softmax(-1), self.backbone.input_size, align_corners=False
                 )
                 terms[f"focal at block {level}"] = p.pixel_weight * focal_of_states(of_states, truth)
                 terms[f"dice of abnormal pixels at block {level}"] = p.pixel_weight * dice(of_states[:, 1], truth)

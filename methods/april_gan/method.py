@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import dice, finite_sum, focal
@@ -22,6 +22,7 @@ from adbench.blocks.maps import patch_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
+from adbench.blocks.rows import Rows, in_batches
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import positive, shares
 from adbench.errors import AdbenchError
@@ -77,7 +78,8 @@ class AprilGAN(Method[Params]):
 
     def prepare(self, support: Support) -> None:
         """Encode the support once."""
-        self.has_masks.fill_(bool(support.has_mask.any()))
+        self.any_masks = bool(support.has_mask.any())
+        self.has_masks.fill_(self.any_masks)
         if not self.has_masks and not self.params.bank:
             raise AdbenchError(
                 "method.bank=false is not possible with a support that has no masks: neither the linear layers nor a "
@@ -87,11 +89,13 @@ class AprilGAN(Method[Params]):
         self.tokens = [streams[level][:, self.backbone.architecture.prefix :] for level in self.blocks]
         self.names, objects = support.objects()
         rows = support.has_mask if self.has_masks else torch.arange(len(support)) < 1  # an epoch needs a batch
-        self.data = TensorDataset(objects[rows], support.masks[rows], *(tokens[rows] for tokens in self.tokens))
+        self.data = Rows(objects[rows], support.masks[rows], *(tokens[rows] for tokens in self.tokens)).placed(
+            self.device, self.features_gb
+        )
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images that have masks, each epoch."""
-        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+        return in_batches(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def on_train_start(self) -> None:
         """Take no steps, and print so, if no support image has a mask."""
@@ -103,7 +107,7 @@ class AprilGAN(Method[Params]):
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor | None:
         """Sum focal and dice loss over the levels."""
-        if not self.has_masks:
+        if not self.any_masks:
             return None
         objects, masks, *levels = batch
         text = self.texts(self.names)[objects]

@@ -18,13 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
+from adbench.blocks.rows import Rows, in_batches, names_of
 from adbench.blocks.similarity import require_both_classes, state_logits
 from adbench.blocks.validate import at_least, choices, positive, some_of
 from adbench.errors import AdbenchError
@@ -144,16 +145,16 @@ class CrossModal(Method[Params]):
         require_both_classes(support.labels, "crossmodal")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
-        self.data = TensorDataset(features.blocks[0], objects, support.labels)
+        self.data = Rows(features.blocks[0], objects, support.labels).placed(self.device, self.features_gb)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images each epoch."""
-        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+        return in_batches(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Cross-entropy of the class token's cosines with both sentences, over the temperature."""
         entering, objects, labels = batch
-        vectors, text = self._associate(entering, [self.names[i] for i in objects.tolist()])
+        vectors, text = self._associate(entering, names_of(self.names, objects))
         logits = state_logits(vectors[:, :1], text, self.params.temperature)[:, 0]
         return finite_sum(classification=F.cross_entropy(logits, labels))
 

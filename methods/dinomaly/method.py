@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
@@ -32,6 +32,7 @@ from adbench.blocks.loose import (
 )
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.optimisers import stable_adamw_along_a_cosine
+from adbench.blocks.rows import Rows
 from adbench.blocks.training import ClippedGradients, repeated, require_normal
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
@@ -110,9 +111,9 @@ class Dinomaly(ClippedGradients, Method[Params]):
             if i == 0:  # allocated once: a whole training set of a large ViT is tens of gigabytes
                 kept = means.new_empty(len(support), *means.shape[1:])
             kept[i * CHUNK : i * CHUNK + len(means)] = means
-        self.data = TensorDataset(kept)
+        self.data = Rows(kept).placed(self.device, self.features_gb)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images, and repeat them in a new order until the epoch has its steps."""
         return repeated(self.data, self.params.batch_size, self.params.epoch_steps, self.generator("order"))
 

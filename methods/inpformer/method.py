@@ -105,9 +105,9 @@ class INPFormer(ClippedGradients, Method[Params]):
         sizes = Counter(support.datasets)
         few = torch.tensor([sizes[name] <= self.params.few for name in support.datasets])
         images = torch.cat([support.images[~few], regad_views(support.images[few])]) if few.any() else support.images
-        self.rows = FrozenRows(self._read, images)
+        self.rows = FrozenRows(self._read, images).placed(self.device, self.features_gb)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images; where `epoch_steps` asks for more of them they are repeated in a new order."""
         numbers = TensorDataset(torch.arange(len(self.rows.images)))
         return repeated(numbers, self.params.batch_size, self._epoch_steps(), self.generator("order"))

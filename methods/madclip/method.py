@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
@@ -27,6 +27,7 @@ from adbench.blocks.losses import dice, finite_sum, focal, siglip
 from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import ABNORMAL, NORMAL, Phrases, PromptLearner, Prompts
+from adbench.blocks.rows import Rows, common, in_batches, names_of, rows_with
 from adbench.blocks.similarity import TextEmbeddings
 from adbench.blocks.validate import choices
 from adbench.errors import AdbenchError
@@ -138,6 +139,7 @@ class MadCLIP(Method[Params]):
         """Augment the support once and keep CLIP's features of every view."""
         self.object_names, objects = support.objects()
         self.has_masks.fill_(bool(support.has_mask.any()))
+        self.masked = common(support.has_mask)
         images, masks, count = support.images.float() / 255, support.masks, self.params.views
         if count > 1:
             jitter = self.generator("colour jitter") if count == 16 else None
@@ -145,16 +147,18 @@ class MadCLIP(Method[Params]):
             images, masks = fixed_views(images, masks, zooms=count == 16, jitter=jitter, groups=groups)
         features = self.encode(images, "encoding the support")
         columns = (column.repeat(count) for column in (objects, support.labels, support.has_mask))
-        self.data = TensorDataset(*(features.blocks[b] for b in self.blocks), *columns, masks)
+        self.data = Rows(*(features.blocks[b] for b in self.blocks), *columns, masks).placed(
+            self.device, self.features_gb
+        )
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the views each epoch."""
-        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+        return in_batches(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, for images with masks, the segmentation losses over the levels."""
         *levels, objects, labels, has_mask, masks = batch
-        text = self._text([self.object_names[i] for i in objects.tolist()])
+        text = self._text(names_of(self.object_names, objects))
         losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks)
         work = [
             Piece(functools.partial(losses, adapters=adapters), (tokens, text), _parameters(adapters))
@@ -172,12 +176,11 @@ class MadCLIP(Method[Params]):
         self, tokens: Tensor, text: Tensor, adapters: Sequence[Adapter], labels: Tensor, has_mask: Tensor, masks: Tensor
     ) -> tuple[Tensor, ...]:
         """Return a level's detection loss and, where images have masks, focal and dice loss over these."""
-        masked = bool(has_mask.any())
-        scores = self._level_scores(tokens, text, adapters, KINDS if masked else KINDS[:1])
+        rows = rows_with(has_mask, self.masked)
+        scores = self._level_scores(tokens, text, adapters, KINDS[:1] if rows is None else KINDS)
         detection = self._detection_loss(scores[DETECTION], labels)
-        if not masked:
+        if rows is None:
             return (detection,)
-        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
         logit, target = self._pixel_logit(scores[SEGMENTATION][rows]), masks[rows].float()
         return detection, focal(logit, target), dice(logit.sigmoid(), target)
 

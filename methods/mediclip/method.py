@@ -169,7 +169,12 @@ class MediCLIP(Method[Params]):
         return l2_normalize(in_fp32(self.adapters[level], tokens))
 
     def _encode_training(self, images: Tensor, unchanged: Tensor) -> dict[int, Tensor]:
-        """Return the features of uint8 images (B, 3, H, W), from the cache for those that are `unchanged` (B,)."""
+        """Return the features of uint8 images (B, 3, H, W), from the cache for those that are `unchanged` (B,).
+
+        On a GPU all are computed there: which ones are unchanged would have to be read back.
+        """
+        if images.device.type != "cpu":
+            return self.encode(images, keep=False, stay=True).blocks
         cached, new = unchanged.nonzero()[:, 0], (~unchanged).nonzero()[:, 0]
         images = images.cpu()
         groups = [(cached, True), (new, False)]

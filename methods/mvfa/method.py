@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks.augment import fixed_views
@@ -28,6 +28,7 @@ from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.memory_bank import cosine_distance
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
+from adbench.blocks.rows import Rows, common, in_batches, rows_with
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
 from adbench.blocks.validate import choices, positive, shares
 from adbench.errors import AdbenchError
@@ -119,6 +120,7 @@ class MVFA(Method[Params]):
         for name in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
             self.register_buffer(name, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.register_buffer("has_masks", torch.tensor(False))
+        self.any_masks: bool | None = None
         self.texts = TextEmbeddings(self.backbone, p.prompts)
 
     def prepare(self, support: Support) -> None:
@@ -128,27 +130,29 @@ class MVFA(Method[Params]):
             images, masks = fixed_views(images, masks, zooms=False, jitter=None)
         self.streams = self.encode(images, "encoding the support").blocks
         self.has_masks.fill_(bool(support.has_mask.any()))
-        self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
+        self.masked, self.any_masks = common(support.has_mask), bool(support.has_mask.any())
+        self.adapters["segmentation"].requires_grad_(self.any_masks)
         self.names, objects = support.objects()
         columns = (column.repeat(count) for column in (support.labels, support.has_mask, objects))
-        self.data = TensorDataset(*columns, masks, *self.streams.values())
+        self.data = Rows(*columns, masks, *self.streams.values()).placed(self.device, self.features_gb)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the views each epoch."""
-        return DataLoader(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
+        return in_batches(self.data, self.params.batch_size, shuffle=True, generator=self.generator("shuffle"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Sum the detection loss and, for images with masks, focal and dice over the levels."""
         labels, has_mask, objects, masks, *streams = batch
         text = self.texts(self.names)[objects]
         # Where no image has a mask, the authors update the detection adapters alone.
-        self.adapters["segmentation"].requires_grad_(bool(has_mask.any()))
-        losses = functools.partial(self._losses, images=len(labels), masked=int(has_mask.sum()))
+        masked = int(has_mask.sum()) if self.masked is None else self.masked * len(labels)
+        self.adapters["segmentation"].requires_grad_(masked > 0)
+        losses = functools.partial(self._losses, images=len(labels), masked=masked)
         some = split(IMAGES, labels, has_mask, masks, text, *streams)
         done = compute([Piece(losses, columns, self.adapters.parameters()) for columns in some])
-        self.adapters["segmentation"].requires_grad_(bool(self.has_masks))
+        self.adapters["segmentation"].requires_grad_(self._learns_masks)
         names = [f"detection at block {level}" for level in self.levels]
-        if has_mask.any():
+        if masked:
             names += [f"{term} at block {level}" for level in self.levels for term in ("focal", "dice")]
         return finite_sum(
             **dict(zip(names, (torch.stack(each).sum() for each in zip(*done, strict=True)), strict=True))
@@ -166,10 +170,10 @@ class MVFA(Method[Params]):
         ]
         if not masked:
             return tuple(terms)
-        if not has_mask.any():
+        if (rows := rows_with(has_mask, self.masked)) is None:
             return (*terms, *[torch.zeros((), device=text.device)] * (2 * len(self.levels)))
-        rows = slice(None) if has_mask.all() else has_mask  # indexing all rows would copy, forward and backward
-        text, masks, share = text[rows], masks[rows].float(), int(has_mask.sum()) / masked
+        text, masks = text[rows], masks[rows].float()
+        share = len(masks) / masked
         for logit in self._map_logits([tokens[rows] for tokens in features["segmentation"]], text):
             terms += [share * focal(logit, masks), share * dice(logit.sigmoid(), masks)]
         return tuple(terms)
@@ -230,6 +234,11 @@ class MVFA(Method[Params]):
         return self.levels[-1]
 
     @property
+    def _learns_masks(self) -> bool:
+        """Whether the support has masks: known in a training, else read from the fitted state."""
+        return bool(self.has_masks) if self.any_masks is None else self.any_masks
+
+    @property
     def _map_kind(self) -> str:
         """Which adapters give the map: without masks the segmentation adapters are never trained."""
         return "segmentation" if self.has_masks else "detection"
@@ -246,7 +255,7 @@ class MVFA(Method[Params]):
     def _features(self, streams: Streams) -> dict[str, list[Tensor]]:
         """Run the adapted tower; return by kind, per level, the unit features (B, 1 + patches, embed_dim)."""
         p = self.params
-        writers = KINDS if self.has_masks or p.inject_untrained else ("detection",)
+        writers = KINDS if self._learns_masks or p.inject_untrained else ("detection",)
         features: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
         x = streams[self.levels[0]].float()
         for i, level in enumerate(self.levels):

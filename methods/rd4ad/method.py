@@ -98,7 +98,9 @@ class RD4AD(Method[Params]):
     def prepare(self, support: Support) -> None:
         """Keep the teacher's levels of the normal images."""
         require_normal(len(support), "rd4ad")
-        self.rows = FrozenRows(lambda images: self._levels(self.encode(images)), support.images)
+        self.rows = FrozenRows(lambda images: self._levels(self.encode(images)), support.images).placed(
+            self.device, self.features_gb
+        )
         side = -(-self.rows[torch.tensor([0])][-1].shape[-1] // self.params.stride)
         shown, size = max(self.params.epoch_images, len(support)), self.params.batch_size
         if side == 1 and (size == 1 or shown % size == 1):
@@ -108,7 +110,7 @@ class RD4AD(Method[Params]):
                 f"repeat images (method.epoch_images={max(2, size)}), or take a larger input_size."
             )
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
         return self.rows.loader(self.params.batch_size, self.params.epoch_images, self.generator("order"))
 

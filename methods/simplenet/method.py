@@ -103,10 +103,12 @@ class SimpleNet(Method[Params]):
     def prepare(self, support: Support) -> None:
         """Keep the patch vectors of the normal images."""
         require_normal(len(support), "simplenet")
-        self.rows = FrozenRows(lambda images: (self._patches(self.encode(images)),), support.images)
+        self.rows = FrozenRows(lambda images: (self._patches(self.encode(images)),), support.images).placed(
+            self.device, self.features_gb
+        )
         self.randoms = self.generator("noise")
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
         return self.rows.loader(self.params.batch_size, self.params.epoch_images, self.generator("order"))
 

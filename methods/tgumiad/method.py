@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.clip import Architecture
 from adbench.blocks import denoiser, jitter
@@ -25,6 +25,7 @@ from adbench.blocks.losses import finite_sum
 from adbench.blocks.maps import patch_map
 from adbench.blocks.precision import l2_normalize
 from adbench.blocks.prompts import Prompts
+from adbench.blocks.rows import Rows, names_of
 from adbench.blocks.ssim import ssim_channels, ssim_space
 from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, require_normal, shuffled
 from adbench.blocks.validate import at_least, choices, odd, positive, shares, some_of
@@ -152,10 +153,12 @@ class TGUMIAD(ClippedGradients, Method[Params]):
         require_normal(len(support), "tgumiad")
         features = self.encode(support.images, "encoding the support")
         self.names, objects = support.objects()
-        self.data = TensorDataset(objects, *(features.blocks[block] for block in self.blocks))
+        self.data = Rows(objects, *(features.blocks[block] for block in self.blocks)).placed(
+            self.device, self.features_gb
+        )
         self.noise = self.generator("jitter")
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images, and repeat them in a new order until `epoch_images` are shown."""
         p = self.params
         return shuffled(self.data, p.batch_size, p.epoch_images, self.generator("order"))
@@ -163,7 +166,7 @@ class TGUMIAD(ClippedGradients, Method[Params]):
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Reconstruct features from disturbed ones; the target is undisturbed."""
         objects, *streams = batch
-        target, output = self._reconstruct(streams, [self.names[i] for i in objects.tolist()])
+        target, output = self._reconstruct(streams, names_of(self.names, objects))
         if self.params.loss == "score":
             terms = {"reconstruction": self._difference(target, output).mean()}
         else:

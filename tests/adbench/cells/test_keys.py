@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adbench.backbone.features import signature
 from adbench.cells.cell import Cell
 from adbench.cells.resolve import resolve
 from adbench.config import layers
 from adbench.config.words import parse
 from adbench.data.items import DatasetConfig
+from adbench.errors import AdbenchError
 from adbench.plugins import registry
 from adbench.system.session import Session
 
@@ -26,6 +28,7 @@ NO_RESULT = {
     "runs": ["runs", "elsewhere"],
     "cache_gb": ["20", "5"],
     "feature_cache": ["auto", "disk", "memory", "off"],
+    "features_gb": ["0", "8"],
     "force": ["false", "true"],
     "gallery": ["0", "3"],
     "executor": ["local"],
@@ -102,12 +105,28 @@ def test_where_and_how_a_cell_runs_is_in_no_key(data: Path, choice: dict[str, st
     [
         "method.neighbours=3", "draw=1", "shots=3", "seed=1", "batch_size=7", "precision=bf16-mixed",
         "input_size=96", "eval_size=99", "dataset=oct17", "dataset.object_name=knee", "dataset.mask_threshold=20",
-        "backbone.weights=random", "protocol=full_normal",
+        "backbone.weights=random", "protocol=full_normal", "deterministic=false", "compile=true",
     ],
 )  # fmt: skip
 def test_what_changes_a_result_changes_the_key(data: Path, word: str) -> None:
     (plain,), (cell,) = cells(data, "method=patchcore"), cells(data, "method=patchcore", word)
     assert cell.key != plain.key
+
+
+def test_the_kernels_of_a_gpu_are_facts_only_where_they_are_not_the_usual_ones(data: Path) -> None:
+    (usual,), (written,) = (
+        cells(data, "method=patchcore", *more) for more in ((), ("deterministic=true", "compile=false"))
+    )
+    assert usual.key == written.key
+    assert not {"deterministic", "compile"} & usual.facts.keys()
+    (other,) = cells(data, "method=patchcore", "deterministic=false", "compile=true")
+    assert (other.facts["deterministic"], other.facts["compile"]) == (False, True)
+    assert signature(other.facts) != signature(usual.facts), "other kernels make other features"
+
+
+def test_a_cnn_is_not_compiled(data: Path) -> None:
+    with pytest.raises(AdbenchError, match=r"compile=true is not possible with backbone=resnet-18 \(kind cnn\)"):
+        cells(data, "method=patchcore", "backbone=resnet-18", "backbone.weights=random", "compile=true")
 
 
 @pytest.mark.parametrize(

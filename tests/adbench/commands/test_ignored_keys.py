@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -48,6 +49,20 @@ def test_a_key_with_an_effect_or_one_that_nobody_typed_is_not_noted(
     answer = adbench("run", *given, f"data_root={tiny}", "gallery=0", f"runs={tmp_path / 'runs'}")
     assert answer.code == 0, answer.err
     assert "no effect" not in answer.out
+
+
+@pytest.mark.parametrize("words", ["deterministic=false", "compile=true", "deterministic=false compile=true"])
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_kernels_of_a_gpu_are_refused_on_a_cpu(
+    adbench, tiny: Path, tmp_path: Path, monkeypatch, words: str, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    runs = tmp_path / "runs"
+    answer = adbench("run", "method=clip", *words.split(), f"device={device}", f"data_root={tiny}", f"runs={runs}")
+    assert answer.code == 2
+    assert f"{words} is not possible on a CPU" in answer.err
+    assert answer.err.count("\n") == 1
+    assert not runs.exists()
 
 
 WITHOUT_MAPS = """

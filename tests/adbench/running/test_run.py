@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
 from adbench.metrics import Histogram, pixel_metrics, roc_auc
 from adbench.records.check import key_of
 from adbench.records.record import read
+from adbench.system import finite
 from tests.adbench.board.conftest import believing
 
 QUICK = ("method=madclip", "shots=2", "method.epochs=1", "gallery=6")
@@ -253,7 +255,11 @@ def test_a_damaged_test_image_is_named_and_leaves_nothing(adbench, words, tiny: 
     assert not list((tmp_path / "runs").iterdir())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(adbench, words, tmp_path: Path) -> None:
+@pytest.mark.parametrize("collected", [False, True], ids=["at once", "with later ones, as on a GPU"])
+def test_a_loss_that_is_not_finite_stops_the_run(adbench, words, tmp_path: Path, monkeypatch, collected: bool) -> None:
+    if collected:
+        collecting = finite.collecting
+        monkeypatch.setattr(finite, "collecting", lambda _: collecting(torch.device("cuda")))
     answer = adbench("run", *words, "method.learning_rate=1e30")
     assert answer.code == 5
     assert "MadCLIP, step 2 (epoch 1 of 1, batch 2): the loss is not finite: detection at block 3 is nan" in answer.err

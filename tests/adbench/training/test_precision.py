@@ -102,7 +102,7 @@ def test_fp32_is_not_tf32(adbench, tiny: Path, tmp_path: Path) -> None:
             own.allow_tf32 = allowed
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.cuda
 def test_half_precision_on_a_gpu_is_finite_and_close(adbench, phantoms: Path, tmp_path: Path) -> None:
     words = ["method=clip_finetune", "shots=2", "method.epochs=1", f"data_root={phantoms}", f"runs={tmp_path}"]
     answer = adbench("run", *words, "gallery=0", "device=cuda", "precision=32-true,16-mixed")
