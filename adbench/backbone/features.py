@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from adbench.backbone import chunks
-from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
+from adbench.backbone.contract import Backbone, Features, unit_range
+from adbench.backbone.outputs import Outputs
 from adbench.system import cores
 from adbench.system.files import alone, discard, write_atomically
 from adbench.system.progress import track

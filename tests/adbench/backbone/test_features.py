@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures, signature
+from adbench.backbone.outputs import Outputs
 from adbench.system.files import shrink
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.outputs import Outputs
 
 CASES = {
     "vit_small_patch14_reg4_dinov2": Outputs((1, 3), True, registers=(2, 3), vv=(2, 3), vv_from=2),
