@@ -3,8 +3,8 @@
 The goals: 10 s for a leaderboard of 10,000 records, 5 min to verify 1,000, 5 s for the plan of 10,000 cells.
 
 The first leaderboard verifies every record, which is timed apart; later ones remember what it found. So does a plan: a
-run of the same cells, all of them recorded, asks the methods and reads the records before, and is timed apart too. A plan
-that finds them in the cache imports neither torch nor Lightning.
+run of the same cells, all of them recorded, asks the methods and reads the records before it, and is timed apart too. A
+plan that finds them in the cache imports neither torch nor Lightning.
 
 `imports` is what the process takes to import what the command needs: for the run torch and Lightning, without which no
 method can be asked anything. `command` is what comes after it. The goals are for both together.
