@@ -82,14 +82,16 @@ def keep(methods: Iterable[ResolvedMethod], cache: Path, session: Session) -> No
 def _key(asked: Asked, session: Session) -> tuple[str, int] | None:
     """Return the hash of all that an answer depends on, and when the newest of its files changed, in ns since 1970."""
     try:
-        entry, yaml = registry.find("method", asked.name), layers.method_config(asked.name)
+        entry = registry.find("method", asked.name)
+        yaml = sources.of_file(registry.config_file("method", asked.name))
     except AdbenchError:  # asking raises it
         return None
     harness, own = session.once(sources.of_harness), session.once(sources.of_entry, entry)
-    if own is None:
+    if own is None or yaml is None:
         return None
-    what = [VERSION, asked.name, dataclasses.astuple(entry), yaml, asked.schedule, sorted(asked.words.items())]
-    return digest(repr([harness.hash, own.hash, what, asked.shape]))[:40], max(harness.newest, own.newest)
+    what = [VERSION, asked.name, dataclasses.astuple(entry), asked.schedule, sorted(asked.words.items()), asked.shape]
+    hashes, newest = zip(harness, own, yaml, strict=True)
+    return digest(repr([*hashes, *what]))[:40], max(newest)
 
 
 def _row(method: ResolvedMethod) -> list[Any] | None:

@@ -9,11 +9,14 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import adbench
 from adbench.plugins.blame import LIBRARIES
 from adbench.plugins.registry import Entry
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MOST_FILES, MOST_BYTES = 2000, 1 << 25  # of a plug-in; of a larger one nothing is remembered
 INSTALLED = (".dist-info", ".egg-info", ".egg-link")  # the endings of what says name and version of a package
@@ -53,6 +56,13 @@ def of_entry(entry: Entry) -> Source | None:
         return None
     roots = spec.submodule_search_locations
     return _hashed([str(spec.origin)] if roots is None else [file for root in roots for file in _files(root, ())])
+
+
+def of_file(file: Traversable | None) -> Source | None:
+    """Return the source of a method's YAML; None where it can't be read, or lies in an archive."""
+    if file is None:
+        return Source("", 0)
+    return _hashed([str(file)]) if isinstance(file, Path) else None
 
 
 def of_others(method_class: type[Any]) -> tuple[dict[str, str], int] | None:

@@ -87,10 +87,12 @@ def tasks_of(
     need it are `unknown`; methods and records are those that the cache remembers, where it does. `warm_up` is called
     once, as soon as there is a cell to run.
     """
+    if not configs:
+        return []
     session, began = Session(offline=offline), time.time_ns()
     alike = [Alike(config) for config in configs]
     checked = {one: _check(one.config, session) for one in dict.fromkeys(alike)}
-    runs, cache = (Path(configs[0].runs), configs[0].cache_dir) if configs else (Path(), Path())
+    runs, cache = Path(configs[0].runs), configs[0].cache_dir
     entries = known.recalled(runs, cache, session) if offline else {}
     if not offline:
         answers.keep({one.method: one for one in checked.values() if isinstance(one, CheckedConfig)}, cache, session)
