@@ -50,7 +50,7 @@ def answer(asked: Asked, cache: Path, session: Session) -> ResolvedMethod | None
 
 
 def keep(methods: Iterable[ResolvedMethod], cache: Path, session: Session) -> None:
-    """Remember what methods said. What can't be told to stay the same isn't remembered, nor is what can't be written.
+    """Remember what methods said. What may change unseen isn't remembered, nor is what can't be written.
 
     These are a method whose files changed after this process began, that reads files or brings a network of its own,
     and one whose parameters or capability JSON can't hold.
