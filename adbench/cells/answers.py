@@ -90,8 +90,8 @@ def _key(asked: Asked, session: Session) -> tuple[str, int] | None:
     if own is None or yaml is None:
         return None
     what = [VERSION, asked.name, dataclasses.astuple(entry), asked.schedule, sorted(asked.words.items()), asked.shape]
-    hashes, newest = zip(harness, own, yaml, strict=True)
-    return digest(repr([*hashes, *what]))[:40], max(newest)
+    parts = (harness, own, yaml)
+    return digest(repr([*(part.hash for part in parts), *what]))[:40], max(part.newest for part in parts)
 
 
 def _row(method: ResolvedMethod) -> list[Any] | None:
