@@ -3,9 +3,12 @@
 The names below are loaded when they are first used: `import adbench` imports no torch.
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from adbench._version import __version__
+
+IMPORTED = time.time_ns()  # before any other module of adbench and of methods, whose files may change later
 
 if TYPE_CHECKING:
     from adbench.api import leaderboard, plan, run

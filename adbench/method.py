@@ -10,17 +10,17 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor
 
+from adbench.backbone.capability import Capability, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
-from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures
 from adbench.backbone.kept import DISK
-from adbench.config.schema import OWN
-from adbench.data.decode import Filter
+from adbench.backbone.outputs import ACTIVATIONS, STATISTICS
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, MethodError, RecordError, ReturnError
 from adbench.plugins import registry
@@ -28,77 +28,13 @@ from adbench.plugins.blame import blaming
 from adbench.system.lightning import pl
 from adbench.system.text import printable
 
+__all__ = [
+    "Batch", "Capability", "Method", "Scores", "Support",
+    "defining", "fault_in", "naming_the_method", "said_of", "unmet", "unwritten",
+]  # fmt: skip
+
 P = TypeVar("P")
 LIBRARIES = ("pytorch_lightning", "lightning_fabric", "torch")  # between the harness and a method's function
-
-
-@dataclass(frozen=True)
-class Capability:
-    """What a method declares about itself, from its parameters and the backbone's shape alone.
-
-    support: the images it learns from: none, normal ones, or both classes.
-    blocks, pooled, stages, registers: the outputs of the frozen backbone that it reads, which the harness computes
-        once and caches: the token streams after blocks of a ViT, the image embedding, the maps of a CNN's stages, and
-        the register tokens after blocks.
-    vv, vv_from: the blocks after which it reads the V-V stream (AnomalyCLIP), and the block at which that starts.
-    text: whether it encodes text.
-    projection: whether it projects tokens of the image into the space of text, as a comparison of patches with text
-        does.
-    word_vectors: whether it runs word vectors through the text tower, as learnable prompts do.
-    class_token: whether it expects the streams to begin with a class token; with False it finds the patches behind
-        `architecture.prefix` tokens, and runs on backbones without a class token too.
-    maps: whether it draws a map for each image.
-    epochs: how many epochs Lightning runs; 0 is legal.
-    stochastic: whether any random number touches its outcome; where none does, all seeds are one cell.
-    normalisation, activation (`native`: as the weights were trained), resize, grey: how images reach the backbone.
-    threshold: the method's own decision threshold on the image score, or none.
-    transductive: scores depend on the other images that are scored, which `observe_test_images` sees first; a
-        leaderboard shows such rows apart.
-    own_backbone: whether it brings a network of its own, which `own_backbone()` describes. No backbone is built then,
-        nothing is cached, images have the size that it says, and the cell runs in one process.
-    least_support: with how few images of the support it can be fitted.
-    gpu_share (0 to 1, of one GPU), memory_gb (of the machine): what a cell asks of a cluster.
-    """
-
-    support: Literal["none", "normal", "both"]
-    blocks: tuple[int, ...] = ()
-    pooled: bool = False
-    maps: bool = True
-    epochs: int = 0
-    stochastic: bool = True
-    normalisation: str = "native"
-    activation: str = "native"
-    resize: Filter = "bicubic"
-    grey: bool = False
-    threshold: float | None = None
-    transductive: bool = False
-    gpu_share: float = 1.0
-    memory_gb: float | None = None
-    text: bool = False
-    stages: tuple[int, ...] = ()
-    registers: tuple[int, ...] = ()
-    vv: tuple[int, ...] = ()
-    vv_from: int = 1
-    class_token: bool = True
-    projection: bool = False
-    word_vectors: bool = False
-    own_backbone: bool = False
-    least_support: int = 1
-
-    def __post_init__(self) -> None:
-        if type(self.epochs) is not int or self.epochs < 0:
-            raise AdbenchError(f"epochs={self.epochs!r} is not possible: a whole number of epochs, 0 or more.")
-        if type(self.least_support) is not int or self.least_support < 1:
-            raise AdbenchError(f"least_support={self.least_support!r} is not possible: a number of images, 1 or more.")
-        if not 0 < self.gpu_share <= 1:
-            raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
-        if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
-            raise AdbenchError(f"memory_gb={self.memory_gb:g} is not possible: gigabytes above 0, or None.")
-
-    @property
-    def outputs(self) -> Outputs:
-        """The outputs of the backbone that the method reads."""
-        return Outputs(self.blocks, self.pooled, self.stages, self.registers, self.vv, self.vv_from)
 
 
 @dataclass(frozen=True)
@@ -407,28 +343,6 @@ def fault_in(capability: object, shape: Architecture) -> str | None:
             return f"{name}={shown}, where {words} can each be named once"
     if isinstance(capability.threshold, float) and not math.isfinite(capability.threshold):
         return f"threshold={capability.threshold}"
-    return None
-
-
-def unmet(capability: Capability, shape: Architecture) -> str | None:
-    """Return what a method needs that backbones of another kind have, such as "text"; None where it has all."""
-    tokens = capability.blocks or capability.registers or capability.vv
-    if shape.kind == OWN and not capability.own_backbone:
-        return "a backbone"
-    if capability.text and not shape.text_depth:
-        return "a text tower"
-    if capability.word_vectors and not (shape.text_depth and shape.word_vectors):
-        return "a text tower that runs from word vectors"
-    if capability.projection and not (shape.text_depth and shape.projection):
-        return "a projection of patches into the space of text"
-    if tokens and not shape.depth:
-        return "the blocks of a ViT"
-    if tokens and capability.class_token and not shape.class_token:
-        return "a class token"
-    if capability.registers and not shape.registers:
-        return "register tokens"
-    if capability.stages and not shape.stages:
-        return "the stages of a CNN"
     return None
 
 

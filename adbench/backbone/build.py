@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adbench.backbone import other_models
+from adbench.backbone import clip_configs
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import clip_config
@@ -33,10 +33,10 @@ def _kind(name: str, config: BackboneConfig) -> type[Backbone]:
 
         return CNN
     model = clip_config(config, name)
-    if other_models.is_native(model):
+    if clip_configs.is_native(model):
         from adbench.backbone.clip import CLIP
 
         return CLIP
     from adbench.backbone.other_clips import OwnImageCLIP, TimmCLIP
 
-    return TimmCLIP if other_models.is_timm(model) else OwnImageCLIP
+    return TimmCLIP if clip_configs.is_timm(model) else OwnImageCLIP

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone.config import Architecture, BackboneConfig
-from adbench.backbone.contract import ACTIVATIONS, STATISTICS, Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.entering import entering
+from adbench.backbone.outputs import ACTIVATIONS, STATISTICS, Outputs
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.vv import attend, vv_stream
 from adbench.backbone.weights import model_config

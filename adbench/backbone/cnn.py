@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from adbench.backbone.config import BackboneConfig
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.timm_models import build_model
 
 

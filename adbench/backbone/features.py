@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from adbench.backbone import accelerator, chunks
-from adbench.backbone.contract import Backbone, Features, Outputs, unit_range
+from adbench.backbone.contract import Backbone, Features, unit_range
 from adbench.backbone.kept import DISK, Kept, Trial, keeping
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.segment import KEY
 from adbench.system import cores
 from adbench.system.progress import track

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from adbench.backbone import other_models
+from adbench.backbone import clip_configs, other_models
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import refuse_unfit
@@ -21,7 +21,7 @@ def fitted(state: Mapping[str, Tensor], config: BackboneConfig, name: str, file:
     run resamples them to its input size.
     """
     described = clip_config(config, name) if config.kind == "clip" else {}
-    if described and not other_models.is_native(described):
+    if described and not clip_configs.is_native(described):
         with outlines():
             built = other_models.new_model(described, config, name, text_folder(config, name))
         try:

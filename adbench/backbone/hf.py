@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from adbench.errors import AdbenchError
 from adbench.system.text import said
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READ = (".json", ".txt", ".model")  # the endings of what configurations and tokenizers are kept in
 
@@ -147,10 +147,13 @@ def check_transformers_config(name: str, folder: Path) -> None:
 def behind(end: Tensor, length: int) -> Tensor:
     """Return the additive mask (N, 1, 1, length) of prompts that end at `end`: no token attends to what is behind.
 
+    >>> import torch
     >>> behind(torch.tensor([1]), 3)[0, 0, 0].isfinite().tolist()
     [True, True, True]
     >>> (behind(torch.tensor([1]), 3)[0, 0, 0] == 0).tolist()
     [True, True, False]
     """
+    import torch
+
     after = torch.arange(length, device=end.device) > end[:, None]
     return after[:, None, None].float() * torch.finfo(torch.float32).min

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adbench.backbone import hf, other_models
+from adbench.backbone import clip_configs, hf, other_models
 from adbench.backbone.clip import CLIP, clip_tokenizer, clip_tokens
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
@@ -28,8 +28,8 @@ class OtherText(Backbone):
         self.words: hf.Words | None = None
         if folder is not None:
             self.words = hf.Words(name, folder, described["text_cfg"])
-        elif other_models.needs_folder(described):
-            raise AdbenchError(other_models.no_folder(described, config, name))
+        elif clip_configs.needs_folder(described):
+            raise AdbenchError(clip_configs.no_folder(described, config, name))
         self.tokenizer: Any = clip_tokenizer(self.architecture.context) if self.words is None else self.words
         self.lead = 1 if self.words is None else self.words.lead
         self.model = other_models.build_model(described, config, name, folder, input_size, self.weights_path)

@@ -16,58 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone import hf, siglip_names
+from adbench.backbone.clip_configs import KEYS, Model, is_timm, no_folder
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.timm_models import refuse_other_vits, renamed
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError
 from adbench.system.text import said
 
-Model = Mapping[str, Any]  # open_clip's configuration
-KEYS = ("embed_dim", "vision_cfg", "text_cfg", "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale")
 # What adbench reads of text_cfg and vision_cfg, and open_clip does not: some of `config.json`, known before its folder
 # is there, and the arguments of the GELU of timm's model, such as {"approximate": "tanh"}.
 OWN_TEXT, TRUNK_ACT = "hf_config", "trunk_act_kwargs"
 NO_TOKENS = ("input_resolution", "context_length", "vocab_size")  # numbers that some files keep among the tensors
-
-
-def is_native(model: Model) -> bool:
-    """Whether a model is open_clip's plain CLIP: a ViT and a text transformer of its own, and CLIP's tokenizer."""
-    vision = model["vision_cfg"]
-    others = needs_folder(model) or "timm_model_name" in vision or model.get("custom_text")
-    return isinstance(vision.get("layers"), int) and not others
-
-
-def is_timm(model: Model) -> bool:
-    """Whether the image tower is one of timm's."""
-    return bool(model["vision_cfg"].get("timm_model_name"))
-
-
-def needs_folder(model: Model) -> bool:
-    """Whether the text tower or the tokenizer is one of Hugging Face's, which are read from a folder."""
-    return bool({"hf_model_name", "hf_tokenizer_name"} & set(model["text_cfg"]))
-
-
-def refuse_unreadable(model: Model, config: BackboneConfig, name: str) -> None:
-    """Raise AdbenchError for a model whose blocks can't be read one by one."""
-    vision, text = model["vision_cfg"], model["text_cfg"]
-    if is_timm(model):
-        import timm
-
-        trunk = vision["timm_model_name"]
-        if not timm.is_model(trunk):
-            raise AdbenchError(f"timm has no model {trunk!r}: {did_you_mean(trunk, timm.list_models())}")
-    elif not isinstance(vision.get("layers"), int):
-        raise _unreadable(config, name, "its image tower is a CNN, or its vision_cfg has no number of layers")
-    if "multimodal_cfg" in model or text.get("embed_cls"):
-        raise _unreadable(config, name, "it writes captions (CoCa), and its text tower has a class token")
-
-
-def _unreadable(config: BackboneConfig, name: str, why: str) -> AdbenchError:
-    return AdbenchError(
-        f"backbone {name!r} ({config.model}) has no ViT with a text tower whose blocks can be read one by one: {why}. "
-        "Choose one such as ViT-B-16, ViT-L-14-336 or ViT-B-16-SigLIP2."
-    )
 
 
 def architecture(model: Model, config: BackboneConfig, name: str, folder: Path | None) -> Architecture:
@@ -99,12 +59,6 @@ def architecture(model: Model, config: BackboneConfig, name: str, folder: Path |
         registers=trunk.num_prefix_tokens - class_token, default_levels=config.levels, projection=linear,
         word_vectors=from_words, whole_patches=True,
     )  # fmt: skip
-
-
-def no_folder(model: Model, config: BackboneConfig, name: str) -> str:
-    """Say that the folder of the text files is missing."""
-    given = f"backbone.text={config.text} is not a folder." if config.text else "backbone.text=FOLDER is missing."
-    return f"{given} {hf.ask(name, config.text or 'FOLDER', model['text_cfg'])}"
 
 
 def _vision(vision: Mapping[str, Any], size: int | None = None) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone.config import BackboneConfig
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
+from adbench.backbone.outputs import Outputs
 
 
 class OwnBackbone(Backbone):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone.config import BackboneConfig
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.entering import entering
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.timm_models import build_model
 from adbench.backbone.vv import attend, vv_stream
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from adbench.backbone.contract import Outputs
+from adbench.backbone.outputs import Outputs
 
 
 def attend(values: Tensor, heads: int) -> Tensor:

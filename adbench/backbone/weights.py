@@ -1,6 +1,6 @@
 """A backbone's architecture and weights file, known without building it.
 
-open_clip takes seconds to import (torchvision, timm), so it is imported where it is needed only.
+open_clip takes seconds to import (torch, torchvision, timm), so it is imported where it is needed only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
-from adbench.backbone import hf, other_models
+from adbench.backbone import clip_configs, hf
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.config.schema import OWN
 from adbench.data.fingerprint import digest, hash_files
@@ -34,13 +34,13 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
     if config.kind != "clip":
         return {"kind": config.kind, "model": config.model, "args": config.args}
     model = clip_config(config, name)
-    if other_models.is_native(model):
+    if clip_configs.is_native(model):
         return {key: model[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
     folder = text_folder(config, name)
-    if folder is None and other_models.needs_folder(model):
-        raise AdbenchError(other_models.no_folder(model, config, name))
+    if folder is None and clip_configs.needs_folder(model):
+        raise AdbenchError(clip_configs.no_folder(model, config, name))
     texts = {} if folder is None else {"text_files": hf.files_of(folder)}
-    return {key: model[key] for key in other_models.KEYS if key in model} | texts
+    return {key: model[key] for key in clip_configs.KEYS if key in model} | texts
 
 
 def clip_config(config: BackboneConfig, name: str) -> dict[str, Any]:
@@ -55,11 +55,11 @@ def clip_config(config: BackboneConfig, name: str) -> dict[str, Any]:
         if model is None:
             raise AdbenchError(f"open_clip has no model {config.model!r}: {did_you_mean(config.model, list_models())}")
     needs_folder = False
-    if not other_models.is_native(model):
-        other_models.refuse_unreadable(model, config, name)
-        needs_folder = other_models.needs_folder(model)
+    if not clip_configs.is_native(model):
+        clip_configs.refuse_unreadable(model, config, name)
+        needs_folder = clip_configs.needs_folder(model)
     if needs_folder and not config.text:
-        raise AdbenchError(other_models.no_folder(model, config, name))
+        raise AdbenchError(clip_configs.no_folder(model, config, name))
     if config.text and not needs_folder:
         raise AdbenchError(f"backbone.text={config.text} has no effect: {name} reads texts with CLIP's own tokenizer.")
     return model
@@ -83,7 +83,9 @@ def architecture(config: BackboneConfig, name: str) -> Architecture:
 
         return timm_models.architecture(config, name)
     model = clip_config(config, name)
-    if not other_models.is_native(model):
+    if not clip_configs.is_native(model):
+        from adbench.backbone import other_models
+
         return other_models.architecture(model, config, name, text_folder(config, name))
     vision, text = model["vision_cfg"], model["text_cfg"]
     return Architecture(
@@ -108,10 +110,12 @@ def parameters(config: BackboneConfig, name: str) -> int | None:
 
         return timm_models.parameters(config, name)
     model = clip_config(config, name)
-    if not other_models.is_native(model):
+    if not clip_configs.is_native(model):
         folder = text_folder(config, name)
         if folder is None and "hf_model_name" in model["text_cfg"]:
             return None
+        from adbench.backbone import other_models
+
         return other_models.parameters(model, config, name, folder)
     from adbench.backbone.openclip import outline
 
@@ -134,7 +138,7 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
     """
     text = config.weights
     if config.text and text_folder(config, name) is None:  # before anything large is fetched
-        raise AdbenchError(other_models.no_folder(clip_config(config, name), config, name))
+        raise AdbenchError(clip_configs.no_folder(clip_config(config, name), config, name))
     if text == "random" or (text == "none" and config.kind == OWN):
         return None
     if text.startswith(HUB):

@@ -17,7 +17,9 @@ from adbench.data.support import Manifest
 from adbench.records.check import key_of
 
 if TYPE_CHECKING:  # imports torch, which looking at a support does without
-    from adbench.method import Capability, Method
+    from adbench.backbone.capability import Capability
+    from adbench.cells.methods import ResolvedMethod
+    from adbench.method import Method
 
 # Protocols that need train_on=, protocols that train on other datasets, and protocols that take the whole train split.
 NEED_TRAIN_ON = ("cross_dataset", "unified", "unified_full_normal", "auxiliary")
@@ -84,8 +86,7 @@ class Cell:
     """
 
     config: RunConfig
-    method_class: type[Method[Any]]
-    params: Any
+    method: ResolvedMethod
     capability: Capability
     backbone: BackboneConfig
     protocol: str
@@ -102,6 +103,16 @@ class Cell:
     def key(self) -> str:
         """The content hash that names the record: 20 hexadecimal digits."""
         return key_of(self.facts)
+
+    @property
+    def method_class(self) -> type[Method[Any]]:
+        """The class of its method."""
+        return self.method.method_class
+
+    @property
+    def params(self) -> Any:
+        """The parameters of its method."""
+        return self.method.params
 
     @property
     def test_items(self) -> list[Item]:

@@ -4,32 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from adbench.backbone.capability import Capability, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.weights import architecture
 from adbench.config import layers
 from adbench.config.schema import OWN, Overrides
 from adbench.errors import AdbenchError, MethodError, PluginError
-from adbench.method import Capability, Method, fault_in, naming_the_method, said_of, unmet, unwritten
 from adbench.plugins import registry
 from adbench.records.plain import plain
+
+if TYPE_CHECKING:  # imports torch and Lightning, which a plan of methods that have been asked before does without
+    from adbench.method import Method
+
+
+class Asked(NamedTuple):
+    """What a method is asked: its parameters and capability with these words, on a backbone of that shape."""
+
+    name: str
+    schedule: str
+    words: Overrides
+    backbone: str
+    shape: Architecture
+
+
+class Said(NamedTuple):
+    """What else is read off a method's class.
+
+    level_maps: whether it draws maps of single levels. source, source_hash: see `registry.Entry`.
+    """
+
+    level_maps: bool
+    source: str | None
+    source_hash: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class ResolvedMethod:
-    """A method's class, its parameters (also as plain values) and its capability."""
+    """What a method declares with its parameters, which are plain values here.
 
-    method_class: type[Method[Any]]
-    params: Any
+    load: returns its class and its typed parameters. said: what was read off the class before, or None.
+    """
+
+    asked: Asked
     plain_params: dict[str, Any]
     capability: Capability
+    version: str
+    load: Callable[[], tuple[type[Method[Any]], Any]]
+    said: Said | None = None
+
+    @property
+    def method_class(self) -> type[Method[Any]]:
+        """Its class."""
+        return self.load()[0]
+
+    @property
+    def params(self) -> Any:
+        """Its parameters, an object of its class's `Params`."""
+        return self.load()[1]
+
+    @property
+    def level_maps(self) -> bool:
+        """Whether it draws maps of single levels."""
+        if self.said:
+            return self.said.level_maps
+        from adbench.method import Method
+
+        return self.method_class.level_maps is not Method.level_maps
+
+    @property
+    def source(self) -> str | None:
+        """What tells it from others of its name (`registry.Entry.source`)."""
+        return self.said.source if self.said else registry.find("method", self.asked.name).source(self.method_class)
+
+    @property
+    def source_hash(self) -> str | None:
+        """The hash of its source, where a package of somebody else brings it (`registry.Entry.source_hash`)."""
+        if self.said:
+            return self.said.source_hash
+        return registry.find("method", self.asked.name).source_hash(self.method_class)
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """What each parameter of `Method.files` names; nothing where the class was not asked, see `answers`."""
+        return {} if self.said else {key: getattr(self.params, key) for key in self.method_class.files}
 
 
 def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, shape: Architecture) -> ResolvedMethod:
     """Import a method and resolve its parameters and what it declares."""
     layers.check_installed(name)
+    from adbench.method import Method, fault_in, naming_the_method, said_of, unwritten
+
     method_class = registry.find("method", name).load()
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
         raise PluginError(f"the method {name!r} is {said_of(method_class)}, which is no subclass of adbench.Method.")
@@ -57,7 +125,8 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
             f"the method {name} can't be recorded: {odd[0].partition(':')[0]}. Possible are finite numbers, texts, "
             "true, false, null, and lists and dictionaries of these."
         )
-    return ResolvedMethod(method_class, params, kept["params"], capability)
+    asked = Asked(name, schedule, words, backbone, shape)
+    return ResolvedMethod(asked, kept["params"], capability, method_class.version, lambda: (method_class, params))
 
 
 def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:
@@ -77,6 +146,8 @@ def own_backbone(method: ResolvedMethod, name: str, words: Overrides) -> Backbon
         raise AdbenchError(
             f"backbone.{odd[0]}= has no effect: {name} brings its own network, of which backbone.weights= can be set."
         )
+    from adbench.method import naming_the_method
+
     with naming_the_method(name, "own_backbone"):
         config = method.method_class.own_backbone(method.params, words.get("weights"))
     if not isinstance(config, BackboneConfig) or config.kind != OWN:

@@ -19,7 +19,7 @@ from adbench.system.session import Session
 from adbench.system.text import counted
 
 if TYPE_CHECKING:  # imports torch, which looking at a support does without
-    from adbench.method import Capability
+    from adbench.backbone.capability import Capability
 
 # For each value of `Capability.support`: the default protocol, its meaning in words, and the labels of the support.
 DEFAULT_PROTOCOL = {"none": "zero_shot", "normal": "few_normal_shot", "both": "few_shot"}

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adbench.backbone.capability import Capability
 from adbench.backbone.config import NOTHING, Architecture, BackboneConfig
-from adbench.backbone.contract import check_size
+from adbench.backbone.outputs import check_size
 from adbench.backbone.weights import architecture, model_hash, weights_hash
+from adbench.cells.answers import answer
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, Cell, Holdout, TrainingSet, by_split
 from adbench.cells.holdout import folds, holdouts_hash, holdouts_of
-from adbench.cells.methods import ResolvedMethod, own_backbone, random_weights, resolve_method
+from adbench.cells.methods import Asked, ResolvedMethod, own_backbone, random_weights, resolve_method
 from adbench.cells.operating import check_operating, operating_facts
 from adbench.cells.protocols import (
     LEARNS_FROM,
@@ -35,7 +37,6 @@ from adbench.data.indexed import IndexedDataset, open_dataset
 from adbench.data.support import Manifest
 from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError, DataError
-from adbench.method import Capability, Method, defining
 from adbench.plugins import registry
 from adbench.records.record import SCHEMA
 from adbench.system.session import Session
@@ -71,9 +72,8 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     if config.backbone != OWN:
         backbone = session.once(layers.section, BackboneConfig, "backbone", config.backbone, config.words("backbone"))
     shape = session.once(architecture, backbone, config.backbone)
-    method = session.once(
-        resolve_method, config.method, config.schedule, config.words("method"), config.backbone, shape
-    )
+    asked = Asked(config.method, config.schedule, config.words("method"), config.backbone, shape)
+    method = session.once(_asked, asked, config.cache_dir, session)
     capability = method.capability
     if capability.own_backbone:
         backbone = session.once(own_backbone, method, config.method_name, config.words("backbone"))
@@ -90,7 +90,9 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
             f"activation={capability.activation}, which {config.method_name} asks for, is not possible on "
             f"{config.backbone} (kind {backbone.kind}): its activation is its own. Use method.activation=native."
         )
-    if config.gallery_levels and method.method_class.level_maps is Method.level_maps:
+    if config.gallery_levels and not method.level_maps:
+        from adbench.method import defining
+
         raise AdbenchError(
             f"gallery.levels=true is not possible: {config.method_name} has no maps of single levels. "
             f"Methods that have: {', '.join(defining('level_maps'))}."
@@ -113,6 +115,11 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     return CheckedConfig(config, method, backbone, shape, protocol, tuple(notes))
 
 
+def _asked(asked: Asked, cache: Path, session: Session) -> ResolvedMethod:
+    """Ask a method; an offline session takes what it said before."""
+    return (answer(asked, cache, session) if session.offline else None) or resolve_method(*asked)
+
+
 def _is_short(method: str, schedule: str) -> bool:
     """Whether a schedule of a method sets the same parameters as `short`."""
     schedules = layers.method_config(method).get("schedules") or {}
@@ -123,8 +130,7 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     """Open the data, draw the support and hash the weights of a checked configuration."""
     start = time.perf_counter()
     config, protocol = checked.config, checked.protocol
-    # Before the data, whose reading may take minutes: of the file as it was imported.
-    source_hash = registry.find("method", config.method).source_hash(checked.method.method_class)
+    source_hash = checked.method.source_hash  # before the data, whose reading may take minutes: as it was imported
     target = open_dataset(config.dataset, config, session)
     target.split("test")
     notes = [] if target.phantom or not checked.backbone.stand_in else [drawings_only(config.backbone)]
@@ -159,8 +165,8 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     ]
     facts = _facts(checked, target, sets, holdouts, manifest, session)
     return Cell(
-        config, checked.method.method_class, checked.method.params, checked.method.capability, checked.backbone,
-        protocol, target, sets, holdouts, manifest, facts, source_hash, tuple(notes), time.perf_counter() - start,
+        config, checked.method, checked.method.capability, checked.backbone, protocol, target, sets, holdouts, manifest,
+        facts, source_hash, tuple(notes), time.perf_counter() - start,
     )  # fmt: skip
 
 
@@ -219,7 +225,7 @@ def _facts(
     facts = {
         "schema": SCHEMA,
         "method": entry.name,
-        "method_version": method.method_class.version,
+        "method_version": method.version,
         "params": method.plain_params | _contents(method, config, session),
         "dataset": config.dataset,
         "decoding": DECODING,
@@ -254,7 +260,7 @@ def _facts(
     facts |= backbone.facts() | config.kernels
     if target.set_aside:
         facts["abnormal_support"] = "test"
-    if source := entry.source(method.method_class):
+    if source := method.source:
         facts["source"] = source
     if config.selection == "support_cv":
         facts["held"] = digest(str(folds(sets, config.method).tolist()))
@@ -268,8 +274,8 @@ def _facts(
 def _contents(method: ResolvedMethod, config: RunConfig, session: Session) -> dict[str, str]:
     """Return a hash of the content of each file or folder that a parameter of the method names."""
     found = {}
-    for key in method.method_class.files:
-        if (named := getattr(method.params, key)) is None:
+    for key, named in method.files.items():
+        if named is None:
             continue
         since = session.began if config.force else 0.0
         try:

@@ -194,12 +194,17 @@ def plan_words(words: Sequence[str]) -> None:
     """Show the cells that the words name, and what they will cost; draw, fetch, write and run nothing."""
     asked = parse(words)
     from adbench.sweeps import tables
-    from adbench.sweeps.costs import costs
+    from adbench.sweeps.costs import CostTable, costs
+    from adbench.sweeps.known import recalled
     from adbench.sweeps.sweep import plan
+    from adbench.system.session import Session
 
     tasks, config = plan(asked, offline=True), asked[0]
     records = [task.record for task in tasks if task.record]
-    known = costs(Path(config.runs), records) if len(records) < len(tasks) else {}
+    known: CostTable = {}
+    if len(records) < len(tasks):
+        runs = Path(config.runs)
+        known = costs(runs, records, recalled(runs, config.cache_dir, Session(offline=True)))
     console = plain_console()
     console.print(tables.planned(tasks, known))
     console.print(tables.totals(tasks, known, config.workers, config.cache_gb))

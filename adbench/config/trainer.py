@@ -31,6 +31,8 @@ NOT_FACTS = (
 
 def check_trainer(overrides: Mapping[str, Any]) -> None:
     """Raise for `trainer.X=` keys that the Trainer doesn't have or that adbench sets, and for impossible devices."""
+    if not overrides:
+        return
     from adbench.system.lightning import pl
 
     allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from adbench.errors import DataError
-from adbench.system.files import damaged, discard, write_atomically
+from adbench.system.memory import recall, remember
 from adbench.system.progress import track
 
 Row = tuple[Any, ...]
@@ -22,8 +20,6 @@ Stamp = str  # size in bytes, times of modification and of change in ns, inode; 
 # So a stamp counts once it is older than the longest tick there is, FAT's.
 SETTLED_NS = 2_000_000_000
 TRIES = 3
-HEAD, MIDDLE, END = b'{"sha256": "', b'", "files": ', b"}\n"
-START = len(HEAD) + 64 + len(MIDDLE)
 
 
 class Measured(NamedTuple, Generic[File]):
@@ -65,7 +61,7 @@ def measured(
 
     Raises DataError for a file that changes each time it is read.
     """
-    known, earliest = _read(memory, write), int(since * 1e9)
+    known, earliest = recall(memory, write), int(since * 1e9)
     rows: dict[File, Row] = {}
     stamps: dict[File, Stamp] = {}
     stale: dict[File, Stamp | None] = {}
@@ -86,8 +82,7 @@ def measured(
                     if keep(row):
                         known[str(path)] = [stamp, when, *row]
         if write:
-            body = json.dumps(known).encode()
-            write_atomically(memory, HEAD + hashlib.sha256(body).hexdigest().encode() + MIDDLE + body + END)
+            remember(memory, known)
     return Measured(rows, stamps)
 
 
@@ -100,25 +95,3 @@ def _steady(measure: Callable[[File], Row], path: File, stamp: Stamp | None) -> 
         if before == stamp:
             return stamp, when, row
     raise DataError(f"{path} changes while it is read. Run the command again when nothing writes to it any more.")
-
-
-def _read(memory: Path, write: bool) -> dict[str, list[Any]]:
-    """Return the entries of a memory: by path the stamp, the time of measuring (ns) and the row."""
-    try:
-        data = memory.read_bytes()
-        if data[: len(HEAD)] == HEAD and data[len(HEAD) : START - len(MIDDLE)].decode() == _sum(data):
-            entries: dict[str, list[Any]] = json.loads(data[START : -len(END)])
-            return entries
-        why = "its checksum is another"
-    except FileNotFoundError as error:
-        if not memory.is_symlink():
-            return {}
-        why = str(error)
-    except (OSError, ValueError) as error:
-        why = str(error)
-    (discard if write else damaged)(memory, why)
-    return {}
-
-
-def _sum(data: bytes) -> str:
-    return hashlib.sha256(data[START : -len(END)]).hexdigest()

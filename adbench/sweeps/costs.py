@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adbench.config.schema import RunConfig
 from adbench.errors import RecordError
 from adbench.records import record
+from adbench.sweeps import known
+from adbench.sweeps.known import MATCHED
 
-# An estimate comes from the records with equal values of all these keys; without any, of all but the last, and so on.
-MATCHED = ("method", "backbone", "schedule", "dataset", "shots")
 SAMPLE = 5  # folders whose size is measured, of records with equal values of all of them
 
 
@@ -35,23 +36,23 @@ class Cost:
 CostTable = Mapping[tuple[Any, ...], Cost]
 
 
-def costs(runs: Path, read: Iterable[record.Record] = ()) -> CostTable:
+def costs(runs: Path, read: Iterable[record.Record] = (), entries: known.Entries = MappingProxyType({})) -> CostTable:
     """Return the costs of the records in `runs` by the values of the first n of `MATCHED`, for each n.
 
-    `read` are records that have been read already.
+    `read` are records that have been read already; `entries`: what is remembered of others (`known.recalled`).
     """
-    contents = {known.path.name: known.content for known in read}
+    there = {one.path.name: one for one in read}
     samples: dict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
     sizes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for path in record.folders(runs):
         try:
-            content = contents.get(path.name) or record.read(path).content
+            found = there.get(path.name) or known.find(runs, path.name, entries) or record.read(path)
         except RecordError:  # a failed cell, or a damaged record
             continue
-        values = tuple(content["resolved"][name] for name in MATCHED)
-        sample = float(sum(content["seconds"].values())), int(content["peak_memory"]["host_bytes"])
+        brief = known.brief_of(found)
+        values = brief.values
         for n in range(len(MATCHED) + 1):
-            samples[values[:n]].append(sample)
+            samples[values[:n]].append((brief.seconds, brief.memory))
         if len(sizes[values]) < SAMPLE:
             size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             for n in range(len(MATCHED) + 1):

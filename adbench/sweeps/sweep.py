@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -10,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from adbench.backbone.features import signature
+from adbench.cells import answers
 from adbench.cells.cell import Cell
 from adbench.cells.resolve import CheckedConfig, check_config, open_cell
+from adbench.cells.seeds import Alike, cell_of_seed, config_of_seed
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError, PluginError, RecordError
 from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
 from adbench.records.record import Record
+from adbench.sweeps import known
 from adbench.system.session import NotThereError, Session
 from adbench.system.text import counted
 
@@ -49,14 +52,14 @@ class Task:
     @property
     def seconds(self) -> float:
         """The seconds that its record took; 0 without one."""
-        return float(sum(self.record.content["seconds"].values())) if self.record else 0.0
+        return known.brief_of(self.record).seconds if self.record else 0.0
 
     @property
     def other_source(self) -> bool:
         """Whether its record was made by another source of a package's method under the same `version`."""
         if self.cell is None or self.record is None:
             return False
-        source = self.record.content.get("code", {}).get("method_source")
+        source = known.brief_of(self.record).source
         return source is not None and source != self.cell.source_hash
 
     @property
@@ -81,43 +84,75 @@ def tasks_of(
 
     Raises for a word that can't be used before any dataset is opened. Where data or a record can't be used, the error
     is kept in the task and the other cells run. With `offline`, nothing is drawn, fetched or written, and cells that
-    need it are `unknown`. `warm_up` is called once, as soon as there is a cell to run.
+    need it are `unknown`; methods and records are those that the cache remembers, where it does. `warm_up` is called
+    once, as soon as there is a cell to run.
     """
+    if not configs:
+        return []
+    session, began = Session(offline=offline), time.time_ns()
+    alike = [Alike(config) for config in configs]
+    checked = {one: _check(one.config, session) for one in dict.fromkeys(alike)}
+    runs, cache = Path(configs[0].runs), configs[0].cache_dir
+    entries = known.recalled(runs, cache, session) if offline else {}
+    if not offline:
+        answers.keep({one.method: one for one in checked.values() if isinstance(one, CheckedConfig)}, cache, session)
+    opened: dict[Alike, Opened] = {}
     tasks: dict[str, Task] = {}
     each: list[Task] = []
-    session = Session(offline=offline)
-    for checked in [_check(config, session) for config in configs]:
-        task = checked if isinstance(checked, Task) else _open(checked, session)
+    for one, config in zip(alike, configs, strict=True):
+        if one not in opened:
+            opened[one] = _open(checked[one], one.config, session)
+        task = _task(opened[one], config.seed)
         each.append(tasks.setdefault(task.key or repr(task.config), task))
         if each[-1] is not task:
             continue
         if task.cell and not task.config.force:
             try:
-                task.record = record.find(Path(task.config.runs), task.key)
+                task.record = known.find(runs, task.key, entries) or record.find(Path(task.config.runs), task.key)
             except RecordError as error:
                 task.cell, task.error = None, error
         if warm_up and task.state == "to run":
             warm_up()
             warm_up = None
+    if not offline:
+        known.keep([task.record for task in tasks.values() if task.record], runs, cache, session, began)
     return each
 
 
-def _check(config: RunConfig, session: Session) -> CheckedConfig | Task:
+class Opened(NamedTuple):
+    """What came of opening a cell: its configuration as it was checked, and the cell or why there is none."""
+
+    config: RunConfig
+    cell: Cell | None = None
+    error: AdbenchError | None = None
+
+
+def _check(config: RunConfig, session: Session) -> CheckedConfig | PluginError:
     """Check a configuration; what a plug-in's own code does wrong costs the cells of that plug-in."""
     try:
         return check_config(config, session)
     except PluginError as error:
-        return Task(config, error=error)
+        return error
 
 
-def _open(checked: CheckedConfig, session: Session) -> Task:
+def _open(checked: CheckedConfig | PluginError, config: RunConfig, session: Session) -> Opened:
+    if isinstance(checked, PluginError):
+        return Opened(config, error=checked)
     try:
-        cell = open_cell(checked, session)
-    except NotThereError as error:
-        return Task(checked.config, missing=str(error))
+        return Opened(checked.config, open_cell(checked, session))
     except AdbenchError as error:
-        return Task(checked.config, error=error)
-    return Task(cell.config, cell, cell.key)
+        return Opened(checked.config, error=error)
+
+
+def _task(opened: Opened, seed: int) -> Task:
+    """Return the task of a configuration that is alike."""
+    config = config_of_seed(opened.config, seed)
+    if opened.cell is not None:
+        cell = cell_of_seed(opened.cell, config)
+        return Task(config, cell, cell.key)
+    if isinstance(opened.error, NotThereError):
+        return Task(config, missing=str(opened.error))
+    return Task(config, error=opened.error)
 
 
 class Report(Protocol):
@@ -217,6 +252,8 @@ def log_of(task: Task) -> Path:
 
 def cache_entries(task: Task) -> frozenset[Any]:
     """Return what a cell shares with others through the cache: features of the test images, and perhaps a training."""
+    from adbench.backbone.features import signature  # imports torch, which a plan does without
+
     assert task.cell is not None
     facts, can = task.cell.facts, task.cell.capability
     images = facts["data"], can.resize, can.grey, signature(facts)
@@ -247,9 +284,21 @@ def run(tasks: Sequence[Task], words: Sequence[str], executor: Executor, report:
     sweep = Sweep(tuple(words), report)
     sweep.add(tasks)
     if sweep.left:
+        todo = [task for task in tasks if task.state == "to run"]
         with _interrupts(sweep):
             executor.run(sweep)
+        if done := [task.record.path for task in todo if task.record]:
+            _remember(done, todo[0].config)
     return sweep
+
+
+def _remember(paths: Sequence[Path], config: RunConfig) -> None:
+    """Read finished records once more, now that a change of their files would show, so that plans know them."""
+    records, began = [], time.time_ns()
+    for path in paths:
+        with contextlib.suppress(RecordError):
+            records.append(record.read(path))
+    known.keep(records, Path(config.runs), config.cache_dir, Session(), began)
 
 
 @contextmanager

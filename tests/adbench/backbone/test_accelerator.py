@@ -12,8 +12,9 @@ import torch
 
 from adbench.backbone import accelerator
 from adbench.backbone.build import build
-from adbench.backbone.contract import Backbone, Outputs
+from adbench.backbone.contract import Backbone
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.outputs import Outputs
 
 CPU = torch.device("cpu")
 

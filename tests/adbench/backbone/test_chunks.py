@@ -10,8 +10,9 @@ from torch import Tensor
 
 from adbench.backbone import chunks
 from adbench.backbone.chunks import ALONE, fill, sizes
-from adbench.backbone.contract import Backbone, Outputs
+from adbench.backbone.contract import Backbone
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.outputs import Outputs
 from adbench.system import cores
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures, signature
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.segment import ENTRY, HEAD, LARGEST, Segment
 from adbench.system.files import INDEX, shrink
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from adbench.backbone import kept
 from adbench.backbone.build import build
 from adbench.backbone.config import BackboneConfig
-from adbench.backbone.contract import Backbone, Outputs
+from adbench.backbone.contract import Backbone
 from adbench.backbone.features import FrozenFeatures
 from adbench.backbone.kept import InMemory, OnDisk, Trial, keeping
+from adbench.backbone.outputs import Outputs
 from adbench.config import layers
 from adbench.system.files import INDEX
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from adbench.backbone.contract import Backbone, Features, Outputs
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.segment import Segment
 from adbench.system.files import INDEX
 

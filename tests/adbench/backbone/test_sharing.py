@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from adbench.backbone.contract import Backbone, Outputs
+from adbench.backbone.contract import Backbone
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.outputs import Outputs
 
 
 def test_features_are_computed_by_one_of_two(random_clip: Backbone, noise: torch.Tensor, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_plan_of_data_never_hashed_leaves_no_hashes(adbench, words, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
 
 
-def test_plan_of_many_cells_looks_at_each_thing_once(words, count_calls) -> None:
+def test_plan_of_many_cells_looks_at_each_thing_once(words, count_calls, tmp_path: Path) -> None:
     from adbench.backbone.weights import weights_file
     from adbench.data.fingerprint import hash_items
     from adbench.data.support import FewShotSampler
@@ -79,7 +79,7 @@ def test_plan_of_many_cells_looks_at_each_thing_once(words, count_calls) -> None
     from adbench.methods.patchcore import PatchCore
 
     many = [*words, "method=patchcore", "shots=1,2", "draw=0,1,2,3,4", "seed=" + ",".join(map(str, range(50)))]
-    configs = config.parse(many)
+    configs = config.parse([*many, f"cache={tmp_path / 'cache'}"])  # in which no method is remembered
     once = [BMAD.index, hash_items, weights_file, PatchCore.capability.__func__]
     with count_calls(*once, FewShotSampler.__call__, layers.merge) as calls:
         tasks = plan(configs, offline=True)
