@@ -56,10 +56,10 @@ def compile_blocks(backbone: Backbone, compiler: str = "inductor") -> None:
 
 
 class Batch(NamedTuple):
-    """Images (B, 3, H, W), of which the first `count` were asked for; `ready`: the event of their upload, or none."""
+    """Images (B, 3, H, W), of which the first `asked` count; `ready`: the event of their upload, or none."""
 
     images: Tensor
-    count: int
+    asked: int
     ready: torch.cuda.Event | None = None
 
 
@@ -73,7 +73,7 @@ class Made(NamedTuple):
 def batches(images: Tensor, allowed: tuple[int, ...]) -> Iterator[Batch]:
     """Yield images (N, 3, H, W) in their order, in batches of the largest allowed size, the last of a size that fits.
 
-    >>> [(len(batch.images), batch.count) for batch in batches(torch.zeros(11, 3, 2, 2), (2, 4))]
+    >>> [(len(batch.images), batch.asked) for batch in batches(torch.zeros(11, 3, 2, 2), (2, 4))]
     [(4, 4), (4, 4), (4, 3)]
     """
     for some in images.split(max(allowed)):
@@ -117,7 +117,7 @@ def _uploaded(batch: Batch, device: torch.device, stream: torch.cuda.Stream | No
         return batch
     with torch.cuda.stream(stream):
         images = batch.images.pin_memory().to(device, non_blocking=True)
-        return Batch(images, batch.count, stream.record_event())
+        return Batch(images, batch.asked, stream.record_event())
 
 
 def _made(compute: Compute, batch: Batch, device: torch.device, stay: bool) -> Made:
@@ -125,7 +125,7 @@ def _made(compute: Compute, batch: Batch, device: torch.device, stay: bool) -> M
         here = torch.cuda.current_stream(device)
         here.wait_event(batch.ready)
         batch.images.record_stream(here)  # its memory is free for the next upload when this stream is through with it
-    parts = {name: value[: batch.count] for name, value in compute(batch.images).items()}
+    parts = {name: value[: batch.asked] for name, value in compute(batch.images).items()}
     if stay or device.type != "cuda":
         return Made(parts)
     host = {name: _pinned(value) for name, value in parts.items()}

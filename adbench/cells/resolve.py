@@ -107,8 +107,8 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     session.once(check_trainer, config.words("trainer"))
     session.once(check_logger, config.logger, config.words("wandb"))
     config, notes = _settle(config, capability, protocol)
-    asked = config.schedule != "short" and config.preset == "none"  # a preset names a schedule for every method
-    if asked and session.once(_is_short, config.method, config.schedule):
+    named = config.schedule != "short" and config.preset == "none"  # a preset names a schedule for every method
+    if named and session.once(_is_short, config.method, config.schedule):
         notes.append(f"{config.method_name} has one schedule: schedule={config.schedule} has no effect.")
     if capability.support != "none" and config.shots == 0:
         raise AdbenchError(f"shots=0: {config.method_name} learns from support images; give shots=1 or more.")

@@ -55,7 +55,7 @@ class Kept(Record):
     brief: Brief
 
     @cached_property
-    def content(self) -> dict[str, Any]:  # type: ignore[override]
+    def content(self) -> dict[str, Any]:
         """What its record.json holds; raises RecordError where it is no record any more."""
         return read(self.path).content
 

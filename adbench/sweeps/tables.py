@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from adbench.executors import Failure
-from adbench.sweeps.costs import MATCHED, Cost, CostTable, cost_of
+from adbench.sweeps.costs import Cost, CostTable, cost_of
+from adbench.sweeps.known import MATCHED
 from adbench.sweeps.sweep import Task, log_of
 from adbench.system.text import counted
 
