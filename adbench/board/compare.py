@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from adbench.statistics import (
     holm,
     mean_of,
     patients_needed,
+    pixels,
     verdict,
 )
 
@@ -86,6 +87,25 @@ def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
                 "--method."
             )
     return found
+
+
+def having(rows: Sequence[Row], metric: str) -> tuple[list[Row], str]:
+    """Return the rows that have a metric, and a sentence on those that don't: a pixel metric needs masks and maps.
+
+    Raises AdbenchError where none has it.
+    """
+    found = [row for row in rows if metric not in pixels.METRICS or all(map(_drawn, row.folds.values()))]
+    if not found:
+        raise AdbenchError(f"no record here has {metric}: its dataset has no masks, or its method draws no maps.")
+    left_out = [row for row in rows if row not in found]
+    somewhere = {row.dataset for row in found}
+    names = (f"{row.name} on {row.dataset}" if row.dataset in somewhere else row.dataset for row in left_out)
+    left = ", ".join(dict.fromkeys(names))
+    return found, left and f"no {metric}: {left} (no masks, or a method that draws no maps)."
+
+
+def _drawn(records: Mapping[Draw, Record]) -> bool:
+    return all(record.content["histogram"] is not None for record in records.values())
 
 
 def compare(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from adbench.board import render, verdicts
-from adbench.board.compare import Comparison, Pair, compare, needs
+from adbench.board.compare import Comparison, Pair, compare, having, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, rows_of
 from adbench.commands.console import print_table
@@ -59,12 +59,14 @@ def show_comparisons(
     known = {row.head["shots"] for row in rows if row.drawn}
     if shots is not None and shots not in known:
         raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")
-    done, samples = list[Comparison](), Samples()
+    done, samples, notes = list[Comparison](), Samples(), list[str]()
     for number in [shots] if shots is not None else sorted(known) or ["0"]:
         chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
-            done += compare(chosen, metric, samples, against, margin, level, _counted(metric))
+            measured, note = having(chosen, metric)
+            notes += [note] if note else []
+            done += compare(measured, metric, samples, against, margin, level, _counted(metric))
     table = verdicts.frame(done, margin, level, power)
     inert = table.map(render.inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -75,7 +77,7 @@ def show_comparisons(
     if markdown or latex:
         print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level))
     else:
-        _print(done, margin, level, power)
+        _print(done, notes, margin, level, power)
         for file in (csv, json):
             if file is not None:
                 print(f"written: {file}")
@@ -87,7 +89,7 @@ def _counted(metric: str) -> Callable[[Iterable[Pair], int], Iterable[Pair]]:
     return lambda work, total: track(work, f"comparing {metric}", total)
 
 
-def _print(done: Sequence[Comparison], margin: float, level: float, power: float | None) -> None:
+def _print(done: Sequence[Comparison], notes: Sequence[str], margin: float, level: float, power: float | None) -> None:
     header = [*verdicts.HEADER, *([f"to find {power:g} points"] if power is not None else [])]
     rows = []
     for one in done:
@@ -95,4 +97,5 @@ def _print(done: Sequence[Comparison], margin: float, level: float, power: float
         more = [needs(one, power, level)] if power is not None else []
         rows.append([*(cells.get(name, "") for name in verdicts.HEADER), *more])
     only = dict.fromkeys(f"note: {one.dataset}: {one.only}, which is not compared." for one in done if one.only)
-    print_table(header, rows, after=[verdicts.legend(margin, level), *only])
+    left_out = [f"note: {note}" for note in dict.fromkeys(notes)]
+    print_table(header, rows, after=[verdicts.legend(margin, level), *only, *left_out])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.board.compare import compare, needs
+from adbench.board.compare import compare, having, needs
 from adbench.board.leaderboard import collect
 from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
@@ -104,29 +104,54 @@ def test_means_over_datasets(study, tmp_path: Path) -> None:
     assert mean.patients == 2 * PATIENTS
 
 
+def give_maps(folder: Path, pixel_auroc: float, shift: float, rng: np.random.Generator, side: int = 12) -> None:
+    """Give a record the histograms of maps whose lesions are `shift` above the rest, and its rows another order."""
+    table = pd.read_parquet(folder / "predictions.parquet").sample(frac=1, random_state=1)
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    masks = np.zeros((len(table), side, side), bool)
+    masks[table["label"].to_numpy() == 1, 2:6, 2:6] = True
+    maps = ImageHistograms()
+    maps.update(0, (rng.normal(size=masks.shape) + shift * masks).astype(np.float32), masks)
+    pd.DataFrame(to_columns(maps.total())).to_parquet(folder / IMAGE_HISTOGRAMS)
+    (folder / "histogram.parquet").touch()
+    content = json.loads((folder / "record.json").read_text())
+    content |= {"histogram": {"shift": 0, "n_regions": 40}, "image_histograms": {"shift": maps.total().shift}}
+    content["metrics"]["pixel_auroc"] = pixel_auroc
+    (folder / "record.json").write_text(json.dumps(content))
+
+
 def test_pixel_metrics_take_the_patients_of_the_rows_of_the_file(study, tmp_path: Path) -> None:
-    rng, side = np.random.default_rng(3), 12
+    rng = np.random.default_rng(3)
     for method, shift in (("madclip", 2.0), ("mvfa", 0.3)):
         study(tmp_path, method, draws=(0, 1), pixel=0.9)
         for folder in sorted(tmp_path.glob(f"{method}-*")):
             level = {"madclip": 0.9, "mvfa": 0.6}[method] + 0.01 * (len(method) % 2 == ("-0-" in folder.name))
-            table = pd.read_parquet(folder / "predictions.parquet").sample(frac=1, random_state=1)  # another order
-            table.to_parquet(folder / "predictions.parquet", index=False)
-            masks = np.zeros((len(table), side, side), bool)
-            masks[table["label"].to_numpy() == 1, 2:6, 2:6] = True
-            maps = ImageHistograms()
-            maps.update(0, (rng.normal(size=masks.shape) + shift * masks).astype(np.float32), masks)
-            pd.DataFrame(to_columns(maps.total())).to_parquet(folder / IMAGE_HISTOGRAMS)
-            (folder / "histogram.parquet").touch()
-            content = json.loads((folder / "record.json").read_text())
-            content |= {"histogram": {"shift": 0, "n_regions": 40}, "image_histograms": {"shift": maps.total().shift}}
-            content["metrics"]["pixel_auroc"] = level
-            (folder / "record.json").write_text(json.dumps(content))
+            give_maps(folder, level, shift, rng)
     (one,) = compare(rows(tmp_path), "pixel_auroc", Samples())
     assert one.difference.estimate == pytest.approx(30.0), "the figures are the records'"
     assert one.verdict == "better"
     (strict,) = compare(rows(tmp_path), "pixel_aupro_05", Samples())
     assert strict.difference.estimate > 0, "computed from the histograms where the record has no such figure"
+
+
+def test_datasets_without_masks_are_left_out_of_pixel_metrics(study, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for dataset in ("brainmri", "his", "liverct"):
+        for method in ("clip_finetune", "madclip", "mvfa"):
+            study(tmp_path, method, draws=(0,), dataset=dataset)
+    for folder in sorted(tmp_path.iterdir()):
+        head = json.loads((folder / "record.json").read_text())["facts"]
+        if head["dataset"] != "his" and (head["dataset"], head["method"]) != ("liverct", "mvfa"):
+            give_maps(folder, 0.9, 1.0, rng)
+    found, note = having(rows(tmp_path), "pixel_auroc")
+    assert {(row.dataset, row.head["method"]) for row in found} == {
+        ("brainmri", "clip_finetune"), ("brainmri", "madclip"), ("brainmri", "mvfa"), ("liverct", "clip_finetune"),
+        ("liverct", "madclip"),
+    }  # fmt: skip
+    assert note == "no pixel_auroc: his, mvfa on liverct (no masks, or a method that draws no maps)."
+    assert having(rows(tmp_path), "image_auroc") == (rows(tmp_path), "")
+    with pytest.raises(AdbenchError, match="no record here has pixel_ap: its dataset has no masks"):
+        having([row for row in rows(tmp_path) if row.dataset == "his"], "pixel_ap")
 
 
 def test_the_command(study, adbench, tmp_path: Path) -> None:
