@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -122,6 +123,15 @@ class FakeMethod:
         """Begin, end and visible GPUs of each cell that ended well."""
         lines = [line.split(" ") for line in (self.folder / "spans").read_text().splitlines()]
         return sorted((float(begin), float(end), gpus) for begin, end, gpus in lines)
+
+
+@pytest.fixture
+def no_stale_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without modules of other tests whose files are gone: where one is imported, no method's answer is remembered."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not (os.path.isabs(file) and os.path.isfile(file)):
+            monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ finally:
 
 
 @pytest.fixture(autouse=True)
-def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def _settled(no_stale_modules: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file of these tests counts as changed after this process began."""
     monkeypatch.setattr(adbench, "IMPORTED", time.time_ns() + 10**12)
 

@@ -19,7 +19,7 @@ SHAPE = Architecture(12, 128, 14, 64, 4, 64, 32)
 
 
 def test_an_answer_of_a_package_depends_on_all_its_files_and_its_version(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path, tmp_path: Path, no_stale_modules: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"strange/__init__.py": "", "strange/own.py": OWN, "strange/table.json": "[]"}
     install(site, "strangers", {"methods": ["strange = strange.own:Own"]}, files)

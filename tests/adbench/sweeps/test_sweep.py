@@ -153,13 +153,16 @@ def test_two_commands_at_once_share_the_work_and_corrupt_nothing(
     assert predictions(tmp_path / "runs") == predictions(tmp_path / "alone")
 
 
-def test_what_a_method_declares_reaches_the_job_and_is_no_part_of_a_cell(tiny: Path, monkeypatch) -> None:
+def test_what_a_method_declares_reaches_the_job_and_is_no_part_of_a_cell(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from adbench.methods.clip import CLIPZeroShot
     from adbench.sweeps.sweep import Sweep
 
     def first() -> Job:
         sweep = Sweep((), Mock())
-        sweep.add(plan(config.parse(["method=clip", f"data_root={tiny}", "runs=/nowhere"]), offline=True))
+        words = ["method=clip", f"data_root={tiny}", "runs=/nowhere", f"cache={tmp_path}"]  # where it was never asked
+        sweep.add(plan(config.parse(words), offline=True))
         job = sweep.next()
         assert job is not None
         return job
