@@ -80,7 +80,8 @@ def table(kind: str, *words: str) -> pd.DataFrame:
 
 def print_board(runs: Path, metric: str = "image_auroc") -> None:
     """Print a line for each row of the board: its mean over the sets, and how it compares with clip."""
-    lines = table("leaderboard", str(runs), "--metric", metric, "--intervals").fillna({"variant": ""}).astype({"shots": str})
+    lines = table("leaderboard", str(runs), "--metric", metric, "--intervals")
+    lines = lines.fillna({"variant": ""}).astype({"shots": str})
     means = lines[lines["dataset"].str.startswith("mean of ")].sort_values("mean", ascending=False)
     verdicts, by_key = against_clip(runs, metric), lines.groupby(list(HEAD))
     print("\n| | shots | " + " | ".join(SETS) + " | mean | 95 % interval | above `clip` on | better on |")
