@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,12 @@ try:
 finally:
     heavy = ("torch", "pytorch_lightning", "torchvision", "torchmetrics", "open_clip", "timm", "transformers")
     print("imported:", *(name for name in heavy if name in sys.modules))
+"""
+ASKS = """
+import sys
+from adbench.config.words import parse
+from adbench.sweeps.sweep import tasks_of
+tasks_of(parse(sys.argv[1:]))
 """
 
 
@@ -97,19 +103,18 @@ def test_all_registered_methods_have_the_same_cells_asked_and_remembered(tiny: P
         assert (one.cell.method_class, one.cell.params) == (other.cell.method_class, other.cell.params)
 
 
-def test_a_plan_of_remembered_methods_imports_no_torch(adbench: Callable[..., object], tiny: Path, tmp_path) -> None:
+def test_a_plan_of_remembered_methods_imports_no_torch(tiny: Path, tmp_path: Path) -> None:
     words = ["method=madclip,mvfa,patchcore", f"data_root={tiny}", "shots=1,2", "seed=0,1", "gallery=0"]
     words += [f"cache={tmp_path / 'cache'}", f"runs={tmp_path / 'runs'}"]
 
-    def planned() -> str:
-        return subprocess.run(
-            [sys.executable, "-c", IMPORTS, "plan", *words], capture_output=True, text=True, check=True, cwd=tmp_path
-        ).stdout
+    def python(code: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
 
-    *first, imports = planned().splitlines()
+    *first, imports = python(IMPORTS, "plan", *words).splitlines()
     assert "torch" in imports.split(), "nothing is remembered yet, and a plan remembers nothing"
-    tasks_of(parse(words))
-    *second, imports = planned().splitlines()
+    python(ASKS, *words)
+    *second, imports = python(IMPORTS, "plan", *words).splitlines()
     assert imports == "imported:"
     assert first == second
     assert "12 cells: 0 recorded already, 12 to run" in second
