@@ -7,9 +7,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
-from adbench.blocks.rows import GB, size_of
+from adbench.blocks.rows import GB, Rows, size_of
 from adbench.blocks.training import shuffled
 from adbench.system.progress import track
 
@@ -49,4 +49,4 @@ class FrozenRows:
 
     def loader(self, batch_size: int, least: int, generator: torch.Generator) -> DataLoader[list[Tensor]]:
         """Return a loader of batches [row numbers (n,)]: a new order each epoch, repeated until `least` are shown."""
-        return shuffled(TensorDataset(torch.arange(len(self.images))), batch_size, least, generator)
+        return shuffled(Rows(torch.arange(len(self.images))), batch_size, least, generator)

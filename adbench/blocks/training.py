@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler
 
 from adbench.blocks.rows import Rows, in_batches
 from adbench.errors import AdbenchError
@@ -21,24 +21,16 @@ def require_normal(count: int, method: str) -> None:
         raise AdbenchError(f"{method} has no normal image to learn from: give it at least one, as in shots=1.")
 
 
-def shuffled(
-    data: Rows | TensorDataset, batch_size: int, least: int, generator: torch.Generator
-) -> DataLoader[list[Tensor]]:
+def shuffled(data: Rows, batch_size: int, least: int, generator: torch.Generator) -> DataLoader[list[Tensor]]:
     """Return batches of all rows in random order, repeated in a new order until at least `least` rows are shown."""
     order = RandomSampler(data, num_samples=max(least, len(data)), generator=generator)
-    return in_batches(_rows(data), batch_size, sampler=order)
+    return in_batches(data, batch_size, sampler=order)
 
 
-def repeated(
-    data: Rows | TensorDataset, batch_size: int, steps: int, generator: torch.Generator
-) -> DataLoader[list[Tensor]]:
+def repeated(data: Rows, batch_size: int, steps: int, generator: torch.Generator) -> DataLoader[list[Tensor]]:
     """Return so many full batches of rows in random order, repeated in a new order until there are enough."""
     order = RandomSampler(data, num_samples=steps * batch_size, generator=generator)
-    return in_batches(_rows(data), batch_size, sampler=order)
-
-
-def _rows(data: Rows | TensorDataset) -> Rows:
-    return data if isinstance(data, Rows) else Rows(*data.tensors)
+    return in_batches(data, batch_size, sampler=order)
 
 
 def adamw_with_a_drop(

@@ -94,10 +94,12 @@ def having(rows: Sequence[Row], metric: str) -> tuple[list[Row], str]:
 
     Raises AdbenchError where none has it.
     """
-    found = [row for row in rows if metric not in pixels.METRICS or all(map(_drawn, row.folds.values()))]
+    found, left_out = list[Row](), list[Row]()
+    for row in rows:
+        has = metric not in pixels.METRICS or all(map(_drawn, row.folds.values()))
+        (found if has else left_out).append(row)
     if not found:
         raise AdbenchError(f"no record here has {metric}: its dataset has no masks, or its method draws no maps.")
-    left_out = [row for row in rows if row not in found]
     somewhere = {row.dataset for row in found}
     names = (f"{row.name} on {row.dataset}" if row.dataset in somewhere else row.dataset for row in left_out)
     left = ", ".join(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from adbench.backbone.config import Architecture
 from adbench.backbone.contract import Features
@@ -36,6 +36,7 @@ from adbench.blocks.loose import (
 )
 from adbench.blocks.losses import finite_sum
 from adbench.blocks.optimisers import stable_adamw_along_a_cosine
+from adbench.blocks.rows import Rows
 from adbench.blocks.training import ClippedGradients, repeated, require_normal
 from adbench.blocks.validate import at_least, positive, shares
 from adbench.data.decode import Filter
@@ -109,7 +110,7 @@ class INPFormer(ClippedGradients, Method[Params]):
 
     def train_dataloader(self) -> DataLoader[list[Tensor]]:
         """Shuffle the images; where `epoch_steps` asks for more of them they are repeated in a new order."""
-        numbers = TensorDataset(torch.arange(len(self.rows.images)))
+        numbers = Rows(torch.arange(len(self.rows.images)))
         return repeated(numbers, self.params.batch_size, self._epoch_steps(), self.generator("order"))
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import TensorDataset
 
+from adbench.blocks.rows import Rows
 from adbench.blocks.training import ClippedGradients, adamw_with_a_drop, repeated, shuffled
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0, 5), (5, 5), (7, 7), (12, 12)])
 def test_all_rows_are_shown_then_all_again_in_another_order(least: int, shown: int) -> None:
-    data = TensorDataset(torch.arange(5.0))
+    data = Rows(torch.arange(5.0))
     batches = shuffled(data, 2, least, torch.Generator().manual_seed(0))
     rows = [int(x) for (batch,) in batches for x in batch]
     assert len(rows) == shown
@@ -22,7 +22,7 @@ def test_all_rows_are_shown_then_all_again_in_another_order(least: int, shown: i
 
 
 def test_the_order_follows_the_generator_and_changes_with_each_epoch() -> None:
-    data = TensorDataset(torch.arange(20.0))
+    data = Rows(torch.arange(20.0))
 
     def epochs() -> list[list[float]]:
         loader = shuffled(data, 20, 0, torch.Generator().manual_seed(1))
@@ -33,11 +33,11 @@ def test_the_order_follows_the_generator_and_changes_with_each_epoch() -> None:
 
 
 def test_so_many_full_batches_whatever_the_number_of_rows() -> None:
-    batches = repeated(TensorDataset(torch.arange(5.0)), 3, 3, torch.Generator().manual_seed(0))
+    batches = repeated(Rows(torch.arange(5.0)), 3, 3, torch.Generator().manual_seed(0))
     rows = [batch.int().tolist() for (batch,) in batches]
     assert [len(batch) for batch in rows] == [3, 3, 3]
     assert sorted([row for batch in rows for row in batch][:5]) == [0, 1, 2, 3, 4]
-    few = repeated(TensorDataset(torch.arange(50.0)), 3, 2, torch.Generator().manual_seed(0))
+    few = repeated(Rows(torch.arange(50.0)), 3, 2, torch.Generator().manual_seed(0))
     assert len({float(x) for (batch,) in few for x in batch}) == 6
 
 
