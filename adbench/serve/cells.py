@@ -61,7 +61,7 @@ class ServedCell:
         """What people call it: method, dataset, shots, draw and seed."""
         resolved, support = self.record.content["resolved"], self.record.content["support"]
         learned = (
-            f"{support['shots']} shots, {support['source']}"
+            f"{support['shots']} shots, {support['source'].replace(':', ' ')}"
             if support["normal"] or support["abnormal"]
             else "no support"
         )

@@ -143,9 +143,9 @@ def examine(path: Path) -> Report | None:
 
 
 def in_words(record: Record) -> str:
-    """Say which cell a record is of, as in "madclip on brainmri, few_shot, 4 shots, draw:0, seed 0"."""
+    """Say which cell a record is of, as in "madclip on brainmri, few_shot, 4 shots, draw 0, seed 0"."""
     facts, support = record.content["facts"], record.content["support"]
-    shots = f"{support['shots']} shots, {support['source']}, " if support["source"] != "none" else ""
+    shots = f"{support['shots']} shots, {support['source'].replace(':', ' ')}, " if support["source"] != "none" else ""
     return f"{facts['method']} on {facts['dataset']}, {record.content['protocol']}, {shots}seed {facts['seed']}"
 
 

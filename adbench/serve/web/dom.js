@@ -33,6 +33,14 @@ export function say(text) {
   $("problem").hidden = true;
 }
 
+let resting = "";
+
+// Says what is to be read whenever nothing else is said, as the name of the image; without text, the same again.
+export function rest(text = resting) {
+  resting = text;
+  say(text);
+}
+
 export function complain(error) {
   $("problem").textContent = error.message;
   $("problem").hidden = false;

@@ -2,7 +2,7 @@
 
 import { get, pictureOf, post, upload } from "./api.js";
 import { Palette } from "./colours.js";
-import { $, complain, make, percent, press, pressed, safely, say } from "./dom.js";
+import { $, complain, make, percent, press, pressed, rest, safely, say } from "./dom.js";
 import { auroc, binned, dice, sampled } from "./measures.js";
 import { Painter } from "./painter.js";
 import { Pane } from "./pane.js";
@@ -12,7 +12,10 @@ import { explain, loaded } from "./why.js";
 
 const view = new View();
 const panes = [];
-const painter = new Painter(() => agree());
+const painter = new Painter(() => {
+  if (!painter.empty) $("case-label").value = "abnormal"; // a normal image has no mask
+  agree();
+});
 const support = new Support($("support"), (cell) => added(cell));
 const page = { state: null, palettes: {}, image: null, picture: null, dropped: [], count: 0, turn: 0, wanted: null };
 
@@ -60,7 +63,7 @@ async function chooseNow() {
   fade();
   support.use(panes[0].facts);
   for (const pane of panes) pane.showScore();
-  say("");
+  rest();
   showReview();
   if (page.wanted) await showKey(page.wanted);
 }
@@ -103,7 +106,7 @@ async function showImage(image, current) {
   }
   $("frame-field").hidden = image.frames < 2;
   $("frame").max = image.frames - 1;
-  say(`${image.name}: ${image.width} × ${image.height} pixels`);
+  rest(`${image.name}: ${image.width} × ${image.height} pixels`);
   await Promise.all([...panes.map((pane) => pane.score(image)), showTruth(current)]);
   if (!current()) return;
   const places = panes.map(() => make("div"));

@@ -107,13 +107,14 @@ export class Pane {
       oninput: () => this.onMapSlider(),
     });
     this.mapSaid = make("output");
+    this.bare = make("p", { class: "note", hidden: true }, "No pixel of this map reaches its threshold, so none is coloured.");
     const from = (one, what) => (one.value === null ? `No threshold of the ${what} from held-out images: ${one.why}.` : null);
     const notes = [from(start.image, "score"), this.facts.maps ? from(start.pixel, "map") : null, ...known.filter((one) => one.why).map((one) => `No ${one.name} scores: ${one.why}.`), ...this.facts.notes];
     this.editedNote = make("p", { class: "note warning", hidden: true }, "The prompts were changed: the record's scores and thresholds are those of its own.");
     this.card.replaceChildren(
       make("h3", {}, name), this.said, this.places, this.editedNote, this.plots,
       make("label", { class: "slider" }, "Threshold of the score ", this.slider, this.thresholdSaid), this.table,
-      make("label", { class: "slider", hidden: !this.facts.maps }, "Threshold of the map ", this.mapSlider, this.mapSaid),
+      make("label", { class: "slider", hidden: !this.facts.maps }, "Threshold of the map ", this.mapSlider, this.mapSaid), this.bare,
       ...notes.filter(Boolean).map((text) => make("p", { class: "note" }, text)),
     );
     this.askFigures();
@@ -149,6 +150,7 @@ export class Pane {
     this.mapSaid.value = this.facts.maps ? (this.mapThreshold === null ? "off" : shown(this.mapThreshold)) : "";
     this.slider.setAttribute("aria-valuetext", shown(this.threshold));
     this.mapSlider.setAttribute("aria-valuetext", this.mapSaid.value);
+    this.bare.hidden = !this.scored?.map || this.mapThreshold === null || this.own[1] >= this.mapThreshold;
     this.stage.describe(`${this.image?.name ?? "No image"}, ${this.facts.name}, score ${shown(score)}, threshold ${shown(this.threshold)}`);
   }
 

@@ -1,7 +1,7 @@
 // What a method lets be edited after training: phrases of the normal and the abnormal state, and numbers.
 
 import { post } from "./api.js";
-import { make, safely, say, shown } from "./dom.js";
+import { make, rest, safely, say, shown } from "./dom.js";
 
 export class Prompts {
   constructor(changed) {
@@ -87,6 +87,6 @@ export class Prompts {
         );
       }),
     );
-    say("");
+    rest();
   });
 }

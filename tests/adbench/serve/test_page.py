@@ -277,6 +277,8 @@ def test_sliders_answer_by_keys(browser) -> None:
     counts.append(pixels(browser))
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1], "the higher the threshold, the fewer pixels are coloured"
+    bare = [text for text in texts(browser, ".card .note") if text.startswith("No pixel of this map reaches")]
+    assert bool(bare) == (counts[-1] == 0)
     opacity = by_id(browser, "opacity")
     opacity.send_keys(HOME)
     assert find(browser, ".heat").value_of_css_property("opacity") == "0"
@@ -360,6 +362,7 @@ def test_a_prompt_is_edited_in_place_and_each_phrase_asked(browser) -> None:
     find(browser, "#prompts .each").click()
     until(lambda: texts(browser, ".said-by-words tbody tr"))
     assert texts(browser, ".said-by-words tbody th")[0] == "a healthy {}"
+    until(lambda: "scan 0.png" in by_id(browser, "status").text, 30)
 
 
 def test_zoom_and_pan_are_the_same_in_both_cells(browser) -> None:
@@ -374,6 +377,7 @@ def test_zoom_and_pan_are_the_same_in_both_cells(browser) -> None:
     by_id(browser, "zoom-fit").click()
     assert "scale(1)" in browser.execute_script(script)[0]
     assert len(set(scores(browser))) == 2
+    assert "scan 0.png" in by_id(browser, "status").text, "another cell changes no image"
 
 
 def test_the_test_set_is_stepped_through_with_the_truth_on_demand(browser) -> None:
@@ -399,6 +403,7 @@ def test_painting_undo_saving_and_reading_back(browser, cases: Path, adbench, tm
     once = pixels(browser, "painted")
     assert once > 50
     assert "Dice" in by_id(browser, "agreement").text
+    assert by_id(browser, "case-label").get_attribute("value") == "abnormal"
     box.send_keys(RIGHT * 20 + " ")
     assert pixels(browser, "painted") > once
     find(browser, "body").send_keys("\ue009z\ue000")  # Ctrl+Z

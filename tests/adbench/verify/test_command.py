@@ -120,7 +120,7 @@ def test_a_table_for_each_record_and_a_sentence_for_each_finding(good: Path, tam
     out = tampered.path.parent.parent / "found.json"
     answer = adbench("verify", good.parent, tampered.path.parent, "--out", out)
     assert answer.code == 1
-    assert answer.out.count("patchcore on brainmri, few_normal_shot, 2 shots, draw:0, seed 0") == 2
+    assert answer.out.count("patchcore on brainmri, few_normal_shot, 2 shots, draw 0, seed 0") == 2
     assert "FINDING figures: metrics.image_auroc is 0.99, and the tables give" in answer.out
     assert "FINDING" in answer.out.partition("records of one cell with different figures")[0].splitlines()[-1]
     assert "2 records verified, 3 findings." in answer.out
