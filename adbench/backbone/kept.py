@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from adbench.backbone.chunks import Compute, machine, noise
-from adbench.backbone.rows import Rows
+from adbench.backbone.part import Part
 from adbench.backbone.segment import KEY
 from adbench.data.fingerprint import digest
 from adbench.system.files import alone, write_atomically
@@ -46,7 +46,7 @@ class OnDisk:
 
     def __init__(self, folder: Path, fits: Fits) -> None:
         self.folder, self.fits = folder, fits
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, Part] = {}
 
     def read(self, part: str, keys: Collection[bytes]) -> dict[bytes, Tensor]:
         """Return the rows that are on disk, each a copy."""
@@ -60,8 +60,8 @@ class OnDisk:
         """Return a lock: of two processes that look at the same images the second finds them computed."""
         return alone(self.folder / key.hex())
 
-    def _of(self, part: str) -> Rows:
-        made = Rows(self.folder / f"rows-{part}", lambda shape: self.fits(part, shape))
+    def _of(self, part: str) -> Part:
+        made = Part(self.folder / f"rows-{part}", lambda shape: self.fits(part, shape))
         return self._rows.setdefault(part, made)  # of two threads the second takes what the first has made
 
 

@@ -14,8 +14,8 @@ from adbench.backbone.segment import Place, Segment
 from adbench.system.files import INDEX, alone, damaged, discard, unwritable
 
 
-class Rows:
-    """Rows (any shape and type) by the hashes of their images, in `folder`.
+class Part:
+    """The rows of one part (any shape and type) by the hashes of their images, in `folder`.
 
     fits: whether a row of a shape can be what is kept here. Threads and processes may read and add at the same time. A
     segment that somebody removes is forgotten; what does not hold is removed with a warning, to be made again.

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from adbench.backbone import segment
-from adbench.backbone.rows import Rows
+from adbench.backbone.part import Part
 from adbench.backbone.segment import ENTRY, HEAD, KEY
 from adbench.system.files import INDEX, shrink
 
@@ -31,8 +31,8 @@ def row(number: int) -> torch.Tensor:
     return torch.arange(SIZE // 4, dtype=torch.float32).reshape(SHAPE) + number
 
 
-def rows(folder: Path) -> Rows:
-    return Rows(folder, lambda shape: shape == SHAPE)
+def rows(folder: Path) -> Part:
+    return Part(folder, lambda shape: shape == SHAPE)
 
 
 def right(found: dict[bytes, torch.Tensor]) -> bool:
