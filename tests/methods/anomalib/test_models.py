@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "Stfpm": RESNET,
     "Supersimplenet": {"backbone": "resnet18.tv_in1k"},
     "Draem": {},
+    "Glass": RESNET,
+    "Patchflow": RESNET,
+    "Rad": {"backbone": "vit_small_patch16_dinov3"},
 }
+FETCHED = {"Stfpm": "resnet18", "Supersimplenet": "resnet18.tv_in1k", "Glass": "resnet18"}  # from the hub alone
 
 
 @pytest.fixture(scope="module")
@@ -83,25 +88,24 @@ def new(tmp_path: Path, hub: Callable[[str], Path]) -> Callable[..., Method[Any]
     """Build a model: with random weights where it can, else with a network's from the cache."""
 
     def made(model: str, seed: int = 0, weights: str | None = "random", recorded: bool = False) -> Method[Any]:
-        textures = str(tmp_path / "textures")
-        if model == "Draem" and recorded:  # a record has the hash of the pictures' content, and not the pictures
-            textures = f"{CONTENT}0"
-        elif model == "Draem" and not (tmp_path / "textures").exists():
+        textures = tmp_path / "textures" if model in ("Draem", "Glass") else None
+        if textures is not None and not textures.exists():
             from PIL import Image
 
-            (tmp_path / "textures").mkdir()
+            textures.mkdir()
             noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(tmp_path / "textures" / "a.png")
-        if model in ("Stfpm", "Supersimplenet", "Draem"):
+            Image.fromarray(noise).save(textures / "a.png")
+        if model in FETCHED or model == "Draem":
             weights = None
-        if model in ("Stfpm", "Supersimplenet") and not (tmp_path / "hub").exists():
-            hub("resnet18.tv_in1k" if model == "Supersimplenet" else "resnet18")
+        if model in FETCHED and not (tmp_path / "hub").exists():
+            hub(FETCHED[model])
         params = Anomalib.Params(
-            model=model, args=QUICK[model], epochs=1, batch_size=2,
-            textures=textures if model == "Draem" else None,
-        )  # fmt: skip
+            model=model, args=QUICK[model], epochs=1, batch_size=2, textures=str(textures) if textures else None
+        )
         size = 256 if model == "Supersimplenet" else SIZE
         backbone = build(OWN, Anomalib.own_backbone(params, weights), size)
+        if textures and recorded:  # a record has the hash of the pictures' content, and not the pictures
+            params = replace(params, textures=f"{CONTENT}0")
         return Anomalib.create(params, backbone, seed)
 
     return made
