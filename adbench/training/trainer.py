@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from adbench.system.lightning import pl
 from adbench.system.progress import bars, stop
 from adbench.system.ranks import world_size
 from adbench.training.ddp import ExternalLauncher
+from adbench.training.half import half_precision
 
 FIRST_SCALE = 1024.0  # of an fp16 loss: no step overflows, and gradients down to 6e-11 survive
 
@@ -63,10 +63,7 @@ def _precision(name: str, device: torch.device) -> dict[str, Any]:
 
     Its default loss scale, 65536, would cost fp16 the first one to three steps, and few shots make few steps.
     """
-    if name == "16-mixed":
-        scaler = torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
-        return {"plugins": [MixedPrecision("16-mixed", device.type, scaler)]}
-    return {"precision": name}
+    return {"precision": name} if name == "32-true" else {"plugins": [half_precision(name, device, FIRST_SCALE)]}
 
 
 def _hush() -> None:
