@@ -116,7 +116,7 @@ def test_half_precision_on_a_gpu_is_finite_and_close(adbench, phantoms: Path, tm
 
 
 FIGURES = ("image_auroc", "pixel_auroc")
-EPOCHS = {"anomalyclip": 60, "rd4ad": 10}  # the others: 4, after which these two still rank images nearly at random
+EPOCHS = {"anomalyclip": 60, "rd4ad": 10}  # as schedule=short; the others: 4. After 4 these have hardly begun to learn
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,8 @@ def rows() -> Iterator[list[list[str]]]:
 @pytest.mark.parametrize("method", [name for name in standalone() if not registry.entries("method")[name].foreign])
 def test_a_method_ranks_images_and_pixels_as_in_fp32(adbench, rows, tmp_path: Path, method: str) -> None:
     """Image and pixel AUROC on the phantoms of brainmri are those of fp32 but for half a point; adds to the table.
+
+    Where nine seeds can't tell half a point from nothing, twice the standard error of their mean takes its place.
 
     Scored: trained in fp32 with seed 0, it scores in half precision; a memory bank then still holds fp32 features.
     Trained: it is trained in half precision as well. A training makes much of little: the mean over nine seeds of the
@@ -161,7 +163,8 @@ def test_a_method_ranks_images_and_pixels_as_in_fp32(adbench, rows, tmp_path: Pa
         for name in HALF:
             once, trained = 100 * scored[name][figure] - full[0], found(name, figure) - full
             rows[-1] += [f"{once:+.2f}", spread(trained, "{:+.2f}")]
-            apart += [(figure, name)] if max(abs(once), abs(trained.mean())) > 0.5 else []
+            most = max(0.5, 2 * trained.std(ddof=1) / len(trained) ** 0.5) if len(trained) > 1 else 0.5
+            apart += [(figure, name)] if abs(once) > 0.5 or abs(trained.mean()) > most else []
     assert not apart
 
 
