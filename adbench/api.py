@@ -224,7 +224,7 @@ def leaderboard(
         wide = papers.added(long) if keys.get("published") else long
         if not keys.get("intervals", len(chosen) <= board.FEW):
             return completed(wide)
-        from adbench.board.intervals import judged  # imports scipy.stats
+        from adbench.board.intervals import judged
         from adbench.board.kept import intervals_of
         from adbench.config.schema import cache_folder
 

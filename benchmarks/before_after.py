@@ -3,7 +3,7 @@
     python benchmarks/before_after.py 7705c91 [--methods madclip,mvfa] [--repeat 3] [--stages encode,step,job]
 
 The commit is installed from a worktree in an environment of its own, with this one's packages. Both sides run in turn,
-in fresh processes; the best of `--repeat` counts. Steps and passes have the size of ViT-L/14 at 112 pixels, with random
+in fresh processes; the best of `--repeat` counts, for memory the least. Steps and passes have the size of ViT-L/14 at 112 pixels, with random
 weights and without a cache, and two cores (in older trees `threads=2`); the job is `adbench run` with phantom-clip and
 the defaults of each side. Run it with nothing else running.
 """
@@ -62,14 +62,16 @@ def probe(python: str, stages: str, words: list[str], cache: Path) -> dict[str, 
     return found
 
 
-def job(python: str, words: list[str], folder: Path) -> float:
-    """Run `adbench run`; return its wall seconds."""
+def job(python: str, words: list[str], folder: Path) -> tuple[float, float]:
+    """Run `adbench run`; return its wall seconds, and the peak memory in GB that its record names."""
     command = [python, "-m", "adbench", "run", *words, f"cache={folder}/cache", f"runs={folder}/runs"]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise SystemExit(done.stderr)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    newest = max((folder / "runs").glob("*/record.json"), key=lambda path: path.stat().st_mtime)
+    return seconds, json.loads(newest.read_text())["peak_memory"]["host_bytes"] / 1e9
 
 
 def compared(method: str, stages: list[str], sides: dict[str, str], options: argparse.Namespace, folder: Path) -> None:
@@ -88,8 +90,8 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
             if "job" in stages:
                 own = folder / f"{side}{repeat}{method}"
                 for name, more in (("main job, cold", []), ("a second cell", ["seed=1"])):
-                    seconds = job(python, [*words, *more], own)
-                    best[name, side] = min(seconds, best.get((name, side), seconds))
+                    for what, value in zip((name, f"{name}: peak GB"), job(python, [*words, *more], own), strict=True):
+                        best[what, side] = min(value, best.get((what, side), value))
     for stage in dict.fromkeys(stage for stage, _ in best):
         before, after = best[stage, "before"], best[stage, "after"]
         print(f"| {method} | {stage} | {before:.3f} | {after:.3f} | {before / after:.2f} |", flush=True)

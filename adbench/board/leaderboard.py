@@ -18,7 +18,8 @@ from adbench.config.schema import cache_folder
 from adbench.data.counts import differences
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, RecordError, did_you_mean
-from adbench.records.record import Record, places, uncollected
+from adbench.records.record import Record, places
+from adbench.system.garbage import uncollected
 from adbench.system.text import printable
 from adbench.verify.figures import LATER
 from adbench.verify.memory import agreeing

@@ -14,6 +14,7 @@ from adbench.commands import data_commands, method_commands, result_commands, ru
 from adbench.commands.app import ABOUT, app
 from adbench.commands.usage import Command
 from adbench.errors import AdbenchError
+from adbench.system.garbage import settle
 from adbench.system.text import printable
 
 COMMANDS = (run_commands, result_commands, data_commands, method_commands)
@@ -67,6 +68,7 @@ def main() -> None:
         elif not code:
             _complain(f"cannot write standard output: {unprinted.strerror}.")
             code = 2
+    settle()
     sys.exit(code)
 
 

@@ -13,9 +13,14 @@ from adbench.commands.console import plain_console
 from adbench.config import groups, layers
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
+from adbench.system.cores import available, shared
 
 if TYPE_CHECKING:
     from adbench.data.items import DatasetConfig
+
+
+def _take(share: dict[str, str]) -> None:
+    os.environ.update(share)
 
 
 def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:
@@ -52,7 +57,8 @@ def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     names = usable() if dataset == "all" else _named(dataset)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn")) as executor:
+        processes = min(len(names), available())
+        with ProcessPoolExecutor(processes, get_context("spawn"), _take, (shared(processes),)) as executor:
             facts = [layers.section(DatasetConfig, "dataset", name) for name in names]
             drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
             for _ in track(drawn, "drawing phantoms", len(names)):

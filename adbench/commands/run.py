@@ -17,6 +17,7 @@ from adbench.executors import start as executors
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import folders
+from adbench.system.garbage import settle, uncollected
 from adbench.system.text import counted, printable
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ def run_words(words: Sequence[str]) -> None:
                 warm_up()
             warm_up = None
         # torch and Lightning take seconds to import: only after the words have been checked.
-        from adbench.sweeps.sweep import plan
+        with uncollected():
+            from adbench.sweeps.sweep import plan
 
         # All of them before the first runs: a bad word costs no time.
         tasks = plan(asked, warm_up=warm_up)
+        settle()
         if len(tasks) == 1 and not executor.remote:
             _run_one(tasks[0], words)
         else:

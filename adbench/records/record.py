@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import math
 import os
@@ -102,7 +101,7 @@ class Record:
         A patient's score is the maximum (or the `mean`) over its images, its label the maximum. An image whose patient
         is unknown is a patient of its own, without a name. Raises RecordError where that is so of all images.
         """
-        from adbench.statistics import group  # with SciPy's distributions, which reading a record needs not
+        from adbench.statistics import group
 
         table = self.predictions()
         if table["patient"].isna().all():
@@ -291,18 +290,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is too large a number")
     return number
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Pause Python's cyclic garbage collector, which would scan thousands of records again and again in vain."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def read_all(runs: Path) -> list[Record]:

@@ -33,6 +33,7 @@ from adbench.scoring.lesions import map_thresholds
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
 from adbench.system.files import shrink
+from adbench.system.garbage import give_back, uncollected
 from adbench.system.ranks import world_size
 from adbench.training.fit import device_of_run, new_method
 from adbench.training.held_out import score_support
@@ -83,15 +84,17 @@ def run_cell(
             data = DataModule.of_cell(cell)
             data.setup()
             leaked = overlap(data.test, data.learned_images(), data.test_contents)
-        with watch.stage("build"):
+        with watch.stage("build"), uncollected():  # it imports what it builds with
             method = new_method(cell, device)
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
+        give_back()  # of the training
         with watch.stage("held_out"):  # before a test image is scored
             held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         with watch.stage("score"):
             outcome = evaluate(cell, method, data.test, map_thresholds(held_out))
             speed, gflops = throughput(cell, method, data.test)
+        give_back()
         with watch.stage("write"):
             _write(folder, cell, method, outcome, data.test)
             if held_out is not None:

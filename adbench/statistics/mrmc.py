@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from adbench.errors import AdbenchError
 
@@ -101,6 +100,8 @@ def f_test(figures: Floats, covariance: Floats) -> FTest:
 
     Raises AdbenchError for fewer, and where neither draws nor patients vary.
     """
+    from scipy import stats  # half a second, which a run that reads no board is spared
+
     t, r = figures.shape
     if t < 2 or r < 2:
         raise AdbenchError(f"{t} methods and {r} draws: the test of all methods needs two of each.")
@@ -159,6 +160,8 @@ def interval(estimate: float, patients: float, draws: float, df: float, level: f
     Without any variance the interval is the estimate, and p is 1 for an estimate of 0 and NaN otherwise: identical
     figures are equal, and different ones that nothing makes vary can't be tested.
     """
+    from scipy import stats
+
     se = math.sqrt(patients + draws)
     half = float(quantile(level, df)) * se
     if se > 0:
@@ -170,6 +173,8 @@ def interval(estimate: float, patients: float, draws: float, df: float, level: f
 
 def quantile(level: float, df: float) -> float:
     """Return the two-sided quantile of t, or of the normal distribution for infinite degrees of freedom."""
+    from scipy import stats
+
     tail = (1 + level) / 2
     return float(stats.t.ppf(tail, df) if math.isfinite(df) else stats.norm.ppf(tail))
 

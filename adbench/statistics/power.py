@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from adbench.statistics.mrmc import components, interaction
 
@@ -52,6 +51,8 @@ def detectable(variance: float, power: float = 0.8, level: float = 0.95) -> floa
     >>> round(detectable(1.0), 4)
     2.8016
     """
+    from scipy import stats
+
     return float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power)) * math.sqrt(variance)
 
 

@@ -23,6 +23,7 @@ from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
 from adbench.records.record import Record
 from adbench.sweeps import known
+from adbench.system.garbage import uncollected
 from adbench.system.session import NotThereError, Session
 from adbench.system.text import counted
 
@@ -76,7 +77,7 @@ def plan(configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[
     return list({id(task): task for task in tasks_of(configs, offline, warm_up)}.values())
 
 
-@record.uncollected()
+@uncollected()
 def tasks_of(
     configs: Sequence[RunConfig], offline: bool = False, warm_up: Callable[[], None] | None = None
 ) -> list[Task]:

@@ -1,4 +1,4 @@
-"""Imports without packages that a library takes along where they are installed, and that cost seconds."""
+"""Imports without what a library takes along where it is installed, and that costs seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, DistributionFinder
 from importlib.metadata import DistributionFinder as Finder
+from types import ModuleType
 
 
 @contextlib.contextmanager
@@ -24,6 +25,22 @@ def without(*packages: str) -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         for name in hidden:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def stand_in(name: str, **contents: object) -> Iterator[None]:
+    """Let the imports of the block find a module of these contents in place of another, unless it is imported already.
+
+    For a library that looks at a module when it is imported, and uses it later or never.
+    """
+    module = ModuleType(name)
+    vars(module).update(contents)
+    used = sys.modules.setdefault(name, module)
+    try:
+        yield
+    finally:
+        if used is module:
             del sys.modules[name]
 
 

@@ -1,10 +1,14 @@
 """Phantoms: each image is drawn from a few integers."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adbench.system.cores import available
 
 from .brushes import Mask, Size, noise, stream
 from .lesions import LESIONS, NARROW
@@ -117,6 +121,12 @@ def draw(
     if family in ("brainmri", "chestxray"):
         image = image * (1 + 0.02 * noise(rng, size, 3))
     return Phantom(family, _scanned(scene, image, rng, family in ("resc", "oct17")), mask, kind, place, size_word)
+
+
+def draw_each(family: str, seed: int, which: Iterable[tuple[int, int, bool]]) -> Iterator[Phantom]:
+    """Draw phantoms (patient, slice, abnormal), in their order, as many at a time as there are cores."""
+    with ThreadPoolExecutor(available()) as threads:
+        yield from threads.map(lambda one: draw(family, seed, *one), which)
 
 
 def fingerprint(family: str, seed: int = 0, n: int = 4) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from adbench.data.items import SPLITS, Split
 
-from .phantom import PHANTOM_VERSION, Phantom, draw
+from .phantom import PHANTOM_VERSION, Phantom, draw_each
 
 WRITERS = 1  # raised when a layout's writer puts other files on disk
 
@@ -38,6 +38,7 @@ def scenes(
 
     BMAD's phantoms have seed 0: other seeds are other patients. `first` is the number of the first patient.
     """
+    plan: list[tuple[Split, int, int, bool]] = []
     patient = first
     for split in SPLITS:
         for abnormal, wanted in enumerate(counts.get(split, (0, 0))):
@@ -45,8 +46,11 @@ def scenes(
                 slice_ = number % slices
                 if number and not slice_:
                     patient += 1
-                yield Scene(split, patient, slice_, draw(family, seed, patient, slice_, bool(abnormal)))
+                plan.append((split, patient, slice_, bool(abnormal)))
             patient += wanted > 0
+    drawn = draw_each(family, seed, [which for _, *which in plan])
+    for (split, patient, slice_, _), phantom in zip(plan, drawn, strict=True):
+        yield Scene(split, patient, slice_, phantom)
 
 
 def save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> None:

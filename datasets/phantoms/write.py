@@ -13,7 +13,7 @@ from PIL import Image
 from adbench.errors import AdbenchError
 
 from .brushes import stream
-from .phantom import FAMILIES, PHANTOM_VERSION, draw
+from .phantom import FAMILIES, PHANTOM_VERSION, draw_each
 
 FOLDERS = {
     "brainmri": "Brain",
@@ -125,8 +125,9 @@ def draw_bmad(family: str, root: Path, seed: int, images: dict[str, int]) -> Ite
     level = "img" if family in MASKED else ""
     options: dict[str, Any]
     suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
-    for split, patient, slice_, abnormal in _plan(family, seed, counts):
-        phantom = draw(family, seed, patient, slice_, abnormal)
+    plan = _plan(family, seed, counts)
+    drawn = draw_each(family, seed, [which for _, *which in plan])
+    for (split, patient, slice_, abnormal), phantom in zip(plan, drawn, strict=True):
         folder = root / split / ("Ungood" if abnormal else "good")
         name = f"{patient:04d}_{slice_}{suffix}"
         (folder / level).mkdir(parents=True, exist_ok=True)

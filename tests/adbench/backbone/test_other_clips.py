@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -473,3 +474,15 @@ def test_methods_score_through_other_towers(tiny: Callable[[str], OtherText], na
         scores = method.eval().score(Batch.of(method, images, "phantoms", "brain"))
     assert scores.image.shape == (2,)
     assert scores.maps.isfinite().all()
+
+
+def test_timm_is_imported_when_a_tower_of_its_is_built() -> None:
+    code = (
+        "import sys\n"
+        "from adbench.backbone.openclip import CustomTextCLIP, TimmModel\n"
+        "assert 'timm' not in sys.modules\n"
+        "vision = {'timm_model_name': 'vit_tiny_patch16_224', 'image_size': 32, 'timm_proj': 'linear'}\n"
+        "built = CustomTextCLIP(16, vision, {'layers': 1, 'width': 64, 'heads': 1})\n"
+        "assert isinstance(built.visual, TimmModel) and 'timm' in sys.modules\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""

@@ -1,25 +1,8 @@
-"""What reading many records does to the process that reads them, and what an error says of many."""
+"""What an error says of many records."""
 
 from __future__ import annotations
 
-import gc
-
-import pytest
-
-from adbench.records.record import incomplete, uncollected
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_the_collector_of_cycles_waits_and_is_left_as_it_was(before: bool) -> None:
-    found = gc.isenabled()
-    try:
-        (gc.enable if before else gc.disable)()
-        with pytest.raises(KeyError), uncollected():
-            assert not gc.isenabled()
-            raise KeyError
-        assert gc.isenabled() is before
-    finally:
-        (gc.enable if found else gc.disable)()
+from adbench.records.record import incomplete
 
 
 def test_an_error_names_some_records_and_counts_the_others() -> None:

@@ -117,6 +117,9 @@ def test_half_precision_on_a_gpu_is_finite_and_close(adbench, phantoms: Path, tm
 
 FIGURES = ("image_auroc", "pixel_auroc")
 EPOCHS = {"anomalyclip": 60, "rd4ad": 10}  # as schedule=short; the others: 4. After 4 these have hardly begun to learn
+SEEDS = {
+    "rd4ad": 81
+}  # the others: 9. Its training amplifies any change to that of another seed, 2 points: docs/precision.md
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +139,12 @@ def test_a_method_ranks_images_and_pixels_as_in_fp32(adbench, rows, tmp_path: Pa
     """Image and pixel AUROC on the phantoms of brainmri are those of fp32 but for half a point; adds to the table.
 
     Scored: trained in fp32 with seed 0, it scores in half precision; a memory bank then still holds fp32 features.
-    Trained: it is trained in half precision as well. A training makes much of little: the mean over nine seeds of the
+    Trained: it is trained in half precision as well. A training makes much of little: the mean over the seeds of the
     difference from fp32 with the same seed, and its standard deviation; beside it that of fp32 itself.
     """
     trains = hasattr(registry.find("method", method).load().Params(), "epochs")
-    words = [f"method.epochs={EPOCHS.get(method, 4)}", "seed=0,1,2,3,4,5,6,7,8"] if trains else []
+    seeds = ",".join(map(str, range(SEEDS.get(method, 9))))
+    words = [f"method.epochs={EPOCHS.get(method, 4)}", f"seed={seeds}"] if trains else []
     words += [f"method={method}", "shots=4", f"precision=32-true,{','.join(HALF)}", "device=cpu", "gallery=0"]
     answer = adbench("run", *words, f"runs={tmp_path}", "workers=2")
     assert answer.code == 0, answer.out + answer.err

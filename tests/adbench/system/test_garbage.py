@@ -1,0 +1,33 @@
+"""The collector of cycles."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from adbench.system.garbage import uncollected
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_of_cycles_waits_and_is_left_as_it_was(before: bool) -> None:
+    found = gc.isenabled()
+    try:
+        (gc.enable if before else gc.disable)()
+        with pytest.raises(KeyError), uncollected():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if found else gc.disable)()
+
+
+def test_what_stays_is_left_out_of_collections() -> None:
+    code = (
+        "import gc; from adbench.system.garbage import settle; settle(); print(gc.get_freeze_count(), gc.isenabled())"
+    )
+    count, enabled = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert int(count) > 1000
+    assert enabled == "True"
