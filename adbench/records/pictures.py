@@ -144,7 +144,7 @@ def gallery(
             columns[-1].append(picture)
             place += 1
     files.append((folder / "overview.png", overview([column[:4] for column in columns if column])))
-    for _ in cores.each(lambda pair: pair[1].save(pair[0]), files):
+    for _ in cores.each(lambda pair: pair[1].save(pair[0], compress_level=3), files):  # 6: twice as long, 11 % smaller
         pass
 
 

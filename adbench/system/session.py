@@ -26,11 +26,13 @@ class Session:
         self.offline = offline
         self.began = time.time()
         self._answers: dict[Hashable, Any] = {}
+        self._errors: dict[Hashable, AdbenchError] = {}
 
     def once(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Return `function(*args)`; later calls with equal arguments return the first answer. Errors aren't kept.
+        """Return `function(*args)`; later calls with equal arguments return the first answer.
 
-        The arguments are the whole key, so the function must depend on nothing else; each must be hashable.
+        An AdbenchError is kept in an offline session alone, which only looks: elsewhere a later call may find more. The
+        arguments are the whole key, so the function must depend on nothing else; each must be hashable.
 
         >>> calls = []
         >>> def double(x: int) -> int:
@@ -41,7 +43,14 @@ class Session:
         (8, 8, [4])
         """
         key = (function, *args)
+        if key in self._errors:
+            raise self._errors[key].with_traceback(None)
         if key not in self._answers:
-            self._answers[key] = function(*args)
+            try:
+                self._answers[key] = function(*args)
+            except AdbenchError as error:
+                if self.offline:
+                    self._errors[key] = error
+                raise
         answer: T = self._answers[key]
         return answer

@@ -48,7 +48,7 @@ def scenes(
                     patient += 1
                 plan.append((split, patient, slice_, bool(abnormal)))
             patient += wanted > 0
-    drawn = draw_each(family, seed, [which for _, *which in plan])
+    drawn = draw_each(family, seed, [(patient, slice_, abnormal) for _, patient, slice_, abnormal in plan])
     for (split, patient, slice_, _), phantom in zip(plan, drawn, strict=True):
         yield Scene(split, patient, slice_, phantom)
 

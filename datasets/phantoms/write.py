@@ -126,7 +126,7 @@ def draw_bmad(family: str, root: Path, seed: int, images: dict[str, int]) -> Ite
     options: dict[str, Any]
     suffix, options = (".jpeg", {"quality": 92}) if family == "oct17" else (".png", {"compress_level": 1})
     plan = _plan(family, seed, counts)
-    drawn = draw_each(family, seed, [which for _, *which in plan])
+    drawn = draw_each(family, seed, [(patient, slice_, abnormal) for _, patient, slice_, abnormal in plan])
     for (split, patient, slice_, abnormal), phantom in zip(plan, drawn, strict=True):
         folder = root / split / ("Ungood" if abnormal else "good")
         name = f"{patient:04d}_{slice_}{suffix}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adbench.system.session import Session
+from adbench.system.session import NotThereError, Session
 
 
 def test_a_session_keeps_an_answer_by_its_arguments_and_no_error() -> None:
@@ -26,3 +26,18 @@ def test_a_session_keeps_an_answer_by_its_arguments_and_no_error() -> None:
     assert seen == [1, 2, -1, -1, 1]
     with pytest.raises(TypeError, match="unhashable"):  # what can't be told apart can't be kept
         session.once(len, [1])
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_an_offline_session_looks_once_for_what_is_not_there(offline: bool) -> None:
+    seen = []
+
+    def absent(name: str) -> None:
+        seen.append(name)
+        raise NotThereError(f"{name} is not there")
+
+    session = Session(offline=offline)
+    for name in ("a", "a", "b"):
+        with pytest.raises(NotThereError, match=f"{name} is not there"):
+            session.once(absent, name)
+    assert seen == (["a", "b"] if offline else ["a", "a", "b"])
