@@ -115,7 +115,7 @@ def sweep(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> Sw
         if not executor.remote or machine.device == "cpu":
             device_of_run(machine)
     _announce(tasks, executor)
-    watch = Watch(len(todo), min(config.workers, max(len(todo), 1)), _expected(tasks))
+    watch = Watch(todo, min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
         with watch.shown(), executors.naming(config):
             return run(tasks, words, executor, watch)

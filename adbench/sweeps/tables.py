@@ -66,6 +66,16 @@ def names(tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
     return kept, [list(row) for row in zip(*(columns[key] for key in kept), strict=True)]
 
 
+def full_names(tasks: Sequence[Task]) -> list[str]:
+    """Return the name of each task for one line on a screen, with everything in which the tasks differ."""
+    header, rows = names(tasks)
+    more = [place for place, key in enumerate(header) if key not in ("method", "dataset", "shots", "draw", "seed")]
+    return [
+        ", ".join([task.name, *(f"{header[place]} {row[place]}" for place in more if row[place])])
+        for task, row in zip(tasks, rows, strict=True)
+    ]
+
+
 def method_names(methods: Sequence[str]) -> list[str]:
     """Return the names of methods for people: of `FILE.py:Class` the class, where no other one is called so.
 
@@ -92,12 +102,12 @@ def results(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
 def failed(tasks: Sequence[Task], failures: Mapping[str, Failure]) -> str:
     """Return the table of the cells that failed, with the log of each."""
     rows = []
-    for task in tasks:
+    for task, name in zip(tasks, full_names(tasks), strict=True):
         if task.key in failures:
             failure = failures[task.key]
-            rows.append([task.name, f"{failure.kind}: {failure.message}", str(log_of(task))])
+            rows.append([name, f"{failure.kind}: {failure.message}", str(log_of(task))])
         elif task.error is not None:
-            rows.append([task.name, f"{type(task.error).__name__}: {task.error}", "never started"])
+            rows.append([name, f"{type(task.error).__name__}: {task.error}", "never started"])
     return "\n".join(f"  {name}\n    {message}\n    {log}" for name, message, log in rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from adbench.executors import QUEUED, Failure
 from adbench.sweeps.sweep import Task
-from adbench.sweeps.tables import duration, headline
+from adbench.sweeps.tables import duration, full_names, headline
 from adbench.system.progress import stop
 
 
@@ -26,8 +26,9 @@ class Watch:
     `expected`: the seconds of a cell by earlier records, used until this sweep has finished one.
     """
 
-    def __init__(self, total: int, workers: int, expected: float | None) -> None:
-        self.total = total
+    def __init__(self, tasks: Sequence[Task], workers: int, expected: float | None) -> None:
+        self.total = len(tasks)
+        self.names = {task.key: name for task, name in zip(tasks, full_names(tasks), strict=True)}
         self.workers = workers
         self.expected = expected
         self.seconds: list[float] = []
@@ -55,7 +56,7 @@ class Watch:
 
     def started(self, task: Task) -> None:
         """Add the cell's line."""
-        self.rows[task.key] = self.display.add_task(f"  {task.name}", total=None, note="starting")
+        self.rows[task.key] = self.display.add_task(f"  {self.names[task.key]}", total=None, note="starting")
 
     def stage(self, task: Task, name: str) -> None:
         """Show the stage on the cell's line; a queued cell has no line, and its clock starts when it runs."""
@@ -86,7 +87,7 @@ class Watch:
             result = f"{duration(task.seconds)}, {headline(task)}"
             if failure:
                 result = f"failed, {failure.kind}: {failure.message}"
-            line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {task.name}: {result}"
+            line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {self.names[task.key]}: {result}"
             (self.display.console if self.live else self.lines).print(line, markup=False)
 
     def stopping(self, running: int) -> None:

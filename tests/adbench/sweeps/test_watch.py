@@ -24,6 +24,13 @@ def test_a_pipe_gets_one_line_for_each_cell(adbench, words) -> None:
     assert "phantom-clip" in answer.out.splitlines()[-1]
 
 
+def test_a_line_names_what_its_cell_differs_in(adbench, words) -> None:
+    answer = adbench("run", *words, "method=clip", "precision=32-true,bf16-mixed", "input_size=56,112")
+    lines = [line for line in answer.out.splitlines() if line.startswith("[")]
+    assert all("seed 0, input_size " in line and ", precision " in line for line in lines), lines
+    assert len({line.partition("] ")[2].partition(":")[0] for line in lines}) == 4
+
+
 def test_a_terminal_shows_a_line_for_each_running_cell(words, fake, start, until, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     first = start(*words, fake.word, "seed=9")
