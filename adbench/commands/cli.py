@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 import os
 import sys
 
@@ -14,7 +16,6 @@ from adbench.commands import data_commands, method_commands, result_commands, ru
 from adbench.commands.app import ABOUT, app
 from adbench.commands.usage import Command
 from adbench.errors import AdbenchError
-from adbench.system.garbage import settle
 from adbench.system.text import printable
 
 COMMANDS = (run_commands, result_commands, data_commands, method_commands)
@@ -50,6 +51,7 @@ def _guard() -> None:
 def main() -> None:
     """Run the command line: what a user can fix becomes one line on standard error and an exit code."""
     _guard()
+    atexit.register(gc.freeze)  # the last collection takes a second to find nothing
     try:
         code = app(prog_name="adbench", standalone_mode=False)
     except AdbenchError as error:
@@ -68,7 +70,6 @@ def main() -> None:
         elif not code:
             _complain(f"cannot write standard output: {unprinted.strerror}.")
             code = 2
-    settle()
     sys.exit(code)
 
 

@@ -22,11 +22,12 @@ def uncollected() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Leave what there is, half a million objects once torch is imported, out of all later collections.
+    """Leave what a command has imported, half a million objects with torch, out of all later collections.
 
-    For a command, whose process is its own. The collection at its end takes more than a second without.
+    Once in a process, as what is made later may become garbage.
     """
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 def give_back() -> None:
