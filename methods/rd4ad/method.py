@@ -138,17 +138,24 @@ class RD4AD(Method[Params]):
 
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return the mean of the embedding over its positions."""
-        embedding: Tensor = self.bottleneck(self._levels(batch.features))
-        return embedding.float().mean((2, 3))
+        return self._embedding(self._levels(batch.features)).mean((2, 3))
 
     def _levels(self, features: Features) -> list[Tensor]:
         """Return the teacher's levels (B, C, h, w), finest first, fp32."""
         levels = level_maps(features, self.backbone.architecture)
         return [position_norm(level) for level in levels] if self.params.level_norm else levels
 
+    def _embedding(self, teacher: Sequence[Tensor]) -> Tensor:
+        """Return the bottleneck's embedding, in fp32 also under autocast: its training makes much of rounding."""
+        with torch.autocast(self.device.type, enabled=False):
+            embedding: Tensor = self.bottleneck(teacher)
+        return embedding
+
     def _repeated(self, teacher: Sequence[Tensor]) -> list[Tensor]:
-        """Return the student's levels."""
-        found: list[Tensor] = self.student(self.bottleneck(teacher), [level.shape[2:] for level in teacher])
+        """Return the student's levels, in fp32 like the embedding."""
+        embedding = self._embedding(teacher)
+        with torch.autocast(self.device.type, enabled=False):
+            found: list[Tensor] = self.student(embedding, [level.shape[2:] for level in teacher])
         return found
 
     def _maps(self, features: Features) -> list[Tensor]:
