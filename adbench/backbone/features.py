@@ -130,7 +130,10 @@ class FrozenFeatures:
         if not (on_cpu or (keep and self.kept)):
             parts = self._on_accelerator(images, self.parts, stay, progress)
             return Features.of(parts, self.outputs)
-        size = max(self.sizes) if on_cpu else SPAN * max(accelerator.sizes(self.backbone.input_size))
+        if on_cpu:
+            size = chunks.even(len(images), self.sizes, cores.number())
+        else:
+            size = SPAN * max(accelerator.sizes(self.backbone.input_size))
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
         chunk = self._chunk if keep and self.kept else self._uncached
         done = cores.each(chunk, pieces)

@@ -50,9 +50,14 @@ def use(asked: int | str) -> None:
 
     global _number, _pool
     torch.set_num_threads(1)
-    number = available() if asked == AUTO else int(asked)
-    if number != _number:
-        _number, _pool = number, None
+    wanted = available() if asked == AUTO else int(asked)
+    if wanted != _number:
+        _number, _pool = wanted, None
+
+
+def number() -> int:
+    """Return how many cores compute now."""
+    return _number
 
 
 def shared(processes: int) -> dict[str, str]:
