@@ -24,7 +24,7 @@ from adbench.errors import AdbenchError
 from adbench.system import pieces
 
 PROMPTS = 24  # at most, of a piece of the text tower
-TWO = 8  # prompts, from which on there are two pieces at least; three prompts alone may go through another kernel
+HALVED = 8  # prompts, from which on there are two pieces at least; three prompts alone may go through another kernel
 __all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Features"]
 
 
@@ -131,7 +131,7 @@ class CLIP(Backbone):
             z = z + last.ls_2(last.mlp(last.ln_2(z)))
             return model.ln_final(z) @ model.text_projection
 
-        size = min(PROMPTS, -(-len(embedded) // 2)) if len(embedded) >= TWO else PROMPTS
+        size = min(PROMPTS, -(-len(embedded) // 2)) if len(embedded) >= HALVED else PROMPTS
         return pieces.rows(run, size, embedded, end)
 
     @torch.no_grad()

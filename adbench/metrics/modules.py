@@ -13,9 +13,9 @@ from adbench.metrics.arrays import as_booleans, as_scores
 from adbench.metrics.histogram import COLUMNS, Histogram
 from adbench.metrics.image import image_metrics
 from adbench.metrics.pixel import pixel_metrics
-from adbench.system.absent import stand_in, without
+from adbench.system.absent import lean_torchmetrics
 
-with without("transformers"), stand_in("scipy.signal", hamming=None):  # torchmetrics takes them along: seconds
+with lean_torchmetrics():
     from torchmetrics import Metric
 
 

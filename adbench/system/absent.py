@@ -44,6 +44,13 @@ def stand_in(name: str, **contents: object) -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextlib.contextmanager
+def lean_torchmetrics() -> Iterator[None]:
+    """Let torchmetrics be imported without what it takes along, which costs seconds: transformers and scipy.signal."""
+    with without("transformers"), stand_in("scipy.signal", hamming=None):  # its hamming is all that is looked at
+        yield
+
+
 class _Hidden(DistributionFinder):
     """Says of some packages that version 0 is installed, which is below all that a library could ask for."""
 

@@ -7,9 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from adbench.system.absent import stand_in, without
+from adbench.system.absent import lean_torchmetrics
 
-with without("transformers"), stand_in("scipy.signal", hamming=None):  # its hamming is all that is looked at
+with lean_torchmetrics():
     import pytorch_lightning as pl
 
 __all__ = ["interrupts", "pl"]

@@ -124,7 +124,10 @@ def draw(
 
 
 def draw_each(family: str, seed: int, which: Iterable[tuple[int, int, bool]]) -> Iterator[Phantom]:
-    """Draw phantoms (patient, slice, abnormal), in their order, as many at a time as there are cores."""
+    """Draw phantoms (patient, slice, abnormal), in their order, as many at a time as there are cores.
+
+    Not by `cores.each`, which imports torch.
+    """
     with ThreadPoolExecutor(available()) as threads:
         yield from threads.map(lambda one: draw(family, seed, *one), which)
 

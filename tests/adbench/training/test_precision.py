@@ -117,9 +117,8 @@ def test_half_precision_on_a_gpu_is_finite_and_close(adbench, phantoms: Path, tm
 
 FIGURES = ("image_auroc", "pixel_auroc")
 EPOCHS = {"anomalyclip": 60, "rd4ad": 10}  # as schedule=short; the others: 4. After 4 these have hardly begun to learn
-SEEDS = {
-    "rd4ad": 81
-}  # the others: 9. Its training amplifies any change to that of another seed, 2 points: docs/precision.md
+# The others: 9. Its training amplifies any change to that of another seed, 2 points: docs/precision.md
+SEEDS = {"rd4ad": 81}
 
 
 @pytest.fixture(scope="module")
