@@ -222,7 +222,7 @@ class Method(pl.LightningModule, Generic[P]):
         """
         return self.backbone.architecture.depth or None
 
-    def encode(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
+    def encode(self, images: Tensor, progress: str = "", keep: bool | Tensor = True, stay: bool = False) -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
 
         `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again.

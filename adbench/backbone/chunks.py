@@ -50,15 +50,25 @@ def fill(images: Tensor, allowed: tuple[int, ...]) -> Tensor:
     return torch.cat([images, images[:1].expand(size - len(images), *images.shape[1:])])
 
 
-def even(count: int, allowed: tuple[int, ...], cores: int) -> int:
-    """Return the smallest size of chunks by which so many images keep no core waiting, or the largest.
+def shared(count: int, allowed: tuple[int, ...], cores: int) -> list[int]:
+    """Return the sizes of the chunks, falling, by which so many images keep no core waiting.
 
-    Images have the same features in chunks of all allowed sizes, so this changes no bit.
+    Chunks are of the largest size while there is one for each core; what is left is dealt to the cores. A core's last
+    chunk may be smaller than any that is allowed: `fill` fills it up. Images have the same features in chunks of all
+    allowed sizes, so this changes no bit.
 
-    >>> [even(count, (1, 2, 4, 8), cores=2) for count in (3, 8, 12, 100)]
-    [2, 4, 8, 8]
+    >>> shared(11, (1, 2, 4, 8), cores=2), shared(19, (1, 2, 4, 8), cores=2), shared(5, (4, 8), cores=1)
+    ([4, 4, 2, 1], [8, 8, 2, 1], [4, 1])
     """
-    return next((size for size in allowed if size * cores >= count), max(allowed))
+    largest = max(allowed)
+    whole = count // (largest * cores) * cores
+    left, sizes = count - whole * largest, []
+    for core in range(cores):
+        share = left // cores + (core < left % cores)
+        while share:
+            sizes.append(max((size for size in allowed if size <= share), default=share))
+            share -= sizes[-1]
+    return [largest] * whole + sorted(sizes, reverse=True)
 
 
 def noise(count: int, side: int) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adbench.backbone.attention import with_one_product
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.entering import entering
@@ -224,6 +225,7 @@ def _build(name: str, config: BackboneConfig, input_size: int, activation: str, 
             assert built is {"gelu": nn.GELU, "quick_gelu": QuickGELU}[activation], (
                 f"{built.__name__} was built, {activation} was asked for"
             )
+    with_one_product(model)
     return model.eval().requires_grad_(False)
 
 

@@ -120,25 +120,33 @@ class FrozenFeatures:
         return ["On this machine features depend on an image's place in a chunk: images were encoded one by one."]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, progress: str = "", keep: bool = True, stay: bool = False) -> Features:
+    def __call__(self, images: Tensor, progress: str = "", keep: bool | Tensor = True, stay: bool = False) -> Features:
         """Return the features of (B, 3, H, W) images, uint8 or floats in [0, 1], on the CPU.
 
-        `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again.
-        stay: what is computed on an accelerator without a cache stays there.
+        `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again, or
+        which of the images (B,) are seen again. stay: what is computed on an accelerator without a cache stays there.
         """
-        on_cpu = self.backbone.device.type == "cpu"
-        if not (on_cpu or (keep and self.kept)):
+        if keep is not False and not self.kept:
+            keep = False
+        if self.backbone.device.type != "cpu" and keep is False:
             parts = self._on_accelerator(images, self.parts, stay, progress)
             return Features.of(parts, self.outputs)
-        if on_cpu:
-            size = chunks.even(len(images), self.sizes, cores.number())
-        else:
-            size = SPAN * max(accelerator.sizes(self.backbone.input_size))
-        pieces = [images[start : start + size] for start in range(0, len(images), size)]
-        chunk = self._chunk if keep and self.kept else self._uncached
-        done = cores.each(chunk, pieces)
-        rows = [row for piece in (track(done, progress, len(pieces)) if progress else done) for row in piece]
-        return Features.of({part: torch.stack([row[part] for row in rows]) for part in self.parts}, self.outputs)
+        again = keep if isinstance(keep, Tensor) else torch.full((len(images),), keep)
+        work = [
+            (compute, rows)
+            for compute, some in ((self._chunk, again), (self._uncached, ~again))
+            for rows in self._split(some.nonzero()[:, 0])
+        ]
+        done = cores.each(lambda piece: piece[0](images[piece[1]]), work)
+        found = [row for piece in (track(done, progress, len(work)) if progress else done) for row in piece]
+        order = torch.cat([rows for _, rows in work]).argsort().tolist()
+        return Features.of({part: torch.stack([found[i][part] for i in order]) for part in self.parts}, self.outputs)
+
+    def _split(self, rows: Tensor) -> Sequence[Tensor]:
+        """Split the numbers of images into those that are looked up or computed at once."""
+        if self.backbone.device.type == "cpu":
+            return rows.split(chunks.shared(len(rows), self.sizes, cores.number()))
+        return rows.split(SPAN * max(accelerator.sizes(self.backbone.input_size)))
 
     def _uncached(self, images: Tensor) -> list[dict[str, Tensor]]:
         rows: list[dict[str, Tensor]] = [{} for _ in images]

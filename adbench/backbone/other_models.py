@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from adbench.backbone import hf, siglip_names
+from adbench.backbone.attention import with_one_product
 from adbench.backbone.clip_configs import KEYS, Model, is_timm, no_folder
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.outline import outlines
@@ -138,6 +139,7 @@ def build_model(
             ) from error
         refuse_unfit(str(path), config, name, state, missing, extra)
         built.load_state_dict(state)
+    with_one_product(built)
     return built.eval().requires_grad_(False)
 
 

@@ -173,16 +173,8 @@ class MediCLIP(Method[Params]):
 
         On a GPU all are computed there: which ones are unchanged would have to be read back.
         """
-        if images.device.type != "cpu":
-            return self.encode(images, keep=False, stay=True).blocks
-        cached, new = unchanged.nonzero()[:, 0], (~unchanged).nonzero()[:, 0]
-        images = images.cpu()
-        groups = [(cached, True), (new, False)]
-        parts = [
-            self.encode(images[some.cpu()], keep=keep).to(self.device).blocks for some, keep in groups if len(some)
-        ]
-        order = torch.cat([cached, new]).argsort()
-        return {block: torch.cat([part[block] for part in parts])[order] for block in self.blocks}
+        on_cpu = images.device.type == "cpu"
+        return self.encode(images, keep=unchanged if on_cpu else False, stay=not on_cpu).blocks
 
     def _map_logit(self, blocks: Mapping[int, Tensor], text: Tensor) -> Tensor:
         """Return logits (B, H, W), whose sigmoid is the abnormal column of the softmax over both states' cosines."""

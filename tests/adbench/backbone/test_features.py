@@ -23,7 +23,7 @@ def frozen(
     pooled: bool = True,
 ) -> FrozenFeatures:
     made = FrozenFeatures(random_clip, "weights", Outputs(blocks, pooled), precision, folder)
-    made.sizes = (2, 8)  # test_chunks.py looks at how a backbone is asked
+    made.sizes = (4, 8)  # test_chunks.py looks at how a backbone is asked
     return made
 
 
@@ -64,6 +64,19 @@ def test_cold_warm_and_absent_caches_give_the_same_bits(
     assert same(warm, absent)
 
 
+def test_images_that_are_not_seen_again_are_not_kept(
+    tmp_path: Path, random_clip: Backbone, noise: torch.Tensor, passes: list[object]
+) -> None:
+    again, expected = torch.tensor([False, True, False, True]), frozen(random_clip, None)(noise)
+    passes.clear()
+    for _ in range(2):
+        assert same(frozen(random_clip, tmp_path)(noise, keep=again), expected), "in their order"
+    assert len(passes) == 3, "the two that are kept are found the second time"
+    assert entries(tmp_path) == 2 * 3, "two images of blocks 3, 12 and pooled"
+    assert same(frozen(random_clip, None)(noise, keep=again), expected)
+    assert len(passes) == 4, "without a cache all go through together"
+
+
 def test_an_images_features_do_not_depend_on_its_company(random_clip: Backbone, noise: torch.Tensor) -> None:
     together = frozen(random_clip, None)(noise)
     alone = frozen(random_clip, None)(noise[2:3])
@@ -80,7 +93,7 @@ def test_methods_share_the_blocks_that_both_read(
     for (blocks, pooled), expected in zip(wanted, plain, strict=True):
         assert same(frozen(random_clip, tmp_path, precision, blocks, pooled)(noise), expected)
     # one pass for the chunk's first reader; the second and the fourth reader find all
-    assert passes == [(8, (3, 6, 9, 12), False), (8, (), True), (8, (0,), False)]
+    assert passes == [(4, (3, 6, 9, 12), False), (4, (), True), (4, (0,), False)]
     assert entries(tmp_path) == 4 * 6
     assert len(list(tmp_path.rglob("*.rows"))) == 6, "one file for each part"
 
@@ -96,7 +109,7 @@ def test_a_chunk_goes_through_once_for_all_that_it_lacks(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.rows*")}
     passes.clear()
     found = reading(tmp_path, 3, 12)(noise)
-    assert passes == [(8, (3, 12), False)], "three images, as the second is complete, and five to fill up"
+    assert passes == [(4, (3, 12), False)], "three images, as the second is complete, and one to fill up"
     assert entries(tmp_path) == 4 * 2
     assert len(before) == 2 * 2
     assert all(path.read_bytes().startswith(content) for path, content in before.items()), "not written again"
@@ -201,4 +214,4 @@ def test_the_cache_stays_within_its_limit_and_drops_the_oldest_segments(
     assert first in left
     passes.clear()
     assert same(reader(noise), whole)
-    assert passes == [(2, (3,), False)], "what is gone is computed again"
+    assert passes == [(4, (3,), False)], "what is gone is computed again"
