@@ -31,7 +31,8 @@ class MultiheadAttention(nn.MultiheadAttention):
 
         attn_mask: (N, L) or (B * heads, N, L), added to the logits, or boolean: true where nothing is attended to.
         """
-        plain = attn_mask is None and query is key is value and not torch.is_grad_enabled()
+        learns = torch.is_grad_enabled() and any(each.requires_grad for each in (query, *self.parameters()))
+        plain = attn_mask is None and query is key is value and not learns
         if plain or need_weights or key_padding_mask is not None:
             return super().forward(
                 query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal

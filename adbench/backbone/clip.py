@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adbench.backbone import halves
 from adbench.backbone.attention import with_one_product
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
@@ -25,7 +26,7 @@ from adbench.errors import AdbenchError
 from adbench.system import pieces
 
 PROMPTS = 24  # at most, of a piece of the text tower
-HALVED = 8  # prompts, from which on there are two pieces at least; three prompts alone may go through another kernel
+SPLIT = 8  # prompts, from which on there are pieces; three prompts alone may go through another kernel
 __all__ = ["ACTIVATIONS", "CLIP", "STATISTICS", "Architecture", "Backbone", "Features"]
 
 
@@ -75,7 +76,7 @@ class CLIP(Backbone):
         """
         self.check_run(first, last)
         for block in self.image_blocks[first - 1 : last]:
-            tokens = block(tokens)
+            tokens = halves.run(block, tokens) if halves.helps(block, tokens) else block(tokens)
         return tokens
 
     @property
@@ -132,8 +133,7 @@ class CLIP(Backbone):
             z = z + last.ls_2(last.mlp(last.ln_2(z)))
             return model.ln_final(z) @ model.text_projection
 
-        size = min(PROMPTS, -(-len(embedded) // 2)) if len(embedded) >= HALVED else PROMPTS
-        return pieces.rows(run, size, embedded, end)
+        return run(embedded, end) if len(embedded) < SPLIT else pieces.rows(run, PROMPTS, embedded, end)
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:

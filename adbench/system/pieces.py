@@ -51,7 +51,7 @@ def compute(pieces: Sequence[Piece]) -> list[tuple[Tensor, ...]]:
 
 
 def rows(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
-    """Return `function(*inputs)`, (N, ...), computed in pieces of `size` rows of each input (N, ...), or fewer.
+    """Return `function(*inputs)`, (N, ...), computed in the pieces of `split`, of each input (N, ...).
 
     The function uses nothing that is trained.
     """
@@ -60,12 +60,15 @@ def rows(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
 
 
 def split(size: int, *inputs: Tensor) -> list[tuple[Tensor, ...]]:
-    """Split inputs (N, ...) into pieces of at most `size` rows, as even as possible; on an accelerator into one.
+    """Split inputs (N, ...) into pieces of at most `size` rows, at least two, as even as possible.
 
-    >>> [len(rows) for (rows,) in split(4, torch.zeros(10, 2))]
-    [4, 3, 3]
+    On an accelerator all are one piece.
+
+    >>> [len(rows) for (rows,) in split(4, torch.zeros(10, 2))], [len(rows) for (rows,) in split(4, torch.zeros(3, 2))]
+    ([4, 3, 3], [2, 1])
     """
-    parts = max(1, -(-len(inputs[0]) // size)) if inputs[0].device.type == "cpu" else 1
+    count = len(inputs[0])
+    parts = max(1, min(count, max(2, -(-count // size)))) if inputs[0].device.type == "cpu" else 1
     return list(zip(*(tensor.tensor_split(parts) for tensor in inputs), strict=True))
 
 

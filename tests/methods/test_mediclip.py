@@ -178,7 +178,7 @@ def test_unchanged_images_come_from_the_cache_and_others_stay_out_of_it(
 ) -> None:
     method = prepared(bench, support, tasks="[cutpaste,identity]")
     method._frozen = FrozenFeatures(bench.backbone, "w", method.declared.outputs, "32-true", tmp_path)
-    method._frozen.sizes = (2, 8)
+    method._frozen.sizes = (8,)
     batch = next(iter(method.train_dataloader()))
     images, masks, names, unchanged = batch
     assert 0 < int(unchanged.sum()) < 6

@@ -1,0 +1,59 @@
+"""One image through a block of open_clip on two cores: each computes half of the heads and of the hidden channels.
+
+As Megatron-LM splits a block over devices (Shoeybi et al., 2019). The halves are added in their order, so that the
+number of cores changes no bit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adbench.system.pieces import Piece, compute
+
+
+def helps(block: Any, stream: Tensor) -> bool:
+    """Whether a stream (B, L, width) is to be split: that of one image in training, on a CPU, where there are heads."""
+    trained = stream.requires_grad and torch.is_grad_enabled()
+    return len(stream) == 1 and trained and stream.device.type == "cpu" and block.attn.num_heads > 1
+
+
+def run(block: Any, stream: Tensor) -> Tensor:
+    """Run a stream (B, L, width) through a frozen `ResidualAttentionBlock` without a mask, in two halves."""
+    stream = stream + block.ls_1(_added(_attended, block.attn, block.ln_1(stream), block.attn.out_proj.bias))
+    return stream + block.ls_2(_added(_hidden, block.mlp, block.ln_2(stream), block.mlp.c_proj.bias))
+
+
+def _added(function: Callable[[Any, int, Tensor], Tensor], layers: nn.Module, inputs: Tensor, bias: Tensor) -> Tensor:
+    def half(number: int, some: Tensor) -> tuple[Tensor]:
+        return (function(layers, number, some),)
+
+    (one,), (two,) = compute([Piece(functools.partial(half, number), (inputs,)) for number in (0, 1)])
+    return one + two + bias
+
+
+def _attended(attention: Any, half: int, inputs: Tensor) -> Tensor:
+    """Attend with half of the heads, and project what they found."""
+    first = attention.num_heads // 2
+    heads = [first, attention.num_heads - first][half]
+    some = slice(half * first * attention.head_dim, (half * first + heads) * attention.head_dim)
+    projections = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
+    q, k, v = (
+        F.linear(inputs, weight[some], bias[some]).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for weight, bias in projections
+    )
+    found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return F.linear(found, attention.out_proj.weight[:, some])
+
+
+def _hidden(mlp: Any, half: int, inputs: Tensor) -> Tensor:
+    """Compute half of the hidden channels, and project them."""
+    weight, bias, back = (each.chunk(2, dim)[half] for each, dim in (
+        (mlp.c_fc.weight, 0), (mlp.c_fc.bias, 0), (mlp.c_proj.weight, 1),
+    ))  # fmt: skip
+    return F.linear(mlp.gelu(F.linear(inputs, weight, bias)), back)
