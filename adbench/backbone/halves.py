@@ -6,7 +6,6 @@ number of cores changes no bit.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +17,13 @@ from adbench.system.pieces import Piece, compute
 
 
 def helps(block: Any, stream: Tensor) -> bool:
-    """Whether a stream (B, L, width) is to be split: that of one image in training, on a CPU, where there are heads."""
+    """Whether a stream (B, L, width) is to be split: that of one image in training, on a CPU, in open_clip's block."""
+    from adbench.backbone.openclip import ResidualAttentionBlock
+
     trained = stream.requires_grad and torch.is_grad_enabled()
-    return len(stream) == 1 and trained and stream.device.type == "cpu" and block.attn.num_heads > 1
+    if len(stream) > 1 or not trained or stream.device.type != "cpu" or type(block) is not ResidualAttentionBlock:
+        return False
+    return bool(block.attn.num_heads > 1)
 
 
 def run(block: Any, stream: Tensor) -> Tensor:
@@ -30,21 +33,19 @@ def run(block: Any, stream: Tensor) -> Tensor:
 
 
 def _added(function: Callable[[Any, int, Tensor], Tensor], layers: nn.Module, inputs: Tensor, bias: Tensor) -> Tensor:
-    def half(number: int, some: Tensor) -> tuple[Tensor]:
-        return (function(layers, number, some),)
-
-    (one,), (two,) = compute([Piece(functools.partial(half, number), (inputs,)) for number in (0, 1)])
+    work = [Piece(lambda some, half=half: (function(layers, half, some),), (inputs,)) for half in (0, 1)]
+    (one,), (two,) = compute(work)
     return one + two + bias
 
 
 def _attended(attention: Any, half: int, inputs: Tensor) -> Tensor:
     """Attend with half of the heads, and project what they found."""
-    first = attention.num_heads // 2
-    heads = [first, attention.num_heads - first][half]
-    some = slice(half * first * attention.head_dim, (half * first + heads) * attention.head_dim)
+    heads, size = attention.num_heads, attention.head_dim
+    first, last = ((0, heads // 2), (heads // 2, heads))[half]
+    some = slice(first * size, last * size)
     projections = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
     q, k, v = (
-        F.linear(inputs, weight[some], bias[some]).unflatten(-1, (heads, -1)).transpose(1, 2)
+        F.linear(inputs, weight[some], bias[some]).unflatten(-1, (-1, size)).transpose(1, 2)
         for weight, bias in projections
     )
     found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
@@ -53,7 +54,5 @@ def _attended(attention: Any, half: int, inputs: Tensor) -> Tensor:
 
 def _hidden(mlp: Any, half: int, inputs: Tensor) -> Tensor:
     """Compute half of the hidden channels, and project them."""
-    weight, bias, back = (each.chunk(2, dim)[half] for each, dim in (
-        (mlp.c_fc.weight, 0), (mlp.c_fc.bias, 0), (mlp.c_proj.weight, 1),
-    ))  # fmt: skip
-    return F.linear(mlp.gelu(F.linear(inputs, weight, bias)), back)
+    weight, bias = (each.chunk(2)[half] for each in (mlp.c_fc.weight, mlp.c_fc.bias))
+    return F.linear(mlp.gelu(F.linear(inputs, weight, bias)), mlp.c_proj.weight.chunk(2, dim=1)[half])
