@@ -22,6 +22,7 @@ from adbench.system import cores
 from adbench.system.progress import track
 
 CPU = "cpu, in chunks"
+HALF = "attention in one product"  # how half precision is computed, since its features were last other ones
 SPAN = 4  # batches of an accelerator that are looked up in the cache at once
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -42,7 +43,8 @@ def signature(facts: Mapping[str, Any], processor: str = CPU) -> str:
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
     libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
     kernels = [f"{name} {facts[name]}" for name in ("deterministic", "compile") if name in facts]
-    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries, *kernels]
+    attention = [] if facts["precision"] == "32-true" else [HALF]
+    content = [*(facts[name] for name in names), processor, torch.__version__, *libraries, *kernels, *attention]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 

@@ -100,6 +100,18 @@ def test_tokens_are_not_multiplied_one_by_one(torchs: nn.MultiheadAttention) -> 
     assert L not in ours.matrices
 
 
+def test_under_autocast_it_is_one_product_as_well(torchs: nn.MultiheadAttention) -> None:
+    given = (inputs("self")[0].float().detach(),) * 3
+    torchs.float().eval().requires_grad_(False)
+    found = []
+    for module in (torchs, MultiheadAttention.of(torchs).requires_grad_(False)):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), Products() as products:
+            found.append(module(*given, need_weights=False)[0])
+    assert L not in products.matrices
+    assert found[1].dtype == torch.bfloat16
+    torch.testing.assert_close(*found, rtol=0.05, atol=0.05)
+
+
 def test_a_model_keeps_its_parameters_and_their_names(torchs: nn.MultiheadAttention) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.ModuleDict({"inner": torchs}))
     before = model.state_dict(keep_vars=True)
