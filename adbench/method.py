@@ -225,9 +225,9 @@ class Method(pl.LightningModule, Generic[P]):
     def encode(self, images: Tensor, progress: str = "", keep: bool | Tensor = True, stay: bool = False) -> Features:
         """Return the declared features of images (B, 3, H, W), uint8 or floats in [0, 1]: on the CPU, without gradient.
 
-        `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again, or
-        which of the images (B,) are unchanged. stay: what a GPU computes without the cache stays there, for a step that
-        goes on with it there.
+        `progress` names a progress bar. keep: in the cache; False for changed images, which no later step sees again,
+        or which of the images (B,) are unchanged. stay: what a GPU computes without the cache stays there, for a step
+        that goes on with it there.
         """
         if self._frozen is None:
             raise RuntimeError("encode() of a method that was not made by Method.create()")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as some
 from torch import Tensor
 
 from adbench.backbone import chunks
-from adbench.backbone.chunks import ALONE, fill, sizes
+from adbench.backbone.chunks import ALONE, SIZES, fill, shared, sizes
 from adbench.backbone.contract import Backbone
 from adbench.backbone.features import FrozenFeatures
 from adbench.backbone.outputs import Outputs
@@ -58,6 +60,18 @@ def test_a_machine_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_chunk_is_filled_up_to_the_next_size() -> None:
     assert [len(fill(torch.zeros(n, 3), (2, 8))) for n in (1, 2, 3, 8)] == [2, 2, 8, 8]
     assert [len(fill(torch.zeros(n, 3), (8,))) for n in (1, 8)] == [8, 8]
+
+
+@given(some.integers(0, 400), some.sampled_from([ALONE, *(SIZES[start:] for start in range(4))]), some.integers(1, 16))
+def test_images_are_dealt_evenly_to_the_cores(count: int, allowed: tuple[int, ...], number: int) -> None:
+    made = shared(count, allowed, number)
+    assert sum(made) == count
+    assert made == sorted(made, reverse=True)
+    assert all(size in allowed or size < min(allowed) for size in made)
+    busy = [0] * number
+    for size in made:  # as cores take them
+        busy[busy.index(min(busy))] += size
+    assert max(busy) - min(busy) <= max(1, min(allowed)), "no core waits for longer than for the smallest chunk"
 
 
 @pytest.mark.parametrize("allowed", [(4, 8), (8,), ALONE])
