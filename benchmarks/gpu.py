@@ -208,7 +208,7 @@ def main() -> None:
                 continue
             words = [
                 f"method={name}", "preset=paper", f"precision={precision}", f"data_root={root / 'data'}", "shots=16",
-                "backbone.weights=random", f"cache={root / 'cache'}", f"runs={root / 'runs'}", "feature_cache=false",
+                "backbone.weights=random", f"cache={root / 'cache'}", f"runs={root / 'runs'}", "feature_cache=off",
                 "gallery=0", f"device={device.type}", *options.words,
             ]  # fmt: skip
             words += ["method.epochs=1"] if hasattr(resolve(parse(words)[0]).params, "epochs") else []

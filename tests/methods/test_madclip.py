@@ -210,14 +210,15 @@ def test_full_size_by_hand(full_size) -> None:
         close(method.learner(bench.backbone, "Brain"), text)
         levels = by_hand(method, image, text, streams)
         loss = method.training_step([column[1:] for column in method.data.tensors], 0)
-        detection, segmentation = method._patch_scores([batch.features.blocks[b] for b in method.blocks], text)
+        kinds = ("detection", "segmentation")
+        found = method._patch_scores([batch.features.blocks[b] for b in method.blocks], text, kinds)
         scores = method.eval().score(batch)
     wanted = torch.zeros(())
     for i, block in enumerate((6, 12, 18, 24)):
         close(batch.features.blocks[block], streams[block])
         assert levels[i][0].shape == (1, 17 * 17, 2)
-        for own, hand in zip((detection[i], segmentation[i]), levels[i], strict=True):
-            close(own, hand)
+        for kind, hand in zip(kinds, levels[i], strict=True):
+            close(found[i][kind], hand)
         sign = torch.tensor([-1.0, 1.0])  # the image is abnormal
         wanted = (
             wanted
