@@ -196,12 +196,12 @@ def main() -> None:
     torch.set_num_threads(1)
     limit, source = peak(device, precision, 256 if options.tiny else 8192)
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
-    print(f"{model}, {precision}, torch {torch.__version__}; peak: {source}\n")
-    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
     left = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         draw_phantoms(root / "data", "brainmri", {"train": 0, "valid": 8, "test": 8} | ({} if options.tiny else MANY))
+        print(f"\n{model}, {precision}, torch {torch.__version__}; peak: {source}\n")
+        print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
         for name in names:
             if time.perf_counter() - began > options.seconds:
                 left.append(name)
@@ -211,11 +211,11 @@ def main() -> None:
                 "backbone.weights=random", f"cache={root / 'cache'}", f"runs={root / 'runs'}", "feature_cache=off",
                 "gallery=0", f"device={device.type}", *options.words,
             ]  # fmt: skip
-            words += ["method.epochs=1"] if hasattr(resolve(parse(words)[0]).params, "epochs") else []
             if options.tiny:
                 words = [word for word in words if not word.startswith(("preset=", "shots="))]
                 words += ["backbone=phantom-clip", "shots=1"]
                 words += ["method.views=1"] if name == "madclip" else []
+            words += ["method.epochs=1"] if hasattr(resolve(parse(words)[0]).params, "epochs") else []
             print(f"| {' | '.join(row(words, 8 if options.tiny else 512, device, limit))} |", flush=True)
     if left:
         print(f"\nleft out, after {options.seconds:g} s: {', '.join(left)}")
