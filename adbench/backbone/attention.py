@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,9 +42,9 @@ class MultiheadAttention(nn.MultiheadAttention):
         if attn_mask is not None and attn_mask.dim() == 3:
             attn_mask = attn_mask.unflatten(0, (-1, self.num_heads))
         projected = self._projected(query, key, value)
-        q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in projected)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask, self.dropout if self.training else 0.0)
-        return self.out_proj(attended.transpose(1, 2).flatten(2)), None
+        return self.out_proj(
+            by_head(projected, self.num_heads, attn_mask, self.dropout if self.training else 0.0)
+        ), None
 
     def _has_kernel(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> bool:
         """Whether torch has a kernel of its own for this."""
@@ -62,6 +64,15 @@ class MultiheadAttention(nn.MultiheadAttention):
             )
         inputs = zip((query, key, value), weight.chunk(3), bias.chunk(3), strict=True)
         return tuple(F.linear(each, w, b) for each, w, b in inputs)
+
+
+def by_head(projected: Iterable[Tensor], heads: int, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """Attend head by head from queries (B, N, C) to keys and values (B, L, C); return what the heads found (B, N, C).
+
+    projected: queries, keys, values. mask: as torch's `scaled_dot_product_attention` takes it.
+    """
+    q, k, v = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in projected)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout).transpose(1, 2).flatten(2)
 
 
 def with_one_product(model: nn.Module) -> None:

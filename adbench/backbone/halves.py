@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adbench.backbone.attention import by_head
 from adbench.system.pieces import Piece, compute
 
 
@@ -44,11 +45,7 @@ def _attended(attention: Any, half: int, inputs: Tensor) -> Tensor:
     first, last = ((0, heads // 2), (heads // 2, heads))[half]
     some = slice(first * size, last * size)
     projections = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
-    q, k, v = (
-        F.linear(inputs, weight[some], bias[some]).unflatten(-1, (-1, size)).transpose(1, 2)
-        for weight, bias in projections
-    )
-    found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    found = by_head((F.linear(inputs, weight[some], bias[some]) for weight, bias in projections), last - first)
     return F.linear(found, attention.out_proj.weight[:, some])
 
 
