@@ -19,6 +19,7 @@ from adbench.backbone.contract import Backbone
 from adbench.backbone.weights import BackboneConfig
 from adbench.commands import cli
 from adbench.config import layers
+from adbench.system import cores
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["OMP_NUM_THREADS"] = "1"  # what cores=auto takes: other tests run on the other cores
@@ -45,6 +46,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.pop("ADBENCH_CACHE")
     if before is not None:
         os.environ["ADBENCH_CACHE"] = before
+
+
+@pytest.fixture
+def one_core_afterwards() -> Iterator[None]:
+    """Compute with one core again after a test that asked for more."""
+    yield
+    cores.use(1)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,11 +12,7 @@ from adbench.backbone.contract import Backbone
 from adbench.backbone.openclip import ResidualAttentionBlock
 from adbench.system import cores
 
-
-@pytest.fixture(autouse=True)
-def one_core_afterwards() -> Iterator[None]:
-    yield
-    cores.use(1)
+pytestmark = pytest.mark.usefixtures("one_core_afterwards")
 
 
 def block_of(width: int, heads: int, dtype: torch.dtype = torch.float64) -> nn.Module:

@@ -12,11 +12,7 @@ import torch
 
 from adbench.system import cores
 
-
-@pytest.fixture(autouse=True)
-def one_core_afterwards():
-    yield
-    cores.use(1)
+pytestmark = pytest.mark.usefixtures("one_core_afterwards")
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])

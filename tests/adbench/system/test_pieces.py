@@ -9,11 +9,7 @@ from torch import Tensor, nn
 from adbench.system import cores
 from adbench.system.pieces import Piece, compute, rows, split
 
-
-@pytest.fixture(autouse=True)
-def one_core_afterwards():
-    yield
-    cores.use(1)
+pytestmark = pytest.mark.usefixtures("one_core_afterwards")
 
 
 def of_two_layers(number: int) -> tuple[list[Tensor], list[Tensor]]:
