@@ -49,6 +49,21 @@ def image_vectors(backbone: Backbone, tokens: Tensor, kind: str) -> Tensor:
         return l2_normalize(backbone.project(tokens, final_norm=kind == "embedding"))
 
 
+def cosines(vectors: Tensor, directions: Tensor) -> Tensor:
+    """Return products (..., N, M) of vectors (..., N, C), scaled to unit length, with directions (..., M, C), in fp32.
+
+    The products are scaled, not the vectors, which saves most of the passes over them in a training step. A zero vector
+    has the product 0.
+
+    >>> cosines(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0]])).tolist()
+    [[0.6000000238418579], [0.0]]
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        vectors = vectors.float()
+        lengths = vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        return vectors @ directions.float().transpose(-1, -2) / lengths
+
+
 def state_logits(vectors: Tensor, text: Tensor, temperature: float) -> Tensor:
     """Return logits (B, N, 2), normal then abnormal: cosines over the temperature, in fp32 also under autocast.
 

@@ -28,7 +28,7 @@ from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import ABNORMAL, NORMAL, Phrases, PromptLearner, Prompts
 from adbench.blocks.rows import Rows, common, in_batches, names_of, rows_with
-from adbench.blocks.similarity import TextEmbeddings
+from adbench.blocks.similarity import TextEmbeddings, cosines
 from adbench.blocks.validate import choices
 from adbench.errors import AdbenchError
 from adbench.method import Batch, Capability, Method, Scores, Support
@@ -82,7 +82,7 @@ class Adapter(nn.Module):
         self.heads = heads
 
     def forward(self, tokens: Tensor, kind: str) -> Tensor:
-        """Map (B, patches, width) to unit vectors (B, patches, embed_dim) for `detection` or `segmentation`."""
+        """Map (B, patches, width) to vectors (B, patches, embed_dim), for `detection` or `segmentation`."""
         return self.head(self.shared_of(tokens), kind)
 
     def shared_of(self, tokens: Tensor) -> Tensor:
@@ -90,8 +90,8 @@ class Adapter(nn.Module):
         return in_fp32(self.shared, tokens)
 
     def head(self, shared: Tensor, kind: str) -> Tensor:
-        """Return the unit vectors of one head."""
-        return l2_normalize(in_fp32(self.get_submodule(kind if self.heads == 2 else DETECTION), shared))
+        """Return the vectors of one head."""
+        return in_fp32(self.get_submodule(kind if self.heads == 2 else DETECTION), shared)
 
 
 class MadCLIP(Method[Params]):
@@ -159,7 +159,7 @@ class MadCLIP(Method[Params]):
         """Sum the detection loss and, for images with masks, the segmentation losses over the levels."""
         *levels, objects, labels, has_mask, masks = batch
         text = self._text(names_of(self.object_names, objects))
-        losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks)
+        losses = functools.partial(self._level_losses, labels=labels, has_mask=has_mask, masks=masks.float())
         work = [
             Piece(functools.partial(losses, adapters=adapters), (tokens, text), _parameters(adapters))
             for tokens, adapters in zip(levels, self._adapters, strict=True)
@@ -181,7 +181,7 @@ class MadCLIP(Method[Params]):
         detection = self._detection_loss(scores[DETECTION], labels)
         if rows is None:
             return (detection,)
-        logit, target = self._pixel_logit(scores[SEGMENTATION][rows]), masks[rows].float()
+        logit, target = self._pixel_logit(scores[SEGMENTATION][rows]), masks[rows]
         return detection, focal(logit, target), dice(logit.sigmoid(), target)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -216,7 +216,7 @@ class MadCLIP(Method[Params]):
     def adapted_features(self, batch: Batch) -> Tensor:
         """Return both detection heads' outputs at the last level, concatenated, the mean over the patches."""
         tokens = batch.features.blocks[self.blocks[-1]][:, 1:]
-        return torch.cat([adapter(tokens, DETECTION).mean(1) for adapter in self._adapters[-1]], dim=-1)
+        return torch.cat([l2_normalize(adapter(tokens, DETECTION)).mean(1) for adapter in self._adapters[-1]], dim=-1)
 
     @property
     def adapted_block(self) -> int:
@@ -281,15 +281,17 @@ class MadCLIP(Method[Params]):
     def _level_scores(
         self, tokens: Tensor, text: Tensor, adapters: Sequence[Adapter], kinds: Sequence[str]
     ) -> dict[str, Tensor]:
-        t_n, t_ab = text[..., 0, :, None], text[..., 1, :, None]
-        direction = t_n - t_ab
+        t_n, t_ab = text[..., :1, :], text[..., 1:, :]
+        directions = (t_n - t_ab, t_ab - t_n) if self.params.contrast else (t_n, t_ab)
         shared = [adapter.shared_of(tokens[:, 1:]) for adapter in adapters]
         scores: dict[str, Tensor] = {}
         for kind in kinds:
             if scores and self.params.heads == 1:
                 return scores | {kind: scores[DETECTION]}
-            n, a = (adapter.head(each, kind) for adapter, each in zip(adapters, shared, strict=True))
-            columns = [n @ direction, -(a @ direction)] if self.params.contrast else [n @ t_n, a @ t_ab]
+            columns = [
+                cosines(adapter.head(each, kind), direction)
+                for adapter, each, direction in zip(adapters, shared, directions, strict=True)
+            ]
             scores[kind] = torch.cat(columns, dim=-1)
         return scores
 

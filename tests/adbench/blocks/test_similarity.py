@@ -10,6 +10,7 @@ from adbench.blocks.prompts import Prompts, ensemble
 from adbench.blocks.similarity import (
     TextEmbeddings,
     abnormal_logit,
+    cosines,
     image_vectors,
     require_both_classes,
     state_logits,
@@ -24,6 +25,27 @@ def test_the_logit_is_the_softmax_of_both_cosines_interpolated_or_not() -> None:
     torch.testing.assert_close(abnormal_logit(vectors, text).sigmoid(), columns.softmax(-1)[..., 1])
     up = F.interpolate(columns.transpose(1, 2).unflatten(2, (3, 3)), (7, 7), mode="bilinear", align_corners=True)
     torch.testing.assert_close(patch_map(abnormal_logit(vectors, text), 7).sigmoid(), up.softmax(1)[:, 1])
+
+
+def test_cosines_are_products_of_unit_vectors_with_their_gradients() -> None:
+    g = torch.Generator().manual_seed(0)
+    vectors, directions = torch.randn(2, 5, 8, generator=g), torch.randn(2, 3, 8, generator=g)
+    vectors[0, 0] = 0
+    sides = []
+    for function in (cosines, lambda v, d: F.normalize(v, dim=-1) @ d.transpose(1, 2)):
+        leaves = [each.clone().requires_grad_() for each in (vectors, directions)]
+        found = function(*leaves)
+        sides.append((found.detach(), *torch.autograd.grad(found.square().sum(), leaves)))
+    for ours, wanted in zip(*sides, strict=True):
+        torch.testing.assert_close(ours, wanted)
+    assert not sides[0][0][0, 0].any()
+
+
+def test_cosines_of_vectors_whose_length_overflows_half_precision() -> None:
+    vectors = torch.tensor([[60000.0, 60000.0]], dtype=torch.float16)
+    with torch.autocast("cpu", torch.float16):
+        found = cosines(vectors, torch.tensor([[1.0, 0.0]], dtype=torch.float16))
+    torch.testing.assert_close(found, torch.tensor([[0.5**0.5]]))
 
 
 @torch.no_grad()
