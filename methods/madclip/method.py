@@ -97,7 +97,7 @@ class Adapter(nn.Module):
 class MadCLIP(Method[Params]):
     """Adapters and learnable prompts over cached features of a frozen CLIP."""
 
-    version = "3"
+    version = "4"
     editable = ("prompts",)
     has_masks: Tensor
 
