@@ -132,6 +132,17 @@ def test_scores_by_hand(bench, support, params: dict[str, object]) -> None:
     torch.testing.assert_close(scores.image, image, rtol=1e-5, atol=1e-6)
 
 
+def test_adapted_features_are_the_means_of_unit_vectors(bench, support) -> None:
+    method = bench.fitted("madclip", **FAST)
+    batch = bench.batch(method, support().images)
+    with torch.no_grad():
+        tokens = batch.features.blocks[method.blocks[-1]][:, 1:]
+        heads = [branch[-1](tokens, "detection") for branch in (method.normal, method.abnormal)]
+        units = [vectors / vectors.norm(dim=-1, keepdim=True) for vectors in heads]
+        found = method.adapted_features(batch)
+    torch.testing.assert_close(found, torch.cat([each.mean(1) for each in units], dim=-1))
+
+
 def test_without_masks_the_detection_heads_give_image_score_and_map(bench, support) -> None:
     method = bench.fitted("madclip", support(masks=False), **FAST)
     with torch.no_grad():
