@@ -167,30 +167,38 @@ KEYS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name != "overrid
 
 def validate(config: RunConfig) -> None:
     """Raise AdbenchError for the first value that is not possible."""
-    for key, allowed in ALLOWED.items():
-        value = getattr(config, key)
-        if value not in allowed:
-            raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), allowed)}")
-    if isinstance(config.shots, str) and config.shots != "full":
+    for key in KEYS:
+        check_value(key, getattr(config, key))
+    check_together(config)
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raise AdbenchError where a key can't have a value, whatever the other keys have."""
+    if key in ALLOWED and value not in ALLOWED[key]:
+        raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), ALLOWED[key])}")
+    if key == "shots" and isinstance(value, str) and value != "full":
         raise AdbenchError(
-            f"shots={config.shots} is not possible: give a number of images per class, as in 16, or `full` for all."
+            f"shots={value} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
-    if isinstance(config.cores, str) and config.cores != AUTO:
-        raise AdbenchError(f"cores={config.cores} is not possible: give a number of CPU cores, as in 2, or `auto`.")
-    ranges.check(config, ranges.OF_RUN)
-    if not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", config.selection):
+    if key == "cores" and isinstance(value, str) and value != AUTO:
+        raise AdbenchError(f"cores={value} is not possible: give a number of CPU cores, as in 2, or `auto`.")
+    if key in ranges.OF_RUN:
+        ranges.check({key: value}, {key: ranges.OF_RUN[key]})
+    if key == "selection" and not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", value):
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
-        raise AdbenchError(f"selection={config.selection} is not possible: {did_you_mean(config.selection, rules)}")
+        raise AdbenchError(f"selection={value} is not possible: {did_you_mean(value, rules)}")
+    if key == "eval_size" and value != "method":
+        if not re.fullmatch(r"-?[0-9]{1,20}", value):
+            raise AdbenchError(f"eval_size={printable(value)[:80]} is not possible: pixels, or `method`, are needed.")
+        ranges.check({key: int(value)}, {key: ranges.EVAL_SIZE})
+    if key in NAMES:
+        check_name(key, value)
+
+
+def check_together(config: RunConfig) -> None:
+    """Raise AdbenchError where two values, each of which is possible, don't go together."""
     if config.gallery_levels and config.gallery == 0:
         raise AdbenchError("gallery.levels=true adds maps to the pictures, and gallery=0 makes none. Leave one out.")
-    if config.eval_size != "method":
-        if not re.fullmatch(r"-?[0-9]{1,20}", config.eval_size):
-            raise AdbenchError(
-                f"eval_size={printable(config.eval_size)[:80]} is not possible: pixels, or `method`, are needed."
-            )
-        ranges.check({"eval_size": int(config.eval_size)}, {"eval_size": ranges.EVAL_SIZE})
-    for key in NAMES:
-        check_name(key, getattr(config, key))
 
 
 def check_name(key: str, text: str | None) -> None:

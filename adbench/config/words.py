@@ -24,7 +24,8 @@ from adbench.config.schema import (
     SPELLINGS,
     Overrides,
     RunConfig,
-    validate,
+    check_together,
+    check_value,
 )  # fmt: skip
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
@@ -136,28 +137,37 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
     bases: dict[tuple[str, str], RunConfig] = {}
     typed: dict[tuple[str, str], Any] = {}
     configs: list[RunConfig] = []
-    checked: set[tuple[str, str, str]] = set()
+    names_checked: set[tuple[str, str, str]] = set()
+    values_checked: set[tuple[str, str]] = set()
     for values in itertools.product(*plain.values()):
         cell = dict(zip(plain, values, strict=True))
         which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
         if which not in bases:
             base = defaults() | (preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
             bases[which] = _base(json.dumps(base))
-        for key, text in cell.items():
-            if (key, text) not in typed:
-                typed[key, text] = _typed(key, text)
-        run = dataclasses.replace(bases[which], **{key: typed[key, text] for key, text in cell.items()})
-        if run.dataset not in parts:
-            parts[run.dataset] = [_merged(common, part) for c in combinations for part in _parts(run.dataset, c)]
-        for overrides in parts[run.dataset]:
-            config = dataclasses.replace(run, overrides=overrides)
+            for key in KEYS:
+                if key not in plain:
+                    check_value(key, getattr(bases[which], key))
+        for word in cell.items():
+            if word not in typed:
+                typed[word] = _typed(*word)
+        run = {word[0]: typed[word] for word in cell.items()}
+        dataset = run.get("dataset", bases[which].dataset)
+        if dataset not in parts:
+            parts[dataset] = [_merged(common, part) for c in combinations for part in _parts(dataset, c)]
+        for overrides in parts[dataset]:
+            config = dataclasses.replace(bases[which], **run, overrides=overrides)
             names = config.method, config.dataset, config.backbone
-            if names not in checked:
+            if names not in names_checked:
                 _check_names(config)
-                if not checked:
+                if not names_checked:
                     _check_executor(config)
-                checked.add(names)
-            validate(config)
+                names_checked.add(names)
+            for word in cell.items():
+                if word not in values_checked:
+                    check_value(word[0], getattr(config, word[0]))
+                    values_checked.add(word)
+            check_together(config)
             configs.append(config)
     return configs
 

@@ -72,6 +72,17 @@ def test_the_paper_preset_sets_what_the_paper_used_and_words_win() -> None:
     assert (run.input_size, run.precision) == (240, "32-true")
 
 
+def test_the_value_of_one_cell_among_many_and_that_of_a_preset_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AdbenchError, match="seed=-1 is not possible: at least 0"):
+        config.parse(["shots=4,8", "dataset=bmad", "seed=0,1,-1"])
+    with pytest.raises(AdbenchError, match="gallery=0 makes none"):
+        config.parse(["seed=0,1", "gallery_levels=true", "gallery=0"])
+    monkeypatch.setattr(config, "preset", lambda method, name: {"batch_size": 0})
+    with pytest.raises(AdbenchError, match="batch_size=0 is not possible: at least 1"):
+        config.parse(["preset=paper", "seed=0,1"])
+    assert [run.batch_size for run in config.parse(["preset=paper", "batch_size=2,4"])] == [2, 4]
+
+
 def test_the_schedule_changes_the_parameters_and_words_win() -> None:
     from adbench.methods.madclip.method import Params
 
