@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from adbench.backbone.capability import Capability, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
@@ -189,6 +190,17 @@ class Method(pl.LightningModule, Generic[P]):
 
         Called after the fit, and before each scoring in the middle of it.
         """
+
+    def forget_training(self) -> None:
+        """Drop what no score needs once a fit is over: attributes that are datasets, and Lightning's Trainer.
+
+        Features of the support, in many views, are most of what a method holds. One that keeps them elsewhere too drops
+        them here.
+        """
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Dataset):
+                delattr(self, name)
+        self.trainer = None
 
     def observe_test_images(self, batches: Iterable[Batch]) -> None:
         """See, without labels, all images that are about to be scored; called where `transductive` is declared."""

@@ -140,9 +140,14 @@ class FrozenFeatures:
             for rows in self._split(some.nonzero()[:, 0])
         ]
         done = cores.each(lambda piece: piece[0](images[piece[1]]), work)
-        found = [row for piece in (track(done, progress, len(work)) if progress else done) for row in piece]
-        order = torch.cat([rows for _, rows in work]).argsort().tolist()
-        return Features.of({part: torch.stack([found[i][part] for i in order]) for part in self.parts}, self.outputs)
+        made: dict[str, Tensor] = {}  # filled piece by piece, so that features are held once
+        for (_, rows), piece in zip(work, track(done, progress, len(work)) if progress else done, strict=True):
+            for place, row in zip(rows.tolist(), piece, strict=True):
+                for part in self.parts:
+                    if part not in made:
+                        made[part] = row[part].new_empty(len(images), *row[part].shape)
+                    made[part][place] = row[part]
+        return Features.of(made, self.outputs)
 
     def _split(self, rows: Tensor) -> Sequence[Tensor]:
         """Split the numbers of images into those that are looked up or computed at once."""

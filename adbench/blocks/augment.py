@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,16 +27,21 @@ def fixed_views(
     bilinearly, with reflection beyond the border; masks are then thresholded at 0.5.
     """
     both = torch.cat([images, masks[:, None].to(images.dtype)], dim=1)
-    views = [both]
-    views += [_affine(both, rotation(angle)) for angle in ROTATIONS]
-    views += [_affine(both, shift(x, y)) for x in (SHIFT, -SHIFT) for y in (SHIFT, -SHIFT)]
-    views += [both.flip(3), both.flip(2)]
+    moves = [rotation(angle) for angle in ROTATIONS] + [shift(x, y) for x in (SHIFT, -SHIFT) for y in (SHIFT, -SHIFT)]
+    makers: list[Callable[[], Tensor]] = [lambda: both]
+    makers += [functools.partial(_affine, both, matrix) for matrix in moves]
+    makers += [functools.partial(both.flip, axis) for axis in (3, 2)]
     if zooms:
-        views += [central_zoom(both, zoom) for zoom in ZOOMS]
+        makers += [functools.partial(central_zoom, both, zoom) for zoom in ZOOMS]
     if jitter is not None:
-        views += [torch.cat([colour_jitter(images, jitter, groups), both[:, 3:]], dim=1)]
-    stack = torch.cat(views)
-    return stack[:, :3].contiguous(), stack[:, 3] > 0.5
+        makers += [lambda: torch.cat([colour_jitter(images, jitter, groups), both[:, 3:]], dim=1)]
+    # One view at a time: all of them twice would be most of what a small cell holds in memory.
+    pixels = torch.empty(len(makers), *images.shape, dtype=images.dtype)
+    moved = torch.empty(len(makers), *masks.shape, dtype=torch.bool)
+    for number, make in enumerate(makers):
+        view = make()
+        pixels[number], moved[number] = view[:, :3], view[:, 3] > 0.5
+    return pixels.flatten(0, 1), moved.flatten(0, 1)
 
 
 def regad_views(images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from adbench.blocks.rows import GB, Rows, size_of
 from adbench.blocks.training import shuffled
@@ -17,7 +17,7 @@ HELD = 4 * 2**30  # bytes of features that are held in memory
 CHUNK = 32  # images that are read at once
 
 
-class FrozenRows:
+class FrozenRows(Dataset[list[Tensor]]):
     """What `read` makes of images (N, 3, H, W), uint8, for training that never changes the images.
 
     read: returns tensors (n, ...) for n images, as a method makes them of `Method.encode`. Where all of them take more
@@ -31,9 +31,15 @@ class FrozenRows:
         self.held = self._all() if size <= most else None
 
     def _all(self) -> list[Tensor]:
-        chunks = self.images.split(CHUNK)
-        parts = [self.read(images) for images in track(chunks, "encoding the support", len(chunks))]
-        return [torch.cat(columns) for columns in zip(*parts, strict=True)]
+        chunks, start = self.images.split(CHUNK), 0
+        held: list[Tensor] = []  # filled chunk by chunk: joining chunks would take the memory twice
+        for images in track(chunks, "encoding the support", len(chunks)):
+            parts = self.read(images)
+            held = held or [part.new_empty(len(self.images), *part.shape[1:]) for part in parts]
+            for whole, part in zip(held, parts, strict=True):
+                whole[start : start + len(part)] = part
+            start += len(images)
+        return held
 
     def placed(self, device: torch.device, gb: float) -> Self:
         """Keep what is held in the memory of a device, if `gb` GB hold all of it."""

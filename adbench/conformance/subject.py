@@ -154,6 +154,7 @@ class Subject:
         before = content(_tensors(support))
         fit(method, support, self.bench.run, torch.device("cpu"), [selector])
         self.wrote |= content(_tensors(support)) != before
+        method.forget_training()
         self._show_test_images(method)
         return method
 

@@ -88,7 +88,8 @@ def run_cell(
             method = new_method(cell, device)
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
-        give_back()  # of the training
+            method.forget_training()
+        give_back()
         with watch.stage("held_out"):  # before a test image is scored
             held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         with watch.stage("score"):
@@ -125,6 +126,7 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     with naming_the_method(cell.config.method_name):
         method = new_method(cell, device)
         selection, _, _ = fit_once(cell, method, data, device, curves(cell.config, None), began)
+        method.forget_training()
         held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         evaluate(cell, method, data.test, map_thresholds(held_out))
 

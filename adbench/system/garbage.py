@@ -31,7 +31,8 @@ def settle() -> None:
 
 
 def give_back() -> None:
-    """Give freed memory back to the system: glibc keeps what lies below something that is still used."""
+    """Give memory that nothing refers to back to the system: cycles, and what glibc keeps below something used."""
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -30,6 +30,7 @@ def score_support(cell: Cell, support: Support, device: torch.device, epoch: int
             method, rest, seen = new_method(cell, device), rows(support, ~held), rows(support, held)
             stops = [EpochSelector(rest, None, stop=epoch)] if epoch < method.declared.epochs else []
             fit(method, rest, config, device, stops)
+            method.forget_training()
             pixels, places = seen.images.permute(0, 2, 3, 1).numpy(), np.flatnonzero(held)
             how = seen.datasets[0], seen.object_names[0], config.batch_size, config.precision
             for start, scores in score_images(method, pixels, *how):

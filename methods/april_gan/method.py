@@ -134,6 +134,11 @@ class AprilGAN(Method[Params]):
         rows = [l2_normalize(tokens[normal]).flatten(0, 1) for tokens in self.tokens]
         self.bank = torch.stack(rows).to(self.device)
 
+    def forget_training(self) -> None:
+        """Drop the tokens of the support, too."""
+        super().forget_training()
+        self.tokens = []
+
     def score(self, batch: Batch) -> Scores:
         """Add the text probability and the distance to the bank per pixel, each a mean over the levels.
 

@@ -133,6 +133,11 @@ class DRA(Method[Params]):
         """Keep the mean of the reference images as the adapter sees them now."""
         self.reference = self._reference()
 
+    def forget_training(self) -> None:
+        """Drop the patches of the reference images, too."""
+        super().forget_training()
+        self.references = self.references[:0]
+
     def score(self, batch: Batch) -> Scores:
         """Return the three abnormalities less the normality: pooled as the image score, at each patch as the map."""
         said = self.heads(self.heads.adapted(self._patches(batch.features)), self.reference)

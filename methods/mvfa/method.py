@@ -201,6 +201,11 @@ class MVFA(Method[Params]):
             images = self._leave_one_out(support, features, normal.repeat(views).to(self.device))
             self._set_bounds(images, "the whole support", "Try more shots, a smaller method.learning_rate")
 
+    def forget_training(self) -> None:
+        """Drop the features of the views, too."""
+        super().forget_training()
+        self.streams = {}
+
     def observe_test_images(self, batches: Iterable[Batch]) -> None:
         """Compute the bounds of both branches over all images that will be scored, as the authors do."""
         banks = self._banks()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
+from torch.utils.data import Dataset
 
 from adbench.backbone.clip import Features
 from adbench.config.layers import standalone
@@ -61,6 +63,22 @@ def test_it_passes_the_conformance_kit(name: str) -> None:
 def test_what_it_saves_is_small(bench, name: str) -> None:
     size = sum(v.numel() for v in bench.fitted(name, **QUICK.get(name, {})).state_dict().values())
     assert size < bench.backbone.parameters() / 2
+
+
+def test_it_holds_nothing_of_its_training_when_the_fit_is_over(bench, name: str) -> None:
+    method = bench.fitted(name, **QUICK.get(name, {}))
+    method.forget_training()
+    left = {key: value for key, value in vars(method).items() if key not in ("_parameters", "_buffers", "_modules")}
+    assert not [key for key, value in left.items() if isinstance(value, Dataset | Trainer)]
+    assert {key: size for key, value in left.items() if (size := held(value)) > 50_000} == {}
+
+
+def held(value: object) -> int:
+    """Return the bytes of tensors in an attribute."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(map(held, inner))
 
 
 def test_which_methods_have_what_pictures_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,7 @@ def test_help_imports_no_torch() -> None:
     code = (
         "import sys; sys.argv = ['adbench', '--help']\n"
         "from adbench.commands import cli\n"
-        "try: cli.main()\n"
-        "except SystemExit: pass\n"
+        "assert cli.command() == 0\n"
         "heavy = {'torch', 'pandas', 'numpy', 'matplotlib', 'open_clip', 'omegaconf'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -21,6 +20,37 @@ def test_help_imports_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     for command in ("run", "score", "list", "leaderboard", "data", "version"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command_ends_at_once_and_only_after_what_it_left_to_the_end(code: int) -> None:
+    program = f"""
+import atexit, sys, weakref
+from adbench.commands import cli
+class Kept:
+    def __del__(self): print("freed")
+kept = Kept()
+def command():
+    atexit.register(print, "left to the end")
+    weakref.finalize(kept, print, "finalised")
+    sys.stdout.write("printed ")
+    return {code}
+cli.command = command
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith("printed ")
+    assert set(done.stdout.removeprefix("printed ").splitlines()) == {"left to the end", "finalised"}
+
+
+def test_a_command_that_breaks_off_ends_with_its_traceback() -> None:
+    program = (
+        "from adbench.commands import cli\ndef command(): raise KeyError('own')\ncli.command = command\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("KeyError: 'own'\n")
 
 
 def test_keys_are_those_of_the_file(adbench) -> None:
