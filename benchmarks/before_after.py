@@ -7,6 +7,9 @@ in fresh processes; the best of `--repeat` counts, for memory the least. Encodin
 ViT-L/14 at 112 pixels, with random weights and without a cache, and two cores: in older trees `threads=2`, but for
 encoding their default, one thread. The job is `adbench run` with phantom-clip and the defaults of each side. Run it
 with nothing else running.
+
+`products alone` are the seconds of a stage's FLOPs at the rate of all cores in a product of ViT-L's size, measured in
+the same run. `at most` is how many times as fast as before a tree would be in which nothing else took time.
 """
 
 from __future__ import annotations
@@ -79,6 +82,7 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
     """Print the rows of one method."""
     words = [f"method={method}", f"shots={SHOTS.get(method, '16')}"]
     best: dict[tuple[str, str], float] = {}
+    flops, rates = dict[str, float](), list[float]()
     for repeat in range(options.repeat):
         for side, python in sides.items():
             newer = side == "after" or options.same_keys
@@ -88,16 +92,23 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
                 cores = ["cores=2"] if newer else [] if asked == "encode" else ["threads=2"]  # the default there is 1
                 sized = [*words, *VIT_L, *cores, off, "method.epochs=1", *([VIEWS[method]] if method in VIEWS else [])]
                 found = probe(python, asked, sized, folder / f"cache-{side}") if asked else {}
-                for stage, seconds in found.items():
-                    best[stage, side] = min(seconds, best.get((stage, side), seconds))
+                rates += [found.pop("rate")] if "rate" in found else []
+                for stage in [stage for stage in inner if stage in found]:
+                    best[stage, side] = min(found[stage], best.get((stage, side), found[stage]))
+                    if side == "after":
+                        flops[stage] = found[f"{stage} flops"]
             if "job" in stages:
                 own = folder / f"{side}{repeat}{method}"
                 for name, more in (("main job, cold", []), ("a second cell", ["seed=1"])):
                     for what, value in zip((name, f"{name}: peak GB"), job(python, [*words, *more], own), strict=True):
                         best[what, side] = min(value, best.get((what, side), value))
-    for stage in dict.fromkeys(stage for stage, _ in best):
+    for stage in dict.fromkeys(stage for stage, side in best if side == "before"):
         before, after = best[stage, "before"], best[stage, "after"]
-        print(f"| {method} | {stage} | {before:.3f} | {after:.3f} | {before / after:.2f} |", flush=True)
+        least = flops[stage] / max(rates) if stage in flops else None
+        limit = f"{least:.3f} | {before / least:.2f}" if least else " | "
+        print(f"| {method} | {stage} | {before:.3f} | {after:.3f} | {before / after:.2f} | {limit} |", flush=True)
+    if rates:
+        print(f"The cores together: {max(rates) / 1e9:.0f} GFLOP/s.", flush=True)
 
 
 def main() -> None:
@@ -112,7 +123,8 @@ def main() -> None:
         folder = Path(scratch)
         try:
             sides = {"before": str(install(options.commit, folder)), "after": sys.executable}
-            print(f"| method | seconds of | {options.commit} | this tree | faster |\n|---|---|---|---|---|")
+            head = ("method", "seconds of", options.commit, "this tree", "faster", "products alone", "at most")
+            print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
             for method in options.methods.split(","):
                 compared(method, options.stages.split(","), sides, options, folder)
         finally:

@@ -2,7 +2,8 @@
 
     python benchmarks/probe.py encode,step,test method=madclip shots=16 ...
 
-Prints one line of JSON. It asks only for what commits since 7705c91 have in common.
+Prints one line of JSON. It asks only for what commits since 7705c91 have in common; of later trees it also says how
+many FLOPs each stage has, and how many a second all cores do in a product of ViT-L's size.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 try:
     from adbench.cells.datamodule import DataModule
     from adbench.cells.resolve import resolve
     from adbench.config.words import parse
     from adbench.scoring.score import score_images
+    from adbench.system import cores
     from adbench.training.fit import fit, new_method
 
     BEFORE = False
@@ -33,6 +37,8 @@ except ImportError:  # 7705c91
     BEFORE = True
 
 STEPS, IMAGES = 6, 32
+FEW = 8  # images whose FLOPs are counted
+ROWS, WIDTH, HIDDEN = 8 * 65, 1024, 4096  # of a product of ViT-L: eight images of 112 pixels
 
 
 def data_of(cell: Any) -> tuple[Any, Any]:
@@ -52,6 +58,32 @@ def second_time(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def flops(work: Callable[[], Any]) -> float:
+    """Return the FLOPs of some work, those of products and attention: on one core, where torch's counter sees them."""
+    from adbench.scoring.probe import COUNTED
+
+    number, fast = cores.number(), torch.backends.mha.get_fastpath_enabled()
+    cores.use(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused attention is not counted
+    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+        work()
+    torch.backends.mha.set_fastpath_enabled(fast)
+    cores.use(number)
+    return float(counter.get_total_flops())
+
+
+def rate(repeats: int = 40) -> float:
+    """Return the FLOPs a second that all cores do together, each in products of its own: the best of five times."""
+    rows, weights = torch.rand(ROWS, WIDTH), torch.rand(HIDDEN, WIDTH)
+    work = [None] * cores.number() * repeats
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        list(cores.each(lambda _: F.linear(rows, weights), work))
+        seconds.append(time.perf_counter() - start)
+    return 2 * ROWS * WIDTH * HIDDEN * len(work) / min(seconds)
+
+
 def main() -> None:
     stages, words = sys.argv[1].split(","), sys.argv[2:]
     cell = resolve(parse(words)[0])
@@ -61,24 +93,36 @@ def main() -> None:
     pixels = torch.from_numpy(test[:IMAGES].transpose(0, 3, 1, 2).copy())
     if "encode" in stages:
         found["encode"] = second_time(lambda: method.encode(pixels)) / len(pixels)
+        if not BEFORE:
+            found["encode flops"] = flops(lambda: method.encode(pixels[:FEW])) / FEW
     if "step" in stages:
         method.prepare(support)
         method.train()
         made = method.configure_optimizers()
         optimiser = made["optimizer"] if isinstance(made, dict) else made[0][0] if isinstance(made, tuple) else made
         seconds = []
-        for batch in itertools.islice(itertools.cycle(method.train_dataloader()), STEPS + 1):
-            start = time.perf_counter()
+
+        def step(batch: Any) -> None:
             optimiser.zero_grad()
             method.training_step(batch, 0).backward()
             optimiser.step()
+
+        for batch in itertools.islice(itertools.cycle(method.train_dataloader()), STEPS + 1):
+            start = time.perf_counter()
+            step(batch)
             seconds.append(time.perf_counter() - start)
         found["step"] = sorted(seconds[1:])[STEPS // 2]
+        if not BEFORE:
+            found["step flops"] = flops(lambda: step(batch))
     if "test" in stages:
         method = new_method(cell, torch.device("cpu"))
         fit(method, support, cell.config, torch.device("cpu"))
         how = cell.config.dataset, cell.dataset.object_name, 8, cell.config.precision
         found["test"] = second_time(lambda: list(score_images(method, test[:IMAGES], *how))) / IMAGES
+        if not BEFORE:
+            found["test flops"] = flops(lambda: list(score_images(method, test[:FEW], *how))) / FEW
+    if not BEFORE:
+        found["rate"] = rate()
     print(json.dumps(found))
 
 
