@@ -13,6 +13,7 @@ from adbench.errors import AdbenchError, DataError, MethodError, PluginError
 from adbench.executors import Failure, Job
 from adbench.records import record
 from adbench.running import devices
+from adbench.system.garbage import settle
 from adbench.system.session import Session
 
 LINES = 20  # of a traceback that a failed record keeps; the log has them all
@@ -30,6 +31,7 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
                 f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
                 f"{job.key} has become {cell.key}. Run the command again."
             )
+        settle()
         devices.run(cell, job.words, notice, session.began, job.log)
     except (Exception, SystemExit) as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()

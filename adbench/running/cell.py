@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import time
@@ -89,6 +90,8 @@ def run_cell(
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
             method.forget_training()
+            if method.declared.epochs:
+                gc.collect()  # Lightning's Trainer is in cycles, and holds the training data
         give_back()
         with watch.stage("held_out"):  # before a test image is scored
             held_out = score_held_out_of(cell, method, data, device, selection.epoch)

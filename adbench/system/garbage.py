@@ -31,8 +31,7 @@ def settle() -> None:
 
 
 def give_back() -> None:
-    """Give memory that nothing refers to back to the system: cycles, and what glibc keeps below something used."""
-    gc.collect()
+    """Give freed memory back to the system: glibc keeps what lies below something that is still used."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
