@@ -36,8 +36,8 @@ def fixed_views(
     if jitter is not None:
         makers += [lambda: torch.cat([colour_jitter(images, jitter, groups), both[:, 3:]], dim=1)]
     # One view at a time: all of them twice would be most of what a small cell holds in memory.
-    pixels = torch.empty(len(makers), *images.shape, dtype=images.dtype)
-    moved = torch.empty(len(makers), *masks.shape, dtype=torch.bool)
+    pixels = images.new_empty(len(makers), *images.shape)
+    moved = masks.new_empty(len(makers), *masks.shape, dtype=torch.bool)
     for number, make in enumerate(makers):
         view = make()
         pixels[number], moved[number] = view[:, :3], view[:, 3] > 0.5

@@ -59,7 +59,7 @@ def main() -> NoReturn:
 def _leave(ended: list[int]) -> None:
     """End a process whose exit code is known, without freeing what it imported.
 
-    With torch that takes half a second, and reads 180 MB of CUDA's libraries into memory.
+    With torch that takes 0.2 to 0.5 s, and reads up to 180 MB of CUDA's libraries into memory.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all

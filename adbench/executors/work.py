@@ -31,7 +31,7 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
                 f"{config.dataset} or the weights of {config.backbone} changed while the sweep ran: the cell "
                 f"{job.key} has become {cell.key}. Run the command again."
             )
-        settle()
+        settle()  # a cell collects cycles when its training is over
         devices.run(cell, job.words, notice, session.began, job.log)
     except (Exception, SystemExit) as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
