@@ -1,5 +1,5 @@
 """`python -m adbench` is the command `adbench`."""
 
-from adbench.commands.cli import main
+from adbench.commands.cli import program
 
-main()
+program()

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import sys
-from typing import NoReturn
 
 import typer
 
@@ -48,12 +47,15 @@ def _guard() -> None:
     )
 
 
-def main() -> NoReturn:
-    """The program `adbench`: run a command, and end the process with its exit code."""
+def program() -> None:
+    """Be the program `adbench`: run the command line, and end the process with its exit code."""
     ended: list[int] = []
     atexit.register(_leave, ended)  # before all that commands register, so that it is called after it
-    ended.append(command())
-    sys.exit(ended[0])
+    try:
+        main()
+    except SystemExit as end:
+        ended.append(int(end.code or 0))
+        raise
 
 
 def _leave(ended: list[int]) -> None:
@@ -68,8 +70,8 @@ def _leave(ended: list[int]) -> None:
         os._exit(ended[0])
 
 
-def command() -> int:
-    """Run the command line: what a user can fix becomes one line on standard error. Returns the exit code."""
+def main() -> None:
+    """Run the command line: what a user can fix becomes one line on standard error and an exit code."""
     _guard()
     try:
         code = app(prog_name="adbench", standalone_mode=False)
@@ -89,7 +91,7 @@ def command() -> int:
         elif not code:
             _complain(f"cannot write standard output: {unprinted.strerror}.")
             code = 2
-    return int(code or 0)
+    sys.exit(code)
 
 
 def _complain(text: str) -> None:
