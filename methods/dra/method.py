@@ -136,7 +136,7 @@ class DRA(Method[Params]):
     def forget_training(self) -> None:
         """Drop the patches of the reference images, too."""
         super().forget_training()
-        self.references = self.references[:0]
+        del self.references
 
     def score(self, batch: Batch) -> Scores:
         """Return the three abnormalities less the normality: pooled as the image score, at each patch as the map."""

@@ -74,9 +74,9 @@ def test_it_holds_nothing_of_its_training_when_the_fit_is_over(bench, name: str)
 
 
 def held(value: object) -> int:
-    """Return the bytes of tensors in an attribute."""
+    """Return the bytes of memory that tensors in an attribute keep, views all that they are of."""
     if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
+        return value.untyped_storage().nbytes()
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return sum(map(held, inner))
 
