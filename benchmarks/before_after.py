@@ -82,7 +82,7 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
     """Print the rows of one method."""
     words = [f"method={method}", f"shots={SHOTS.get(method, '16')}"]
     best: dict[tuple[str, str], float] = {}
-    flops, rates = dict[str, float](), list[float]()
+    counted: dict[str, float] = {}  # the FLOPs of each stage, and how many a second all cores do
     for repeat in range(options.repeat):
         for side, python in sides.items():
             newer = side == "after" or options.same_keys
@@ -91,24 +91,25 @@ def compared(method: str, stages: list[str], sides: dict[str, str], options: arg
                 asked = ",".join(stage for stage in inner if stage in stages)
                 cores = ["cores=2"] if newer else [] if asked == "encode" else ["threads=2"]  # the default there is 1
                 sized = [*words, *VIT_L, *cores, off, "method.epochs=1", *([VIEWS[method]] if method in VIEWS else [])]
-                found = probe(python, asked, sized, folder / f"cache-{side}") if asked else {}
-                rates += [found.pop("rate")] if "rate" in found else []
-                for stage in [stage for stage in inner if stage in found]:
-                    best[stage, side] = min(found[stage], best.get((stage, side), found[stage]))
-                    if side == "after":
-                        flops[stage] = found[f"{stage} flops"]
+                counts = ",flops" if side == "after" else ""
+                found = probe(python, asked + counts, sized, folder / f"cache-{side}") if asked else {}
+                for what, value in found.items():
+                    if what in inner:
+                        best[what, side] = min(value, best.get((what, side), value))
+                    else:
+                        counted[what] = max(value, counted.get(what, 0))
             if "job" in stages:
                 own = folder / f"{side}{repeat}{method}"
                 for name, more in (("main job, cold", []), ("a second cell", ["seed=1"])):
                     for what, value in zip((name, f"{name}: peak GB"), job(python, [*words, *more], own), strict=True):
                         best[what, side] = min(value, best.get((what, side), value))
-    for stage in dict.fromkeys(stage for stage, side in best if side == "before"):
+    for stage in dict.fromkeys(stage for stage, _ in best):
         before, after = best[stage, "before"], best[stage, "after"]
-        least = flops[stage] / max(rates) if stage in flops else None
+        least = counted[f"{stage} flops"] / counted["rate"] if f"{stage} flops" in counted else None
         limit = f"{least:.3f} | {before / least:.2f}" if least else " | "
         print(f"| {method} | {stage} | {before:.3f} | {after:.3f} | {before / after:.2f} | {limit} |", flush=True)
-    if rates:
-        print(f"The cores together: {max(rates) / 1e9:.0f} GFLOP/s.", flush=True)
+    if counted:
+        print(f"The cores together: {counted['rate'] / 1e9:.0f} GFLOP/s.", flush=True)
 
 
 def main() -> None:

@@ -11,16 +11,14 @@ the card's dense peak at this precision. No method is begun after `--seconds`; t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from adbench.backbone.features import AUTOCAST, autocast
 from adbench.cells.cell import Cell
@@ -32,7 +30,7 @@ from adbench.config.words import parse
 from adbench.method import Method, Support
 from adbench.plugins import registry
 from adbench.running.cell import run_cell
-from adbench.scoring.probe import COUNTED
+from adbench.scoring.probe import counting
 from adbench.scoring.score import score_images, show_test_images
 from adbench.system import finite
 from adbench.training.fit import new_method
@@ -82,18 +80,6 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
     work()
     wait()
     return time.perf_counter() - start
-
-
-@contextlib.contextmanager
-def counting() -> Iterator[FlopCounterMode]:
-    """Count FLOPs; the fused attention of torch's inference is not counted, and is off meanwhile."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
-            yield counter
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def measured(work: Callable[[], Any], device: torch.device, images: int) -> Measured:

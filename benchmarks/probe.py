@@ -1,8 +1,8 @@
 """What `before_after.py` runs in each of two trees of adbench: seconds of encoding, training steps and a test pass.
 
-    python benchmarks/probe.py encode,step,test method=madclip shots=16 ...
+    python benchmarks/probe.py encode,step,test,flops method=madclip shots=16 ...
 
-Prints one line of JSON. It asks only for what commits since 7705c91 have in common; of later trees it also says how
+Prints one line of JSON. It asks only for what commits since 7705c91 have in common. `flops`, for this tree, adds how
 many FLOPs each stage has, and how many a second all cores do in a product of ViT-L's size.
 """
 
@@ -17,14 +17,12 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 try:
     from adbench.cells.datamodule import DataModule
     from adbench.cells.resolve import resolve
     from adbench.config.words import parse
     from adbench.scoring.score import score_images
-    from adbench.system import cores
     from adbench.training.fit import fit, new_method
 
     BEFORE = False
@@ -60,20 +58,21 @@ def second_time(work: Callable[[], Any]) -> float:
 
 def flops(work: Callable[[], Any]) -> float:
     """Return the FLOPs of some work, those of products and attention: on one core, where torch's counter sees them."""
-    from adbench.scoring.probe import COUNTED
+    from adbench.scoring.probe import counting
+    from adbench.system import cores
 
-    number, fast = cores.number(), torch.backends.mha.get_fastpath_enabled()
+    number = cores.number()
     cores.use(1)
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused attention is not counted
-    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+    with counting() as counter:
         work()
-    torch.backends.mha.set_fastpath_enabled(fast)
     cores.use(number)
     return float(counter.get_total_flops())
 
 
 def rate(repeats: int = 40) -> float:
     """Return the FLOPs a second that all cores do together, each in products of its own: the best of five times."""
+    from adbench.system import cores
+
     rows, weights = torch.rand(ROWS, WIDTH), torch.rand(HIDDEN, WIDTH)
     work = [None] * cores.number() * repeats
     seconds = []
@@ -93,7 +92,7 @@ def main() -> None:
     pixels = torch.from_numpy(test[:IMAGES].transpose(0, 3, 1, 2).copy())
     if "encode" in stages:
         found["encode"] = second_time(lambda: method.encode(pixels)) / len(pixels)
-        if not BEFORE:
+        if "flops" in stages:
             found["encode flops"] = flops(lambda: method.encode(pixels[:FEW])) / FEW
     if "step" in stages:
         method.prepare(support)
@@ -112,16 +111,16 @@ def main() -> None:
             step(batch)
             seconds.append(time.perf_counter() - start)
         found["step"] = sorted(seconds[1:])[STEPS // 2]
-        if not BEFORE:
+        if "flops" in stages:
             found["step flops"] = flops(lambda: step(batch))
     if "test" in stages:
         method = new_method(cell, torch.device("cpu"))
         fit(method, support, cell.config, torch.device("cpu"))
         how = cell.config.dataset, cell.dataset.object_name, 8, cell.config.precision
         found["test"] = second_time(lambda: list(score_images(method, test[:IMAGES], *how))) / IMAGES
-        if not BEFORE:
+        if "flops" in stages:
             found["test flops"] = flops(lambda: list(score_images(method, test[:FEW], *how))) / FEW
-    if not BEFORE:
+    if "flops" in stages:
         found["rate"] = rate()
     print(json.dumps(found))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,18 @@ def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> in
 COUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 
 
+@contextlib.contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Count FLOPs; the fused attention of torch's inference is not counted, and is off meanwhile."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 @torch.no_grad()
 def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) -> tuple[float, float]:
     """Return images per second over `n` images without any cache, and GFLOP per image (a multiply-add counts 2)."""
@@ -63,11 +76,8 @@ def throughput(cell: Cell, method: Method[Any], images: ImageSet, n: int = 4) ->
             batch = Batch.of(method, part, images.dataset, images.object_name, features)
             scores_of(method, batch).image.sum().item()
 
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused attention operator is not counted
-    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+    with counting() as counter:
         run(1)
-    torch.backends.mha.set_fastpath_enabled(fast)
     start = time.perf_counter()
     run(n)
     return n / (time.perf_counter() - start), counter.get_total_flops() / 1e9
