@@ -158,6 +158,7 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
             return 0.0
 
         fit(method, rest, config, device, [EpochSelector(rest, validate)])
+        method.forget_training()
     labels = support.labels.numpy()
     return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in scores.items()}
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from adbench.cells.cell import TrainingSet
 from adbench.cells.datamodule import DataModule
@@ -16,6 +18,9 @@ from adbench.data.indexed import IndexedDataset
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.support import nothing
 from adbench.errors import AdbenchError
+from adbench.method import Method
+from adbench.training import selection
+from adbench.training.fit import fit
 from adbench.training.selection import rows
 
 QUICK = ("method.epochs=3", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
@@ -95,6 +100,21 @@ def test_support_cv_scores_each_support_image_by_a_fit_that_did_not_see_it(train
     part = rows(support, fold == 0)
     assert len(part) == len(part.ids) == int((fold == 0).sum())
     assert part.ids == tuple(np.array(support.ids)[fold == 0])
+
+
+def test_a_fold_of_support_cv_holds_no_training_data_once_it_is_over(tiny: Path, monkeypatch) -> None:
+    (run,) = config.parse(["method=madclip", f"data_root={tiny}", "selection=support_cv", *QUICK])
+    cell, fitted = resolve(run), []
+
+    def fit_and_note(method: Method, *rest: Any) -> None:
+        fit(method, *rest)
+        assert isinstance(method.data, Dataset)
+        fitted.append(method)
+
+    monkeypatch.setattr(selection, "fit", fit_and_note)
+    selection.cross_validate(cell, DataModule.of_cell(cell).support, torch.device("cpu"))
+    assert len(fitted) == 2
+    assert not any(isinstance(value, Dataset) for method in fitted for value in vars(method).values())
 
 
 def source_of_people(*people: str) -> tuple[TrainingSet, ...]:
