@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adbench.data.decode import IMAGES
-from adbench.data.items import DatasetConfig
-from adbench.data.listing import Identity, Listing, below, endings, list_images, stem_of, subfolders
+from adbench.data.items import CLASSES, DatasetConfig
+from adbench.data.listing import Identity, Listing, below, ending_of, endings, list_images, stem_of, subfolders
 from adbench.errors import DataError
 from adbench.system.text import counted
 
-from .pairing import add_masks, masks_among, names_masks, pair_masks
+from .pairing import add_masks, masks_among, names_masks, pair_masks, readings
+from .splits import TABLE_SPLITS
+
+TEXTS = ("", ".txt", ".md", ".pdf", ".html", ".rst", ".log")  # files next to class folders that say nothing of images
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class ClassFolder:
     """A class folder.
 
     images: its images, at any depth, sorted.
-    masks: mask files that lie among them, with the image of each.
+    masks: mask files that lie among them, with the images of each.
     read: the folders that were read, by device and inode.
     skipped: folders that `ignored_folders` leaves out.
     """
@@ -34,7 +38,7 @@ class ClassFolder:
     label: int
     folder: Path
     images: list[Path]
-    masks: dict[Path, Path]
+    masks: dict[Path, tuple[Path, ...]]
     read: dict[Identity, Path]
     skipped: list[Path]
 
@@ -55,12 +59,14 @@ def mask_folders(place: Path, config: DatasetConfig) -> list[Path]:
 def read_class(label: int, folder: Path, config: DatasetConfig, notes: list[str]) -> ClassFolder:
     """List a class folder, and add to `notes` what is left out.
 
-    Raises DataError where it holds files but no image, or a folder of masks among its images.
+    Raises DataError where it holds files but no image, or among its images a folder of masks, of the other class, or of
+    a split.
     """
     listing = _listing(folder, config, notes)
     named = {name.lower() for name in config.mask_folders}
     inside = {os.path.dirname(below(path, folder)) for path in listing.images}
     for inner in sorted(inside):
+        _check_inside(label, folder, inner, config)
         masks = [name for name in inner.split("/") if names_masks(name) or name.lower() in named]
         if masks:
             raise DataError(
@@ -86,6 +92,24 @@ def read_class(label: int, folder: Path, config: DatasetConfig, notes: list[str]
     return ClassFolder(label, folder, images, found, listing.folders, listing.skipped)
 
 
+def _check_inside(label: int, folder: Path, inner: str, config: DatasetConfig) -> None:
+    """Raise DataError for a folder of images within a class folder whose name is that of the other class or a split."""
+    other = config.normal_folders if label else config.abnormal_folders
+    for name in inner.split("/") if inner else ():
+        leave = f"leave it out: {word('ignored_folders', [*config.ignored_folders, name])}"
+        if name.lower() in {one.lower() for one in other}:
+            raise DataError(
+                f"{folder / inner} lies in the class folder {folder.name}/ and has the name of the other class, but "
+                f"its images would be read as {CLASSES[label]}. Move {name}/ next to {folder.name}/, or {leave}"
+            )
+        if name.lower() in TABLE_SPLITS and folder.parent.name.lower() not in TABLE_SPLITS:
+            raise DataError(
+                f"{folder / inner} has the name of a split and lies in the class folder {folder.name}/, where it would "
+                f"be no split. Move it to {name}/{folder.name}/, as splits hold classes, give the splits in a table "
+                f"images.csv, or {leave}"
+            )
+
+
 def check_apart(classes: Iterable[ClassFolder]) -> None:
     """Raise DataError where links put one folder into two class folders: its images would be read twice."""
     seen: dict[Identity, Path] = {}
@@ -106,12 +130,13 @@ def check_ignored(places: Iterable[Path], classes: Iterable[ClassFolder], config
 
 
 def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, splits: bool = False) -> list[str]:
-    """Return notes on what lies in a place next to the folders that are read.
+    """Return notes on what lies in a place next to the folders that are read, but for adbench's records and texts.
 
     Raises DataError for a file with the name of a class or of masks, and for another folder that holds images.
     """
     ignored = {name.lower() for name in config.ignored_folders}
     others = [path for path in subfolders(place) if path not in read and path.name.lower() not in ignored]
+    others = [path for path in others if not any(path.glob("*/record.json"))]  # adbench's own runs
     images = {path: len(list_images(path, deep=True).images) for path in others}
     filled = {path: number for path, number in images.items() if number}
     if filled:
@@ -131,6 +156,9 @@ def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, split
             f"{counted(number, 'image')} in {place.name}/ {'lies' if number == 1 else 'lie'} in no class folder and "
             f"{'is' if number == 1 else 'are'} left out: for example {listing.images[0].name}."
         )
+    if loose := [path for path in listing.others if ending_of(path.name) not in TEXTS]:
+        names = ", ".join(path.name for path in loose[:3]) + (", …" if len(loose) > 3 else "")
+        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {_are(loose)} not read: {names}.")
     return notes
 
 
@@ -146,8 +174,7 @@ def find_masks(
     masks: dict[Path, tuple[Path, ...]] = {}
     abnormal = [group for group in classes if group.label]
     for group in abnormal:
-        images = [(below(path, group.folder), path) for path in group.images]
-        add_masks(masks, pair_masks(group.masks, group.folder, images).masks)
+        add_masks(masks, _masks_inside(group))
     normal = [group for group in classes if not group.label]
     for folder in mask_folders(place, config):
         listing = _listing(folder, config, notes)
@@ -171,15 +198,33 @@ def find_masks(
             notes.append(
                 f"Masks in {folder.name}/ are those of the images whose names they have, but for {pairs.affix}."
             )
-        others = {stem_of(name) for name, _ in _names(normal, folder)} if pairs.unused else set()
-        healthy = {path for path in pairs.unused if stem_of(below(path, folder)) in others}
-        add_masks(masks, pair_masks(sorted(healthy), folder, _names(normal, folder)).masks)
-        if unused := [path for path in pairs.unused if path not in healthy]:
+        of_abnormal = {stem_of(name).casefold() for name, _ in names}
+        unclaimed = [path for path in pairs.unused if not of_abnormal & set(_meant(below(path, folder)))]
+        of_normal = pair_masks(unclaimed, folder, _names(normal, folder))
+        add_masks(masks, of_normal.masks)
+        checked = {mask for files in of_normal.masks.values() for mask in files}
+        if unused := [path for path in pairs.unused if path not in checked]:
             notes.append(
                 f"{_files(len(unused), folder)} the name of no abnormal image, and no use: for example "
                 f"{unused[0].relative_to(folder)}."
             )
     return masks
+
+
+def _masks_inside(group: ClassFolder) -> dict[Path, tuple[Path, ...]]:
+    """Return the masks among the images of a class folder, by their image."""
+    pairs = pair_masks(group.masks, group.folder, [(below(path, group.folder), path) for path in group.images])
+    masks, more = pairs.masks, defaultdict[Path, tuple[Path, ...]](tuple)
+    exact = {mask for files in masks.values() for mask in files}
+    for mask, images in group.masks.items():
+        for image in images if mask not in exact and not set(images) & set(pairs.masks) else ():
+            more[image] += (mask,)
+    return masks | more
+
+
+def _meant(name: str) -> list[str]:
+    """Return the names of images, in lower case, that a mask's name may mean."""
+    return [key.casefold() for _, key in readings(stem_of(name))]
 
 
 def word(key: str, names: Iterable[str]) -> str:
@@ -197,6 +242,10 @@ def _names(groups: Iterable[ClassFolder], masks: Path) -> list[tuple[str, Path]]
         if (masks / group.folder.name).is_dir():
             names += [(f"{group.folder.name}/{name}", path) for name, path in names[-len(group.images) :]]
     return names
+
+
+def _are(paths: Collection[Path]) -> str:
+    return "is" if len(paths) == 1 else "are"
 
 
 def _files(number: int, folder: Path) -> str:

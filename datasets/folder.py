@@ -36,7 +36,7 @@ from .class_folders import (
 )
 from .defects import has_defects, read_defects
 from .layout import Layout, entries, item, need_mask
-from .splits import SPLIT_KEYS, check_patients, splits_of
+from .splits import SPLIT_KEYS, SPLIT_NAMES, TABLE_SPLITS, check_patients, splits_of
 from .stacks import Stacks, in_series, look, name_patients, spread
 from .tables import NamedFiles, Row, file_below, read_table
 
@@ -49,8 +49,6 @@ OTHER_LABELS = (  # as other tools write them
     | dict.fromkeys(("true", "ungood", "bad", "anomaly", "anomalous", "diseased", "positive"), 1)
 )  # fmt: skip
 NOT_SPLIT = "they have no splits, and adbench gives each patient one"
-SPLIT_NAMES: dict[str, Split] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
-TABLE_SPLITS: dict[str, Split] = {**SPLIT_NAMES, "training": "train", "validation": "valid", "testing": "test"}
 
 
 class Folder(Layout):
@@ -112,7 +110,9 @@ class Folder(Layout):
     def _table(self, folder: Path) -> Path | None:
         if self.config.table is not None:
             return folder / Path(self.config.table).expanduser()  # an absolute path is kept
-        return folder / TABLE if (folder / TABLE).is_file() else None
+        if (folder / TABLE).is_file():
+            return folder / TABLE
+        return next((path for path in sorted(folder.iterdir()) if path.name.lower() == TABLE and path.is_file()), None)
 
     def _look(self, items: list[Item], found: Stacks | None = None) -> tuple[list[Item], Stacks]:
         """Look into the files of items, and fill in the patients that headers and names give."""

@@ -18,11 +18,13 @@ from functools import cached_property
 from pathlib import Path
 
 from adbench.data.listing import below, stem_of
+from adbench.data.volumes import is_volume
 from adbench.errors import DataError
 
 WORD = r"(?:masks?|segs?|segmentations?|gts?|ground[_\- ]?truths?|bm|labels?|annos?|annotations?)"
 NUMBER = r"(?:[_\-. ]?\d+)?"
 ANY_WORD = re.compile(WORD, re.I)
+BARE = re.compile(rf"(?!bm){WORD}{NUMBER}", re.I)  # mask.png next to image.png, in a folder of each patient
 SUFFIXED = re.compile(rf"(?P<image>.+?)(?P<affix>[_\-. ]{WORD}){NUMBER}", re.I)
 PREFIXED = re.compile(rf"(?P<affix>{WORD}[_\-. ])(?P<image>.+)", re.I)
 INFIXED = re.compile(rf"(?P<image>.+?)(?P<affix>[_\-. ]{WORD})(?P<rest>[_\-. ].+)", re.I)
@@ -96,36 +98,65 @@ def add_masks(masks: dict[Path, tuple[Path, ...]], more: Mapping[Path, tuple[Pat
         masks[image] = files
 
 
-def masks_among(paths: Sequence[Path], base: Path) -> dict[Path, Path]:
-    """Return the files that by their names are masks of others in the same folder, with the image of each.
+def masks_among(paths: Sequence[Path], base: Path) -> dict[Path, tuple[Path, ...]]:
+    """Return the files that by their names are masks of others in the same folder, with the images of each.
 
-    Raises DataError for a file that has the word of such masks but no image.
+    Such a name is that of an image with a usual word (`a_mask.png` of `a.jpg`); where no image has it, it belongs to
+    the one image whose name it begins (`p1_mask.png` of `p1_scan.png`), or, if it is the word alone (`p1/mask.png`), to
+    the one image of the folder. A mask volume may belong to several volumes, as those of one patient in BraTS.
+
+    Raises DataError for a file that has the word of such masks but no image, or that fits several images.
 
     >>> found = masks_among([Path("x/a.jpg"), Path("x/a_seg.png"), Path("x/b.jpg")], Path("x"))
-    >>> {mask.name: image.name for mask, image in found.items()}
-    {'a_seg.png': 'a.jpg'}
+    >>> {mask.name: [image.name for image in images] for mask, images in found.items()}
+    {'a_seg.png': ['a.jpg']}
     """
     if not any(ANY_WORD.search(path.name) for path in paths):
         return {}
     names = [(stem_of(below(path, base)), path) for path in paths]
     images = {_fold(name): path for name, path in names}
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, ...]] = {}
     words: dict[str, Path] = {}
-    orphans: list[tuple[str, Path]] = []
+    orphans: list[tuple[str, str, Path]] = []  # the word, what the name of an image begins with, the file
     for name, path in names:
         named = [(affix, _fold(key)) for affix, key in readings(name) if affix]
         hit = next(((affix, images[key]) for affix, key in named if key in images), None)
+        folder, slash, last = name.rpartition("/")
         if hit is not None:
-            words[hit[0]], found[path] = path, hit[1]
+            words[hit[0]], found[path] = path, (hit[1],)
+        elif BARE.fullmatch(last):
+            orphans.append((last.lower(), _fold(folder + slash), path))
         elif named:
-            orphans.append((named[0][0], path))
-    for affix, path in orphans:
-        if affix in words:
+            orphans.append((*named[0], path))
+    others = {_fold(name): path for name, path in names if path not in found}
+    for _, _, path in orphans:
+        others = {name: other for name, other in others.items() if other != path}
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for name in others:
+        by_folder[name.rpartition("/")[0]].append(name)
+    for affix, start, path in orphans:
+        family = [others[name] for name in by_folder[start.rpartition("/")[0]] if _begins(name, start)]
+        if len(family) > 1 and not all(map(is_volume, (path, *family))):
+            raise DataError(
+                f"{path} has the name of a mask, and fits {len(family)} images, such as {family[0].name} and "
+                f"{family[1].name}. Name it like its image, as in {stem_of(family[0].name)}_mask{path.suffix}, or move "
+                "it elsewhere."
+            )
+        if family:
+            found[path] = tuple(family)
+        elif affix in words:
             raise DataError(
                 f"{path} has the name of a mask, like {words[affix].name}, but its image is missing. Restore the "
                 "image, or remove the mask."
             )
     return found
+
+
+def _begins(name: str, start: str) -> bool:
+    """Whether a name begins with that of a mask without its word, both in lower case; all do where that is a folder."""
+    if not start or start.endswith("/"):
+        return name.startswith(start)
+    return name.startswith(start) and SEPARATOR.match(name[len(start) :]) is not None
 
 
 def readings(name: str) -> Iterator[tuple[str, str]]:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from adbench.data.fingerprint import digest
-from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, check_shares
+from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item, Split, check_shares
 from adbench.errors import AdbenchError, DataError
 
+SPLIT_NAMES: dict[str, Split] = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # of folders
+TABLE_SPLITS: dict[str, Split] = {**SPLIT_NAMES, "training": "train", "validation": "valid", "testing": "test"}
 SPLIT_KEYS = ("split_shares", "split_seed", "folds", "fold")  # have no effect on images that have splits
 
 

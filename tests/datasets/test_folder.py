@@ -361,6 +361,7 @@ def test_other_things_next_to_the_classes_are_noted_or_named(tmp_path: Path) -> 
     assert read(tmp_path)[1] == [
         f"{tmp_path.name}/ holds 1 other folder without images: scratch/.",
         f"1 image in {tmp_path.name}/ lies in no class folder and is left out: for example overview.png.",
+        f"1 other file in {tmp_path.name}/ is not read: study.csv.",
     ]
     (tmp_path / "masks").write_text("../masks of the study")
     with pytest.raises(DataError, match="masks is a file; a folder of images is expected there"):

@@ -113,12 +113,42 @@ def test_masks_among_images() -> None:
     files = [
         Path("x", name) for name in ("p/a.jpg", "p/a_segmentation.png", "q/a.png", "b (1).png", "B (1)_mask_1.png")
     ]
-    assert masks_among(files, Path("x")) == {files[1]: files[0], files[4]: files[3]}
+    assert masks_among(files, Path("x")) == {files[1]: (files[0],), files[4]: (files[3],)}
     with pytest.raises(
         DataError, match="x/c_mask.png has the name of a mask, like .*_mask_1.png, but its image is missing"
     ):
         masks_among([*files, Path("x/c_mask.png")], Path("x"))
     assert masks_among([Path("x/c_mask.png"), Path("x/mask.png")], Path("x")) == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            "k0/image.png k0/mask.png k1/image.png k1/mask.png",
+            {"k0/mask.png": "k0/image.png", "k1/mask.png": "k1/image.png"},
+        ),
+        ("image.png Mask1.png Mask2.png", {"Mask1.png": "image.png", "Mask2.png": "image.png"}),
+        ("p1_scan.png p1_gt.png p10_scan.png", {"p1_gt.png": "p1_scan.png"}),
+        ("b/b_flair.nii.gz b/b_t1.nii.gz b/b_seg.nii.gz", {"b/b_seg.nii.gz": "b/b_flair.nii.gz b/b_t1.nii.gz"}),
+        ("b/t1.nii b/t2.nii b/seg.nii", {"b/seg.nii": "b/t1.nii b/t2.nii"}),
+        ("label_1.png label_2.png", {}),  # all of them have the word: it is how images are called there
+        ("BM_001.png BM_002.png 3.png", {}),
+        ("p1/label.png p2/label.png", {}),
+    ],
+)
+def test_a_mask_named_after_a_part_of_its_images_name(names: str, expected: dict[str, str]) -> None:
+    found = masks_among([Path("x", name) for name in names.split()], Path("x"))
+    shown = {mask.relative_to("x").as_posix(): [i.relative_to("x").as_posix() for i in found[mask]] for mask in found}
+    assert shown == {mask: images.split() for mask, images in expected.items()}
+
+
+@pytest.mark.parametrize(
+    "names", ["mask.png a.png b.png", "p1_mask.png p1_1.png p1_2.png", "b/seg.nii b/t1.nii b/a.png"]
+)
+def test_a_mask_that_may_be_of_several_images_is_refused(names: str) -> None:
+    with pytest.raises(DataError, match="has the name of a mask, and fits 2 images, such as "):
+        masks_among([Path("x", name) for name in names.split()], Path("x"))
 
 
 def test_names_of_mask_folders() -> None:
