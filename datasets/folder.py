@@ -13,14 +13,14 @@ images by patient (splits.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.frames import Frame
 from adbench.data.items import CLASSES, Item, Split
-from adbench.data.listing import below, stem_of, subfolders
+from adbench.data.listing import below, list_images, stem_of, subfolders
 from adbench.data.volumes import is_volume
 from adbench.errors import DataError, did_you_mean
 
@@ -38,7 +38,7 @@ from .defects import has_defects, read_defects
 from .layout import Layout, entries, item, need_mask
 from .splits import SPLIT_KEYS, SPLIT_NAMES, TABLE_SPLITS, check_patients, splits_of
 from .stacks import Stacks, in_series, look, name_patients, spread
-from .tables import NamedFiles, Row, file_below, read_table
+from .tables import NamedFiles, Row, file_below, known_values, read_table
 
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
@@ -132,7 +132,7 @@ class Folder(Layout):
             self.unused |= dict.fromkeys(("mask_threshold", "mask_background"), why)
 
     def _read_table(self, folder: Path, table: Path) -> tuple[list[Item], Stacks]:
-        rows = read_table(table, NEEDED, OPTIONAL, self.notes)
+        rows = [known_values(row, OPTIONAL) for row in read_table(table, NEEDED, OPTIONAL, self.notes)]
         given = [row for row in rows if row["split"]]
         if given and len(given) < len(rows):
             row = next(row for row in rows if not row["split"])
@@ -140,6 +140,7 @@ class Folder(Layout):
                 f"{row.where} has no split, while row {given[0].number} has one. Give a split to all rows or to none."
             )
         listed = [(row, self._row(folder, row)) for row in rows]
+        self._note_masks(folder, table, rows[0])
         found = look((file.path for _, file in listed), self.config, self.remember)
         files = NamedFiles()
         whole: dict[Path, Row] = {}
@@ -162,6 +163,8 @@ class Folder(Layout):
                     f"{whole[one.path].number} all of them. Give a slice in every row of the file, or in none."
                 )
         items, _ = self._look(items, found)
+        if not self.config.allow_patient_overlap:
+            _check_named(items, rows, lambda item: origin[item.id, item.frame].where)
         names = ("normal_folders", "abnormal_folders", "mask_folders", "ignored_folders")
         self.unused |= dict.fromkeys(names, f"{table.name} lists the images")
         if all(row["patient"] for row in rows):
@@ -173,6 +176,14 @@ class Folder(Layout):
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: origin[item.id, item.frame].where)
         return items, found
+
+    def _note_masks(self, folder: Path, table: Path, row: Row) -> None:
+        """Add a note where there are masks and no column names them."""
+        if self.config.masks is False or "mask" in row.values:
+            return
+        for place in mask_folders(folder, self.config):
+            if list_images(place, deep=True).images:
+                self.notes.append(f"{place} is not read: {table.name} has no column mask, which would name its files.")
 
     def _row(self, folder: Path, row: Row) -> Item:
         label, split = label_of(row["label"]), TABLE_SPLITS.get(row["split"].lower() or "test")
@@ -264,6 +275,20 @@ class Folder(Layout):
                 patient = self.patients.of(stem)
                 items.append(item(split, group.label, path, name, mask, patient))
         return items
+
+
+def _check_named(items: Sequence[Item], rows: Sequence[Row], where: Callable[[Item], str]) -> None:
+    """Raise DataError where a table names patients in some rows alone, and nothing else names those of the others.
+
+    A row without a patient may show one that another row names, in another split.
+    """
+    named = next((row for row in rows if row["patient"]), None)
+    for one in items:
+        if named and one.patient is None:
+            raise DataError(
+                f"{where(one)} has no patient, while row {named.number} has {named['patient']}. Give a patient to all "
+                "rows or to none. To take such images for patients of their own: dataset.allow_patient_overlap=true"
+            )
 
 
 def _split_folders(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from adbench.data.volumes import VolumeStats
 from adbench.errors import DataError
 from adbench.system.text import counted
 
+MODALITY = re.compile(r"[_\-. ](?:flair|t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|t2f|pd|adc|dwi|swi|ct|pet)$", re.I)
 BIDS = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")  # how the Brain Imaging Data Structure begins the name of a file
 SINGLE = (".png", ".jpg", ".jpeg", ".bmp")
 Remember = Callable[[Iterable[Path], Callable[[Path], Row], str], Mapping[Path, Row]]
@@ -58,7 +60,7 @@ def look(paths: Iterable[Path], config: DatasetConfig, remember: Remember) -> St
     headers = [path for path in some if not volumes.is_volume(path) and dicom.is_dicom(path)]
     tiff = [path for path in some if path.suffix.lower() in PAGED]
     seen = remember(nifti, lambda path: astuple(volumes.measure(path, axis, window)), f"volumes {axis} {window}")
-    read = remember(headers, lambda path: astuple(series.read_header(path)), "headers")
+    read = remember(headers, lambda path: astuple(series.read_header(path)), "headers, with modality")
     pages_of = remember(tiff, lambda path: (page_count(path),), "pages")
     return Stacks(
         {path: _stats(row) for path, row in seen.items()},
@@ -73,20 +75,30 @@ def _stats(row: Row) -> VolumeStats:
 
 
 def name_patients(items: Sequence[Item], stacks: Stacks) -> tuple[list[Item], list[str]]:
-    """Fill in patients that neither table nor pattern gave, and the places of slices in DICOM series; with notes."""
+    """Fill in patients that neither table nor pattern gave, and the places of slices in DICOM series; with notes.
+
+    DICOM objects that are segmentations or doses are left out, with a note.
+    """
     headers = stacks.headers
     if not (headers or stacks.volumes or stacks.pages):
         return list(items), []
+    others = [item.path for item in items if item.path in headers and headers[item.path].modality in series.NO_IMAGES]
+    items = [item for item in items if item.path not in set(others)]
     names, notes = series.patients({i.path: headers[i.path] for i in items if i.path in headers and i.patient is None})
     places = series.positions(headers)
+    unnamed = [i for i in items if i.patient is None and i.path not in names and stacks.holds_several(i.path)]
+    stems = _stems(unnamed)
 
     def patient(item: Item) -> str | None:
-        if item.patient is not None or item.path in names:
-            return names.get(item.path) if item.patient is None else item.patient
-        return _name(item) if stacks.holds_several(item.path) else None
+        return item.patient if item.patient is not None else names.get(item.path) or stems.get(item.path)
 
+    if others:
+        notes.append(
+            f"{others[0]} is a DICOM {headers[others[0]].modality}, no image, and is left out (one of {len(others)}). "
+            "Masks are read from files with the names of their images."
+        )
     named = [replace(item, patient=patient(item), position=places.get(item.path)) for item in items]
-    return named, notes + series.oddities(headers)
+    return named, notes + series.oddities(headers) + _neighbours(unnamed, stems)
 
 
 def in_series(items: Sequence[Item], stacks: Stacks) -> list[Item]:
@@ -104,12 +116,46 @@ def in_series(items: Sequence[Item], stacks: Stacks) -> list[Item]:
     return [items[row] for *_, row in sorted(keys)]
 
 
-def _name(item: Item) -> str:
-    """Return a patient for a file with several images: the BIDS subject, else the path without its ending."""
-    if subject := BIDS.match(stem(item.path)):
-        return subject.group()
-    below = item.id.split("/", 2)[2]
-    return below[: len(below) - len(item.path.name)] + stem(item.path)
+def _stems(items: Sequence[Item]) -> dict[Path, str]:
+    """Return the patient of files with several images, by their names.
+
+    It is the BIDS subject; else the folder of a file whose name begins with the folder's, as in BraTS; else the path
+    without its ending, and without the modality where several files differ in that alone.
+    """
+    found: dict[Path, str] = {}
+    plain: dict[str, list[Path]] = defaultdict(list)
+    for item in items:
+        name, (folder, _, _) = stem(item.path), _inner(item).rpartition("/")
+        own = folder.rpartition("/")[2]
+        if subject := BIDS.match(name):
+            found[item.path] = subject.group()
+        elif own and re.match(rf"{re.escape(own)}(?![A-Za-z0-9])", name):
+            found[item.path] = folder
+        else:
+            found[item.path] = f"{folder}/{name}" if folder else name
+            plain[MODALITY.sub("", found[item.path])].append(item.path)
+    return found | {path: name for name, paths in plain.items() if len(set(paths)) > 1 for path in paths}
+
+
+def _inner(item: Item) -> str:
+    """Return the path of an item's file below its class folder."""
+    return item.id.split("/", 2)[2]
+
+
+def _neighbours(items: Sequence[Item], stems: Mapping[Path, str]) -> list[str]:
+    """Return a note where files with several images share a folder of their own, and count as patients of their own."""
+    folders: dict[Path, set[str]] = defaultdict(set)
+    for item in items:
+        if "/" in _inner(item):
+            folders[item.path.parent].add(stems[item.path])
+    shared = {folder: names for folder, names in folders.items() if len(names) > 1}
+    if not shared or len(folders) == 1:
+        return []
+    folder, names = next(iter(sorted(shared.items())))
+    return [
+        f"{counted(len(names), 'file')} in {folder} count as patients of their own (one of {len(shared)} such "
+        "folders). If a folder is a patient: dataset.patient_pattern='(?P<patient>[^/]+)/'"
+    ]
 
 
 def spread(
@@ -118,9 +164,12 @@ def spread(
     """Replace each file with several images by an item for each of them; return the items, and notes.
 
     An item with a frame keeps this one alone. A slice of an abnormal file with masks is abnormal where one of its masks
-    has a lesion there. Raises DataError for a mask that doesn't fit, and a frame that isn't there.
+    has a lesion there, and all are where none has and `empty_masks=allow`. Raises DataError for masks without any
+    lesion, a mask that doesn't fit, and a frame that isn't there.
     """
-    lesions = _lesions([i for i in items if i.mask_files and stacks.holds_several(i.path)], stacks, config, remember)
+    masked = [i for i in items if i.label and i.mask_files and stacks.holds_several(i.path)]
+    lesions = _lesions(masked, stacks, config, remember)
+    _check_empty(masked, lesions, config)
     out: list[Item] = []
     empty: list[Path] = []
     healthy: list[Path] = []
@@ -142,7 +191,7 @@ def spread(
             asked = number is not None
             if stats and not asked and config.empty_slices == "leave_out" and frame.number not in stats.shown:
                 empty.append(item.path)
-            elif item.path not in lesions or asked or frame.number in lesions[item.path]:
+            elif not lesions.get(item.path) or asked or frame.number in lesions[item.path]:
                 out.append(one)
             else:
                 healthy.append(item.path)
@@ -150,6 +199,19 @@ def spread(
                     below = item.id.split("/", 2)[2]
                     out.append(replace(one, id=f"{item.split}/normal/abnormal/{below}{frame}", label=0, mask=None))
     return out, _notes(stacks, config, empty, healthy, unmasked)
+
+
+def _check_empty(items: Sequence[Item], lesions: Mapping[Path, frozenset[int]], config: DatasetConfig) -> None:
+    """Raise DataError for an abnormal file whose masks have no lesion in any slice, unless that is allowed."""
+    if config.empty_masks == "allow":
+        return
+    for item in items:
+        if item.frame is None and item.path in lesions and not lesions[item.path]:
+            raise DataError(
+                f"the mask {item.mask_files[0]} of the abnormal file {item.path} is empty: no image of it has a "
+                "lesion. Fix or remove the pair, or count all its images as abnormal without abnormal pixels: "
+                "dataset.empty_masks=allow"
+            )
 
 
 def _lesions(

@@ -11,13 +11,18 @@ import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from adbench.data.text import read_text
 from adbench.errors import DataError
 
+MISSING = frozenset(
+    {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "unknown", "-", "--", "?", "."}
+)  # as tools write it
+ABOUT = frozenset({"path", "file", "filename", "name", "id", "ids", "no", "nr", "num", "number", "code", "key", "uid",
+                   "data", "dataset", "set", "image", "img", "type", "col", "column"})  # fmt: skip
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
@@ -83,6 +88,16 @@ def read_table(
     if not rows:
         raise DataError(f"{file} has no rows; expected one for each image with the columns {', '.join(needed)}.")
     return rows
+
+
+def known_values(row: Row, columns: Collection[str]) -> Row:
+    """Return a row in which texts for a missing value in some columns, such as R's `NA` and pandas' `nan`, are empty.
+
+    >>> known_values(Row(Path("t.csv"), 2, {"path": "NA", "patient": "NaN"}), ["patient"]).values
+    {'path': 'NA', 'patient': ''}
+    """
+    missing = {name: "" for name in columns if row[name].lower() in MISSING}
+    return replace(row, values=row.values | missing) if missing else row
 
 
 def read_lines(file: Path, needed: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -191,7 +206,7 @@ def _body(text: str) -> tuple[int, str]:
 
 def _separator(text: str, needed: Collection[str]) -> str:
     """Return the separator whose columns hold most of the needed ones; a comma where none does."""
-    lines = (line for line in io.StringIO(text) if line.strip(" \t\r\n,;|"))
+    lines = (line for line in io.StringIO(text, newline=None) if line.strip(" \t\r\n,;|"))
     line = next(lines, "")
     wanted = {name.casefold() for name in needed}
 
@@ -215,8 +230,19 @@ def _header(file: Path, names: list[str], needed: Collection[str], known: Collec
     twice = {name for name in header if name and header.count(name) > 1}
     if twice:
         raise DataError(f"{file} has two columns called {sorted(twice)[0]}. Keep one.")
-    for name in set(header) - {*needed, *known, ""} if known else ():
+    for name in sorted(set(header) - {*needed, *known, ""}) if known else ():
         near = difflib.get_close_matches(name.lower(), [*needed, *known], n=1, cutoff=0.75)
+        near = near or [one for one in known if one not in header and _is_about(name, one)]
         if near:
             raise DataError(f"{file} has a column {name!r}; is it meant to be {near[0]!r}? Rename it to be sure.")
     return header
+
+
+def _is_about(name: str, known: str) -> bool:
+    """Whether the name of a column is a known one with a word that says nothing more, as in `mask_path`.
+
+    >>> _is_about("Mask path", "mask"), _is_about("data_split", "split"), _is_about("patient_weight", "patient")
+    (True, True, False)
+    """
+    parts = re.split(r"[^a-z0-9]+", name.lower())
+    return known in parts and {part for part in parts if part} <= {known, *ABOUT}

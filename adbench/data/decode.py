@@ -22,7 +22,7 @@ Filter = Literal["bicubic", "bilinear"]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *dicom.ENDINGS, *volumes.ENDINGS)
 PAGED = (".tif", ".tiff")
-DECODING = 2  # raised when pixels of a file come out otherwise: part of the keys of cells and of decoded arrays
+DECODING = 3  # raised when pixels of a file come out otherwise: part of the keys of cells and of decoded arrays
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 # By EXIF orientation, as ImageOps.exif_transpose, which fails where it can't write the rest of a damaged block again.
 _UPRIGHT = {
@@ -86,13 +86,18 @@ def open_image(image: ImagePath, intensity_range: IntensityRange | None = None) 
 def open_raw(mask: ImagePath) -> tuple[Image.Image, str]:
     """Decode one mask upright, at its own mode and depth, with Pillow's name of its format.
 
-    DICOM is of 8 bits, and its format "DICOM". Of a volume every label above 0 is 255, and the format "NIfTI".
+    DICOM has its stored values, whose highest possible one is `info["top"]`, and the format "DICOM". Of a volume every
+    label above 0 is 255, and the format "NIfTI".
     """
     path, frame = located(mask)
     if volumes.is_volume(path):
         return Image.fromarray(volumes.read_mask_slice(path, frame)), "NIfTI"
     if dicom.is_dicom(path):
-        return Image.fromarray(dicom.read_pixels(path, frame=frame.number if frame else None)), "DICOM"
+        stored, bits = dicom.read_stored(path, frame.number if frame else None)
+        deep = np.float32 if bits is None else np.int32
+        image = Image.fromarray(stored if stored.dtype == np.uint8 else stored.astype(deep))
+        image.info["top"] = 1 if bits is None else 2**bits - 1
+        return image, "DICOM"
     with _opened(mask) as file:
         form = str(file.format)
         turn = _loaded(file)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.data.dicom_grey import display_of, palette, to_grey
+from adbench.data.dicom_grey import display_of, palette, to_grey, without_unused_bits
 from adbench.data.dicom_tags import UnreadableTagError, integer, named, number, text
 from adbench.data.levels import IntensityRange, grey_levels
 from adbench.errors import AdbenchError, DataError
@@ -69,13 +69,18 @@ def read_pixels(
     Grey: see `to_grey`. Raises DataError, naming the file and the tag, for no pixel data, several frames, damaged
     values, or a compression that can't be decoded here.
     """
+    return read_frame(_whole(path, frame), path, frame or 0, intensity_range)
+
+
+def _whole(path: Path, frame: int | None) -> Dataset:
+    """Return the header of a file that holds the frame asked for, or one image alone, with its pixel data."""
     header = read_header(path)
     frames = frame_count(header, path)
     if frame is None and frames > 1:
         raise DataError(f"{path} holds {frames} frames; save the right one as a separate file.")
     if frame is not None and frame >= frames:
         raise DataError(f"{path} holds {frames} frames, and no frame {frame}; they are numbered from 0.")
-    return read_frame(header, path, frame or 0, intensity_range)
+    return header
 
 
 def read_frame(
@@ -88,6 +93,22 @@ def read_frame(
         if kind in _GREY:
             return to_grey(pixels, display_of(header, frame), intensity_range)
         return palette(pixels, header) if kind == "PALETTE COLOR" else _colour(pixels, header)
+
+
+def read_stored(path: Path, frame: int | None = None) -> tuple[NDArray[Any], int | None]:
+    """Return one image of labels as it is stored, (H, W), with its bits; colours as `read_pixels` does, with 8 bits.
+
+    Windows, padding, rescaling and an inverted scale are for the screen, and have no part in a mask. Floating-point
+    values have no number of bits. Raises DataError.
+    """
+    header = _whole(path, frame)
+    with _damage(path, header):
+        kind = _check(header)
+        pixels = _pixels(header, frame or 0, kind)
+        if kind in _GREY:
+            display = display_of(header, frame or 0)
+            return without_unused_bits(pixels, display), display.bits
+        return (palette(pixels, header) if kind == "PALETTE COLOR" else _colour(pixels, header)), 8
 
 
 def image_size(path: Path) -> tuple[int, int]:

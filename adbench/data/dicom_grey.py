@@ -78,7 +78,7 @@ def to_grey(pixels: NDArray[Any], display: Display, intensity_range: IntensityRa
     whole range, and more are stretched from the lowest to the highest value. Padding and what is not a number have no
     part in that, and are black.
     """
-    stored = _without_unused_bits(pixels, display)
+    stored = without_unused_bits(pixels, display)
     values = display.values(stored)
     known = np.isfinite(values)
     if display.padding is not None:
@@ -125,7 +125,7 @@ def window(values: NDArray[np.float64], centre: float, width: float, function: s
     return np.clip((share + 0.5) * 255, 0, 255)
 
 
-def _without_unused_bits(pixels: NDArray[Any], display: Display) -> NDArray[Any]:
+def without_unused_bits(pixels: NDArray[Any], display: Display) -> NDArray[Any]:
     """Return stored values: unused bits, where old files keep overlays, are cut off; the sign is extended."""
     if display.bits is None or pixels.dtype.kind == "f":
         return pixels

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 IntensityRange = Sequence[float]  # two values, ascending: what becomes 0 and 255
-SIXTEEN_BITS = (0, 65535)
 
 
 def grey_levels(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:

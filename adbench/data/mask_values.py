@@ -90,7 +90,8 @@ def abnormal(
         if lowest and not lowest <= levels.floor < levels.half < highest:
             raise UnclearMaskError(f"holds the values {levels.text()} and no 0, which would be the background")
         return values == highest, "two values"
-    if not _classes(values, levels, jpeg).any():
+    numbered = levels.top > 255 and highest <= levels.half and len(levels.values) > MOST_CLASSES  # not noise of black
+    if not numbered and not _classes(values, levels, jpeg).any():
         return values > levels.half, "soft edges"
     if jpeg or len(levels.values) > MOST_CLASSES:
         what = "a JPEG, in which classes are inexact" if jpeg else "too many for classes"

@@ -13,7 +13,6 @@ from PIL import Image
 from adbench.data.decode import decoded, image_size, open_raw
 from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
-from adbench.data.levels import SIXTEEN_BITS
 from adbench.data.mask_values import MOST_CLASSES, UnclearMaskError, abnormal, hides_classes, levels_of
 from adbench.errors import DataError
 
@@ -61,7 +60,8 @@ def read_mask(path: ImagePath, threshold: int | None = None, background: Sequenc
     """Read one mask at its own size.
 
     background: grey values or palette indices that are healthy; all others are abnormal, as is every colour.
-    threshold: where there is no `background`: grey values (8-bit) above it are abnormal; a colour counts as its grey.
+    threshold: where there is no `background`: grey values above it are abnormal, on a scale on which the highest
+        possible value is 255; of floating-point values that is 1, 255 or 65535. A colour counts as its grey.
 
     A slice of a volume has labels, every one above 0 abnormal, whatever `background` and `threshold` are. With neither
     of these, the file decides:
@@ -82,9 +82,14 @@ def read_mask(path: ImagePath, threshold: int | None = None, background: Sequenc
         return MaskReading(labels > 0, "plain", labels)
     if background:
         values = _named_values(image)
-        return MaskReading(~np.isin(values, list(background)), "plain", np.maximum(values, 0))
+        if not np.isfinite(values).all():
+            raise UnclearMask(f"the mask {path} holds floating-point values that are not finite. Replace or remove it.")
+        shown = np.ceil(np.maximum(values, 0)).astype(np.int64)
+        return MaskReading(~np.isin(values, list(background)), "plain", shown)
+    if threshold is not None and (image.mode == "F" or image.mode.startswith("I") or "top" in image.info):
+        return _above(image, threshold, path)
     if threshold is not None:
-        grey = np.asarray(decoded(image, str(path), SIXTEEN_BITS).convert("L"))
+        grey = np.asarray(decoded(image, str(path)).convert("L"))
         hidden = threshold == 127 and hides_classes(grey, jpeg)
         return MaskReading(grey > threshold, "hidden classes" if hidden else "plain", grey)
     try:
@@ -264,11 +269,25 @@ def _readable(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], str] | None
         return None
 
 
-def _named_values(image: Image.Image) -> NDArray[np.int64]:
+def _above(image: Image.Image, threshold: int, path: ImagePath) -> MaskReading:
+    """Read a mask of one deep or floating-point channel by a threshold, compared on the scale of its highest value."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UnclearMask(f"the mask {path} holds floating-point values that are not finite. Replace or remove it.")
+    highest = values.max()
+    top = image.info.get("top", 1 if image.mode == "F" else 65535)
+    top = next((each for each in (top, 255, 65535) if each >= top and highest <= each), highest)
+    whole = np.ceil(np.maximum(values, 0)).astype(np.int64)
+    return MaskReading(values * 255 > threshold * top, "plain", whole)
+
+
+def _named_values(image: Image.Image) -> NDArray[np.generic]:
     """Return the palette index or grey value of each pixel (H, W), and -1 for a colour."""
+    if image.mode == "F":
+        return np.asarray(image)
     if image.mode in ("P", "PA"):
         return np.asarray(image.convert("P") if image.mode == "PA" else image).astype(np.int64)
-    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+    if image.mode in ("1", "L") or image.mode.startswith("I"):
         return np.asarray(image).astype(np.int64)
     if image.mode in ("LA", "La"):
         return np.asarray(image.convert("L")).astype(np.int64)

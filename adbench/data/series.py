@@ -14,8 +14,9 @@ from adbench.data import dicom
 
 TAGS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "ImagePositionPatient",
-    "ImageOrientationPatient", "ImageType", "NumberOfFrames",
+    "ImageOrientationPatient", "ImageType", "NumberOfFrames", "Modality",
 )  # fmt: skip
+NO_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "REG", "SR", "PR", "KO")  # modalities of what belongs to an image
 NO_PATIENT = ("", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a", "na", "patient")
 
 
@@ -28,6 +29,7 @@ class Header:
     height: millimetres along the normal of the slice, ImagePositionPatient projected on it; None without a position.
     number: InstanceNumber.
     scout: whether it is a localiser.
+    modality: such as CT or MR; SEG is a segmentation.
     """
 
     frames: int = 1
@@ -38,6 +40,7 @@ class Header:
     height: float | None = None
     number: int | None = None
     scout: bool = False
+    modality: str = ""
 
 
 def read_header(path: Path) -> Header:
@@ -51,7 +54,7 @@ def read_header(path: Path) -> Header:
         return Header(
             max(int(data.get("NumberOfFrames") or 1), 1), text["PatientID"], text["StudyInstanceUID"],
             text["SeriesInstanceUID"], text["SOPInstanceUID"], _height(data), None if number is None else int(number),
-            "LOCALIZER" in kinds,
+            "LOCALIZER" in kinds, str(data.get("Modality") or "").strip().upper(),
         )  # fmt: skip
     except Exception:  # pydicom raises all kinds of errors for damaged files, and decoding will name the damage
         return Header()
@@ -69,9 +72,9 @@ def _height(data: Any) -> float | None:
 def patients(headers: Mapping[Path, Header]) -> tuple[dict[Path, str], list[str]]:
     """Return the patient of each file where the headers say it, and notes.
 
-    The patient is the PatientID; where it is empty or a placeholder, the study and then the series stands for the
-    patient. A PatientID that all files of several studies share is a placeholder too. Where all files that have a
-    patient then have the same, none has.
+    The patient is the PatientID; where it is empty or a placeholder, that of another file of the study, else the study
+    and then the series stands for the patient. A PatientID that all files of several studies share is a placeholder
+    too. Where all files that have a patient then have the same, none has.
     """
     notes = []
     ids = {header.patient for header in headers.values()}
@@ -82,10 +85,15 @@ def patients(headers: Mapping[Path, Header]) -> tuple[dict[Path, str], list[str]
             f"PatientID is {same!r} in all DICOM files, which belong to {len(studies)} studies: it counts as a "
             "placeholder, and each study as a patient. Where that is wrong: dataset.patient_pattern"
         )
+    known = {
+        path: header.patient
+        for path, header in headers.items()
+        if header.patient != same and header.patient.lower() not in NO_PATIENT
+    }
+    of_study = {headers[path].study: patient for path, patient in known.items() if headers[path].study}
     found = {}
     for path, header in headers.items():
-        known = header.patient if header.patient != same and header.patient.lower() not in NO_PATIENT else ""
-        if patient := known or header.study or header.series:
+        if patient := known.get(path) or of_study.get(header.study) or header.study or header.series:
             found[path] = patient
     if len(found) > 1 and len(set(found.values())) == 1:
         notes.append(

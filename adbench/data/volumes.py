@@ -201,7 +201,7 @@ def read_slice(path: Path, frame: Frame | None) -> NDArray[np.uint8]:
 
 def read_mask_slice(path: Path, frame: Frame | None) -> NDArray[np.uint8]:
     """Return one slice of a mask volume as (H, W), uint8: 255 where the label is above 0, else 0. Raises DataError."""
-    volume, axis, number = _slice_of(path, frame)
+    volume, axis, number = _slice_of(path, frame, "mask")
     return _lesion(path, volume.plane(volume.voxels(), axis, number)).astype(np.uint8) * 255
 
 
@@ -311,11 +311,16 @@ def _is_packed(path: Path) -> bool:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _slice_of(path: Path, frame: Frame | None) -> tuple[Volume, str, int]:
+def _slice_of(path: Path, frame: Frame | None, use: str = "image") -> tuple[Volume, str, int]:
     volume = open_volume(path)
     if frame is None or frame.axis is None:
+        volume.voxels()  # where these can't be read, that is the reason
         sides = " x ".join(map(str, volume.shape))
-        raise DataError(f"{path} is a volume ({sides} voxels), no image: dataset=folder reads it slice by slice.")
+        raise DataError(
+            f"{path} is a volume ({sides} voxels), no image: dataset=folder reads it slice by slice."
+            if use == "image"
+            else f"the mask {path} is a volume ({sides} voxels), and its image is none. Save it in the image's format."
+        )
     if frame.number >= volume.count(frame.axis):
         raise DataError(f"{path} has {volume.count(frame.axis)} {frame.axis} slices, and no slice {frame.number}.")
     return volume, frame.axis, frame.number

@@ -454,3 +454,67 @@ def test_what_is_left_out_is_told_by_every_command(adbench, tmp_path: Path) -> N
     answer = adbench("data", "check", "folder", f"data_root={tmp_path / 'data'}")
     assert answer.code == 3
     assert "scratch/ with 1 image" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            ("normal/a.png", "normal/abnormal/b.png", "abnormal/c.png"),
+            "normal/abnormal lies in the class folder normal/",
+        ),
+        (("normal/a.png", "abnormal/x/good/b.png"), "abnormal/x/good lies in the class folder abnormal/"),
+        (("normal/train/a.png", "abnormal/test/b.png"), "abnormal/test has the name of a split and lies in the class"),
+        (("normal/a.png", "abnormal/b.png", "masks/b.png", "masks/a_mask.png"), ""),
+    ],
+)
+def test_folders_within_folders_of_classes(tmp_path: Path, files: tuple[str, ...], says: str) -> None:
+    fill(tmp_path, *files)
+    if says:
+        with pytest.raises(DataError, match=says):
+            index(tmp_path)
+    else:  # the mask of a normal image, by a usual word too: a run checks that it is empty
+        assert {i.label: i.mask_files[0].name for i in index(tmp_path)} == {0: "a_mask.png", 1: "b.png"}
+
+
+def test_files_next_to_class_folders_and_runs_of_adbench(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/b.png", "runs/0123/gallery/overview.png")
+    (tmp_path / "runs/0123/record.json").write_text("{}")
+    (tmp_path / "abnormal_2.zip").touch()
+    (tmp_path / "readme.txt").touch()
+    _, notes = read(tmp_path)
+    assert notes == [f"1 other file in {tmp_path.name}/ is not read: abnormal_2.zip."]
+
+
+def test_a_table_may_be_spelled_with_a_capital(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/b.png")
+    (tmp_path / "Images.csv").write_text("path,label,patient\nnormal/a.png,0,A\nabnormal/b.png,1,B\n")
+    assert {i.patient for i in index(tmp_path)} == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("patients", "found"),
+    [
+        ("A B C D", {"A", "B", "C", "D"}),
+        ("NA nan n/a None", {None}),
+        ("A NA C D", "row 3 has no patient, while row 2 has A"),
+        ("- B C D", "row 2 has no patient, while row 3 has B"),
+    ],
+)
+def test_patients_of_a_table_are_given_in_all_rows_or_in_none(tmp_path: Path, patients: str, found: object) -> None:
+    names = ["normal/a.png", "normal/b.png", "abnormal/c.png", "abnormal/d.png"]
+    fill(tmp_path, *names)
+    rows = [f"{name},{int(name[0] == 'a')},{who}" for name, who in zip(names, patients.split(), strict=True)]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label,patient", *rows]))
+    if isinstance(found, str):
+        with pytest.raises(DataError, match=found):
+            index(tmp_path)
+        assert len(index(tmp_path, allow_patient_overlap=True)) == 4
+    else:
+        assert {i.patient for i in index(tmp_path)} == found
+
+
+def test_masks_that_no_column_names_are_noted(tmp_path: Path) -> None:
+    fill(tmp_path, "normal/a.png", "abnormal/b.png", "masks/b.png")
+    (tmp_path / "images.csv").write_text("path,label\nnormal/a.png,0\nabnormal/b.png,1\n")
+    assert any("masks is not read: images.csv has no column mask" in note for note in read(tmp_path)[1])

@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from adbench.config import layers
 from adbench.data import arrays, support
+from adbench.data.decode import open_image
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, decide_masks
 from adbench.errors import AdbenchError, DataError
@@ -403,3 +404,70 @@ def test_volumes_run_are_checked_described_and_scored(adbench, brains: Path, tmp
     for name, score in own.items():
         if "/abnormal/a0.nii.gz" in name:
             assert score == pytest.approx(scores["score"][int(name[-3:])], rel=1e-5), "as in the run"
+
+
+def test_an_empty_mask_leaves_a_healthy_volume_and_stops_an_ill_one(brains: Path) -> None:
+    before = [(i.id, i.label) for i in folder(brains)[0]]
+    nifti(brains / "masks/n0.nii.gz", np.zeros(SHAPE, np.uint8))
+    items = folder(brains)[0]
+    assert [(i.id, i.label) for i in items] == before
+    assert {i.mask_files for i in items if "n0" in i.id} == {(brains / "masks/n0.nii.gz",)}
+    nifti(brains / "masks/a0.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(DataError, match=r"mask .*a0\.nii\.gz of the abnormal file .* is empty: no image of it has a"):
+        folder(brains, lesion_free_slices="normal")
+    allowed = folder(brains, empty_masks="allow", lesion_free_slices="normal")[0]
+    assert {i.label for i in allowed if i.path.name == "a0.nii.gz"} == {1}
+
+
+@pytest.mark.parametrize("layout", ["{0}/{0}_{1}.nii.gz", "{0}_{1}.nii.gz", "{0}/sub-{0}_{1}.nii.gz"])
+def test_volumes_of_one_patient_stay_together(tmp_path: Path, layout: str) -> None:
+    for number in range(6):
+        for kind in ("flair", "t1", "t1ce"):
+            volume(tmp_path / ("normal", "abnormal")[number % 2] / layout.format(f"B{number}", kind), number)
+    items, dataset = folder(tmp_path)
+    assert len({i.patient for i in items}) == 6
+    assert max(len({i.split for i in items if i.patient == patient}) for patient in {i.patient for i in items}) == 1
+    assert not any("patients of their own" in note for note in dataset.notes)
+
+
+def test_volumes_that_share_a_folder_are_noted(tmp_path: Path) -> None:
+    for number in range(4):
+        for kind in ("left", "right"):
+            volume(tmp_path / ("normal", "abnormal")[number % 2] / f"P{number}" / f"{kind}.nii.gz", number)
+    items, dataset = folder(tmp_path)
+    assert len({i.patient for i in items}) == 8
+    (note,) = (note for note in dataset.notes if "patients of their own" in note)
+    word = note.partition("dataset.patient_pattern=")[2].strip("'")
+    assert len({i.patient for i in folder(tmp_path, patient_pattern=word)[0]}) == 4
+
+
+def test_dicom_files_without_patient_are_those_of_their_study(tmp_path: Path) -> None:
+    for number in range(4):
+        for piece in range(2):
+            place = tmp_path / ("normal", "abnormal")[number % 2] / f"p{number}_{piece}.dcm"
+            given = {"PatientID": f"P{number}"} if piece else {}
+            dicom(
+                place,
+                noise(10 * number + piece),
+                StudyInstanceUID=f"1.2.{number}",
+                SOPInstanceUID=f"1.{number}{piece}",
+                **given,
+            )
+    assert {i.patient for i in folder(tmp_path)[0]} == {f"P{number}" for number in range(4)}
+
+
+def test_a_dicom_segmentation_is_no_image(tmp_path: Path) -> None:
+    for number, place in enumerate(("normal/a", "normal/b", "abnormal/c", "abnormal/d")):
+        dicom(tmp_path / f"{place}.dcm", noise(number), PatientID=place, SOPInstanceUID=f"1.{number}", Modality="MR")
+    dicom(tmp_path / "abnormal/e.dcm", noise(5), PatientID="abnormal/d", SOPInstanceUID="1.9", Modality="SEG")
+    items, dataset = folder(tmp_path)
+    assert len(items) == 4
+    assert any("e.dcm is a DICOM SEG, no image, and is left out (one of 1)" in note for note in dataset.notes)
+
+
+def test_a_damaged_volume_says_how_it_is_damaged(brains: Path) -> None:
+    file = brains / "normal/n0.nii.gz"
+    file.write_bytes(file.read_bytes()[:-40])
+    (item,) = (i for i in folder(brains)[0] if i.path == file)
+    with pytest.raises(DataError, match=r"n0\.nii\.gz cannot be read as NIfTI: Compressed file ended"):
+        open_image(item.image)

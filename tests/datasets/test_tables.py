@@ -12,6 +12,7 @@ from PIL import Image
 
 from adbench.config import layers
 from adbench.data.items import DatasetConfig, Item
+from adbench.datasets.tables import read_table
 from adbench.errors import DataError
 from adbench.plugins import registry
 
@@ -163,3 +164,27 @@ def test_a_pattern_that_never_ends_is_one_sentence(adbench, root: Path, monkeypa
     assert answer.code == 2
     assert "on names such as aaaa" in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("mask_path", "mask"), ("Patient Name", "patient"), ("data_split", "split"), ("patient_weight_kg", None)],
+)
+def test_a_known_column_with_a_word_that_says_nothing_more_is_refused(tmp_path: Path, column: str, meant) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(f"path,label,{column}\na.png,0,x\n")
+    known = ("split", "mask", "patient", "subgroup")
+    if meant is None:
+        assert len(read_table(file, ("path", "label"), known)) == 1
+    else:
+        with pytest.raises(DataError, match=f"has a column '{column}'; is it meant to be '{meant}'"):
+            read_table(file, ("path", "label"), known)
+        file.write_text(f"path,label,{column},{meant}\na.png,0,x,y\n")
+        assert read_table(file, ("path", "label"), known)[0][meant] == "y"
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_lines_that_end_as_on_an_old_mac(tmp_path: Path, separator: str) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(separator.join(["path", "label\ra.png", "0\r"]).encode())
+    assert read_table(file, ("path", "label"))[0].values == {"path": "a.png", "label": "0"}

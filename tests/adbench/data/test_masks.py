@@ -13,6 +13,7 @@ from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.masks import UnclearMask, check_mask, read_mask, read_masks
 from adbench.errors import DataError
+from tests.adbench.data.test_dicom import dicom
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 SHAPE = np.zeros((16, 16), bool)
@@ -173,3 +174,52 @@ def test_what_is_kept_next_to_decoded_masks_is_measured_again_where_it_is_damage
         assert side.read_text() == whole
     side.unlink()
     assert decode() == first
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 400},
+        {"PixelPaddingValue": 0},
+        {"BitsStored": 12, "HighBit": 11},
+    ],
+)
+def test_a_dicom_mask_is_what_is_stored_whatever_its_header_says_of_a_screen(tmp_path: Path, header: dict) -> None:
+    labels = np.where(SECOND, 300, SHAPE).astype(np.uint16)
+    found = read_mask(dicom(tmp_path / "m.dcm", labels, **header))
+    assert np.array_equal(found.pixels, SHAPE)
+    assert (found.how, found.levels) == ("classes", "0, 1, 300")
+    assert np.array_equal(read_mask(tmp_path / "m.dcm", background=[0, 1]).pixels, SECOND)
+    assert np.array_equal(read_mask(tmp_path / "m.dcm", 0).pixels, SHAPE)
+
+
+def test_a_threshold_of_dicom_is_on_the_scale_of_its_bits(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "m.dcm", np.where(SHAPE, 4095, 2000).astype(np.uint16), BitsStored=12, HighBit=11)
+    assert np.array_equal(read_mask(path, 127).pixels, SHAPE)
+    assert read_mask(path, 124).pixels.all()  # 2000 of 4095 is 124.5 of 255
+
+
+@pytest.mark.parametrize("top", [1, 255, 65535])
+def test_floating_point_masks_by_background_and_threshold(tmp_path: Path, top: int) -> None:
+    soft = np.where(SECOND, 1.0, np.where(SHAPE, 0.25, 0)).astype(np.float32) * top
+    path = saved(tmp_path / "soft.tif", Image.fromarray(soft))
+    assert np.array_equal(read_mask(path, background=[0]).pixels, SHAPE)
+    assert np.array_equal(read_mask(path, 127).pixels, SECOND)
+    assert np.array_equal(read_mask(path, 0).pixels, SHAPE)
+    soft[0, 0] = np.nan
+    saved(path, Image.fromarray(soft))
+    for how in ({"threshold": 0}, {"background": [0]}):
+        with pytest.raises(UnclearMask, match="floating-point values that are not finite"):
+            read_mask(path, **how)
+
+
+def test_numbers_of_16_bits_are_neither_lost_nor_noise(tmp_path: Path) -> None:
+    few = saved(tmp_path / "few.png", Image.fromarray(np.where(SECOND, 300, SHAPE).astype(np.uint16)))
+    assert np.array_equal(read_mask(few, 0).pixels, SHAPE)
+    assert np.array_equal(read_mask(few, 1).pixels, SECOND)  # above 257 of 65535
+    many = saved(tmp_path / "many.png", Image.fromarray(5 * (RAMP // 4).astype(np.uint16)))
+    with pytest.raises(UnclearMask, match="64 values, 0, 5, 10 to 315: too many for classes"):
+        read_mask(many)
+    assert np.array_equal(read_mask(many, 0).pixels, RAMP > 3)
