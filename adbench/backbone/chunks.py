@@ -7,6 +7,7 @@ features are the same bits in chunks of all sizes and at all places.
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Callable, Mapping
@@ -91,6 +92,7 @@ def _tried(compute: Compute, side: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+@functools.cache
 def machine() -> str:
     """Name the kind of processor, by which what was measured here is remembered in a folder that machines share."""
     return f"{platform.machine()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()} {_model()}"

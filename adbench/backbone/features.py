@@ -28,22 +28,26 @@ AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.flo
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which `precision` (Lightning's name) computes on `device`."""
+    """Return the context in which `precision` (Lightning's name) computes on `device`.
+
+    On a CPU without torch's cache of cast weights, which threads would share.
+    """
     dtype = AUTOCAST[precision]
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=device.type != "cpu")
 
 
-def signature(facts: Mapping[str, Any], processor: str = CPU) -> str:
+def signature(facts: Mapping[str, Any], processor: str = "") -> str:
     """Return the hash (24 hexadecimal digits) of the settings on which features depend; methods may share them.
 
     Of `facts` (a cell's will do) only weights, model, activation, normalisation, input_size and precision count, and
     `deterministic` and `compile` where they are there.
-    `processor`: an accelerator's name. Which blocks a method reads is no part.
+    `processor`: an accelerator's name; by default this machine's kind of CPU. Which blocks a method reads is no part.
     """
     names = ("weights", "model", "activation", "normalisation", "input_size", "precision")
     libraries = [version(package) for package in ("open_clip_torch", "timm")]  # which resample positions, for example
     kernels = [f"{name} {facts[name]}" for name in ("deterministic", "compile") if name in facts]
     attention = [] if facts["precision"] == "32-true" else [HALF]
+    processor = processor or f"{CPU} {chunks.machine()}"
     content = [*(facts[name] for name in names), processor, torch.__version__, *libraries, *kernels, *attention]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from adbench.cells.cell import ELSEWHERE, Cell, TrainingSet, in_words
 from adbench.cells.holdout import folds
+from adbench.config import layers
 from adbench.data.fingerprint import digest
 from adbench.data.indexed import IndexedDataset
-from adbench.data.items import SUPPORT_SPLITS, Item
+from adbench.data.items import SUPPORT_SPLITS, DatasetConfig, Item
 from adbench.data.support import draw_order
 from adbench.errors import AdbenchError
 
@@ -52,7 +53,9 @@ def held_out_of(cell: Cell) -> HeldOutItems:
     return choose(cell.target, cell.training_sets)
 
 
-def choose(target: IndexedDataset, sets: Sequence[TrainingSet], most: int = MOST) -> HeldOutItems:
+def choose(
+    target: IndexedDataset, sets: Sequence[TrainingSet], most: int = MOST, first: Sequence[str] | None = None
+) -> HeldOutItems:
     """Choose at most `most` images of each class from the split that supports come from.
 
     Left out are the images of the support and its patients, and those of the test split and its patients; so are files
@@ -62,6 +65,7 @@ def choose(target: IndexedDataset, sets: Sequence[TrainingSet], most: int = MOST
     one.
     """
     config = target.config
+    first = (config.support_split, *config.support_fill) if first is None else first
     learned = [item for one in sets if one.dataset.name == target.name for item in one.support]
     content = {name: whole[:64] for name, whole in target.hashes.items()}  # of the image, without its masks
     people = {item.patient for item in learned} - {None}
@@ -83,7 +87,7 @@ def choose(target: IndexedDataset, sets: Sequence[TrainingSet], most: int = MOST
             found.append(item)
         return found
 
-    splits = dict.fromkeys((config.support_split, *config.support_fill, *SUPPORT_SPLITS))
+    splits = dict.fromkeys((*first, *SUPPORT_SPLITS))
     used = [split for split in splits if any(item.split == split for item in target.items)]
     chosen: list[Item] = []
     of = 0
@@ -112,9 +116,20 @@ def _few(items: Sequence[Item]) -> bool:
 def operating_facts(
     operating: str, target: IndexedDataset, sets: Sequence[TrainingSet], transductive: bool, method: str
 ) -> dict[str, str]:
-    """Return the facts that `operating=` adds to a cell: none where the record is the same without them."""
+    """Return the facts that `operating=` adds to a cell: none where the record is the same without them.
+
+    Held-out images are a fact where `dataset.support_split` or `support_fill` makes them others than the dataset's own.
+    """
     if operating == "support_cv":
         return {"operating": operating, "held_out": digest(str(folds(sets, method, "operating").tolist()))}
+    if operating == "valid":
+        usual = layers.section(DatasetConfig, "dataset", target.name)
+        own = (usual.support_split, *usual.support_fill)
+        if transductive or own == (target.config.support_split, *target.config.support_fill):
+            return {}
+        ids = [item.id for item in choose(target, sets).items]
+        same = ids == [item.id for item in choose(target, sets, first=own).items]
+        return {} if same else {"held_out": digest("\n".join(ids))}
     differs = operating == "none" and not transductive and choose(target, sets).items
     return {"operating": operating} if differs else {}
 

@@ -266,7 +266,7 @@ def _facts(
         facts["held"] = digest(str(folds(sets, config.method).tolist()))
     elif holdouts:
         facts["held"] = holdouts_hash(holdouts)
-    if config.operating != "valid":
+    if config.operating != "valid" or {"support_split", "support_fill"} & config.words("dataset").keys():
         facts |= operating_facts(config.operating, target, sets, capability.transductive, config.method_name)
     return facts
 
@@ -307,7 +307,8 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         why = f"support={config.support} names its images" if config.support else "shots=full takes every image"
         settle(f"{why}: draw is set to 0.", draw=0)
     if "support_split" in config.words("dataset") and (why := _no_support_split(config, capability, protocol)):
-        notes.append(f"{why}: dataset.support_split has no effect.")
+        rest = {key: value for key, value in config.words("dataset").items() if key != "support_split"}
+        settle(f"{why}: dataset.support_split has no effect.", overrides=config.overrides | {"dataset": rest})
     if not capability.stochastic and config.seed:
         settle(f"{config.method_name} draws no random number here: seed is set to 0.", seed=0)
     rule, epochs = config.selection, capability.epochs
@@ -319,6 +320,14 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         raise AdbenchError(
             f"selection={rule} is not possible: {config.method_name} runs {epochs} epochs here. "
             f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
+        )
+    elif (late := {"min_epochs", "min_steps"} & config.words("trainer").keys()) and (
+        rule != "last" or config.operating == "support_cv"
+    ):
+        asks = f"selection={rule}" if rule != "last" else "operating=support_cv"
+        raise AdbenchError(
+            f"trainer.{min(late)} is not possible with {asks}, which may end a training earlier. Leave it out, or use "
+            "selection=last and another operating=."
         )
     elif rule == "support_cv" and capability.support != "both":
         raise AdbenchError(

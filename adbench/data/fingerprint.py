@@ -104,9 +104,13 @@ def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", 
 
 
 def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:
-    """Return one hash of a dataset's ids, labels, patients, subgroups, images and masks, independent of its layout."""
+    """Return one hash of a dataset's ids, labels, splits, patients, subgroups, images and masks, whatever its layout.
+
+    The split stands in the id, or where a package's dataset has other ids, after it.
+    """
     rows = (
-        f"{i.id}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}" + (f"\t{i.subgroup}" if i.subgroup else "")
+        f"{i.id}{'' if i.id.startswith(f'{i.split}/') else f' {i.split}'}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}"
+        + (f"\t{i.subgroup}" if i.subgroup else "")
         for i in sorted(items, key=lambda item: item.id)
     )
     return digest("\n".join(rows))

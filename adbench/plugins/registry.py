@@ -32,7 +32,7 @@ OWN = "adbench-medical"  # the distribution whose methods are called built-in
 class Entry:
     """One name: where it lives (`module:attribute`) and which distribution brought it.
 
-    Of a method that is named by where it is, `package` is the module, or with `file` the path of the Python file.
+    Of a method that is named by where it is (`placed`), `package` is the module, or with `file` the path of the file.
     `clash` says which packages register the same name, where there are two.
     """
 
@@ -41,12 +41,13 @@ class Entry:
     package: str
     version: str = ""
     file: bool = False
+    placed: bool = False
     clash: str = ""
 
     @property
     def registered(self) -> bool:
         """Whether an entry point brings it."""
-        return self.package != self.target.rpartition(":")[0]
+        return not self.placed
 
     @property
     def foreign(self) -> bool:
@@ -156,7 +157,7 @@ def find(kind: Kind, name: str) -> Entry:
                 f"`adbench list {kind}s` shows those there are."
             )
         path = locate.ImportPath.of(name)
-        return Entry(path.attribute, str(path), path.module, file=path.file)
+        return Entry(path.attribute, str(path), path.module, file=path.file, placed=True)
     known = entries(kind)
     if name not in known:
         raise AdbenchError(

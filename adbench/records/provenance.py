@@ -30,8 +30,14 @@ PACKAGES = (
 def code() -> dict[str, Any]:
     """Return version, commit and dirty flag of adbench's own checkout; commit and flag are none in an installed wheel.
 
-    The checkout is found from the package's location, never from the current folder.
+    As they were when this process first asked, which a cell does before anything else: the code that runs is that of
+    then. The checkout is found from the package's location, never from the current folder.
     """
+    return dict(_code())
+
+
+@functools.cache
+def _code() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[2]
     commit = dirty = None
     if (root / ".git").exists():

@@ -76,6 +76,7 @@ def run_cell(
     provenance.reset_peak()
     device = device_of_run(config)
     provenance.packages()  # raises now, and not when all is computed
+    provenance.code()
     with (
         record.writing(Path(config.runs), cell.key, config.force) as folder,
         tracking(cell, folder) as tracker,

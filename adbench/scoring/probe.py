@@ -18,6 +18,7 @@ from adbench.data.image_set import ImageSet, to_tensor
 from adbench.method import Batch, Method
 from adbench.scoring.returned import levels_of, scores_of
 from adbench.scoring.score import resize_maps, score_images
+from adbench.system import cores
 
 Shape = tuple[int, ...]
 
@@ -53,7 +54,9 @@ COUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attentio
 
 @contextlib.contextmanager
 def counting() -> Iterator[FlopCounterMode]:
-    """Count FLOPs; the fused attention of torch's inference is not counted, and is off meanwhile."""
+    """Count FLOPs on one core, as the counter sees one thread; torch's fused attention, which it doesn't, is off."""
+    number = cores.number()
+    cores.use(1)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -61,6 +64,7 @@ def counting() -> Iterator[FlopCounterMode]:
             yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        cores.use(number)
 
 
 @torch.no_grad()

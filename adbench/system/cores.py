@@ -104,12 +104,13 @@ def _as_here(function: Callable[[T], R]) -> Callable[[T], R]:
     import torch
 
     gradients, on = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
-    dtype = torch.get_autocast_dtype("cpu")
+    # With the cache, which all threads share and each empties at its end, gradients would depend on who is faster.
+    dtype, cached = torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()
 
     def call(item: T) -> R:
         _here.inside = True
         try:
-            with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=on):
+            with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, on, cached):
                 return function(item)
         finally:
             _here.inside = False

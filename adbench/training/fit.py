@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -81,7 +82,7 @@ def new_method(cell: Cell, device: torch.device) -> Method[Any]:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with naming_the_method(config.method_name, "__init__"):
         method = cell.method_class.create(
-            cell.params, backbone, config.seed, weights=cell.weights, precision=config.precision,
+            copy.deepcopy(cell.params), backbone, config.seed, weights=cell.weights, precision=config.precision,
             cache=config.features_dir, kept=config.feature_cache,
         )  # fmt: skip
     method.loader_workers, method.features_gb = config.loader_workers, config.features_gb

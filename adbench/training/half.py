@@ -17,6 +17,11 @@ class HalfPrecision(MixedPrecision):
     Lightning leaves the unscaling to the step of a fused optimiser, and refuses to clip gradients before it.
     """
 
+    def autocast_context_manager(self) -> torch.autocast:
+        """Compute without torch's cache of cast weights, whatever Lightning's version: threads would share it."""
+        dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.half
+        return torch.autocast(self.device, dtype=dtype, cache_enabled=False)
+
     def optimizer_step(  # type: ignore[override]  # as in Lightning's own subclass
         self, optimizer: Any, model: LightningModule, closure: Callable[[], Any], **kwargs: Any
     ) -> Any:

@@ -16,9 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from adbench.backbone import chunks
 from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
+from adbench.data.fingerprint import digest
 from adbench.method import Method
+from adbench.plugins import registry, sources
 from adbench.system.files import alone, discard, write_atomically
 from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast, rank
@@ -31,12 +34,13 @@ def fit_once(
 ) -> tuple[Selection, dict[str, Any], bool]:  # fmt: skip
     """Fit a method, or load the same training from an earlier cell; the last value returned says which.
 
-    Only cells that train elsewhere share (`Cell.training_key`). Of two processes the second waits for the first. With
-    `force` a training is reused where it was made after `began`, in seconds since 1970: by the running command.
+    Only cells that train elsewhere share (`Cell.training_key`), with the same code on the same processor. Of two
+    processes the second waits for the first. With `force` a training is reused where it was made after `began`, in
+    seconds since 1970: by the running command.
     """
     if cell.training_key is None:
         return *fit_and_choose(cell, method, data, device, callbacks), False
-    path = cell.config.cache_dir / "fits" / f"{cell.training_key}.safetensors"
+    path = cell.config.cache_dir / "fits" / f"{_name(cell, device)}.safetensors"
     with alone(path) if rank() == 0 else contextlib.nullcontext():
         kept = broadcast(_read(path, began if cell.config.force else -math.inf) if rank() == 0 else None)
         if kept is not None:
@@ -53,6 +57,15 @@ def fit_once(
             facts = json.dumps({"chosen": text, "sha256": _sum(state, text)})
             write_atomically(path, save(state, metadata={"training": facts}))
         return chosen, last, False
+
+
+def _name(cell: Cell, device: torch.device) -> str:
+    """Return the name of a shared training: of its key, and of the code and the processor that make it."""
+    entry = registry.find("method", cell.config.method)
+    own, on_gpu = sources.of_entry(entry), device.type == "cuda"
+    processor = torch.cuda.get_device_name(device) if on_gpu else chunks.machine()
+    made_by = [sources.of_harness().hash, own.hash if own else cell.source_hash, processor]
+    return digest(json.dumps([cell.training_key, *made_by]))[:24]
 
 
 def _read(path: Path, since: float) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

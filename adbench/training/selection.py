@@ -98,7 +98,7 @@ def fit_and_choose(
     rule, config, support = cell.config.selection, cell.config, data.support
     if rule == "last" or method.declared.epochs == 0:
         fit(method, support, config, device, callbacks)
-        return Selection(rule, method.declared.epochs), {}
+        return Selection(rule, method.trainer.current_epoch if method.declared.epochs else 0), {}
     if rule == "support_cv":
         curve = broadcast(cross_validate(cell, support, device))
         epoch = best(curve)
@@ -120,7 +120,8 @@ def fit_and_choose(
 
     chooser = EpochSelector(support, validate)
     fit(method, support, config, device, [chooser, *callbacks])
-    method.load_state_dict(dict(chooser.best))
+    method.load_fitted(chooser.best)
+    method.eval().to(device)
     method.build_memory(support)
     return Selection(rule, best(chooser.curve), chooser.curve), seen
 

@@ -59,7 +59,7 @@ class Params:
 class DRA(Method[Params]):
     """Heads for three kinds of abnormality and for normality over cached features."""
 
-    version = "2"
+    version = "3"
     reference: Tensor
 
     @classmethod
@@ -95,7 +95,9 @@ class DRA(Method[Params]):
         rows = patches[normal]
         self.references = rows[torch.randperm(len(rows), generator=self.generator("references"))[: p.references]]
         seed = self.generator("triples").initial_seed()
-        made = PseudoAnomalies(support.images[normal], p.pseudo, p.sides, seed)
+        # Those of each step have a seed of their own: a triple's number would draw its images and its anomaly alike.
+        apart = seed if p.pseudo_images else self.generator("pseudo anomalies").initial_seed()
+        made = PseudoAnomalies(support.images[normal], p.pseudo, p.sides, apart)
         pseudo: Tensor | PseudoAnomalies = made
         if p.pseudo_images:
             pseudo = self._patches(self.encode(made.first(p.pseudo_images), "encoding pseudo anomalies"))

@@ -301,3 +301,10 @@ def test_the_support_is_left_as_it_is_and_pseudo_anomalies_are_made_of_normal_im
     method.prepare(toy)
     assert torch.equal(toy.images, before)
     assert np.array_equal(np.stack(method.data.pseudo.sources), toy.images[:3].numpy())
+
+
+def test_a_triple_and_its_new_pseudo_anomaly_are_drawn_independently(bench, support) -> None:
+    method = bench.new("dra", **QUICK | {"pseudo_images": 0})
+    method.prepare(support())
+    assert isinstance(method.data.pseudo, PseudoAnomalies)
+    assert method.data.pseudo.seed != method.data.seed

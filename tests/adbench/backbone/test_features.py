@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adbench.backbone import chunks
 from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures, signature
 from adbench.backbone.outputs import Outputs
@@ -215,3 +216,9 @@ def test_the_cache_stays_within_its_limit_and_drops_the_oldest_segments(
     passes.clear()
     assert same(reader(noise), whole)
     assert passes == [(4, (3,), False)], "what is gone is computed again"
+
+
+def test_features_of_another_kind_of_processor_are_others(tmp_path: Path, random_clip: Backbone, monkeypatch) -> None:
+    here = frozen(random_clip, tmp_path).folder
+    monkeypatch.setattr(chunks, "machine", lambda: "another")
+    assert frozen(random_clip, tmp_path).folder != here

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from adbench.backbone import halves
 from adbench.backbone.attention import with_one_product
 from adbench.backbone.contract import Backbone
+from adbench.backbone.features import autocast
 from adbench.backbone.openclip import ResidualAttentionBlock
 from adbench.system import cores
 
@@ -60,3 +61,23 @@ def test_one_image_in_training_is_split_and_no_other(random_clip: Backbone, monk
     halved = random_clip.run_blocks(stream[:1].clone().requires_grad_(), 4, 6)
     assert split == [tuple(stream[:1].shape)] * 3
     torch.testing.assert_close(halved.detach(), whole)
+
+
+def test_gradients_under_half_precision_do_not_depend_on_the_cores_or_on_chance() -> None:
+    block, layer = block_of(96, 3, torch.float32), nn.Linear(96, 96)
+    stream = torch.randn(1, 40, 96)
+
+    def gradients() -> bytes:
+        entering = stream.clone().requires_grad_()
+        with autocast(torch.device("cpu"), "bf16-mixed"):
+            leaving = entering
+            for _ in range(3):  # the layer is used before and after each piece
+                leaving = halves.run(block, layer(leaving).float())
+        found = torch.autograd.grad(leaving.float().square().mean(), [entering, layer.weight])
+        return b"".join(each.numpy().tobytes() for each in found)
+
+    seen = set()
+    for number in (1, 2):
+        cores.use(number)
+        seen |= {gradients() for _ in range(60)}
+    assert len(seen) == 1

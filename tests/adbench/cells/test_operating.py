@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from adbench.cells.cell import TrainingSet
-from adbench.cells.operating import choose
+from adbench.cells.operating import choose, held_out_of
 from adbench.cells.resolve import resolve
 from adbench.config.words import parse
 from adbench.data.indexed import IndexedDataset
@@ -139,3 +141,26 @@ def test_a_cross_validation_of_normal_images_alone_is_possible(tiny: Path) -> No
     cell = _cell(tiny, "method=patchcore", "shots=4", "operating=support_cv")
     assert cell.facts["operating"] == "support_cv"
     assert cell.facts["held_out"]
+
+
+def test_held_out_images_of_another_split_are_another_cell(tmp_path: Path) -> None:
+    g = np.random.default_rng(0)
+    for place in (f"{split}/{state}" for split in ("train", "valid", "test") for state in ("normal", "abnormal")):
+        (tmp_path / place).mkdir(parents=True)
+        for number in range(12):
+            name = place.replace("/", "_") + f"_{number}.png"
+            Image.fromarray(g.integers(0, 255, (8, 8), dtype=np.uint8)).save(tmp_path / place / name)
+    (tmp_path / "list.txt").write_text("n-0: train_normal_0.png train_normal_1.png\n")
+
+    def cell(*words: str) -> tuple[str, list[str]]:
+        made = resolve(parse(["dataset=folder", f"data_root={tmp_path}", *words])[0])
+        return made.key, [item.id for item in held_out_of(made).items]
+
+    assert cell("method=clip", "dataset.support_split=valid") == cell("method=clip"), (
+        "it learns from no image: no effect"
+    )
+    words = ["method=patchcore", f"support={tmp_path}/list.txt"]
+    first, held = cell(*words)
+    second, of_valid = cell(*words, "dataset.support_split=valid", "dataset.support_fill=[train]")
+    assert of_valid != held
+    assert second != first

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from adbench.backbone import chunks
 from adbench.board import leaderboard, published
 from adbench.cells import protocols
 from adbench.cells.datamodule import DataModule
@@ -22,11 +23,12 @@ from adbench.data.indexed import IndexedDataset
 from adbench.data.items import DatasetConfig
 from adbench.datasets.phantoms import write_bmad
 from adbench.errors import AdbenchError
+from adbench.plugins import sources
 from adbench.records.record import read_all
 from adbench.scoring.evaluate import evaluate
 from adbench.scoring.score import score_images
 from adbench.system.session import Session
-from adbench.training import selection
+from adbench.training import reuse, selection
 
 QUICK = ("method.epochs=1", "method.views=11", "gallery=0", "input_size=56", "eval_size=56", "shots=2")
 SMALL = ("--train", "15", "--valid", "4", "--test", "30")
@@ -311,3 +313,14 @@ def test_a_damaged_shared_training_is_made_again(adbench, drawn: Path, tmp_path:
         assert answer.err.count("warning") == 1
         assert f"{file} is damaged" in answer.err
         assert file.read_bytes() == content
+
+
+def test_a_shared_training_is_of_one_code_on_one_kind_of_processor(drawn: Path, monkeypatch) -> None:
+    words = ["method=madclip", "train_on=brainmri", "dataset=liverct", f"data_root={drawn}", *QUICK]
+    cell, device = resolve(config.parse(words)[0]), torch.device("cpu")
+    names = {reuse._name(cell, device)}
+    monkeypatch.setattr(chunks, "machine", lambda: "another")
+    names.add(reuse._name(cell, device))
+    monkeypatch.setattr(sources, "of_harness", lambda: sources.Source("edited", 0))
+    names.add(reuse._name(cell, device))
+    assert len(names) == 3

@@ -55,7 +55,7 @@ def test_a_subgroup_enters_the_fingerprint_and_none_leaves_it_as_it_was() -> Non
     hashes = {"a": "content"}
     plain, kind, other = (replace(row("a", 1), subgroup=name) for name in (None, "mass", "nodule"))
     assert len({fingerprint([one], hashes) for one in (plain, kind, other)}) == 3
-    assert fingerprint([plain], hashes) == digest("a\t1\t\tcontent")
+    assert fingerprint([plain], hashes) == digest(f"a {plain.split}\t1\t\tcontent")
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,12 @@ def test_an_empty_split_of_a_set_that_is_dealt_names_the_shares() -> None:
     with pytest.raises(DataError, match=r"dataset\.split_shares=\[0, 0, 1\]; try \[0\.5,0,0\.5\]"):
         of_split(items, "train", "x", Path("data"), dealt)
     assert of_split(items, "test", "x", Path("data"), dealt) == items
+
+
+def test_a_split_that_no_id_names_enters_the_fingerprint() -> None:
+    hashes = {"a": "content", "test/a": "content"}
+    assert fingerprint([replace(row("a", 1), split="test")], hashes) != fingerprint(
+        [replace(row("a", 1), split="train")], hashes
+    )
+    named = replace(row("test/a", 1), split="test")
+    assert fingerprint([named], hashes) == digest("test/a\t1\t\tcontent")

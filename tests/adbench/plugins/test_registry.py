@@ -68,3 +68,12 @@ def test_listing_imports_no_torch() -> None:
         "assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_package_called_like_its_module_is_registered(tmp_path: Path) -> None:
+    install(tmp_path, "alike", "like = alike:Like", "class Like: pass")
+    entry = registry.find("method", "like")
+    assert (entry.package, entry.target) == ("alike", "alike:Like")
+    assert entry.registered
+    assert entry.source(entry.load()) == "package:alike"
+    assert not registry.find("method", "alike:Like").registered

@@ -185,3 +185,69 @@ def test_the_leaderboard_keeps_the_leak_apart(adbench, train, tmp_path: Path) ->
     honest, leaked = answer.out.split("epoch chosen on the test split (a leak)")
     assert "| madclip |" in honest.replace("  ", " ")
     assert "| madclip |" in leaked.replace("  ", " ")
+
+
+@pytest.mark.parametrize("words", [["selection=fixed:1"], ["operating=support_cv"], ["selection=support_cv"]])
+def test_a_training_that_may_not_end_early_is_refused_where_it_has_to(adbench, tiny: Path, words: list[str]) -> None:
+    answer = adbench("run", "method=madclip", f"data_root={tiny}", *QUICK, "trainer.min_epochs=3", *words)
+    assert answer.code == 2
+    assert f"trainer.min_epochs is not possible with {words[0]}" in answer.err
+
+
+def test_the_epoch_is_that_which_was_run(train) -> None:
+    (record,) = train("trainer.max_steps=1")
+    assert record["selection"]["epoch"] == 1
+
+
+def test_a_memory_of_another_size_in_each_epoch_is_loaded(adbench, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "bank.py").write_text(BANK)
+    words = [f"method={tmp_path}/bank.py:Bank", "selection=valid", "shots=1", f"data_root={tiny}", "gallery=0"]
+    answer = adbench("run", *words, f"runs={tmp_path / 'runs'}", "input_size=56", "eval_size=56")
+    assert answer.code == 0, answer.err
+
+
+BANK = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from dataclasses import dataclass
+from adbench import Capability, Method, Scores
+
+
+@dataclass
+class Params:
+    epochs: int = 3
+
+
+class Bank(Method[Params]):
+    # Keeps one image more after each epoch.
+
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="both", pooled=True, maps=False, epochs=params.epochs)
+
+    def build(self):
+        self.layer = nn.Linear(self.backbone.architecture.embed_dim, 1)
+        self.register_buffer("bank", torch.empty(0, 0))
+
+    def prepare(self, support):
+        self.pooled, self.built = self.encode(support.images).pooled.float(), 0
+        self.rows = TensorDataset(self.pooled, support.labels.float())
+
+    def train_dataloader(self):
+        return DataLoader(self.rows, 4, shuffle=True, generator=self.generator("order"))
+
+    def training_step(self, batch, _):
+        return nn.functional.binary_cross_entropy_with_logits(self.layer(batch[0])[:, 0], batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 1e-3)
+
+    def build_memory(self, support):
+        self.built += 1
+        self.bank = self.pooled[: min(self.built, len(self.pooled))].clone()
+
+    @torch.no_grad()
+    def score(self, batch):
+        return Scores(torch.cdist(batch.features.pooled.float(), self.bank).amin(1))
+"""
