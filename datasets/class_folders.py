@@ -157,8 +157,8 @@ def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, split
             f"{'is' if number == 1 else 'are'} left out: for example {listing.images[0].name}."
         )
     if loose := [path for path in listing.others if ending_of(path.name) not in TEXTS]:
-        names = ", ".join(path.name for path in loose[:3]) + (", …" if len(loose) > 3 else "")
-        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {_are(loose)} not read: {names}.")
+        few = ", ".join(path.name for path in loose[:3]) + (", …" if len(loose) > 3 else "")
+        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {_are(loose)} not read: {few}.")
     return notes
 
 
