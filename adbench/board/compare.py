@@ -28,6 +28,11 @@ from adbench.statistics import (
     verdict,
 )
 
+
+class NotComparedError(AdbenchError):
+    """No two of some rows can be compared by a metric; others may be."""
+
+
 MEAN = "mean of all"
 Pair = tuple[Row, Row]
 
@@ -61,8 +66,8 @@ class Comparison:
 def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
     """Return the pairs to compare on each dataset: all, or one named row with each other.
 
-    Raises AdbenchError where no row has the name, and where rows can't be compared: one of them chose its epoch on the
-    test split, or no two rows are of one dataset.
+    Raises NotComparedError where no two rows are of one dataset, or no row has the name, and AdbenchError where one of
+    two chose its epoch on the test split.
     """
     found = []
     for _, some in itertools.groupby(rows, key=lambda row: row.dataset):
@@ -77,7 +82,7 @@ def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
     if not found:
         names = ", ".join(dict.fromkeys(row.name for row in rows))
         what = f"--against {against} is compared with nothing" if against else "nothing can be compared"
-        raise AdbenchError(f"{what}: two rows on the same test images are needed. There are: {names}.")
+        raise NotComparedError(f"{what}: two rows on the same test images are needed. There are: {names}.")
     for first, second in found:
         standings = {row.head["standing"] for row in (first, second)}
         if len(standings) > 1:
@@ -92,14 +97,14 @@ def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
 def having(rows: Sequence[Row], metric: str) -> tuple[list[Row], str]:
     """Return the rows that have a metric, and a sentence on those that don't: a pixel metric needs masks and maps.
 
-    Raises AdbenchError where none has it.
+    Raises NotComparedError where none has it.
     """
     found, left_out = list[Row](), list[Row]()
     for row in rows:
         has = metric not in pixels.METRICS or all(map(_drawn, row.folds.values()))
         (found if has else left_out).append(row)
     if not found:
-        raise AdbenchError(f"no record here has {metric}: its dataset has no masks, or its method draws no maps.")
+        raise NotComparedError(f"no record here has {metric}: its dataset has no masks, or its method draws no maps.")
     somewhere = {row.dataset for row in found}
     names = (f"{row.name} on {row.dataset}" if row.dataset in somewhere else row.dataset for row in left_out)
     left = ", ".join(dict.fromkeys(names))
@@ -161,7 +166,8 @@ def _compare(first: Row, second: Row, metric: str, samples: Samples, level: floa
     except AdbenchError as error:
         return replace(line, why=str(error))
     difference = over_folds([compare_pair(*one, level) for one in found], level)
-    if difference.se == 0 and difference.estimate != 0:
+    fixed = all(not covered.any() for _, covered in found)  # two figures of exactly 100, as two perfect methods have
+    if difference.se == 0 and (difference.estimate != 0 or fixed):
         return replace(line, why="neither draws nor patients make these figures vary, so no interval exists.")
     line = replace(line, difference=difference, detectable=detectable(difference.se**2, level=level))
     return replace(line, plan=design(*found[0], line.patients)) if len(found) == 1 else line

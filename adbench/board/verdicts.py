@@ -67,32 +67,44 @@ def texts(one: Comparison, margin: float, level: float) -> dict[str, str]:
     }  # fmt: skip
 
 
-def to_markdown(done: Sequence[Comparison], margin: float, level: float) -> str:
-    """Return a Markdown table, the short columns."""
+def to_markdown(done: Sequence[Comparison], margin: float, level: float, notes: Sequence[str] = ()) -> str:
+    """Return a Markdown table, the short columns, with its legend and notes."""
     lines = ["| " + " | ".join(SHORT) + " |", "|" + "---|" * len(SHORT)]
     for one in done:
         cells = texts(one, margin, level)
         lines.append("| " + " | ".join(escape(cells.get(name, "")) for name in SHORT) + " |")
-    return "\n".join([*lines, "", legend(margin, level)])
+    under = [f"Note: {note}" for note in (*notes, *_reasons(done))]
+    return "\n".join([*lines, "", legend(done, margin, level), *(line for note in under for line in ("", note))])
 
 
-def to_latex(done: Sequence[Comparison], margin: float, level: float) -> str:
-    """Return a `table` environment (booktabs), the short columns."""
+def to_latex(done: Sequence[Comparison], margin: float, level: float, notes: Sequence[str] = ()) -> str:
+    """Return a `table` environment (booktabs), the short columns, with its legend and notes as the caption."""
     head = " & ".join(latex.escape(name) for name in SHORT)
     rows = [
         " & ".join(latex.escape(texts(one, margin, level).get(name, "")) for name in SHORT) + r" \\" for one in done
     ]  # fmt: skip
+    caption = " ".join([legend(done, margin, level), *notes, *_reasons(done)])
     return "\n".join([
-        r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{latex.escape(legend(margin, level))}}}",
+        r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{latex.escape(caption)}}}",
         rf"\begin{{tabular}}{{{'l' * 4}{'r' * 3}l}}", r"\toprule", head + r" \\", r"\midrule", *rows, r"\bottomrule",
         r"\end{tabular}", r"\end{table}",
     ])  # fmt: skip
 
 
-def legend(margin: float, level: float) -> str:
-    """Return what the columns mean, in sentences for a caption."""
+def _reasons(done: Sequence[Comparison]) -> list[str]:
+    """Return why comparisons have no interval, in sentences."""
+    return [f"{one.first} and {one.second} on {one.dataset}: {one.why}" for one in done if one.difference is None]
+
+
+def legend(done: Sequence[Comparison], margin: float, level: float) -> str:
+    """Return what the columns mean, in sentences for a caption: also for which draws and models intervals hold."""
+    known = [one for one in done if one.difference is not None]
+    several, single = (any((one.draws > 1) is many for one in known) for many in (True, False))
+    population = "new draws" if several or not single else "this draw alone"
+    population += "; of a single draw, for this draw alone" if several and single else ""
+    population += "; of folds, for these models" if any("folds)" in one.dataset for one in known) else ""
     return (
-        f"Difference (first minus second) in points with its {100 * level:g} % interval for new patients and new draws "
-        "(Obuchowski-Rockette-Hillis, jackknife over patients); p after Holm within a dataset and metric. Equivalent: "
-        f"the interval lies within {margin:g} points of zero; better or worse: p < {1 - level:.2g}."
+        f"Difference (first minus second) in points with its {100 * level:g} % interval for new patients and "
+        f"{population} (Obuchowski-Rockette-Hillis, jackknife over patients); p after Holm within a dataset and "
+        f"metric. Equivalent: the interval lies within {margin:g} points of zero; better or worse: p < {1 - level:.2g}."
     )

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from adbench.board import render, verdicts
-from adbench.board.compare import Comparison, Pair, compare, having, needs
+from adbench.board.compare import Comparison, NotComparedError, Pair, compare, having, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, rows_of
 from adbench.commands.console import print_table
 from adbench.commands.leaderboard import PROCESSES
 from adbench.errors import AdbenchError
-from adbench.records.record import TABLES, incomplete
+from adbench.records.record import files_of, incomplete
 from adbench.system.files import write_output
 from adbench.system.progress import track
 
@@ -60,22 +60,28 @@ def show_comparisons(
     if shots is not None and shots not in known:
         raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")
     done, samples, notes = list[Comparison](), Samples(), list[str]()
+    refused: list[AdbenchError] = []
     for number in [shots] if shots is not None else sorted(known) or ["0"]:
         chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
-            measured, note = having(chosen, metric)
+            try:
+                measured, note = having(chosen, metric)
+                done += compare(measured, metric, samples, against, margin, level, _counted(metric))
+            except NotComparedError as error:  # other numbers of shots, or metrics, may have a pair
+                refused.append(error)
+                note = f"{number} shots, {metric}: {error}"
             notes += [note] if note else []
-            done += compare(measured, metric, samples, against, margin, level, _counted(metric))
+    if refused and not done:
+        raise refused[0]
     table = verdicts.frame(done, margin, level, power)
     inert = table.map(render.inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for option, file, text in (("csv", csv, inert.to_csv(index=False)), ("json", json, as_json)):
         if file is not None:
-            read = (f"{one.path}/{name}" for one in collected for name in TABLES)
-            write_output(file, text.encode(), f"file with --{option} FILE", read)
+            write_output(file, text.encode(), f"file with --{option} FILE", files_of(collected))
     if markdown or latex:
-        print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level))
+        print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level, _notes(done, notes)))
     else:
         _print(done, notes, margin, level, power)
         for file in (csv, json):
@@ -96,6 +102,10 @@ def _print(done: Sequence[Comparison], notes: Sequence[str], margin: float, leve
         cells = verdicts.texts(one, margin, level)
         more = [needs(one, power, level)] if power is not None else []
         rows.append([*(cells.get(name, "") for name in verdicts.HEADER), *more])
-    only = dict.fromkeys(f"note: {one.dataset}: {one.only}, which is not compared." for one in done if one.only)
-    left_out = [f"note: {note}" for note in dict.fromkeys(notes)]
-    print_table(header, rows, after=[verdicts.legend(margin, level), *only, *left_out])
+    more = [f"note: {note}" for note in _notes(done, notes)]
+    print_table(header, rows, after=[verdicts.legend(done, margin, level), *more])
+
+
+def _notes(done: Sequence[Comparison], notes: Sequence[str]) -> list[str]:
+    only = (f"{one.dataset}: {one.only}, which is not compared." for one in done if one.only)
+    return list(dict.fromkeys([*only, *notes]))

@@ -22,13 +22,16 @@ def places_and_keys(
     """Tell files and folders from KEY=VALUE words; a file whose name holds = is a file.
 
     parameters: examples of keys method.X, which are taken too where there is one.
-    Raises AdbenchError for a key that is none of the known ones.
+    Raises AdbenchError for a key that is none of the known ones, or is given twice.
     """
-    places, keys = [], {}
+    places: list[str] = []
+    keys: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or Path(word).exists():
             places.append(word)
+        elif key in keys:
+            raise AdbenchError(f"{key} is given twice, as {keys[key]!r} and {value!r}. Keep one.")
         elif key in known or (parameters and key.startswith("method.")):
             keys[key] = value
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adbench.commands.console import print_table
 from adbench.errors import AdbenchError, did_you_mean
-from adbench.records.record import TABLES, incomplete
+from adbench.records.record import files_of, incomplete
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,13 +99,12 @@ def show_leaderboard(
     long = completed(long)
     for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
         if file is not None:
-            read = (f"{one.path}/{name}" for one in collected for name in TABLES)
-            write_output(file, text(long).encode(), f"file with --{option} FILE", read)
+            write_output(file, text(long).encode(), f"file with --{option} FILE", files_of(collected))
     if predictions is not None:
         from adbench.board.scores import scores_of, to_csv
 
-        read = (f"{one.path}/{name}" for one in collected for name in TABLES)
-        write_output(predictions, to_csv(scores_of(records)).encode(), "file with --predictions FILE", read)
+        content = to_csv(scores_of(records)).encode()
+        write_output(predictions, content, "file with --predictions FILE", files_of(collected))
     extra = leaderboard.COSTS if costs else ()
     if published and chosen is None and (long.loc[long["data"] == "published", "metric"] == papers.ACCURACY).any():
         extra = (papers.ACCURACY, *extra)

@@ -140,7 +140,7 @@ def _announce(tasks: Sequence[Task], executor: Executor) -> None:
         from adbench.executors.remote import gpu_note
 
         notes += filter(None, [gpu_note(config)])
-    for note in [*dict.fromkeys(notes), *_other_sources(tasks)]:
+    for note in [*dict.fromkeys(notes), *_same_draws(tasks), *_other_sources(tasks)]:
         console.print(f"note: {note}")
 
 
@@ -212,7 +212,7 @@ def plan_words(words: Sequence[str]) -> None:
     console.print(tables.planned(tasks, known))
     console.print(tables.totals(tasks, known, config.workers, config.cache_gb))
     console.print(_common(tasks))
-    for note in _other_sources(tasks):
+    for note in [*_same_draws(tasks), *_other_sources(tasks)]:
         console.print(f"note: {note}")
 
 
@@ -249,6 +249,17 @@ def _other_commit(record: Record) -> str:
     """Say so when a record was made by another commit of adbench."""
     made, here = record.content["code"]["commit"], provenance.code()["commit"]
     return f", made by commit {printable(str(made)[:12])}" if made != here else ""
+
+
+def _same_draws(tasks: Sequence[Task]) -> list[str]:
+    """Say which draws choose the same images, as happens with few shots of few images: they are one cell."""
+    found: dict[str, set[str]] = {}
+    for task in tasks:
+        if task.same:
+            numbers = ", ".join(map(str, sorted([task.config.draw, *task.same])))
+            what = f"{task.config.dataset_name}, shots={task.config.shots}: draws {numbers}"
+            found.setdefault(what, set()).add(task.config.method_name)
+    return [f"{what} choose the same images, and are one cell ({', '.join(sorted(of))})." for what, of in found.items()]
 
 
 def _other_sources(tasks: Sequence[Task]) -> list[str]:

@@ -112,6 +112,8 @@ def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
             needed = [_metavar(p) if not _is_option(p) else f"{p.opts[0]} {_metavar(p)}" for p in _needed(ctx)]
             name = param.opts[0] if _is_option(param) else _metavar(param).partition("...")[0]
             return f"{name} is missing in `{' '.join([command, *needed])}`. {more}"
+        if "valid number" in str(error.message):
+            return f"{_given(param, args)} is not possible: a number is needed, as in 0.5. {more}"
         least, most = getattr(param, "min", None) or 0, getattr(param, "max", None)
         end = "" if most is None else f", and at most {most}"
         return f"{_given(param, args)} is not possible: a whole number of at least {least} is needed{end}. {more}"

@@ -14,7 +14,7 @@ from adbench.commands.keys import VERIFY_KEYS, places_and_keys
 from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import AdbenchError, DataError, RecordError
 from adbench.records.record import TABLES, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
@@ -96,8 +96,12 @@ def _with_data(
 ) -> None:
     """Add to each report what the data on disk, and scoring and training again, say."""
     from adbench.system.session import Session
+    from adbench.training.fit import device_of
 
-    (checked,) = parse([f"data_root={root}"])
+    (checked,) = parse([f"data_root={root}", *([f"device={keys['device']}"] if "device" in keys else [])])
+    if checked.data_root != "phantom" and not Path(checked.data_root).expanduser().is_dir():
+        raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")
+    device_of(checked)  # what is wrong with this machine is no finding about a record
     session, machine = Session(), load_keys(keys)
     for number, report in enumerate(reports, 1):
         if report.key:

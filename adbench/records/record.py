@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -292,11 +292,12 @@ def _finite(text: str) -> float:
     return number
 
 
-def read_all(runs: Path) -> list[Record]:
+def read_all(runs: str | os.PathLike[str]) -> list[Record]:
     """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over.
 
     A record in the folder that can't be used is passed over with a warning; as `runs` itself it raises RecordError.
     """
+    runs = Path(runs)
     paths = places(runs)
     if paths == [runs]:
         return [read(runs)]
@@ -309,6 +310,12 @@ def read_all(runs: Path) -> list[Record]:
         except RecordError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
     return records
+
+
+def files_of(records: Iterable[Record]) -> Iterator[Path]:
+    """Yield the files of records, pictures too: none of them may be an output of a command that reads them."""
+    for record in records:
+        yield from (file for file in record.path.rglob("*") if file.is_file())
 
 
 def places(runs: Path) -> list[Path]:

@@ -33,7 +33,7 @@ class Task:
     """A cell of a plan, and its record where there is one.
 
     `cell` is None where the cell can't run: its data are not there yet (`missing` says what), or its data or its record
-    can't be used (`error`).
+    can't be used (`error`). `same` are the numbers of other draws that were asked for and draw the same images.
     """
 
     config: RunConfig
@@ -42,6 +42,7 @@ class Task:
     record: Record | None = None
     missing: str = ""
     error: AdbenchError | None = None
+    same: list[int] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -106,6 +107,8 @@ def tasks_of(
         task = _task(opened[one], config.seed)
         each.append(tasks.setdefault(task.key or repr(task.config), task))
         if each[-1] is not task:
+            if task.config.draw not in (each[-1].config.draw, *each[-1].same):
+                each[-1].same.append(task.config.draw)
             continue
         if task.cell and not task.config.force:
             try:

@@ -230,3 +230,49 @@ def test_patient_metrics_need_patients_of_several_images_and_ten_of_each_class(s
         table.assign(patient=pd.array([None] * len(table), dtype="string")).to_parquet(file, index=False)
     with pytest.raises(AdbenchError, match="the patient of no image is known. Take image_ap"):
         compare(rows(tmp_path / "unknown"), "patient_ap", Samples())
+
+
+def test_numbers_of_shots_without_a_pair_are_passed_over_with_a_note(study, adbench, tmp_path: Path) -> None:
+    study(tmp_path / "one", "madclip", shots=1, shift=1.0)
+    study(tmp_path / "two", "madclip", draws=(3, 4, 5), shots=2, shift=1.0)
+    study(tmp_path / "one", "mvfa", shots=1, shift=0.5)
+    folders = [str(tmp_path / "one"), str(tmp_path / "two")]
+    for words in ((), ("--against", "mvfa"), ("--against", "madclip shots=1"), ("--markdown",)):
+        answer = adbench("compare", *folders, *words)
+        assert answer.code == 0, answer.err
+        assert "2 shots, image_auroc: " in answer.out
+        assert "two rows on the same test images are needed" in " ".join(answer.out.split())
+    refused = adbench("compare", *folders, "--shots", "2")
+    assert refused.code == 2
+    assert "nothing can be compared" in refused.err
+
+
+def test_two_perfect_methods_have_no_interval_and_are_not_equivalent(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip", shift=90.0)
+    study(tmp_path, "mvfa", shift=80.0)
+    (one,) = compare(rows(tmp_path), "image_auroc", Samples())
+    assert one.difference is None
+    assert one.verdict == "undecided"
+    assert "neither draws nor patients make these figures vary" in one.why
+
+
+@pytest.mark.parametrize(("draws", "said"), [((0,), "this draw alone"), ((0, 1, 2), "new draws")])
+def test_the_legend_names_the_draws_for_which_intervals_hold(study, adbench, tmp_path: Path, draws, said: str) -> None:
+    study(tmp_path, "madclip", draws=draws, shift=1.2)
+    study(tmp_path, "mvfa", draws=draws, shift=1.0)
+    for words in ((), ("--markdown",), ("--latex",)):
+        out = " ".join(adbench("compare", str(tmp_path), *words).out.split())
+        assert f"interval for new patients and {said} (Obuchowski" in out
+
+
+def test_no_file_of_a_record_is_overwritten_by_a_table(study, adbench, tmp_path: Path) -> None:
+    study(tmp_path / "runs", "madclip")
+    study(tmp_path / "runs", "mvfa")
+    picture = next((tmp_path / "runs").glob("*/")) / "gallery" / "overview.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"picture")
+    for command in ("compare", "leaderboard"):
+        answer = adbench(command, str(tmp_path / "runs"), "--csv", str(picture))
+        assert answer.code == 2
+        assert "is read by this command and would be overwritten" in answer.err
+    assert picture.read_bytes() == b"picture"

@@ -91,6 +91,8 @@ def test_options_show_their_value_and_default(adbench) -> None:
         ("data phantom --root", "--root of `adbench data phantom` takes a value: --root DIR"),
         ("leaderboard --markdown=3", "--markdown of `adbench leaderboard` takes no value"),
         ("data phantom --root x --train y", "--train y is not possible: a whole number of at least 0 is needed"),
+        ("compare --margin y", "--margin y is not possible: a number is needed, as in 0.5"),
+        ("score a b out=1 out=2", "out is given twice, as '1' and '2'. Keep one."),
         ("data phantom --root x --test=1", "--test=1 is not possible: a whole number of at least 2 is needed"),
         ("run --keys shots=4", "--keys shows every key and runs nothing: leave out shots=4"),
         ("run shots", "'shots' is not key=value"),

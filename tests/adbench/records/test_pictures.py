@@ -34,7 +34,7 @@ def size(file: Path) -> tuple[int, int]:
 def test_a_gallery_with_a_map_for_each_level(adbench, tiny: Path, tmp_path: Path, method: str, extra) -> None:
     words = [f"method={method}", f"data_root={tiny}", f"runs={tmp_path / 'runs'}", "gallery=1", *QUICK, *extra]
     assert adbench("run", *words, "gallery.levels=true").code == 0
-    (record,) = read_all(tmp_path / "runs")
+    (record,) = read_all(str(tmp_path / "runs"))
     levels = 3 if method == "mediclip" else 4
     # Image, outline and map, then the levels.
     assert size(record.path / "gallery" / "hit_01.png")[0] == (3 + levels) * PANEL

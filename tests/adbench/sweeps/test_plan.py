@@ -91,3 +91,14 @@ def test_plan_of_many_cells_looks_at_each_thing_once(words, count_calls, tmp_pat
 def test_one_cell_is_singular(adbench, words, tmp_path: Path) -> None:
     answer = adbench("plan", *words, "method=clip")
     assert "1 cell: 0 recorded already, 1 to run" in answer.out
+
+
+def test_draws_of_the_same_images_are_one_cell_and_a_note_says_which(adbench, tiny: Path, tmp_path: Path) -> None:
+    mine = ["method=patchcore,padim", "shots=1", "draw=0,1,2,3,4,5,6,7,8,9", f"data_root={tiny}", f"runs={tmp_path}"]
+    tasks = plan(config.parse(mine), offline=True)
+    drawn = {(task.config.method, number) for task in tasks for number in (task.config.draw, *task.same)}
+    assert len(drawn) == 20
+    assert len(tasks) < 20
+    out = " ".join(adbench("plan", *mine).out.split())
+    assert "choose the same images, and are one cell (padim, patchcore)." in out
+    assert "choose the same images" not in adbench("plan", "method=clip,patchcore", f"data_root={tiny}").out
