@@ -65,8 +65,8 @@ def fold_numbers(items: Sequence[Item], folds: int, seed: int) -> dict[str, int]
     Raises DataError where a class has fewer patients than there are folds.
     """
     groups = _groups(items)
-    for label, kind in enumerate(CLASSES):
-        have = sum(any(item.label == label for item in group) for group in groups.values())
+    counts = [sum(any(item.label == label for item in group) for group in groups.values()) for label in (0, 1)]
+    for have, kind in sorted(zip(counts, CLASSES, strict=True), key=lambda pair: pair[0]):  # the rarer sets the limit
         if have < folds:
             limit = f"At most dataset.folds={have}" if have > 1 else "There is no cross-validation of one"
             raise DataError(
