@@ -128,9 +128,8 @@ def masks_among(paths: Sequence[Path], base: Path) -> dict[Path, tuple[Path, ...
             orphans.append((last.lower(), _fold(folder + slash), path))
         elif named:
             orphans.append((*named[0], path))
-    others = {_fold(name): path for name, path in names if path not in found}
-    for _, _, path in orphans:
-        others = {name: other for name, other in others.items() if other != path}
+    no_images = {path for _, _, path in orphans} | set(found)
+    others = {_fold(name): path for name, path in names if path not in no_images}
     by_folder: dict[str, list[str]] = defaultdict(list)
     for name in others:
         by_folder[name.rpartition("/")[0]].append(name)

@@ -60,11 +60,12 @@ def look(paths: Iterable[Path], config: DatasetConfig, remember: Remember) -> St
     headers = [path for path in some if not volumes.is_volume(path) and dicom.is_dicom(path)]
     tiff = [path for path in some if path.suffix.lower() in PAGED]
     seen = remember(nifti, lambda path: astuple(volumes.measure(path, axis, window)), f"volumes {axis} {window}")
-    read = remember(headers, lambda path: astuple(series.read_header(path)), "headers, with modality")
+    # What ends in a text is an error, and not kept.
+    read = remember(headers, lambda path: (*astuple(series.read_header(path)), True), "headers, with modality")
     pages_of = remember(tiff, lambda path: (page_count(path),), "pages")
     return Stacks(
         {path: _stats(row) for path, row in seen.items()},
-        {path: Header(*row) for path, row in read.items()},
+        {path: Header(*row[:-1]) for path, row in read.items()},
         {path: int(row[0]) for path, row in pages_of.items()},
     )
 
@@ -82,8 +83,9 @@ def name_patients(items: Sequence[Item], stacks: Stacks) -> tuple[list[Item], li
     headers = stacks.headers
     if not (headers or stacks.volumes or stacks.pages):
         return list(items), []
-    others = [item.path for item in items if item.path in headers and headers[item.path].modality in series.NO_IMAGES]
-    items = [item for item in items if item.path not in set(others)]
+    others = [path for path, header in headers.items() if header.modality in series.NO_IMAGES]
+    left_out = set(others)
+    items = [item for item in items if item.path not in left_out]
     names, notes = series.patients({i.path: headers[i.path] for i in items if i.path in headers and i.patient is None})
     places = series.positions(headers)
     unnamed = [i for i in items if i.patient is None and i.path not in names and stacks.holds_several(i.path)]

@@ -15,7 +15,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from adbench.config import layers
-from adbench.data import arrays, support
+from adbench.data import arrays, series, stamps, support
 from adbench.data.decode import open_image
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, decide_masks
@@ -157,7 +157,7 @@ def test_a_shot_comes_from_each_patient_before_a_second_comes_from_one(brains: P
 
 
 def test_what_a_pass_over_the_volumes_found_is_cached(brains: Path, tmp_path: Path, monkeypatch) -> None:
-    from adbench.data import stamps, volumes
+    from adbench.data import volumes
 
     monkeypatch.setattr(stamps, "SETTLED_NS", -(10**12))  # files that were written a moment ago count as unchanged
     cache, seen = tmp_path / "cache", []
@@ -471,3 +471,12 @@ def test_a_damaged_volume_says_how_it_is_damaged(brains: Path) -> None:
     (item,) = (i for i in folder(brains)[0] if i.path == file)
     with pytest.raises(DataError, match=r"n0\.nii\.gz cannot be read as NIfTI: Compressed file ended"):
         open_image(item.image)
+
+
+def test_headers_of_dicom_are_read_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**12))  # files that were written a moment ago count as unchanged
+    for number, place in enumerate(("normal/a", "normal/b", "abnormal/c", "abnormal/d")):
+        dicom(tmp_path / "set" / f"{place}.dcm", noise(number), SOPInstanceUID=f"1.{number}", Modality="MR")
+    first = folder(tmp_path / "set", tmp_path / "cache")[0]
+    monkeypatch.setattr(series, "read_header", None)
+    assert folder(tmp_path / "set", tmp_path / "cache")[0] == first
