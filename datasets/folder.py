@@ -132,7 +132,7 @@ class Folder(Layout):
             self.unused |= dict.fromkeys(("mask_threshold", "mask_background"), why)
 
     def _read_table(self, folder: Path, table: Path) -> tuple[list[Item], Stacks]:
-        rows = [known_values(row, OPTIONAL) for row in read_table(table, NEEDED, OPTIONAL, self.notes)]
+        rows = [known_values(row, OPTIONAL[:3]) for row in read_table(table, NEEDED, OPTIONAL, self.notes)]
         given = [row for row in rows if row["split"]]
         if given and len(given) < len(rows):
             row = next(row for row in rows if not row["split"])
