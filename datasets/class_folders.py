@@ -17,7 +17,7 @@ from adbench.data.decode import IMAGES
 from adbench.data.items import CLASSES, DatasetConfig
 from adbench.data.listing import Identity, Listing, below, ending_of, endings, list_images, stem_of, subfolders
 from adbench.errors import DataError
-from adbench.system.text import counted
+from adbench.system.text import counted, folded
 
 from .pairing import add_masks, masks_among, names_masks, pair_masks, readings
 from .splits import TABLE_SPLITS
@@ -158,7 +158,8 @@ def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, split
         )
     if loose := [path for path in listing.others if ending_of(path.name) not in TEXTS]:
         few = ", ".join(path.name for path in loose[:3]) + (", …" if len(loose) > 3 else "")
-        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {_are(loose)} not read: {few}.")
+        are = "is" if len(loose) == 1 else "are"
+        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {are} not read: {few}.")
     return notes
 
 
@@ -198,7 +199,7 @@ def find_masks(
             notes.append(
                 f"Masks in {folder.name}/ are those of the images whose names they have, but for {pairs.affix}."
             )
-        of_abnormal = {stem_of(name).casefold() for name, _ in names}
+        of_abnormal = {folded(stem_of(name)) for name, _ in names}
         unclaimed = [path for path in pairs.unused if not of_abnormal & set(_meant(below(path, folder)))]
         of_normal = pair_masks(unclaimed, folder, _names(normal, folder))
         add_masks(masks, of_normal.masks)
@@ -223,8 +224,8 @@ def _masks_inside(group: ClassFolder) -> dict[Path, tuple[Path, ...]]:
 
 
 def _meant(name: str) -> list[str]:
-    """Return the names of images, in lower case, that a mask's name may mean."""
-    return [key.casefold() for _, key in readings(stem_of(name))]
+    """Return the names of images, folded, that a mask's name may mean."""
+    return [folded(key) for _, key in readings(stem_of(name))]
 
 
 def word(key: str, names: Iterable[str]) -> str:
@@ -242,10 +243,6 @@ def _names(groups: Iterable[ClassFolder], masks: Path) -> list[tuple[str, Path]]
         if (masks / group.folder.name).is_dir():
             names += [(f"{group.folder.name}/{name}", path) for name, path in names[-len(group.images) :]]
     return names
-
-
-def _are(paths: Collection[Path]) -> str:
-    return "is" if len(paths) == 1 else "are"
 
 
 def _files(number: int, folder: Path) -> str:

@@ -10,7 +10,6 @@ an error.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from adbench.data.listing import below, stem_of
 from adbench.data.volumes import is_volume
 from adbench.errors import DataError
+from adbench.system.text import folded
 
 WORD = r"(?:masks?|segs?|segmentations?|gts?|ground[_\- ]?truths?|bm|labels?|annos?|annotations?)"
 NUMBER = r"(?:[_\-. ]?\d+)?"
@@ -114,22 +114,22 @@ def masks_among(paths: Sequence[Path], base: Path) -> dict[Path, tuple[Path, ...
     if not any(ANY_WORD.search(path.name) for path in paths):
         return {}
     names = [(stem_of(below(path, base)), path) for path in paths]
-    images = {_fold(name): path for name, path in names}
+    images = {folded(name): path for name, path in names}
     found: dict[Path, tuple[Path, ...]] = {}
     words: dict[str, Path] = {}
     orphans: list[tuple[str, str, Path]] = []  # the word, what the name of an image begins with, the file
     for name, path in names:
-        named = [(affix, _fold(key)) for affix, key in readings(name) if affix]
+        named = [(affix, folded(key)) for affix, key in readings(name) if affix]
         hit = next(((affix, images[key]) for affix, key in named if key in images), None)
         folder, slash, last = name.rpartition("/")
         if hit is not None:
             words[hit[0]], found[path] = path, (hit[1],)
         elif BARE.fullmatch(last):
-            orphans.append((last.lower(), _fold(folder + slash), path))
+            orphans.append((last.lower(), folded(folder + slash), path))
         elif named:
             orphans.append((*named[0], path))
     no_images = {path for _, _, path in orphans} | set(found)
-    others = {_fold(name): path for name, path in names if path not in no_images}
+    others = {folded(name): path for name, path in names if path not in no_images}
     by_folder: dict[str, list[str]] = defaultdict(list)
     for name in others:
         by_folder[name.rpartition("/")[0]].append(name)
@@ -193,12 +193,12 @@ class _Names:
         """The images by their names in lower case."""
         found: dict[str, list[Path]] = {}
         for key, images in self.exact.items():
-            found.setdefault(_fold(key), []).extend(images)
+            found.setdefault(folded(key), []).extend(images)
         return found
 
     def find(self, key: str, mask: Path) -> Path | None:
         """Return the image that a name means, or None; raises DataError where it means two."""
-        found = self.exact.get(key) or self.folded.get(_fold(key), [])
+        found = self.exact.get(key) or self.folded.get(folded(key), [])
         if len(found) > 1 and len(set(found)) > 1:
             first, second = sorted(set(found))[:2]
             raise DataError(
@@ -206,11 +206,6 @@ class _Names:
                 "mask of its own. Without masks: dataset.masks=false"
             )
         return found[0] if found else None
-
-
-def _fold(name: str) -> str:
-    # macOS writes an accented letter as two characters.
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _chosen(image: Path, groups: Mapping[str, list[Path]], names: Mapping[Path, str], unused: list[Path]) -> list[Path]:
@@ -224,7 +219,7 @@ def _chosen(image: Path, groups: Mapping[str, list[Path]], names: Mapping[Path, 
         raise _two_masks(image, first, second)
     seen: dict[str, Path] = {}
     for mask in chosen:
-        other = seen.setdefault("" if "" in groups else _fold(names[mask]), mask)
+        other = seen.setdefault("" if "" in groups else folded(names[mask]), mask)
         if other is not mask:
             raise _two_masks(image, other, mask)
     return chosen

@@ -198,8 +198,8 @@ def spread(
             else:
                 healthy.append(item.path)
                 if config.lesion_free_slices == "normal":
-                    below = item.id.split("/", 2)[2]
-                    out.append(replace(one, id=f"{item.split}/normal/abnormal/{below}{frame}", label=0, mask=None))
+                    name = f"{item.split}/normal/abnormal/{_inner(item)}{frame}"
+                    out.append(replace(one, id=name, label=0, mask=None))
     return out, _notes(stacks, config, empty, healthy, unmasked)
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -17,6 +16,7 @@ from typing import Any
 
 from adbench.data.text import read_text
 from adbench.errors import DataError
+from adbench.system.text import folded
 
 MISSING = frozenset(
     {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "unknown", "-", "--", "?", "."}
@@ -177,13 +177,9 @@ def _nearly(file: Path) -> str:
     """Return a hint at a file whose name differs in letter case, or in how an accented letter is written."""
     if not file.parent.is_dir():
         return ""
-    wanted = _folded(file.name)
-    near = sorted(name for name in os.listdir(file.parent) if _folded(name) == wanted)
+    wanted = folded(file.name)
+    near = sorted(name for name in os.listdir(file.parent) if folded(name) == wanted)
     return f"; there is {near[0]}, which is written differently" if near else ""
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _text(file: Path, notes: list[str] | None = None) -> str:

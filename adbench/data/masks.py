@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +82,7 @@ def read_mask(path: ImagePath, threshold: int | None = None, background: Sequenc
         return MaskReading(labels > 0, "plain", labels)
     if background:
         values = _named_values(image)
-        if not np.isfinite(values).all():
-            raise UnclearMask(f"the mask {path} holds floating-point values that are not finite. Replace or remove it.")
-        shown = np.ceil(np.maximum(values, 0)).astype(np.int64)
-        return MaskReading(~np.isin(values, list(background)), "plain", shown)
+        return MaskReading(~np.isin(values, list(background)), "plain", _rounded_up(values, path))
     if threshold is not None and (image.mode == "F" or image.mode.startswith("I") or "top" in image.info):
         return _above(image, threshold, path)
     if threshold is not None:
@@ -272,16 +269,21 @@ def _readable(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], str] | None
 def _above(image: Image.Image, threshold: int, path: ImagePath) -> MaskReading:
     """Read a mask of one deep or floating-point channel by a threshold, compared on the scale of its highest value."""
     values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnclearMask(f"the mask {path} holds floating-point values that are not finite. Replace or remove it.")
-    highest = values.max()
+    whole, highest = _rounded_up(values, path), values.max()
     top = image.info.get("top", 1 if image.mode == "F" else 65535)
     top = next((each for each in (top, 255, 65535) if each >= top and highest <= each), highest)
-    whole = np.ceil(np.maximum(values, 0)).astype(np.int64)
     return MaskReading(values * 255 > threshold * top, "plain", whole)
 
 
-def _named_values(image: Image.Image) -> NDArray[np.generic]:
+def _rounded_up(values: NDArray[Any], path: ImagePath) -> NDArray[np.int64]:
+    """Return values as whole numbers of 0 and more, fractions as the next one; infinite ones raise UnclearMask."""
+    if not np.isfinite(values).all():
+        raise UnclearMask(f"the mask {path} holds floating-point values that are not finite. Replace or remove it.")
+    whole: NDArray[np.int64] = np.ceil(np.maximum(values, 0)).astype(np.int64)
+    return whole
+
+
+def _named_values(image: Image.Image) -> NDArray[Any]:
     """Return the palette index or grey value of each pixel (H, W), and -1 for a colour."""
     if image.mode == "F":
         return np.asarray(image)

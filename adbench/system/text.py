@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from typing import Any
 
 # C0 and C1 controls, line and paragraph separators, invisible and bidirectional marks, lone surrogates, tags.
@@ -20,6 +21,15 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '0 cells', '1200 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def folded(name: str) -> str:
+    """Return the name of a file as it is compared where letter case, and how accents are written, may differ.
+
+    >>> folded("Cafe\u0301.PNG") == folded("caf\u00e9.png")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold()  # macOS writes an accented letter as two characters
 
 
 def printable(text: str, lines: bool = False) -> str:

@@ -10,6 +10,8 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from torch.optim import Optimizer
 
+from adbench.backbone.features import AUTOCAST
+
 
 class HalfPrecision(MixedPrecision):
     """Lightning's autocast; a fused optimiser's gradients are unscaled before they are clipped, as any other's are.
@@ -19,8 +21,7 @@ class HalfPrecision(MixedPrecision):
 
     def autocast_context_manager(self) -> torch.autocast:
         """Compute without torch's cache of cast weights, whatever Lightning's version: threads would share it."""
-        dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.half
-        return torch.autocast(self.device, dtype=dtype, cache_enabled=False)
+        return torch.autocast(self.device, AUTOCAST[self.precision], cache_enabled=False)
 
     def optimizer_step(  # type: ignore[override]  # as in Lightning's own subclass
         self, optimizer: Any, model: LightningModule, closure: Callable[[], Any], **kwargs: Any
