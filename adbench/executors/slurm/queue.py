@@ -159,9 +159,12 @@ class LocalQueue:
 
 
 def _runs(job: str) -> bool:
-    # A process that has ended and that nobody waited for has an empty command line.
+    # An empty command line is that of a process whose program is being loaded, or of one that has ended and that nobody
+    # waited for, which has no program any more.
+    process = Path("/proc", job)
     try:
-        return b"submitit" in Path(f"/proc/{job}/cmdline").read_bytes()
+        line = (process / "cmdline").read_bytes()
+        return b"submitit" in line if line else bool((process / "exe").readlink())
     except OSError:
         return False
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from adbench.errors import AdbenchError
-from adbench.executors.slurm.queue import SlurmQueue, State
+from adbench.executors.slurm.queue import LocalQueue, SlurmQueue, State
 
 
 def test_states_of_slurm_are_read(slurm_commands) -> None:
@@ -24,3 +28,16 @@ def test_states_of_slurm_are_read(slurm_commands) -> None:
     assert SlurmQueue().states(["12_0"]) is None, "no answer is not an end"
     with pytest.raises(AdbenchError, match="squeue does not answer"):
         SlurmQueue().named("x")
+
+
+def test_a_local_process_runs_from_its_first_moment_to_its_end() -> None:
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, "-c", "'submitit'"])
+        job = str(process.pid)
+        first = LocalQueue().states([job])[job]  # mostly while its program is being loaded
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        waited_for_by_nobody = LocalQueue().states([job])[job]
+        process.wait()
+        assert [first.name, waited_for_by_nobody.name] == ["RUNNING", "GONE"]
+    other = str(os.getpid())
+    assert LocalQueue().states([other, job]) == {other: State("GONE"), job: State("GONE")}
