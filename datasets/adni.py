@@ -11,13 +11,14 @@ compare with no published table. Slices already exported as pictures are read wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.items import Item
 from adbench.data.listing import is_hidden
 from adbench.errors import DataError
+from adbench.system.text import counted
 
 from .layout import Layout, image_files, item
 from .splits import splits_of
@@ -54,7 +55,16 @@ class ADNI(Layout):
                 raise DataError(f"{row.where}: there is no folder {row['Subject']}/*/*/{name} in {folder}.")
             path = middle_slice(volumes[name])
             items.append(item("test", GROUPS[row["Group"]], path, path.name, None, row["Subject"], row["Group"]))
+        if unlisted := sorted(set(volumes) - set(seen)):
+            self.notes.append(
+                f"{counted(len(unlisted), 'volume')} in {folder.name}/ without a row in the table "
+                f"{'is' if len(unlisted) == 1 else 'are'} left out: for example {unlisted[0]}."
+            )
         return splits_of(items, self.config)
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Return none: of each volume one slice is read."""
+        return []
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms of three slices each, as PNG so that it needs no pydicom; the middle one is scored."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from adbench.data.items import SPLITS, DatasetConfig, Item, Split
 from adbench.errors import DataError
-from adbench.system.text import counted
 
 from .archives import MASK_FOLDERS, candidates, places
 from .layout import Layout, entries, image_files, item
@@ -74,8 +73,6 @@ class BMAD(Layout):
         if found is None:
             return []
         place, mask_folders = found
-        if place.name.lower() == "img" and (loose := image_files(place.parent)):
-            self.notes.append(f"{counted(len(loose), 'image')} in {place.parent}, next to {place.name}/, left out.")
         masked = bool(label and self.config.masks)
         paths = image_files(place)
         masks = _masks(mask_folders, paths) if masked else {}

@@ -12,11 +12,13 @@ The train table is the train split; the valid table, read by radiologists, is th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
+from adbench.system.text import counted
 
 from .layout import item
 from .mediclip import MediCLIP
@@ -45,7 +47,11 @@ class CheXpert(MediCLIP):
 
     def read_owners(self, folder: Path) -> list[Item]:
         """Return the frontal films of both tables that are normal or abnormal."""
-        return [film for name, split in TABLES.items() for film in _read_films(folder, name, split)]
+        return [film for name, split in TABLES.items() for film in _read_films(folder, name, split, self.notes)]
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Return none for Stanford's archives, of which lateral and uncertain films are left out."""
+        return [] if self.owners(folder) else super().places(folder)
 
 
 def label_of(row: Row) -> tuple[int | None, str | None]:
@@ -61,11 +67,13 @@ def label_of(row: Row) -> tuple[int | None, str | None]:
     return (1, "|".join(findings)) if findings else (None, None)
 
 
-def _read_films(folder: Path, name: str, split: Split) -> list[Item]:
-    films = []
+def _read_films(folder: Path, name: str, split: Split, notes: list[str]) -> list[Item]:
+    films, lateral, unclear = [], 0, 0
     for row in read_table(folder / name, ("Path", "Frontal/Lateral", "No Finding", *FINDINGS)):
         label, findings = label_of(row)
         if row["Frontal/Lateral"] != "Frontal" or label is None:
+            lateral += row["Frontal/Lateral"] != "Frontal"
+            unclear += row["Frontal/Lateral"] == "Frontal"
             continue
         # `Path` starts with the archive's name, whatever the folder is called here.
         text = row["Path"].partition("/")[2]
@@ -73,4 +81,6 @@ def _read_films(folder: Path, name: str, split: Split) -> list[Item]:
         match = PATIENT.match(text)
         patient = match[1] if match else None
         films.append(item(split, label, path, text.partition("/")[2], None, patient, findings))
+    if lateral or unclear:
+        notes.append(f"{name}: {counted(lateral, 'film')} from the side and {unclear} of neither class are left out.")
     return films

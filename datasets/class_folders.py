@@ -19,7 +19,7 @@ from adbench.data.listing import Identity, Listing, below, ending_of, endings, l
 from adbench.errors import DataError
 from adbench.system.text import counted, folded
 
-from .pairing import add_masks, masks_among, names_masks, pair_masks, readings
+from .pairing import add_masks, masks_among, meant, names_masks, pair_masks
 from .splits import TABLE_SPLITS
 
 TEXTS = ("", ".txt", ".md", ".pdf", ".html", ".rst", ".log")  # files next to class folders that say nothing of images
@@ -200,7 +200,7 @@ def find_masks(
                 f"Masks in {folder.name}/ are those of the images whose names they have, but for {pairs.affix}."
             )
         of_abnormal = {folded(stem_of(name)) for name, _ in names}
-        unclaimed = [path for path in pairs.unused if not of_abnormal & set(_meant(below(path, folder)))]
+        unclaimed = [path for path in pairs.unused if not of_abnormal & set(meant(below(path, folder)))]
         of_normal = pair_masks(unclaimed, folder, _names(normal, folder))
         add_masks(masks, of_normal.masks)
         checked = {mask for files in of_normal.masks.values() for mask in files}
@@ -221,11 +221,6 @@ def _masks_inside(group: ClassFolder) -> dict[Path, tuple[Path, ...]]:
         for image in images if mask not in exact and not set(images) & set(pairs.masks) else ():
             more[image] += (mask,)
     return masks | more
-
-
-def _meant(name: str) -> list[str]:
-    """Return the names of images, folded, that a mask's name may mean."""
-    return [folded(key) for _, key in readings(stem_of(name))]
 
 
 def word(key: str, names: Iterable[str]) -> str:

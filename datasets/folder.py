@@ -39,6 +39,7 @@ from .layout import Layout, entries, item, need_mask
 from .splits import SPLIT_KEYS, SPLIT_NAMES, TABLE_SPLITS, check_patients, splits_of
 from .stacks import Stacks, in_series, look, name_patients, spread
 from .tables import NamedFiles, Row, file_below, known_values, read_table
+from .unread import unread
 
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
@@ -89,6 +90,10 @@ class Folder(Layout):
         self.notes += notes
         self._unused_of_stacks(items, found)
         return items
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Return none: what is not read is named where it is found."""
+        return []
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw brain phantoms with a table that names everything."""
@@ -141,6 +146,9 @@ class Folder(Layout):
             )
         listed = [(row, self._row(folder, row)) for row in rows]
         self._note_masks(folder, table, rows[0])
+        homes = sorted({file.path.parent for _, file in listed if file.path.is_relative_to(folder)})
+        named = [file for _, file in listed]
+        self.notes += unread(folder, map(list_images, homes), named, self.config.masks is not False)
         found = look((file.path for _, file in listed), self.config, self.remember)
         files = NamedFiles()
         whole: dict[Path, Row] = {}

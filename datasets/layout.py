@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.fingerprint import digest
 from adbench.data.items import CLASSES, DatasetConfig, Item, Split
-from adbench.data.listing import is_folder, is_hidden, list_images
+from adbench.data.listing import is_folder, is_hidden, list_images, subfolders
 from adbench.data.stamps import Row, measured
 from adbench.data.volumes import is_volume
 from adbench.errors import DataError
 from adbench.system.progress import counting
 
 from .patients import PatientPattern, check_fit, check_spellings
+from .unread import unread
 
 
 class Layout(ABC):
@@ -59,10 +60,15 @@ class Layout(ABC):
         notes = check_fit(self.patients, self.config) + check_spellings(items, self.config)
         if notes:  # without this key they would be errors
             self.unused.pop("allow_patient_overlap", None)
-        self.notes += notes
+        listings = (list_images(place, deep=True) for place in self.places(folder))
+        self.notes += notes + unread(folder, listings, items, self.config.masks is not False)
         if max(self.config.split_shares or [0]) == 1 and self.config.folds is None:
             self.unused.setdefault("split_seed", f"dataset.split_shares={self.config.split_shares} makes one split")
         return items
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Return the folders below which a file that `read` passes over is named in a note."""
+        return [folder]
 
     def folder(self, root: Path) -> Path:
         """Return the dataset's folder: `root`, or the folder in it that has the dataset's name and layout."""
@@ -151,6 +157,11 @@ def item(
 def chosen(config: DatasetConfig) -> list[str]:
     """Return the chosen categories."""
     return list(config.categories) if config.category in (None, "all") else [str(config.category)]
+
+
+def categories_asked(folder: Path, config: DatasetConfig) -> list[Path]:
+    """Return the folders in a dataset's folder but for those of categories that are not chosen."""
+    return [path for path in subfolders(folder) if path.name not in config.categories or path.name in chosen(config)]
 
 
 def image_files(folder: Path) -> list[Path]:

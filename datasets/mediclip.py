@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from adbench.data.items import Item, Split
+from adbench.data.listing import subfolders
 from adbench.errors import DataError
 
 from .layout import Layout, image_files, item, need_mask
@@ -89,14 +90,14 @@ class MediCLIP(Layout):
             if path in seen:
                 raise DataError(f"{where} names {content['filename']} again, as {seen[path]} did. Remove one line.")
             seen[path] = where
-            masks = None
-            if label and self.config.masks:
+            masks: tuple[Path, ...] = ()
+            if self.config.masks:
                 texts = [mask] if isinstance(mask, str) else mask
                 masks = tuple(file_below(images, str(text), where) for text in texts)
-                if not masks:
+                if label and not masks:
                     raise DataError(f"{where}: the abnormal image has no 'mask'. Without masks: dataset.masks=false")
             patient = self.patients.of(path.stem)
-            items.append(item(split, int(label), path, None, masks, patient, self.subgroup(path)))
+            items.append(item(split, int(label), path, None, masks or None, patient, self.subgroup(path)))
         return items
 
     def subgroup(self, path: Path) -> str | None:
@@ -121,6 +122,10 @@ class KaggleBrainMRI(MediCLIP):
             item("test", label, path) for label, name in enumerate(("no", "yes")) for path in image_files(folder / name)
         ]
         return splits_of(items, self.config)
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Leave out brain_tumor_dataset/, which holds copies."""
+        return [path for path in subfolders(folder) if path.name != "brain_tumor_dataset"]
 
 
 class BUSI(MediCLIP):

@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.items import Item
 from adbench.data.listing import subfolders
 from adbench.errors import DataError
 
-from .layout import Layout, chosen, entries, image_files, item, need_mask
+from .layout import Layout, categories_asked, chosen, entries, image_files, item, need_mask
 from .pairing import pair_masks
 
 
@@ -34,6 +34,10 @@ class MVTec(Layout):
         """Return the items of the categories asked for; `subgroup` is the defect, of several `<category>/<defect>`."""
         names = chosen(self.config)
         return [item for name in names for item in self._read(folder, name, f"{name}/" if len(names) > 1 else "")]
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Leave out the categories that are not asked for."""
+        return categories_asked(folder, self.config)
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw the categories asked for, `counts` dealt over them; the organs stand in for objects and textures."""

@@ -22,6 +22,7 @@ from .tables import Row, read_table
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS: dict[str, Split] = {"train_val_list.txt": "train", "test_list.txt": "test"}
+NORMAL = "No Finding"
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 
 
@@ -61,7 +62,7 @@ class NIHChest(Layout):
         for scene in scenes("chestxray", 2, {split: halves(counts[split]) for split in lists}, slices=2):
             name = f"{scene.patient + 1:08d}_{scene.slice:03d}.png"
             save(folder / f"images_{1 + scene.patient % 2:03d}" / "images" / name, scene.phantom.image)
-            rows.append(f"{name},{scene.phantom.kind.capitalize() or 'No Finding'},{scene.patient + 1}")
+            rows.append(f"{name},{scene.phantom.kind.capitalize() or NORMAL},{scene.patient + 1}")
             lists[scene.split].append(name)
             yield
         (folder / TABLES[0]).write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -94,6 +95,13 @@ def _item(
             f"{where} names {name}, which is in no images folder; {len(images)} images are there. For a part of the "
             "set use dataset=folder with a table."
         )
-    findings = rows[name]["Finding Labels"]
-    label = int(findings != "No Finding")
-    return item(split, label, images[name], None, None, rows[name]["Patient ID"], findings)
+    row = rows[name]
+    findings = [text.strip() for text in row["Finding Labels"].split("|")]
+    normal = NORMAL.lower() in [text.lower() for text in findings]
+    if not all(findings) or (normal and len(findings) > 1):
+        raise DataError(
+            f"{row.where}: the findings {row['Finding Labels']!r} of {name} are not possible. Write {NORMAL} alone, or "
+            "findings with | between them."
+        )
+    kind = NORMAL if normal else "|".join(findings)
+    return item(split, int(not normal), images[name], None, None, row["Patient ID"], kind)

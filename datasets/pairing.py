@@ -175,6 +175,15 @@ def readings(name: str) -> Iterator[tuple[str, str]]:
             yield match["affix"].lower(), f"{folder}{slash}{match['image']}{rest}"
 
 
+def meant(name: str) -> list[str]:
+    """Return the names of images, folded and without ending, that a mask's name may mean.
+
+    >>> meant("p1/A_mask.png")
+    ['p1/a_mask', 'p1/a']
+    """
+    return [folded(key) for _, key in readings(stem_of(name))]
+
+
 def _two_masks(image: Path, first: Path, second: Path) -> DataError:
     return DataError(f"the abnormal image {image} has 2 masks, {first} and {second}. Keep one of them.")
 

@@ -10,13 +10,13 @@ other splits: `dataset.table=split_csv/2cls_fewshot.csv`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.items import Item, Split
 from adbench.errors import DataError
 
-from .layout import Layout, chosen, item
+from .layout import Layout, categories_asked, chosen, item
 from .tables import Row, file_below, read_table
 
 LABELS = {"normal": 0, "anomaly": 1}
@@ -49,6 +49,10 @@ class VisA(Layout):
             seen[image.path] = f"row {row.number}"
             items.append(image)
         return items
+
+    def places(self, folder: Path) -> Sequence[Path]:
+        """Leave out the categories that are not asked for."""
+        return categories_asked(folder, self.config)
 
     def write(self, folder: Path, counts: dict[str, int]) -> Iterator[None]:
         """Draw the categories asked for, `counts` dealt over them; masks hold 0 and 1, as the owner's small numbers."""

@@ -169,7 +169,7 @@ def test_images_next_to_the_folder_of_images_are_named(tiny: Path) -> None:
         "brainmri", layers.section(DatasetConfig, "dataset", "brainmri")
     )
     assert len(dataset.index(tiny)) == 22
-    assert dataset.notes == [f"1 image in {place}, next to img/, left out."]
+    assert dataset.notes == ["1 image in Brain/ is not read: 1 in test/good/, for example stray.png."]
 
 
 def test_a_test_split_of_one_class_is_refused(tiny: Path) -> None:

@@ -173,6 +173,11 @@ def test_chexpert_of_stanford_reads_frontal_films_of_either_class(tmp_path: Path
         ("test", 1, "patient00008", "Cardiomegaly"),
     ]
     assert items[1].id == "train/abnormal/patient00003/study1/view1_frontal.jpg"
+    dataset = registry.find("dataset", "chexpert").load()(
+        "chexpert", layers.section(DatasetConfig, "dataset", "chexpert")
+    )
+    dataset.index(tmp_path)
+    assert dataset.notes == ["train.csv: 1 film from the side and 3 of neither class are left out."]
     (root / "valid.csv").write_text("\n".join([header, valid[0].replace(",1.0,", ",yes,")]) + "\n")
     with pytest.raises(DataError, match=r"valid\.csv row 2: Cardiomegaly is 'yes'; 1, 0, -1 and empty are possible"):
         index(tmp_path, "chexpert")

@@ -52,6 +52,17 @@ def test_nih_follows_the_official_lists(nih: Path) -> None:
     ]
 
 
+def test_findings_of_nih_may_be_written_otherwise_but_not_left_out(nih: Path) -> None:
+    table = nih / "Data_Entry_2017_v2020.csv"
+    text = table.read_text()
+    table.write_text(text.replace("No Finding", "no finding "))
+    assert [(i.label, i.subgroup) for i in index(nih.parent, "nihchest")][::2] == [(0, "No Finding")] * 2
+    for findings in ("", "Mass|", "No Finding|Mass"):
+        table.write_text(text.replace("Mass|Nodule", findings))
+        with pytest.raises(DataError, match=r"row 3: the findings '.*' of 00000001_000\.png are not possible"):
+            index(nih.parent, "nihchest")
+
+
 def test_bad_input_of_nih_is_named(nih: Path) -> None:
     lists = nih / "test_list.txt"
     for text, says in (
