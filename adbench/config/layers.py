@@ -8,16 +8,15 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from adbench.config import ranges
+from adbench.config import kinds, ranges
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import locate, registry
 from adbench.system.text import said
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 MOST_YAML = 4 << 20  # bytes
-CONVERTED = re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<kind>Integer|Float)$")
-KINDS = {"Integer": "no whole number", "Float": "no number"}
 MOST_DIGITS = 4000  # Python reads no number of more
 
 
@@ -58,18 +55,25 @@ def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
     try:
         merged = OmegaConf.merge(structure, dict(base), over)
     except (OmegaConfBaseException, TypeError, ValueError, AttributeError, RecursionError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        if found := CONVERTED.match(reason):
-            reason = f"{found['value']!r} is {KINDS[found['kind']]}"
-        if "$" in reason:  # a text of OmegaConf's whose places were not filled
-            reason = "a value is of another type"
-        name = getattr(error, "full_key", None) or " or ".join(map(str, over)) or "a key"
-        raise AdbenchError(f"{what}: {name} cannot be set: {reason}.") from error
+        raise _unfit(schema, (base, over), what, error) from error
     try:
         return cast(P, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise AdbenchError(f"{what}: {error.full_key or 'a key'} cannot be set: {reason}.") from error
+        raise _unfit(schema, (base, over), what, error) from error
+
+
+def _unfit(schema: type[Any], layers: tuple[Mapping[str, Any], Any], what: str, error: Exception) -> AdbenchError:
+    """Return the error for a value that a field can't take."""
+    name = getattr(error, "full_key", None) or " or ".join(map(str, layers[1]))
+    if isinstance(error, ConfigKeyError) and (known := kinds.fields(schema, name)):
+        return AdbenchError(f"unknown key {name!r} for {what}: {did_you_mean(name.rpartition('.')[2], known)}")
+    if kind := kinds.needed(schema, name):
+        value = kinds.given(layers, name)
+        return AdbenchError(f"{what}: {name} cannot be set: {kind} is needed, and {value} is given.")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+    if "$" in reason:  # a text of OmegaConf's whose places were not filled
+        reason = "a value is of another type"
+    return AdbenchError(f"{what}: {name or 'a key'} cannot be set: {reason}.")
 
 
 def method_config(name: str) -> dict[str, Any]:

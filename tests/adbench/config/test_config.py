@@ -179,12 +179,22 @@ def test_yaml_without_an_end_is_one_sentence(tmp_path, name: str) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("method.neighbours=1.5", "neighbours cannot be set: '1.5' is no whole number."),
-        ("method.sigma=wide", "sigma cannot be set: 'wide' is no number."),
-        ("draw=first", "draw cannot be set: 'first' is no whole number."),
+        ("method.neighbours=1.5", "neighbours cannot be set: a whole number is needed, and 1.5 is given."),
+        ("method.sigma=wide", "sigma cannot be set: a number is needed, and wide is given."),
+        ("draw=first", "draw cannot be set: a whole number is needed, and first is given."),
+        ("shots=1.5", "shots cannot be set: a whole number or a text is needed, and 1.5 is given."),
+        ("selection=", "selection cannot be set: a text is needed, and no value is given."),
+        ("force=maybe", "force cannot be set: true or false is needed, and maybe is given."),
+        ("backbone.levels=3", "levels cannot be set: a list such as [1,2] is needed, and 3 is given."),
+        ("dataset.split_shares=0.5", "split_shares cannot be set: a list such as [0.5,0.5] or null is needed, and 0.5"),
+        ("dataset.expected=3", "expected cannot be set: a mapping such as {name: value} is needed, and 3 is given."),
+        ("method.prompts=3", "prompts cannot be set: a mapping such as {normal: …} is needed, and 3 is given."),
+        ("method.prompts.norml=[a]", "unknown key 'prompts.norml' for method 'winclip': did you mean 'normal'?"),
     ],
 )
 def test_a_value_of_another_type_is_named(adbench, word: str, said: str) -> None:
-    answer = adbench("plan", "method=patchcore", word)
+    method = "winclip" if "prompts" in word else "patchcore"
+    answer = adbench("run", f"method={method}", word, "device=cpu")
     assert answer.code == 2
-    assert answer.err.strip().endswith(said)
+    assert said in answer.err
+    assert answer.err.count("\n") == 1

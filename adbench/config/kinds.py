@@ -1,0 +1,84 @@
+"""The kinds of value that fields of a configuration take, in words for error messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+
+NAMES: Mapping[Any, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
+}  # fmt: skip
+EXAMPLES = {int: "[1,2]", float: "[0.5,0.5]", str: "[a,b]", bool: "[true,false]"}
+
+
+def needed(schema: type, key: str) -> str:
+    """Return what the field of a dataclass takes, by its path; "" where that isn't known.
+
+    >>> @dataclasses.dataclass
+    ... class Params:
+    ...     epochs: int | None = None
+    ...     levels: list[float] = dataclasses.field(default_factory=list)
+    >>> needed(Params, "epochs"), needed(Params, "levels"), needed(Params, "levels[0]")
+    ('a whole number or null', 'a list such as [0.5,0.5]', 'a number')
+    """
+    names = [_name(one) for one in _choices(_at(schema, key))]
+    return " or ".join(names) if all(names) else ""
+
+
+def fields(schema: type, key: str) -> list[str]:
+    """Return the names of the fields next to that of a path; none where it isn't in a dataclass."""
+    return _fields(_plain(_at(schema, key.rpartition(".")[0])))
+
+
+def given(layers: Sequence[Any], key: str) -> str:
+    """Return the value that the last layer which has a key gives it, as it is written."""
+    for layer in reversed(layers):
+        value = OmegaConf.select(OmegaConf.create(dict(layer)), key, default=dataclasses.MISSING)
+        if value is not dataclasses.MISSING:
+            return "no value" if value is None else str(value)
+    return "another value"
+
+
+def _at(schema: type, key: str) -> Any:
+    """Return the type of what is at a path: of a field, an element of a list, a value of a mapping."""
+    hint: Any = schema
+    for part in filter(None, key.replace("[", ".[").split(".")):
+        hint = _plain(hint)
+        inner = get_args(hint)
+        if _fields(hint):
+            hint = get_type_hints(hint).get(part, Any)
+        elif get_origin(hint) is dict:
+            hint = inner[1]
+        else:
+            hint = inner[0] if inner and get_origin(hint) in (list, tuple) else Any
+    return hint
+
+
+def _plain(hint: Any) -> Any:
+    """Return the one type of a value that may also be None; Any where there are several."""
+    some = [one for one in _choices(hint) if one is not type(None)]
+    return some[0] if len(some) == 1 else Any
+
+
+def _fields(hint: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (list, tuple):
+        return f"a list such as {EXAMPLES.get(get_args(hint)[0], '[…]')}"
+    if inner := _fields(hint):
+        return f"a mapping such as {{{inner[0]}: …}}"
+    if get_origin(hint) is dict:
+        return "a mapping such as {name: value}"
+    return NAMES.get(hint, "")
