@@ -109,6 +109,10 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
 
 def words_of(keys: Mapping[str, Any]) -> list[str]:
     """Write keywords as the words of a command line; AdbenchError for an empty list."""
+    if not isinstance(keys.get("overrides", {}), Mapping):
+        raise AdbenchError(
+            f"overrides={keys['overrides']!r} is not possible: give a dictionary, as in {{'method.epochs': 10}}."
+        )
     for key, value in keys.items():
         if isinstance(value, (list, tuple, range)) and not value:
             raise AdbenchError(f"{key}={value}: a value is missing. Give at least one.")
@@ -177,14 +181,14 @@ def plan(**keys: Unpack[RunKeys]) -> pd.DataFrame:
 class LeaderboardKeys(TypedDict, total=False):
     """What `leaderboard` shows: each is optional.
 
-    method, dataset, protocol: of these records alone; names, groups and wildcards. published: add the papers' figures.
-    costs: add times and memory. intervals: whether figures have intervals and ranks; by default those of at most 200
-    records have, computed once and kept in the cache folder.
+    method, dataset, protocol: of these records alone; names, groups and wildcards, as a list or with commas.
+    published: add the papers' figures. costs: add times and memory. intervals: whether figures have intervals and
+    ranks; by default those of at most 200 records have, computed once and kept in the cache folder.
     """
 
-    method: str | None
-    dataset: str | None
-    protocol: str | None
+    method: Text | None
+    dataset: Text | None
+    protocol: Text | None
     published: bool
     costs: bool
     intervals: bool
@@ -209,6 +213,9 @@ def leaderboard(
             hint = did_you_mean(key, LeaderboardKeys.__annotations__)
             raise AdbenchError(f"unknown key {key!r} for leaderboard: {hint}")
     several = [records] if isinstance(records, (Record, str, Path)) else records
+    several = list(several) if isinstance(several, Iterable) else several  # it may be a generator
+    if not isinstance(several, Iterable) or not all(isinstance(each, (Record, str, Path)) for each in several):
+        raise AdbenchError(f"leaderboard({records!r}) is not possible: give records, or folders of records.")
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
@@ -219,7 +226,8 @@ def leaderboard(
             raise incomplete("of the leaderboard", left_out)
         for sentence in left_out:
             warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
-        chosen = board.choose(collected, keys.get("method"), keys.get("dataset"), keys.get("protocol"))
+        named = keys.get("method"), keys.get("dataset"), keys.get("protocol")
+        chosen = board.choose(collected, *map(_joined, named))
         long = board.table(chosen, keys.get("costs", False))
         wide = papers.added(long) if keys.get("published") else long
         if not keys.get("intervals", len(chosen) <= board.FEW):
@@ -232,3 +240,7 @@ def leaderboard(
     for sentence in measured.problems:
         warnings.warn(f"no interval: {sentence}", stacklevel=2)
     return judged(wide, measured)
+
+
+def _joined(names: Text | None) -> str | None:
+    return names if names is None or isinstance(names, str) else ",".join(names)

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Comparison:
     difference: Interval | None
     why: str = ""
     p: float = math.nan
-    verdict: Verdict = "undecided"
+    verdict: Verdict | Literal["no interval"] = "no interval"
     patients: int = 0
     images: int = 0
     draws: int = 0
@@ -138,8 +139,9 @@ def compare(
         some = [one for one in compared if one.dataset == name]
         corrected = holm([one.difference.p if one.difference else math.nan for one in some])
         for one, p in zip(some, corrected, strict=True):
-            said = verdict(one.difference, p, margin, level) if one.difference else "undecided"
-            judged.append(replace(one, p=p, verdict=said))
+            if one.difference:
+                one = replace(one, p=p, verdict=verdict(one.difference, p, margin, level))
+            judged.append(one)
     return judged
 
 

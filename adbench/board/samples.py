@@ -82,6 +82,14 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.dataset, row.name))
 
 
+def of_shots(rows: Sequence[Row], shots: str) -> list[Row]:
+    """Keep the rows of a number of shots, and those whose support is not drawn; AdbenchError where none has it."""
+    known = sorted({row.head["shots"] for row in rows if row.drawn})
+    if shots not in known:
+        raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(known) or 'none'}.")
+    return [row for row in rows if not row.drawn or row.head["shots"] == shots]
+
+
 def row_of(name: str, head: Mapping[str, str], dataset: str, records: Sequence[Record]) -> Row:
     """Return the row of some records, which differ in draw, seed and fold alone.
 

@@ -54,7 +54,7 @@ def texts(one: Comparison, margin: float, level: float) -> dict[str, str]:
     cells = {"dataset": one.dataset, "metric": one.metric, "first": one.first, "second": one.second}
     counts = {"patients": str(one.patients), "images": str(one.images), "draws": str(one.draws)}
     if d is None:
-        return cells | counts | {"verdict": "no interval", "what would help": one.why}
+        return cells | counts | {"verdict": one.verdict, "what would help": one.why}
     return cells | counts | {
         "difference": f"{d.estimate:+.2f}",
         "interval": f"{d.low:+.2f} to {d.high:+.2f}",

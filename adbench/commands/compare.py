@@ -9,12 +9,12 @@ from pathlib import Path
 from adbench.board import render, verdicts
 from adbench.board.compare import Comparison, NotComparedError, Pair, compare, having, needs
 from adbench.board.leaderboard import choose, collect
-from adbench.board.samples import Samples, rows_of
+from adbench.board.samples import Samples, of_shots, rows_of
 from adbench.commands.console import print_table
 from adbench.commands.leaderboard import PROCESSES
 from adbench.errors import AdbenchError
 from adbench.records.record import files_of, incomplete
-from adbench.system.files import write_output
+from adbench.system.files import check_outputs, write_output
 from adbench.system.progress import track
 
 
@@ -50,19 +50,18 @@ def show_comparisons(
         raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed, at most 100.")
     if markdown and latex:
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
+    check_outputs(csv=csv, json=json)
     collected, left_out = collect(runs, PROCESSES)
     left_out += problems
     problem = incomplete("of the comparison", left_out)
     if not collected:
         raise problem
     rows = rows_of(choose(collected, method, dataset, protocol))
-    known = {row.head["shots"] for row in rows if row.drawn}
-    if shots is not None and shots not in known:
-        raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(sorted(known)) or 'none'}.")
+    known = sorted({row.head["shots"] for row in rows if row.drawn})
     done, samples, notes = list[Comparison](), Samples(), list[str]()
     refused: list[AdbenchError] = []
-    for number in [shots] if shots is not None else sorted(known) or ["0"]:
-        chosen = [row for row in rows if not row.drawn or row.head["shots"] == number]
+    for number in [shots] if shots is not None else known or ["0"]:
+        chosen = of_shots(rows, number) if known or shots is not None else rows
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
             try:

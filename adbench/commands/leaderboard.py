@@ -53,8 +53,9 @@ def show_leaderboard(
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
     from adbench.board.averages import completed
-    from adbench.system.files import write_output
+    from adbench.system.files import check_outputs, write_output
 
+    check_outputs(csv=csv, json=json, predictions=predictions, html=html)
     if html is not None:
         from adbench.board.site.build import check
 

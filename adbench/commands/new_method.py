@@ -65,6 +65,8 @@ def new_method(name: str, into: Path, class_name: str | None = None) -> Path:
             f"--class {spelling} cannot be the class of a method: letters, digits and underscores, beginning with a "
             f"capital, as in PaDiM, and none of {', '.join(sorted(RESERVED))}."
         )
+    if name == "adbench":  # a folder of this name would hide the package where Python is started next to it
+        raise AdbenchError("'adbench' is the package itself. Choose another name.")
     known = registry.entries("method")
     if name in known:
         raise AdbenchError(f"{name!r} is taken: {known[name].package} registers that method. Choose another name.")

@@ -25,7 +25,7 @@ from adbench.method import Batch, Method, defining, naming_the_method
 from adbench.records.record import TABLES
 from adbench.running.apply import Fitted, load
 from adbench.scoring.returned import adapted_of
-from adbench.system.files import write_output
+from adbench.system.files import check_png, write_output
 from adbench.system.progress import track
 from adbench.system.session import Session
 from adbench.system.text import counted, printable
@@ -45,6 +45,7 @@ def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise AdbenchError("plot needs scikit-learn: pip install 'adbench-medical[plot]'") from error
+    check_png(out)
     keys = keys_of(words)
     fitted = load(record, **load_keys(keys))
     if type(fitted.method).adapted_features is Method.adapted_features:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adbench.commands.console import plain_console, print_table
 from adbench.errors import AdbenchError, StoppedError, SweepError
-from adbench.system.files import write_output
+from adbench.system.files import check_outputs, write_output
 from adbench.system.text import counted
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def reproduce(paper: str | None, words: Sequence[str], files: Files, why: bool =
     why: run the ladder of every figure, instead of those alone that are not reproduced.
     Raises SweepError after the certificate where cells failed, AdbenchError where no figure can be repeated.
     """
+    check_outputs(csv=files.csv, html=files.html, latex=files.latex)
     if paper is None:
         from adbench.board.papers import names
 

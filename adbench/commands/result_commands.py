@@ -161,6 +161,7 @@ def report(
     html: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages are written; required.")],
     method: Annotated[str | None, typer.Option(metavar="NAME", help="Only this method.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only this number of shots.")] = None,
     specificity: Annotated[
         float, typer.Option(metavar="SHARE", help="Of the operating point, on held-out images.")
     ] = 0.95,
@@ -172,7 +173,7 @@ def report(
     """Write the page for a committee: what was tested on whom, figures with intervals, thresholds, failures."""
     from adbench.commands.report import report as write
 
-    write(records, html, method, dataset, specificity, prevalence, level)
+    write(records, html, method, dataset, shots, specificity, prevalence, level)
 
 
 @app.command(name="show", cls=Command, rich_help_panel=RESULTS)

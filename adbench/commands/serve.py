@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import threading
+import warnings
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
     """Return what the page is about; raises AdbenchError for records, keys and folders that can't be used."""
     from adbench.commands.score import load_keys
     from adbench.data.listing import left_out, list_images
-    from adbench.serve.cases import Folder
+    from adbench.serve.cases import INSTEAD, Folder
     from adbench.serve.cells import ServedCell
     from adbench.serve.server import Server
     from adbench.serve.sources import Listed
@@ -79,6 +80,8 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
     places, keys = places_and_keys(words, PLOT_KEYS)
     records, session, console = _records([Path(place).expanduser() for place in places]), Session(), plain_console()
     root = keys.get("data_root")
+    if root not in (None, "phantom") and not Path(root).expanduser().is_dir():
+        raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")
     machine = load_keys({key: value for key, value in keys.items() if key != "data_root"})
     for text in dict.fromkeys(_named_by(record) for record in records) if root is None else ():
         if text:
@@ -95,6 +98,8 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
         if sentences := left_out(found):
             console.print(f"Left out in {images}: {'; '.join(sentences)}.")
         listed = Listed(images, found.images)
+    if out.exists() and not out.is_dir():
+        raise AdbenchError(f"--out {out} is a file. Cases are saved into a folder: choose another {INSTEAD}.")
     folder = Folder(out.expanduser().absolute())
     folder.rows(), folder.reviews()  # a folder that is not ours is refused now
     return Server(cells, folder, listed)
@@ -117,7 +122,11 @@ def _records(places: Sequence[Path]) -> list[Record]:
     """Return the records that can be shown, each once."""
     from adbench.records.record import read_all
 
-    found = {record.key: record for place in places for record in read_all(place)}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        found = {record.key: record for place in places for record in read_all(place)}
+    for warning in seen:
+        plain_console().print(f"note: {warning.message}")
     if not found:
         raise RecordError("no record is given. Example: adbench serve runs/<key>, or adbench serve runs")
     single, names = {}, []

@@ -23,7 +23,7 @@ from adbench.data.indexed import as_published, dataset_class, find_root, index_i
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError
-from adbench.system.files import write_output
+from adbench.system.files import check_png, write_output
 from adbench.system.session import Session
 from adbench.system.text import counted
 
@@ -33,6 +33,7 @@ MOST = 64  # images of a class on the sheet of a support
 
 def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     """Print the facts of a dataset and draw a contact sheet of it: some images of each split and class."""
+    check_png(out)
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
     items, notes = index_items(name, dataset, root, config.words("dataset"), config.cache_dir)
@@ -101,6 +102,7 @@ def _patients(dataset: DatasetConfig, root: Path, items: Sequence[Item]) -> str:
 
 def show_support(words: Sequence[str], out: Path | None) -> None:
     """Print and draw the support images of one draw or list, without running anything."""
+    check_png(out)
     allow(words, SUPPORT_KEYS, ("dataset.", "method.", "backbone."))
     cells = parse(words)
     if len(cells) > 1:

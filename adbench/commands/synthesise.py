@@ -24,12 +24,14 @@ from adbench.config.words import parse
 from adbench.data.decode import ImageFormat
 from adbench.data.indexed import open_dataset
 from adbench.errors import AdbenchError
+from adbench.system.files import check_png
 from adbench.system.session import Session
 from adbench.system.text import counted
 
 
 def synthesise(name: str, words: Sequence[str], out: Path | None) -> None:
     """Draw every task of MediCLIP's into the normal images of a support, with its mask, on a contact sheet."""
+    check_png(out)
     allow(words, SYNTHESIS_KEYS, ("dataset.", "method.", "backbone."))
     cells = parse(["method=mediclip", f"dataset={name}", *words])
     if len(cells) > 1:

@@ -56,10 +56,12 @@ CHECKS: list[Check] = []
 def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> list[CheckResult]:
     """Run every check on a method, by name or class, with `words` such as {"epochs": 2} for its parameters.
 
-    Raises AdbenchError where there is no such method or it cannot be imported.
+    Raises AdbenchError where there is no such method or it cannot be imported, and for words that it refuses.
     """
     subject, shut, findings = Subject(method, words, bench), False, []
     bench.restore()  # after what an earlier method may have done to a backbone
+    if words and (refused := _refusal(Subject(method, {}, bench), subject)):
+        raise refused
     for check in CHECKS:
         if shut:
             findings.append(CheckResult(check.name, "not run", check.expected))
@@ -74,6 +76,22 @@ def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Be
             findings.append(CheckResult(check.name, "failed", check.expected, seen, subject.where(*check.look)))
             shut = check.gate
     return findings
+
+
+def _refusal(plain: Subject, subject: Subject) -> AdbenchError | None:
+    """Return the error with which a method refuses words, where it takes its own defaults."""
+    for name in ("params", "capability"):
+        try:
+            getattr(plain, name)
+        except (Exception, SystemExit):
+            return None  # the checks will say so
+        try:
+            getattr(subject, name)
+        except AdbenchError as error:
+            return error
+        except (Exception, SystemExit):
+            return None
+    return None
 
 
 def check(

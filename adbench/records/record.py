@@ -323,7 +323,7 @@ def places(runs: Path) -> list[Path]:
     if os.path.lexists(runs / "record.json"):
         return [runs]
     if not runs.is_dir():
-        raise RecordError(f"{runs} is not a folder of records. `adbench run` makes one; runs=DIR names it.")
+        raise RecordError(f"{runs} is not a folder of records. Name the one that `adbench run` wrote, such as runs.")
     return folders(runs)
 
 

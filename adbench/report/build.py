@@ -40,7 +40,7 @@ def row_of(records: Sequence[Record]) -> Row:
         names = "; ".join(f"{row.name} on {row.dataset}" for row in rows[:6]) + ("; …" if len(rows) > 6 else "")
         raise AdbenchError(
             f"a report is about one method on one dataset, and these records are {len(rows)}: {names}. Name the "
-            "folders of one, or choose it with --method and --dataset; adbench compare compares them."
+            "folders of one, or choose it with --method, --dataset and --shots; adbench compare compares them."
         )
     if len(rows[0].folds) > 1:
         numbers = ", ".join(map(str, rows[0].folds))

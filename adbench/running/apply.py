@@ -162,7 +162,7 @@ def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
     The import path in a record is never followed: whoever made the record would choose what runs here.
     """
     path, facts, name = record.path, record.content["facts"], record.content["resolved"]["method"]
-    made = facts.get("source") or "package:adbench-medical"
+    made = facts.get("source") or "built in"
     if named is None and ":" in name:
         raise RecordError(
             f"{path} was made by {facts['method']} ({made}), which is no registered method, and what a record names is "

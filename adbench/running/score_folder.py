@@ -66,10 +66,22 @@ def folder_for(out: Path, force: bool) -> Iterator[Path]:
         with replacing(out, INSTEAD) as new:
             yield new
     else:
-        with scratch(out, INSTEAD) as new:
+        with _new_parents(out), scratch(out, INSTEAD) as new:
             yield new
             with writing(out):
                 new.rename(out)  # fails where another process has put its results there meanwhile
+
+
+@contextlib.contextmanager
+def _new_parents(out: Path) -> Iterator[None]:
+    """Remove the folders above `out` that are made in the block, where nothing has come into them."""
+    new = [place for place in out.parents if not place.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for place in new:
+                place.rmdir()
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ from adbench.system.leases import HOST, leased, tidy
 from adbench.system.text import warn
 
 __all__ = [
-    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "damaged", "discard", "replacing", "scratch", "shortened",
-    "shrink", "tidy", "unwritable", "write_atomically", "write_output",
+    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_outputs", "check_png", "damaged", "discard",
+    "replacing", "scratch", "shortened", "shrink", "tidy", "unwritable", "write_atomically", "write_output",
 ]  # fmt: skip
 
 LOCKS = ".locks"
@@ -92,6 +92,23 @@ def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path
         raise  # its reader has enough, as with `| head`
     except (OSError, RuntimeError) as error:  # resolve() calls a loop of links a RuntimeError before Python 3.13
         raise unwritable(path, error if isinstance(error, OSError) else OSError(str(error)), instead) from error
+
+
+def check_outputs(**outputs: Path | None) -> None:
+    """Raise AdbenchError where two options, by their names, give one file: the second would replace the first."""
+    named: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is None or _descriptor(path) is not None or (path.exists() and not path.is_file()):
+            continue  # /dev/stdout takes both
+        other = named.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise AdbenchError(f"--{other} and --{option} both name {path}. Give each a file of its own.")
+
+
+def check_png(out: Path | None) -> None:
+    """Raise AdbenchError where `--out` has the ending of another kind of file than the PNG that is written."""
+    if out is not None and out.suffix.lower() not in ("", ".png"):
+        raise AdbenchError(f"--out {out} is not possible: the picture is a PNG. Write --out {out.with_suffix('.png')}")
 
 
 def _descriptor(path: Path) -> int | None:

@@ -99,6 +99,7 @@ def test_keys_with_a_dot_go_into_overrides(keys) -> None:
         ({"shots": -1}, "shots=-1 is not possible: at least 0 is needed"),
         ({"method": "patchcroe"}, "did you mean 'patchcore'"),
         ({"method": []}, r"method=\[\]: a value is missing"),
+        ({"overrides": ["method.blocks=1"]}, r"overrides=.* is not possible: give a dictionary, as in {'method.ep"),
     ],
 )
 def test_a_keyword_or_value_that_cannot_be_used_is_one_sentence(call, keys, wrong, message: str) -> None:
@@ -140,6 +141,11 @@ def test_leaderboard_refuses_what_it_cannot_show(record: ad.Record, tmp_path: Pa
         ad.leaderboard(record, metod="clip")
     with pytest.raises(ad.AdbenchError, match="no record given"):
         ad.leaderboard([])
+    for wrong in (4, [4], None):
+        with pytest.raises(ad.AdbenchError, match=r"leaderboard\(.*\) is not possible: give records, or folders"):
+            ad.leaderboard(wrong)  # type: ignore[arg-type]
+    method = record.content["resolved"]["method"]
+    assert ad.leaderboard(record, method=[method, method]).equals(ad.leaderboard(record, method=method))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "record.json").write_text("{")
     with pytest.raises(RecordError, match="left out of the leaderboard: .*is damaged"):

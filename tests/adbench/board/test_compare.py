@@ -89,7 +89,7 @@ def test_few_patients_have_no_interval(study, tmp_path: Path) -> None:
     study(tmp_path, "mvfa", patients=9)
     (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert one.difference is None
-    assert one.verdict == "undecided"
+    assert one.verdict == "no interval"
     assert one.why == "6 patients have an abnormal image and 9 a normal one; 10 of each are needed."
 
 
@@ -252,7 +252,7 @@ def test_two_perfect_methods_have_no_interval_and_are_not_equivalent(study, tmp_
     study(tmp_path, "mvfa", shift=80.0)
     (one,) = compare(rows(tmp_path), "image_auroc", Samples())
     assert one.difference is None
-    assert one.verdict == "undecided"
+    assert one.verdict == "no interval"
     assert "neither draws nor patients make these figures vary" in one.why
 
 

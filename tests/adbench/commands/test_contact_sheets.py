@@ -35,6 +35,15 @@ def test_describe_prints_the_facts_and_outlines_masks(adbench, tiny: Path, tmp_p
     assert (pixels == contact.COLOUR).all(-1).sum() > 100
 
 
+def test_pictures_are_png(adbench, tiny: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "sheet.jpg", f"data_root={tiny}"
+    for command in (("data", "describe", "brainmri"), ("data", "synthesise", "brainmri"), ("support", "show")):
+        answer = adbench(*command, data, "--out", out)
+        assert answer.code == 2
+        assert "the picture is a PNG" in answer.err
+    assert not out.exists()
+
+
 def test_a_tile_keeps_proportions_and_draws_the_union_of_masks(tmp_path: Path) -> None:
     path = save(tmp_path / "x.png", np.zeros((50, 100)))
     left, right = np.zeros((50, 100)), np.zeros((50, 100))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_folders_that_can_not_be_used(adbench, stub: Path, tmp_path: Path) -> No
     (tmp_path / "images.csv").write_text("path,label\na.png,normal\n")
     answer = adbench("serve", stub, "--out", tmp_path)
     assert "--out DIR" in answer.err
+    answer = adbench("serve", stub, "--out", tmp_path / "images.csv")
+    assert (answer.code, "is a file. Cases are saved into a folder" in answer.err) == (2, True)
+    answer = adbench("serve", stub, f"data_root={tmp_path / 'none'}")
+    assert (answer.code, "none is not a folder. Name the folder of the data" in answer.err) == (3, True)
+
+
+def test_a_damaged_record_is_named_in_a_note(stub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (stub.parent / "damaged").mkdir()
+    (stub.parent / "damaged" / "record.json").write_text("{")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [record.path for record in serve._records([stub.parent])] == [stub]
+    assert "note: left out: " in capsys.readouterr().out
 
 
 def test_a_method_that_compares_test_images_is_left_out_with_a_sentence(stub: Path) -> None:

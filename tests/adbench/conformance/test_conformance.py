@@ -131,8 +131,10 @@ def test_check_method_wants_a_method_and_known_parameters() -> None:
         check_method(Params)  # type: ignore[arg-type]
     with pytest.raises(AdbenchError, match="unknown method 'madclp'"):
         check_method("madclp")
-    with pytest.raises(AssertionError, match="parameters: .*unknown key 'epoch'.*did you mean 'epochs'"):
+    with pytest.raises(AdbenchError, match="unknown key 'epoch'.*did you mean 'epochs'"):
         check_method(Sound, epoch=1)
+    with pytest.raises(AdbenchError, match="method.batch_size=0 is not possible"):
+        check_method("mediclip", batch_size=0)
 
 
 STAGES = """

@@ -164,3 +164,5 @@ def test_check_method_prints_a_table_and_fails_with_one(adbench, own: Path) -> N
     assert adbench("check-method", "own.py:Own", "shots=4").code == 2
     assert "method.X=VALUE" in adbench("check-method", "own.py:Own", "shots=4").err
     assert "did you mean 'clip'" in adbench("check-method", "clipp").err
+    answer = adbench("check-method", "clip", "method.temperatur=1")
+    assert (answer.code, "did you mean 'temperature'" in answer.err, answer.out) == (2, True, "")

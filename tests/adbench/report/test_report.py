@@ -155,13 +155,14 @@ def test_names_of_strangers_are_shown_and_not_run(record, tmp_path: Path, page_o
 def test_the_command_refuses_records_that_do_not_belong_together(adbench, drawn: Path, record, tmp_path: Path) -> None:
     out = tmp_path / "report"
     assert adbench("report", drawn, "--html", out, "--method", "patchcore").code == 0
+    assert adbench("report", drawn, "--html", out, "--method", "patchcore", "--shots", "1").code == 0
     leaky = record({"overlap": 3}, seed=7)
     answer = adbench("report", drawn, leaky.path, "--html", out)
     assert answer.code == 2
     assert "one method on one dataset, and these records are 2: patchcore" in answer.err
     for words, said in (
         (["--specificity", "2"], "specificity"), (["--prevalence", "0"], "prevalence"), (["--level", "1"], "level"),
-        (["--method", "nothing"], "matches no record"),
+        (["--method", "nothing"], "matches no record"), (["--shots", "3"], "--shots 3 matches no record; there are 1"),
     ):  # fmt: skip
         answer = adbench("report", drawn, "--html", out, *words)
         assert answer.code == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adbench.errors import AdbenchError
-from adbench.system.files import shrink, write_atomically, write_output
+from adbench.system.files import check_outputs, check_png, shrink, write_atomically, write_output
 
 ASK = "file with --csv FILE"
 
@@ -36,6 +36,23 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, there: bool) -> 
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
     assert not target.is_symlink()
+
+
+def test_two_options_do_not_name_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "board.csv"
+    check_outputs(csv=file, json=tmp_path / "board.json", html=None)
+    check_outputs(csv=Path("/dev/stdout"), json=Path("/dev/stdout"))
+    for other in (file, tmp_path / "." / "x" / ".." / "board.csv"):
+        with pytest.raises(AdbenchError, match=r"--csv and --json both name .*board\.csv\. Give each a file"):
+            check_outputs(csv=file, html=None, json=other)
+
+
+def test_a_picture_is_a_png(tmp_path: Path) -> None:
+    for name in ("a.png", "a.PNG", "a"):
+        check_png(tmp_path / name)
+    check_png(None)
+    with pytest.raises(AdbenchError, match=r"--out .*a\.jpg is not possible: .* a PNG. Write --out .*a\.png"):
+        check_png(tmp_path / "a.jpg")
 
 
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
