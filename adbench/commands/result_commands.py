@@ -161,7 +161,7 @@ def report(
     html: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages are written; required.")],
     method: Annotated[str | None, typer.Option(metavar="NAME", help="Only this method.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset.")] = None,
-    shots: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only this number of shots.")] = None,
+    shots: Annotated[str | None, typer.Option(metavar="K", help="Only this number of shots.")] = None,
     specificity: Annotated[
         float, typer.Option(metavar="SHARE", help="Of the operating point, on held-out images.")
     ] = 0.95,

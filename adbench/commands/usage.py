@@ -183,6 +183,7 @@ def _write_params(command: Any, ctx: Any, formatter: Any) -> None:
 def _row(param: Any) -> tuple[str, str]:
     if not _is_option(param):
         return _metavar(param), param.help
-    name = ", ".join(param.opts) if param.is_flag else f"{', '.join(param.opts)} {_metavar(param)}"
-    default = param.default if isinstance(param.default, int | str) and not param.is_flag else None
+    names = ", ".join([*param.opts, *param.secondary_opts])
+    name = names if param.is_flag else f"{names} {_metavar(param)}"
+    default = param.default if isinstance(param.default, int | float | str) and not param.is_flag else None
     return name, param.help if default is None else f"{param.help.rstrip('.')} (default: {default})."

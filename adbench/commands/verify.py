@@ -15,6 +15,7 @@ from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, DataError, RecordError
+from adbench.plugins import registry
 from adbench.records.record import TABLES, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
@@ -103,9 +104,19 @@ def _with_data(
         raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")
     device_of(checked)  # what is wrong with this machine is no finding about a record
     session, machine = Session(), load_keys(keys)
+    known = {report.path: _registered(report) for report in reports if report.key}
+    if "method" in keys and all(known.values()):
+        raise AdbenchError(f"method={keys['method']} has no effect: the records' methods are registered. Leave it out.")
+    without: LoadKeys = {key: value for key, value in machine.items() if key != "method"}  # type: ignore[assignment]
     for number, report in enumerate(reports, 1):
         if report.key:
-            _check_one(report, checked.data_root, machine, session, rescore, retrain, f"record {number}/{len(reports)}")
+            own, title = without if known[report.path] else machine, f"record {number}/{len(reports)}"
+            _check_one(report, checked.data_root, own, session, rescore, retrain, title)
+
+
+def _registered(report: Report) -> bool:
+    """Whether a record's method is one that is registered here."""
+    return read(report.path).content["resolved"]["method"] in registry.entries("method")
 
 
 def _check_one(

@@ -69,6 +69,8 @@ def test_options_show_their_value_and_default(adbench) -> None:
     assert "--train N Normal images in train (default: 60)." in page
     assert "--root DIR Folder to draw into; required." in page
     assert "[KEY=VALUE]... Such as" in one_line(adbench("run", "--help").out)
+    assert "--level SHARE Level of the intervals (default: 0.95)." in one_line(adbench("compare", "--help").out)
+    assert "--intervals, --no-intervals 95 %" in one_line(adbench("leaderboard", "--help").out)
 
 
 @pytest.mark.parametrize(

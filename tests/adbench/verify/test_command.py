@@ -166,6 +166,7 @@ def test_words_that_cant_be_used_are_named(good: Path, adbench: Any) -> None:
         (("shots=3",), "unknown key 'shots'"),
         (("data_root=",), "data_root= needs a value"),
         (("data_root=nowhere",), "data_root=nowhere is not a folder"),
+        (("data_root=phantom", "method=clip"), "method=clip has no effect: the records' methods are registered"),
         (("data_root=phantom", "device=cuda"), "device=cuda is not possible: torch sees no CUDA device"),
     ):
         answer = adbench("verify", good, *words)
