@@ -19,17 +19,21 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
 
     Complete: all combinations of the row's own draws, seeds and splits, the draws from 0 on without a gap; and the
     draws of other rows with the same protocol and shots, of the same method or on the same dataset, where it has half
-    of them. Missing folds of a cross-validation are named too.
+    of them. A support of all images of its split is the same in each draw, and is missed in none. Missing folds of a
+    cross-validation are named too.
     """
     rows: dict[tuple[str, ...], set[Run]] = defaultdict(set)
+    whole: set[tuple[str, ...]] = set()
     for record, line in zip(records, lines(records), strict=True):
         if str(record.content["support"]["source"]).startswith("draw:"):
-            rows[(*(line[key] for key in ROW), line["dataset"])].add(run_of(record)[:3])
+            row = (*(line[key] for key in ROW), line["dataset"])
+            rows[row].add(run_of(record)[:3])
+            whole |= {row} if _takes_all(record) else set()
     heads = {key: dict(zip((*ROW, "dataset"), key, strict=True)) for key in rows}
     sentences = []
     for key, runs in rows.items():
         draws, seeds, splits = ({run[place] for run in runs} for place in range(3))
-        if heads[key]["shots"] != "full":
+        if key not in whole and heads[key]["shots"] != "full":
             others = [{draw for draw, *_ in rows[other]} for other in rows if _are_peers(heads[key], heads[other])]
             near = set().union(*(some for some in others if 2 * len(draws & some) >= len(some)))
             draws = set(range(max(draws | near) + 1))
@@ -38,6 +42,15 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
             where = "; ".join(f"{name} {heads[key][name]}" for name in WORDS if heads[key][name])
             sentences.append(f"{where}: {_named(absent)} missing; its means are over {len(runs)} runs")
     return sentences + partial_folds(records)
+
+
+def _takes_all(record: Record) -> bool:
+    """Whether a record's support is all that there was to draw from."""
+    dataset, support = record.content["dataset"], record.content["support"]
+    there = (dataset.get("counts") or {}).get(dataset.get("support_split")) or [-1, -1]
+    taken = [len(support["normal"]), len(support["abnormal"])]
+    plain = not dataset.get("support_fill") and not (taken[1] and dataset.get("abnormal_support"))
+    return plain and any(taken) and all(number in (0, all_) for number, all_ in zip(taken, there, strict=True))
 
 
 def _are_peers(one: dict[str, str], other: dict[str, str]) -> bool:

@@ -103,14 +103,22 @@ def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", 
             raise DataError(f"{path} changed after this command had hashed it. Run the command again.")
 
 
-def fingerprint(items: Sequence[Item], hashes: dict[str, str]) -> str:
-    """Return one hash of a dataset's ids, labels, splits, patients, subgroups, images and masks, whatever its layout.
+def fingerprint(items: Sequence[Item], hashes: dict[str, str], splits: bool = True) -> str:
+    """Return one hash of a dataset's ids, labels, patients, subgroups, images and masks, whatever its layout.
 
-    The split stands in the id, or where a package's dataset has other ids, after it.
+    splits: whether the splits are hashed too. They stand in the id, or where a package's dataset has other ids, after
+    it; without them the hash is the same for all ways to split the images.
     """
+    names = {item.id: _name(item, splits) for item in items}
     rows = (
-        f"{i.id}{'' if i.id.startswith(f'{i.split}/') else f' {i.split}'}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}"
-        + (f"\t{i.subgroup}" if i.subgroup else "")
-        for i in sorted(items, key=lambda item: item.id)
+        f"{names[i.id]}\t{i.label}\t{i.patient or ''}\t{hashes[i.id]}" + (f"\t{i.subgroup}" if i.subgroup else "")
+        for i in sorted(items, key=lambda item: names[item.id])
     )
     return digest("\n".join(rows))
+
+
+def _name(item: Item, splits: bool) -> str:
+    start = f"{item.split}/"
+    if item.id.startswith(start):
+        return item.id if splits else item.id.removeprefix(start)
+    return f"{item.id} {item.split}" if splits else item.id

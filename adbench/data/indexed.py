@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -62,9 +62,7 @@ class IndexedDataset:
         """Return how adbench split the images, and a hash of them that is the same in every split; None: it didn't."""
         if not self.dealt:
             return None
-        config, bare = self.config, {item.id: item.id.partition("/")[2] for item in self.items}
-        images = [replace(item, id=bare[item.id]) for item in self.items]
-        whole = fingerprint(images, {bare[name]: content for name, content in self.hashes.items()})
+        config, whole = self.config, fingerprint(self.items, self.hashes, splits=False)
         shares = config.split_shares if config.folds is None else None
         return {
             "seed": config.split_seed,

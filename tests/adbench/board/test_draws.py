@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,23 @@ def test_a_seed_of_a_draw_is_missed(draws, write_record: Write, tmp_path: Path) 
     write_record(tmp_path, "seed1", 0.8, source="draw:0", seed=1)
     (sentence,) = missing_runs(read_all(tmp_path))
     assert "draw 1 with seed 1 is missing" in sentence
+
+
+def test_a_support_of_all_images_is_the_same_in_each_draw(draws, write_record: Write, tmp_path: Path) -> None:
+    draws([0, 1, 2], method="mvfa")
+    about = {"counts": {"valid": [3, 9]}, "support_split": "valid", "support_fill": [], "abnormal_support": None}
+    for number in (0, 1):
+        write_record(tmp_path, f"all{number}", 0.8, method="dra", source=f"draw:{number}")
+    assert "draw 2 is missing" in "".join(missing_runs(read_all(tmp_path)))
+    for number in (0, 1):
+        file = tmp_path / f"all{number}" / "record.json"
+        content = json.loads(file.read_text())
+        content["dataset"] |= about
+        content["support"] |= {"normal": ["a", "b", "c"]}
+        file.write_text(json.dumps(content))
+    records = read_all(tmp_path)
+    assert len(records) == 5
+    assert missing_runs(records) == []
 
 
 def test_two_records_of_one_cell_that_differ(write_record: Write, tmp_path: Path) -> None:
