@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from adbench.board.samples import Draw, Row, Samples, objection, sampled
+from adbench.board.samples import METRICS, Draw, Row, Samples, objection, sampled
 from adbench.errors import AdbenchError
 from adbench.records.record import Record
 from adbench.statistics import (
@@ -45,7 +45,8 @@ class Comparison:
     difference: None where it has no interval; `why` then says why not.
     p: after Holm's correction over the comparisons of one dataset and metric.
     patients, images: of the test split. draws: that both rows have; `only` names those that one row alone has.
-    detectable: the smallest true difference that this design finds with 80 % power.
+    detectable: the smallest true difference that this design finds with 80 % power, 2.8 standard errors.
+    half_width: of the difference, the sum of the largest computation errors of both rows.
     """
 
     dataset: str
@@ -62,6 +63,7 @@ class Comparison:
     only: str = ""
     detectable: float = math.nan
     plan: Design | None = None
+    half_width: float = 0.0
 
 
 def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
@@ -129,36 +131,76 @@ def compare(
 
     Where several datasets are there, the mean over those that a pair shares follows.
     """
+    return judged(measured(rows, metric, samples, against, level, notice), margin, level)
+
+
+def measured(
+    rows: Sequence[Row],
+    metric: str,
+    samples: Samples,
+    against: str | None = None,
+    level: float = 0.95,
+    notice: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda work, total: work,
+) -> list[Comparison]:
+    """Return the differences of rows pair by pair, and their means over datasets, without corrected p and verdict.
+
+    A pair that can't be compared says why. Raises its AdbenchError where that is so of all pairs.
+    """
+    if metric not in METRICS:
+        raise AdbenchError(f"--metric {metric} has no interval; {', '.join(METRICS)} have.")
     found = pairs(rows, against)
-    compared = [_compare(*pair, metric, samples, level) for pair in notice(found, len(found))]
+    compared, refused = list[Comparison](), list[AdbenchError]()
+    for first, second in notice(found, len(found)):
+        try:
+            compared.append(_compare(first, second, metric, samples, level))
+        except AdbenchError as error:
+            compared.append(Comparison(first.dataset, metric, first.name, second.name, None, str(error)))
+            refused.append(error)
+    if len(refused) == len(compared):
+        raise refused[0]
     datasets = list(dict.fromkeys(one.dataset for one in compared))
-    if len(datasets) > 1:
-        compared += _means(compared, datasets, level)
-    judged: list[Comparison] = []
-    for name in dict.fromkeys(one.dataset for one in compared):
-        some = [one for one in compared if one.dataset == name]
-        corrected = holm([one.difference.p if one.difference else math.nan for one in some])
-        for one, p in zip(some, corrected, strict=True):
+    return compared + (_means(compared, datasets, level) if len(datasets) > 1 else [])
+
+
+def judged(compared: Iterable[Comparison], margin: float = 1.0, level: float = 0.95) -> list[Comparison]:
+    """Return differences with their verdicts, after Holm's correction over all of one dataset and metric.
+
+    A difference that is measured twice, as that of two methods without draws is for each number of shots, counts once.
+    No verdict rests on a difference within the computation error.
+    """
+    families: dict[tuple[str, str], dict[tuple[str, str], Comparison]] = {}
+    for one in compared:
+        families.setdefault((one.dataset, one.metric), {}).setdefault((one.first, one.second), one)
+    found: list[Comparison] = []
+    for family in families.values():
+        corrected = holm([one.difference.p if one.difference else math.nan for one in family.values()])
+        for one, p in zip(family.values(), corrected, strict=True):
             if one.difference:
-                one = replace(one, p=p, verdict=verdict(one.difference, p, margin, level))
-            judged.append(one)
-    return judged
+                one = replace(one, p=p, verdict=_verdict(one.difference, p, one.half_width, margin, level))
+            found.append(one)
+    return found
+
+
+def _verdict(difference: Interval, p: float, half_width: float, margin: float, level: float) -> Verdict:
+    if half_width and abs(difference.estimate) <= half_width:
+        p = math.nan  # its sign is not known
+    wide = replace(difference, low=difference.low - half_width, high=difference.high + half_width)
+    return verdict(wide, p, margin, level)
 
 
 def _compare(first: Row, second: Row, metric: str, samples: Samples, level: float) -> Comparison:
     both, only = _common(first, second)
+    sources = len({source for source, _ in both})
     folds = [
-        [
-            [row.folds[fold][draw] for draw in both] if row.drawn else _alone(row, fold, len(both))
-            for row in (first, second)
-        ]
+        [row.of(fold, both) if row.drawn else _alone(row, fold, sources) for row in (first, second)]
         for fold in _same_folds(first, second)
     ]
-    tests = [samples.images(chosen[0][0]) for chosen in folds]
+    tests = [samples.images(chosen[0][0][0]) for chosen in folds]
     line = Comparison(
         first.dataset, metric, first.name, second.name, None,
         patients=sum(len(np.unique(test.groups)) for test in tests), images=sum(len(test.groups) for test in tests),
-        draws=len(both), only=only,
+        draws=sources, only=only,
+        half_width=sum(max(_half_width(rows[place], metric) for rows in folds) for place in (0, 1)),
     )  # fmt: skip
     if why := objection(tests, metric):
         return replace(line, why=why)
@@ -187,14 +229,20 @@ def _same_folds(first: Row, second: Row) -> list[int]:
     return list(first.folds)
 
 
-def _alone(row: Row, fold: int, draws: int) -> list[Record]:
+def _half_width(draws: Sequence[Sequence[Record]], metric: str) -> float:
+    """Return the largest computation error of a row's figures, in points."""
+    widths = ((record.content.get("half_widths") or {}).get(metric) or 0.0 for seeds in draws for record in seeds)
+    return 100 * max(widths)
+
+
+def _alone(row: Row, fold: int, draws: int) -> list[list[Record]]:
     """Return the record of a row without draws, once for each draw of the other row."""
     records = row.folds[fold]
     if len(records) > 1:
         raise AdbenchError(
             f"{row.name} on {row.dataset} learns from no image and has {len(records)} seeds; compare one of them."
         )
-    return list(records.values()) * draws
+    return [list(records.values())] * draws
 
 
 def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
@@ -233,6 +281,7 @@ def _means(compared: Sequence[Comparison], datasets: Sequence[str], level: float
         means.append(replace(
             line, patients=sum(one.patients for one in some), images=sum(one.images for one in some), draws=fewest,
             detectable=detectable(mean.se**2, level=level),
+            half_width=sum(one.half_width for one in some) / len(some),
         ))  # fmt: skip
     return means
 
@@ -241,21 +290,24 @@ def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
     """Say what would decide an undecided comparison: draws, patients, or neither."""
     if one.difference is None or one.plan is None or one.verdict != "undecided":
         return ""
+    if one.half_width and abs(one.difference.estimate) <= one.half_width:
+        return f"the difference lies within the computation error of ± {one.half_width:.2f} points"
     wanted = max(abs(one.difference.estimate), margin)
     draws, patients = (need(one.plan, wanted, level=level) for need in (draws_needed, patients_needed))
-    texts = []
-    if one.plan.draws > 1:
-        texts.append("no number of draws would" if draws is None else f"{max(draws - one.draws, 1)} more draws would")
-    texts.append(
-        "no number of patients would" if patients is None else f"{max(patients - one.patients, 1)} more patients would"
-    )
-    return f"to show {wanted:.1f} points: {'; '.join(texts)}"
+    texts = [_more(draws, one.draws, "draws")] if one.plan.draws > 1 else []
+    return f"to show {wanted:.1f} points: {'; '.join([*texts, _more(patients, one.patients, 'patients')])}"
+
+
+def _more(needed: int | None, there: int, what: str) -> str:
+    if needed is None:
+        return f"no number of {what} would"
+    return f"{needed - there} more {what} would" if needed > there else f"these {what} would in 80 of 100 cases"
 
 
 def needs(one: Comparison, difference: float, level: float = 0.95) -> str:
     """Say how many draws and patients a difference of so many points needs, at 80 % power."""
     if one.plan is None:
-        return one.why or "unknown"
+        return one.why or "of a mean over datasets or folds it is not known: see each of them"
     draws, patients = (need(one.plan, difference, level=level) for need in (draws_needed, patients_needed))
     least = detectable(one.plan.variance(math.inf, one.patients), level=level)
     parts = []

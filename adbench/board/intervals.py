@@ -113,7 +113,7 @@ def _alone(
         low = high = np.nan
         if not why:
             try:
-                figures, without = sampled([[record]], metric, samples)
+                figures, without = sampled([[[record]]], metric, samples)
                 one = single(figures[0], covariance(without), LEVEL)
                 low, high = bounds(one.estimate, one.se, one.df)
                 why = impossible(one.estimate, one.se)
@@ -147,7 +147,7 @@ def _of_row(
 
 
 def _remarks(row: Row, tests: Sequence[ScoredImages]) -> Iterator[str]:
-    if len(row.draws) == 1 and row.drawn:
+    if len(row.sources) == 1 and row.drawn:
         yield "for new patients and this draw alone"
     if len(row.folds) > 1:
         yield f"for new patients and the models of these {len(row.folds)} folds"
@@ -158,8 +158,8 @@ def _remarks(row: Row, tests: Sequence[ScoredImages]) -> Iterator[str]:
 
 def _interval(row: Row, metric: str, samples: Samples) -> Interval:
     parts = []
-    for drawn in row.folds.values():
-        figures, without = sampled([[drawn[draw] for draw in sorted(drawn)]], metric, samples)
+    for fold in row.folds:
+        figures, without = sampled([row.of(fold, row.draws)], metric, samples)
         parts.append(single(figures[0], covariance(without), LEVEL))
     return over_folds(parts, LEVEL)
 
@@ -174,8 +174,7 @@ def _pairs(found: Mapping[str, Row], dataset: str, metric: str, samples: Samples
         parts = []
         try:
             for fold in rows[0].folds:
-                draws = sorted(rows[0].draws)
-                figures, without = sampled([[row.folds[fold][draw] for draw in draws] for row in rows], metric, samples)
+                figures, without = sampled([row.of(fold, rows[0].draws) for row in rows], metric, samples)
                 parts.append(compare_pair(figures, covariance(without), LEVEL))
         except (AdbenchError, KeyError):  # other test images, or a row of other supports: not comparable
             continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,6 +37,7 @@ from adbench.system.progress import track
 Floats = NDArray[np.float64]
 Draw = tuple[str, int]  # the support's source, as in "draw:0", and the seed
 METRICS = (*images.METRICS, *pixels.METRICS, *patient.METRICS)
+UNLIKE = 0.5  # standard errors by which the figure of coarse histograms may be another
 THREADS = 2  # records at a time; each takes 0.3 GB for 3,715 images
 
 
@@ -62,6 +64,25 @@ class Row:
     def drawn(self) -> bool:
         """Whether its support is drawn."""
         return not all(source == "none" for source, _ in self.draws)
+
+    @property
+    def sources(self) -> list[str]:
+        """Its supports: seeds of one support are no draws of others."""
+        return sorted({source for source, _ in self.draws})
+
+    def of(self, fold: int, draws: Iterable[Draw]) -> list[list[Record]]:
+        """Return the records of some draws in a fold, a list for each support with those of its seeds.
+
+        Raises AdbenchError for supports with other numbers of seeds: their mean would not be that of the records.
+        """
+        by_source: dict[str, dict[int, Record]] = {}
+        for source, seed in sorted(draws):
+            by_source.setdefault(source, {})[seed] = self.folds[fold][source, seed]
+        if len({len(seeds) for seeds in by_source.values()}) > 1:
+            raise AdbenchError(
+                f"{self.name} on {self.dataset}: its draws don't have the same number of seeds. Run the missing ones."
+            )
+        return [list(seeds.values()) for seeds in by_source.values()]
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
@@ -123,10 +144,14 @@ def _word(name: str, value: str) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """One record's figure of one metric: over all patients, and without each of them (I,)."""
+    """One record's figure of one metric: over all patients, and without each of them (I,).
+
+    why: what speaks against the latter; they are then not used.
+    """
 
     figure: float
     without: Floats
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,11 +217,14 @@ class Samples:
         """Return a record's figure with its jackknife.
 
         Pixel metrics are those of the record's coarse histograms: of their covariances alone use is made, the figure
-        itself is the record's. Raises AdbenchError for a metric without a jackknife, and for one that the record does
-        not have.
+        itself is the record's. Raises AdbenchError for a metric without a jackknife, for one that the record does not
+        have, and where the figure of the coarse histograms is another.
         """
         self.prepare(record, (metric,))
-        return self._samples[record.key, metric]
+        sample = self._samples[record.key, metric]
+        if sample.why:
+            raise AdbenchError(f"{record.path}: {sample.why}")
+        return sample
 
     def prepare(self, record: Record, metrics: Sequence[str]) -> None:
         """Compute several metrics at once, which reads each file of the record once; errors as in `of`."""
@@ -230,30 +258,37 @@ class Samples:
         self._samples |= {(record.key, metric): sample for metric, sample in zip(metrics, found, strict=True)}
 
 
-def sampled(records: Sequence[Sequence[Record]], metric: str, samples: Samples) -> tuple[Floats, Floats]:
+def sampled(records: Sequence[Sequence[Sequence[Record]]], metric: str, samples: Samples) -> tuple[Floats, Floats]:
     """Return the figures (t, r) of t rows on r draws, and those without each patient (I, t r), in points.
 
+    records: of each row and draw those of its seeds, over which figures are averaged. A seed is no draw: those of one
+    support differ by less than supports do, so that counting them as draws would make an interval too narrow.
     Raises AdbenchError where the records are not scored on the same images, and where one has no such figure.
     """
-    flat = [record for some in records for record in some]
+    draws = [seeds for some in records for seeds in some]
+    flat = [record for seeds in draws for record in seeds]
     contents = {samples.images(record).content: record for record in flat}
     if len(contents) > 1:
         first, second = list(contents.values())[:2]
         raise AdbenchError(f"{first.path} and {second.path} are not scored on the same test images.")
-    table = [samples.of(record, metric) for record in flat]
-    without: Floats = 100 * np.stack([one.without for one in table], axis=1)
-    figures = 100 * np.array([one.figure for one in table]).reshape(len(records), -1)
+    table = [[samples.of(record, metric) for record in seeds] for seeds in draws]
+    without: Floats = 100 * np.stack([np.mean([one.without for one in seeds], axis=0) for seeds in table], axis=1)
+    figures = 100 * np.array([np.mean([one.figure for one in seeds]) for seeds in table]).reshape(len(records), -1)
     return figures, without
 
 
 def over_draws(records: Sequence[Record], metric: str, samples: Samples, level: float) -> Interval:
     """Return the mean of a figure over the draws of one row, a share, with its interval for new patients and new draws.
 
-    Raises AdbenchError where a record has no such figure, and where it does not exist without one of the patients.
+    Records of one support with several seeds count as one draw. Raises AdbenchError where a record has no such figure,
+    and where it does not exist without one of the patients.
     """
-    found = [samples.of(record, metric) for record in records]
-    figures = np.array([one.figure for one in found])
-    return single(figures, covariance(np.stack([one.without for one in found], axis=1)), level)
+    by_source: dict[str, list[Sample]] = {}
+    for record in records:
+        by_source.setdefault(str(record.content["support"]["source"]), []).append(samples.of(record, metric))
+    figures = np.array([np.mean([one.figure for one in seeds]) for seeds in by_source.values()])
+    without = np.stack([np.mean([one.without for one in seeds], axis=0) for seeds in by_source.values()], axis=1)
+    return single(figures, covariance(without), level)
 
 
 def objection(tests: Sequence[ScoredImages], metric: str) -> str:
@@ -287,11 +322,26 @@ def _of_pixels(record: Record, test: ScoredImages, metrics: Sequence[str]) -> li
     if contributions is None:
         raise AdbenchError(f"{record.path} has no {metrics[0]}: its dataset has no masks, or its method draws no maps.")
     without = pixel_figures_without_each(contributions, test.groups_in_file, metrics)
+    coarse = pixel_figures(contributions, metrics)
     found = []
-    for metric, column in zip(metrics, without.T, strict=True):
+    for metric, figure, column in zip(metrics, map(float, coarse), without.T, strict=True):
         kept = record.metrics.get(metric)
-        found.append(Sample(float(pixel_figures(contributions, (metric,))[0]) if kept is None else kept, column))
+        found.append(Sample(figure, column) if kept is None else Sample(kept, column, _unlike(kept, figure, column)))
     return found
+
+
+def _unlike(kept: float, coarse: float, without: Floats) -> str:
+    """Say why a figure's patients can't be left out in coarse histograms: there it is another figure; else nothing.
+
+    So it is where nearly all scores of the maps share few of the bins: then they vary otherwise too.
+    """
+    se = math.sqrt(float(covariance(without[:, None])[0, 0])) if np.isfinite(without).all() else 0.0
+    if abs(coarse - kept) <= max(UNLIKE * se, 1e-3):
+        return ""
+    return (
+        f"the figure of the coarse histograms in which patients are left out is {100 * coarse:.2f}, the record's "
+        f"{100 * kept:.2f}: nearly all scores share few of their bins."
+    )
 
 
 def _of_patients(record: Record, test: ScoredImages, metrics: Sequence[str]) -> list[Sample]:

@@ -16,6 +16,7 @@ HEADER = (
     "dataset", "metric", "first", "second", "difference", "interval", "patients ±", "draws ±", "p (Holm)", "verdict",
     "patients", "images", "draws", "detectable", "what would help",
 )  # fmt: skip
+HALF = 0.05  # points of computation error from which on it is worth a sentence
 SHORT = ("dataset", "metric", "first", "second", "difference", "interval", "p (Holm)", "verdict")
 
 
@@ -23,6 +24,7 @@ def frame(done: Sequence[Comparison], margin: float, level: float, power: float 
     """Return one row per comparison; differences, intervals and standard errors in points.
 
     se_patients, se_draws: the parts of the standard error that more draws, and that more patients, can't shrink.
+    half_width: the computation error of the difference, see docs/metrics.md.
     """
     rows = []
     for one in done:
@@ -36,6 +38,7 @@ def frame(done: Sequence[Comparison], margin: float, level: float, power: float 
             "patients": one.patients, "images": one.images, "draws": one.draws,
             "detectable": None if math.isnan(one.detectable) else one.detectable,
             "help": advice(one, margin, level), "only_one_side": one.only, "why_not": one.why,
+            "half_width": one.half_width,
         } | ({"needs": needs(one, power, level)} if power is not None else {}))  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -73,7 +76,7 @@ def to_markdown(done: Sequence[Comparison], margin: float, level: float, notes: 
     for one in done:
         cells = texts(one, margin, level)
         lines.append("| " + " | ".join(escape(cells.get(name, "")) for name in SHORT) + " |")
-    under = [f"Note: {note}" for note in (*notes, *_reasons(done))]
+    under = [f"Note: {escape(note)}" for note in (*notes, *_reasons(done))]
     return "\n".join([*lines, "", legend(done, margin, level), *(line for note in under for line in ("", note))])
 
 
@@ -94,6 +97,18 @@ def to_latex(done: Sequence[Comparison], margin: float, level: float, notes: Seq
 def _reasons(done: Sequence[Comparison]) -> list[str]:
     """Return why comparisons have no interval, in sentences."""
     return [f"{one.first} and {one.second} on {one.dataset}: {one.why}" for one in done if one.difference is None]
+
+
+def computation(done: Sequence[Comparison]) -> list[str]:
+    """Return a sentence on computation errors for each metric of which some are worth one."""
+    most: dict[str, float] = {}
+    for one in done:
+        if one.difference and one.half_width > HALF:
+            most[one.metric] = max(one.half_width, most.get(one.metric, 0.0))
+    return [
+        f"differences of {metric} have a computation error of up to ± {half:.2f} points; within it none has a verdict."
+        for metric, half in most.items()
+    ]
 
 
 def legend(done: Sequence[Comparison], margin: float, level: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from adbench.board import render, verdicts
-from adbench.board.compare import Comparison, NotComparedError, Pair, compare, having, needs
+from adbench.board.compare import Comparison, NotComparedError, Pair, having, judged, measured, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, of_shots, rows_of
 from adbench.commands.console import print_table
@@ -58,21 +58,22 @@ def show_comparisons(
         raise problem
     rows = rows_of(choose(collected, method, dataset, protocol))
     known = sorted({row.head["shots"] for row in rows if row.drawn})
-    done, samples, notes = list[Comparison](), Samples(), list[str]()
+    differences, samples, notes = list[Comparison](), Samples(), list[str]()
     refused: list[AdbenchError] = []
     for number in [shots] if shots is not None else known or ["0"]:
         chosen = of_shots(rows, number) if known or shots is not None else rows
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
             try:
-                measured, note = having(chosen, metric)
-                done += compare(measured, metric, samples, against, margin, level, _counted(metric))
+                rows_with, note = having(chosen, metric)
+                differences += measured(rows_with, metric, samples, against, level, _counted(metric))
             except NotComparedError as error:  # other numbers of shots, or metrics, may have a pair
                 refused.append(error)
                 note = f"{number} shots, {metric}: {error}"
             notes += [note] if note else []
-    if refused and not done:
+    if refused and not differences:
         raise refused[0]
+    done = judged(differences, margin, level)
     table = verdicts.frame(done, margin, level, power)
     inert = table.map(render.inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -107,4 +108,4 @@ def _print(done: Sequence[Comparison], notes: Sequence[str], margin: float, leve
 
 def _notes(done: Sequence[Comparison], notes: Sequence[str]) -> list[str]:
     only = (f"{one.dataset}: {one.only}, which is not compared." for one in done if one.only)
-    return list(dict.fromkeys([*only, *notes]))
+    return list(dict.fromkeys([*only, *notes, *verdicts.computation(done)]))

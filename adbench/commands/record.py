@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adbench.board.operating import OperatingReport, operating_points
+from adbench.board.render import VISIBLE
 from adbench.commands.console import plain_console
 from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics
@@ -31,9 +32,11 @@ def _head(record: Record) -> Iterator[str]:
         f"{record.content['facts']['method']} on {resolved['dataset']} ({record.content['data']} data), "
         f"{record.content['protocol']}, {support['shots']} shots, {support['source']}, seed {resolved['seed']}"
     )
+    halves = record.content["half_widths"] or {}
     for name, value in record.metrics.items():
         if value is not None:
-            yield _line(printable(name), f"{100 * value:.2f} %")
+            error = f" ± {half:.2f}" if (half := 100 * (halves.get(name) or 0.0)) > VISIBLE else ""
+            yield _line(printable(name), f"{100 * value:.2f} %{error}")
 
 
 def patient_lines(record: Record) -> Iterator[str]:

@@ -40,7 +40,8 @@ def metric(record: Record, name: str, samples: Samples, level: float) -> Figure:
     if min(counts) < LEAST_PATIENTS:
         few = f"{counts[0]} patients are abnormal in it and {counts[1]} normal; {LEAST_PATIENTS} of each are needed"
         return Figure(sample.figure, why=f"no interval: {few}", patients=sum(counts))
-    return figure(sample.figure, sample.without, level)
+    half_width = (record.content["half_widths"] or {}).get(name) or 0.0
+    return figure(sample.figure, sample.without, level, half_width=half_width)
 
 
 def image_lines(record: Record, samples: Samples, level: float) -> Iterator[Line]:

@@ -86,21 +86,24 @@ class Line:
 def judged(paper: float, values: Sequence[float], exact: bool = False, decimals: int = 2) -> tuple[Verdict, str]:
     """Say whether a paper's figure is one that the cell as published gives, and why.
 
-    It is reproduced where it lies within mean ± t s sqrt(1 + 1/n) of n figures, one per seed.
-    exact: no random number is drawn, so that there is one figure, which must round to the paper's with its `decimals`.
+    It is reproduced where a value that rounds to it, with its `decimals`, lies within mean ± t s sqrt(1 + 1/n) of n
+    figures, one per seed. exact: no random number is drawn: the one figure must round to the paper's.
 
     >>> judged(90.0, [89.0, 90.0, 91.0, 90.5, 89.5])
     ('reproduced', '90.00 lies within 87.60 to 92.40')
     >>> judged(90.0, [89.0, 90.0])
     ('cannot tell', '2 of 5 seeds')
+    >>> judged(92.0, [91.9967] * 5)[0]
+    'reproduced'
     """
+    rounding = 0.5 * 10.0**-decimals + 1e-9
     if exact and values:
-        same = abs(paper - values[0]) <= 0.5 * 10.0**-decimals + 1e-9
+        same = abs(paper - values[0]) <= rounding
         return ("reproduced" if same else "not reproduced"), f"{values[0]:.{decimals}f}, the same for every seed"
     if len(values) < SEEDS:
         return "cannot tell", f"{len(values)} of {SEEDS} seeds"
     low, high = prediction_interval(values, LEVEL)
-    within = low <= paper <= high
+    within = low - rounding <= paper <= high + rounding
     return (
         "reproduced" if within else "not reproduced",
         f"{paper:.2f} lies {'within' if within else 'outside'} {low:.2f} to {high:.2f}",

@@ -25,8 +25,8 @@ TO_CSV = {"value": "paper", "std": "paper_std"}
 LEGEND = (
     "Figures in per cent. As published: our figure with all that the authors do, mean ± standard deviation (number of "
     "seeds). Leak: what choosing the epoch on the test split adds, in points. Clean: our figure for drawn supports and "
-    "the last epoch, with its 95 % interval for new draws and new patients. Reproduced: the paper's figure lies within "
-    "mean ± t s sqrt(1 + 1/n) of n >= 5 seeds as published."
+    "the last epoch, with its 95 % interval for new draws and new patients, of a single run for new patients alone. "
+    "Reproduced: the paper's figure, as it rounds, lies within mean ± t s sqrt(1 + 1/n) of n >= 5 seeds as published."
 )
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench.errors import AdbenchError
 from adbench.metrics.pixel import Estimate
 from adbench.statistics.jackknife import covariance
-from adbench.statistics.mrmc import interval, on_logit
+from adbench.statistics.mrmc import ROUNDING, interval, on_logit
 from adbench.statistics.patients import Groups, sums
 from adbench.statistics.thresholds import check_share
 
@@ -53,13 +52,14 @@ def figure(value: float, without: Floats, level: float = 0.95, logit: bool = Tru
     if not np.isfinite(without).all():
         why = "no interval: without one of the patients the figure does not exist"
         return Figure(value, None, None, why, count, half_width)
+    if logit and value in (0, 1):
+        return Figure(value, None, None, f"no interval: no patient contradicts {value:g}", count, half_width)
+    if np.ptp(without) <= ROUNDING * max(abs(value), float(np.abs(without).max())):
+        return Figure(value, None, None, "no interval: no patient changes it", count, half_width)
     one = interval(value, float(covariance(without[:, None])[0, 0]), 0.0, math.inf, level)
     if not logit:
         return Figure(value, one.low, one.high, "", count, half_width)
-    try:
-        low, high = on_logit(one, level)
-    except AdbenchError:
-        return Figure(value, None, None, f"no interval: no patient contradicts {value:g}", count, half_width)
+    low, high = on_logit(one, level)
     return Figure(value, low, high, "", count, half_width)
 
 

@@ -196,9 +196,10 @@ def on_logit(one: Interval, level: float = 0.95) -> tuple[float, float]:
     """
     if not 0 < one.estimate < 1:
         raise AdbenchError(f"a figure of {one.estimate:g} has no interval: no patient contradicts it.")
-    centre = math.log(one.estimate / (1 - one.estimate))
+    from scipy.special import expit, logit
+
     half = quantile(level, one.df) * one.se / (one.estimate * (1 - one.estimate))
-    return 1 / (1 + math.exp(half - centre)), 1 / (1 + math.exp(-half - centre))
+    return float(expit(logit(one.estimate) - half)), float(expit(logit(one.estimate) + half))
 
 
 def _hillis(total: float, ms: float, df: float) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm, t
 
 from adbench.board.compare import compare, having, needs
 from adbench.board.leaderboard import collect
@@ -15,8 +16,9 @@ from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics, roc_auc
 from adbench.metrics.per_image import ImageHistograms, to_columns
-from adbench.records.record import IMAGE_HISTOGRAMS
-from adbench.statistics import clustered_covariance, compare_pair
+from adbench.records.record import IMAGE_HISTOGRAMS, read_all
+from adbench.statistics import clustered_covariance, compare_pair, holm, pixel_figures
+from adbench.statistics.mrmc import interaction
 from tests.adbench.board.conftest import EACH, PATIENTS
 
 
@@ -104,7 +106,7 @@ def test_means_over_datasets(study, tmp_path: Path) -> None:
     assert mean.patients == 2 * PATIENTS
 
 
-def give_maps(folder: Path, pixel_auroc: float, shift: float, rng: np.random.Generator, side: int = 12) -> None:
+def give_maps(folder: Path, pixel_auroc: float | None, shift: float, rng: np.random.Generator, side: int = 12) -> None:
     """Give a record the histograms of maps whose lesions are `shift` above the rest, and its rows another order."""
     table = pd.read_parquet(folder / "predictions.parquet").sample(frac=1, random_state=1)
     table.to_parquet(folder / "predictions.parquet", index=False)
@@ -120,15 +122,26 @@ def give_maps(folder: Path, pixel_auroc: float, shift: float, rng: np.random.Gen
     (folder / "record.json").write_text(json.dumps(content))
 
 
+def give_metric(folder: Path, pixel_auroc: float, half_width: float = 0.0) -> None:
+    content = json.loads((folder / "record.json").read_text())
+    content["metrics"]["pixel_auroc"] = pixel_auroc
+    content["half_widths"] = {"pixel_auroc": half_width}
+    (folder / "record.json").write_text(json.dumps(content))
+
+
 def test_pixel_metrics_take_the_patients_of_the_rows_of_the_file(study, tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
+    rng, kept = np.random.default_rng(3), dict[str, list[float]]()
     for method, shift in (("madclip", 2.0), ("mvfa", 0.3)):
         study(tmp_path, method, draws=(0, 1), pixel=0.9)
         for folder in sorted(tmp_path.glob(f"{method}-*")):
-            level = {"madclip": 0.9, "mvfa": 0.6}[method] + 0.01 * (len(method) % 2 == ("-0-" in folder.name))
-            give_maps(folder, level, shift, rng)
+            give_maps(folder, None, shift, rng)
+            (record,) = read_all(folder)
+            level = float(pixel_figures(record.contributions(), ("pixel_auroc",))[0]) + 0.0009
+            kept.setdefault(method, []).append(level)
+            give_metric(folder, level)
     (one,) = compare(rows(tmp_path), "pixel_auroc", Samples())
-    assert one.difference.estimate == pytest.approx(30.0), "the figures are the records'"
+    difference = 100 * (np.mean(kept["madclip"]) - np.mean(kept["mvfa"]))
+    assert one.difference.estimate == pytest.approx(difference, abs=1e-9), "the figures are the records'"
     assert one.verdict == "better"
     (strict,) = compare(rows(tmp_path), "pixel_aupro_05", Samples())
     assert strict.difference.estimate > 0, "computed from the histograms where the record has no such figure"
@@ -276,3 +289,79 @@ def test_no_file_of_a_record_is_overwritten_by_a_table(study, adbench, tmp_path:
         assert answer.code == 2
         assert "is read by this command and would be overwritten" in answer.err
     assert picture.read_bytes() == b"picture"
+
+
+def test_seeds_of_a_draw_are_no_draws(study, tmp_path: Path) -> None:
+    for method, shift in (("madclip", 1.2), ("mvfa", 1.0)):
+        for seed in (0, 1, 2):
+            study(tmp_path / str(seed), method, shift=shift, seed=seed)
+            for folder in sorted((tmp_path / str(seed)).glob(f"{method}-*")):
+                folder.rename(folder.with_name(f"{folder.name}-{seed}"))
+                file = folder.with_name(f"{folder.name}-{seed}") / "record.json"
+                file.write_text(json.dumps(json.loads(file.read_text()) | {"key": file.parent.name}))
+    (alone,) = compare(rows(tmp_path / "0"), "image_auroc", Samples())
+    collected = collect([tmp_path / str(seed) for seed in (0, 1, 2)]).records
+    assert len(collected) == 18
+    (one,) = compare(rows_of(collected), "image_auroc", Samples())
+    assert (one.draws, one.difference.df) == (3, pytest.approx(alone.difference.df, rel=0.5))
+    figures = {
+        (r.content["facts"]["method"], r.content["support"]["source"], r.content["facts"]["seed"]): r.metrics
+        for r in collected
+    }
+    means = np.array(
+        [
+            [
+                np.mean([100 * figures[method, f"draw:{draw}", seed]["image_auroc"] for seed in (0, 1, 2)])
+                for draw in range(3)
+            ]
+            for method in ("madclip", "mvfa")
+        ]
+    )
+    assert one.difference.estimate == pytest.approx(means[0].mean() - means[1].mean())
+    assert one.difference.draws == pytest.approx(2 * interaction(means) / 3)
+
+
+def test_holm_is_over_all_numbers_of_shots_and_no_pair_is_shown_twice(study, adbench, tmp_path: Path) -> None:
+    for shots, draws in ((1, (0, 1, 2)), (2, (3, 4, 5))):
+        study(tmp_path / str(shots), "madclip", draws=draws, shots=shots, shift=1.6)
+    study(tmp_path / "zero", "clip", draws=["none"], shift=0.9, shots=0)
+    study(tmp_path / "zero2", "winclip", draws=["none"], shift=0.8, shots=0)
+    folders = [str(tmp_path / name) for name in ("1", "2", "zero", "zero2")]
+    answer = adbench("compare", *folders, "--json", str(tmp_path / "c.json"))
+    assert answer.code == 0, answer.err
+    found = json.loads((tmp_path / "c.json").read_text())
+    pairs = [(one["first"], one["second"]) for one in found]
+    assert len(pairs) == len(set(pairs)) == 5, "clip and winclip once"
+    raw = [2 * norm.sf(abs(one["difference"]) / one["se"]) if one["df"] is None
+           else 2 * t.sf(abs(one["difference"]) / one["se"], one["df"]) for one in found]  # fmt: skip
+    assert [one["p_holm"] for one in found] == pytest.approx(holm(raw), abs=1e-6)
+
+
+def test_no_verdict_rests_on_a_difference_within_the_computation_error(study, adbench, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for method, shift in (("madclip", 2.0), ("mvfa", 1.5)):
+        study(tmp_path, method, draws=(0, 1), pixel=0.9)
+        for folder in sorted(tmp_path.glob(f"{method}-*")):
+            give_maps(folder, None, shift, rng)
+            (record,) = read_all(folder)
+            give_metric(folder, float(pixel_figures(record.contributions(), ("pixel_auroc",))[0]))
+    (sure,) = compare(rows(tmp_path), "pixel_auroc", Samples())
+    assert (sure.verdict, sure.half_width) == ("better", 0)
+    for folder in tmp_path.iterdir():
+        metric = json.loads((folder / "record.json").read_text())["metrics"]["pixel_auroc"]
+        give_metric(folder, metric, half_width=0.04)
+    (unsure,) = compare(rows(tmp_path), "pixel_auroc", Samples())
+    assert (unsure.verdict, unsure.half_width) == ("undecided", pytest.approx(8))
+    assert unsure.difference == sure.difference
+    answer = adbench("compare", str(tmp_path), "--metric", "pixel_auroc")
+    assert "have a computation error of up to ± 8.00 points" in " ".join(answer.out.split())
+
+
+def test_a_figure_that_coarse_histograms_do_not_show_has_no_interval(study, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for method in ("madclip", "mvfa"):
+        study(tmp_path, method, draws=(0, 1), pixel=0.9)
+        for folder in sorted(tmp_path.glob(f"{method}-*")):
+            give_maps(folder, 0.6, 2.0, rng)  # the maps' own is above 0.9
+    with pytest.raises(AdbenchError, match=r"coarse histograms .* is 9\d\.\d\d, the record's 60\.00"):
+        compare(rows(tmp_path), "pixel_auroc", Samples())

@@ -38,7 +38,7 @@ def test_counts_per_image_are_a_ratio_of_patients_sums() -> None:
     sums = counts.reshape(30, 3).sum(axis=1) / 3  # patients of equal size: the standard error of a mean
     assert one.high - one.value == pytest.approx(1.96 * sums.std(ddof=1) / np.sqrt(30), rel=1e-3)
     none = breakdown.per_image(np.zeros(90, int), OWNER)
-    assert (none.value, none.low) == (0, 0)
+    assert (none.value, none.low, none.why) == (0, None, "no interval: no patient changes it")
 
 
 def test_rank_correlation_is_scipys() -> None:
