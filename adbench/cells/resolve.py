@@ -329,6 +329,11 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
             f"trainer.{min(late)} is not possible with {asks}, which may end a training earlier. Leave it out, or use "
             "selection=last and another operating=."
         )
+    elif (least := config.words("trainer").get("min_epochs") or 0) > epochs > 0:
+        raise AdbenchError(
+            f"trainer.min_epochs={least} is not possible: {epochs} epochs are run. Use method.epochs={least}, or leave "
+            "it out."
+        )
     elif rule == "support_cv" and capability.support != "both":
         raise AdbenchError(
             f"selection=support_cv is not possible for {config.method_name}: it learns from "

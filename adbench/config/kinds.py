@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
+
+from adbench.system.text import printable
 
 NAMES: Mapping[Any, str] = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
@@ -29,6 +32,12 @@ def needed(schema: type, key: str) -> str:
     return " or ".join(names) if all(names) else ""
 
 
+@functools.cache
+def kinds_of(schema: type, key: str) -> tuple[type, ...]:
+    """Return the types that a field of a dataclass may have, such as int and None."""
+    return _choices(get_type_hints(schema)[key])
+
+
 def fields(schema: type, key: str) -> list[str]:
     """Return the names of the fields next to that of a path; none where it isn't in a dataclass."""
     return _fields(_plain(_at(schema, key.rpartition(".")[0])))
@@ -39,8 +48,14 @@ def given(layers: Sequence[Any], key: str) -> str:
     for layer in reversed(layers):
         value = OmegaConf.select(OmegaConf.create(dict(layer)), key, default=dataclasses.MISSING)
         if value is not dataclasses.MISSING:
-            return "no value" if value is None else str(value)
+            return "no value" if value is None else shortened(str(value))
     return "another value"
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return a value as a message shows it."""
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _at(schema: type, key: str) -> Any:

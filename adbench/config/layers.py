@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 MOST_YAML = 4 << 20  # bytes
+DECIMAL = re.compile(r"[+-]?[0-9]+")
+OTHER = re.compile(
+    r"[+-]?(0[bxo][0-9a-f_]+|[0-9][0-9_]*(:[0-9_]+)+(\.[0-9_]*)?|[0-9]+_[0-9_]*)|yes|no|on|off|y|n", re.I
+)
+INSIDE = re.compile(
+    r"(?<![\w.'\"/:-])[+-]?0[0-9]+(?![\w.'\"/:-])"
+)  # in a list or mapping, where YAML reads it as octal
 MOST_DIGITS = 4000  # Python reads no number of more
 
 
@@ -191,11 +199,16 @@ def _nested(overrides: Mapping[str, Any]) -> DictConfig:
 
 
 def read_value(text: str) -> Any:
-    """Read one value as OmegaConf does: numbers, booleans, null, [lists] and {maps}; anything else is text."""
-    if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
-        if len(text) > MOST_DIGITS:
-            raise AdbenchError(f"{text[:20]}… is not possible: a number of {len(text)} digits.")
-        return int(text)
+    """Read one value: decimal numbers, true, false, null, [lists] and {maps} of YAML; anything else is text.
+
+    So is what YAML would read as a number or a boolean of another kind: 0b11, 1:30 and 1_0, on and off. 010 is ten.
+    """
+    if DECIMAL.fullmatch(text):
+        return decimal(text)
+    if OTHER.fullmatch(text):
+        return text
+    if text[:1] in ("[", "{") and (odd := INSIDE.search(text)):
+        raise AdbenchError(f"{odd[0]} in {text[:200]} is not possible: write numbers without zeros before them.")
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
@@ -203,6 +216,13 @@ def read_value(text: str) -> Any:
         raise AdbenchError(
             f"{shown} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
         ) from error
+
+
+def decimal(text: str) -> int:
+    """Return a whole number in decimal digits, such as 010 for ten; AdbenchError for one of thousands of digits."""
+    if len(text) > MOST_DIGITS:
+        raise AdbenchError(f"{text[:20]}… is not possible: a number of {len(text)} digits.")
+    return int(text)
 
 
 def write_value(value: Any, typed: bool = False) -> str:

@@ -61,18 +61,10 @@ OF_TRAINER = {
     "min_epochs": Range(0, 10**6),
     "max_steps": Range(-1, 10**9),
     "min_steps": Range(0, 10**9),
-    "check_val_every_n_epoch": Range(1, 10**6),
-    "num_sanity_val_steps": Range(-1, 10**6),
     "log_every_n_steps": Range(0, 10**9),
     "accumulate_grad_batches": Range(1, 10**6),
     "gradient_clip_val": Range(0, 10**6),
-    "reload_dataloaders_every_n_epochs": Range(0, 10**6),
     "limit_train_batches": Range(0, 10**9),
-    "limit_val_batches": Range(0, 10**9),
-    "limit_test_batches": Range(0, 10**9),
-    "limit_predict_batches": Range(0, 10**9),
-    "overfit_batches": Range(0, 10**9),
-    "val_check_interval": Range(0, 10**9),
 }
 
 

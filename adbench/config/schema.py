@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from adbench.config import ranges
+from adbench.config.kinds import shortened
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.cores import AUTO
 from adbench.system.text import CONTROL, printable
@@ -178,10 +179,10 @@ def check_value(key: str, value: Any) -> None:
         raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), ALLOWED[key])}")
     if key == "shots" and isinstance(value, str) and value != "full":
         raise AdbenchError(
-            f"shots={value} is not possible: give a number of images per class, as in 16, or `full` for all."
+            f"shots={shortened(value)} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
     if key == "cores" and isinstance(value, str) and value != AUTO:
-        raise AdbenchError(f"cores={value} is not possible: give a number of CPU cores, as in 2, or `auto`.")
+        raise AdbenchError(f"cores={shortened(value)} is not possible: give a number of CPU cores, as in 2, or `auto`.")
     if key in ranges.OF_RUN:
         ranges.check({key: value}, {key: ranges.OF_RUN[key]})
     if key == "selection" and not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", value):

@@ -22,10 +22,29 @@ OWNED = {
     "logger": "use logger=",
     "default_root_dir": "there is no key for it",
 }
+# Keys that are refused, each with the reason: a cell of its own would have the same result as without them, or one that
+# depends on more than its configuration.
+REFUSED = {
+    "max_time": "a result may not depend on the speed of a machine; use method.epochs= or trainer.max_steps=",
+    "fast_dev_run": "use method.epochs=1",
+    "overfit_batches": "a training learns from its whole support; use shots=",
+    "barebones": "it would switch off what adbench reads of a training",
+    **dict.fromkeys(
+        (
+            "limit_val_batches", "limit_test_batches", "limit_predict_batches", "check_val_every_n_epoch",
+            "val_check_interval", "num_sanity_val_steps", "inference_mode",
+        ),
+        "adbench validates and tests without the Trainer, so it has no effect",
+    ),
+    "reload_dataloaders_every_n_epochs": "a method's data are made once, so it has no effect",
+    "enable_autolog_hparams": "it has no effect",
+    "model_registry": "it has no effect",
+}  # fmt: skip
+SWITCHES = ("detect_anomaly", "benchmark", "sync_batchnorm")
 # Keys that change no result: how several devices work together, what is printed, logged or looked at during a training.
 NOT_FACTS = (
     "strategy", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "profiler",
-    "detect_anomaly", "num_sanity_val_steps",
+    "detect_anomaly",
 )  # fmt: skip
 
 
@@ -35,14 +54,23 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
         return
     from adbench.system.lightning import pl
 
-    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED)
+    allowed = set(pl.Trainer.__init__.__annotations__) - {"return"} - set(OWNED) - set(REFUSED)
     for key in overrides:
         if key in OWNED:
             raise AdbenchError(f"trainer.{key} is set by adbench: {OWNED[key]}.")
+        if key in REFUSED:
+            raise AdbenchError(f"trainer.{key} is not possible: {REFUSED[key]}.")
         if key not in allowed:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
     ranges.check(overrides, ranges.OF_TRAINER, "trainer")
-    for key in ranges.OF_TRAINER.keys() & overrides.keys() - {"devices", "val_check_interval"}:
+    for key in SWITCHES:
+        if type(overrides.get(key, True)) is not bool:
+            raise AdbenchError(f"trainer.{key}={brief(overrides[key])} is not possible: true or false is needed.")
+    if not overrides.get("limit_train_batches", 1):
+        raise AdbenchError(
+            "trainer.limit_train_batches=0 leaves nothing to learn from: at least 1, or a share, is needed."
+        )
+    for key in ranges.OF_TRAINER.keys() & overrides.keys() - {"devices"}:
         if overrides[key] is not None and type(overrides[key]) not in (int, float):
             raise AdbenchError(
                 f"trainer.{key}={brief(overrides[key])} is not possible: a number, {ranges.OF_TRAINER[key]}."

@@ -12,9 +12,19 @@ from typing import Any
 
 from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
-from adbench.config.layers import executor_keys, executor_sections, load_yaml, merge, preset, read_value, write_value
+from adbench.config.kinds import kinds_of
+from adbench.config.layers import (
+    DECIMAL,
+    decimal,
+    executor_keys,
+    executor_sections,
+    load_yaml,
+    merge,
+    preset,
+    read_value,
+    write_value,
+)
 from adbench.config.schema import (
-    ALLOWED,
     GONE,
     KEYS,
     NOT_AXES,
@@ -194,13 +204,18 @@ def _base(values: str) -> RunConfig:
 
 @functools.lru_cache(maxsize=2**14)
 def _typed(key: str, text: str) -> Any:
-    if text in ALLOWED.get(key, ()):
-        return text  # YAML would read `off` as false
-    number = read_value(text)
-    # A plain integer needs no schema; an axis may have thousands.
-    if type(number) is int and type(defaults()[key]) is int:
-        return number
-    return getattr(merge(RunConfig, defaults(), {key: number}, "run"), key)
+    """Read the value of a key by its type: YAML would read the folder 2024_01 as a number, and `off` as false."""
+    kinds = kinds_of(RunConfig, key)
+    if text == "null" and type(None) in kinds:
+        return None
+    if int in kinds and DECIMAL.fullmatch(text):
+        return decimal(text)
+    if str in kinds:
+        if not text:
+            raise AdbenchError(f"{key}= has no value. Give one, or leave {key}= out.")
+        return str(decimal(text)) if key == "eval_size" and DECIMAL.fullmatch(text) else text
+    value = text if int in kinds else read_value(text)
+    return getattr(merge(RunConfig, defaults(), {key: value}, "run"), key)
 
 
 def _as_text(text: str) -> Any:

@@ -176,14 +176,32 @@ def test_yaml_without_an_end_is_one_sentence(tmp_path, name: str) -> None:
         layers.load_yaml(tmp_path / name)
 
 
+def test_numbers_are_decimal_and_text_stays_as_it_is_typed() -> None:
+    assert [c.draw for c in config.parse(["draw=008,009,010,011"])] == [8, 9, 10, 11]
+    (run,) = config.parse(["shots=010", "batch_size=032", "eval_size=0240", "runs=2024_01", "support=001", "cores=02"])
+    assert (run.shots, run.batch_size, run.eval_size, run.runs, run.support, run.cores) == (
+        10, 32, "240", "2024_01", "001", 2,
+    )  # fmt: skip
+    for text in ("no", "1e3", "1.10", "007", "a: b", "${x}", "[a]"):
+        assert config.parse([f"runs={text}"])[0].runs == text
+    (run,) = config.parse(["wandb.mode=off", "method.epochs=010", "dataset.split_seed=010"])
+    assert (run.words("wandb"), run.words("method"), run.words("dataset")) == (
+        {"mode": "off"}, {"epochs": 10}, {"split_seed": 10},
+    )  # fmt: skip
+    (run,) = config.parse(["cache=null", "input_size=null", "force=yes"])
+    assert (run.cache, run.input_size, run.force) == (None, None, True)
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
         ("method.neighbours=1.5", "neighbours cannot be set: a whole number is needed, and 1.5 is given."),
         ("method.sigma=wide", "sigma cannot be set: a number is needed, and wide is given."),
         ("draw=first", "draw cannot be set: a whole number is needed, and first is given."),
-        ("shots=1.5", "shots cannot be set: a whole number or a text is needed, and 1.5 is given."),
-        ("selection=", "selection cannot be set: a text is needed, and no value is given."),
+        ("shots=1.5", "shots=1.5 is not possible: give a number of images per class, as in 16, or `full` for all."),
+        ("selection=", "selection= has no value. Give one, or leave selection= out."),
+        ("method.blocks=[06,12]", "06 in [06,12] is not possible: write numbers without zeros before them."),
+        ("draw=1:1", "draw cannot be set: a whole number is needed, and 1:1 is given."),
         ("force=maybe", "force cannot be set: true or false is needed, and maybe is given."),
         ("backbone.levels=3", "levels cannot be set: a list such as [1,2] is needed, and 3 is given."),
         ("dataset.split_shares=0.5", "split_shares cannot be set: a list such as [0.5,0.5] or null is needed, and 0.5"),

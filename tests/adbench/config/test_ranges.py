@@ -14,6 +14,7 @@ from adbench.cells.resolve import check_config
 from adbench.config import ranges
 from adbench.config.layers import standalone
 from adbench.config.schema import RunConfig, check_name
+from adbench.config.trainer import REFUSED
 from adbench.config.words import defaults, parse
 from adbench.data.indexed import dataset_config
 from adbench.data.items import DatasetConfig
@@ -41,11 +42,7 @@ def keys_of(schema: Any) -> list[str]:
 RUN = [*keys_of(RunConfig), "eval_size"]
 TRAINER = [
     *ranges.OF_TRAINER,
-    "max_time",
-    "limit_train_batches",
-    "val_check_interval",
-    "overfit_batches",
-    "fast_dev_run",
+    *REFUSED,
 ]
 METHOD = [(name, key) for name in METHODS for key in keys_of(registry.find("method", name).load().Params)]
 
@@ -129,13 +126,21 @@ def test_numbers_of_a_method(method: str, key: str) -> None:
         ("dataset.split_shares=[.nan,.nan,.nan]", "three shares of train, valid and test are needed"),
         ("backbone.seed=4294967296", "backbone.seed=4294967296 is not possible"),
         ("backbone.input_size=3", "backbone.input_size=3 is smaller than one patch"),
-        ("trainer.max_time=never", "trainer.max_time="),
+        ("trainer.max_time=00:00:00:02", "trainer.max_time is not possible: a result may not depend on the speed of a"),
+        ("trainer.fast_dev_run=true", "trainer.fast_dev_run is not possible: use method.epochs=1."),
+        (
+            "trainer.limit_test_batches=1",
+            "trainer.limit_test_batches is not possible: adbench validates and tests without",
+        ),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0 leaves nothing to learn from"),
+        ("trainer.detect_anomaly=x", 'trainer.detect_anomaly="x" is not possible: true or false is needed.'),
+        ("method.epochs=3 trainer.min_epochs=9", "trainer.min_epochs=9 is not possible: 3 epochs are run"),
         ("trainer.gradient_clip_val=.nan", "trainer.gradient_clip_val=nan is not possible: at least 0 is needed"),
         ("trainer.limit_train_batches=-1", "trainer.limit_train_batches=-1 is not possible"),
     ],
 )
 def test_one_sentence_names_the_key_the_value_and_what_is_allowed(word: str, says: str) -> None:
-    assert says in answer_to("method=madclip", "dataset=folder", word)
+    assert says in answer_to("method=madclip", "dataset=folder", *word.split())
 
 
 def test_the_ends_of_a_range_are_allowed_and_the_defaults_within() -> None:
