@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import traceback
 from collections import Counter
@@ -16,7 +17,7 @@ from adbench.errors import MethodError, PluginError, StoppedError, SweepError
 from adbench.executors import start as executors
 from adbench.plugins import registry
 from adbench.records import provenance
-from adbench.records.record import folders
+from adbench.records.record import LOGS, folders
 from adbench.system.garbage import settle, uncollected
 from adbench.system.text import counted, printable
 
@@ -78,7 +79,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     console.print(
         f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
         f"backbone: {cell.backbone_name}, schedule: {config.schedule}; "
-        f"adbench leaderboard {config.runs} shows it next to others"
+        f"adbench leaderboard {shlex.quote(config.runs)} shows it next to others"
     )
 
 
@@ -105,7 +106,7 @@ def sweep(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> Sw
     """Say what will run, run the tasks that have no record, and show how they go on."""
     from adbench.sweeps.sweep import run
     from adbench.sweeps.watch import Watch
-    from adbench.system.files import tidy
+    from adbench.system.files import check_writable, tidy
     from adbench.training.fit import device_of_run
 
     config = tasks[0].config
@@ -114,6 +115,8 @@ def sweep(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> Sw
     for machine in machines.values():
         if not executor.remote or machine.device == "cpu":
             device_of_run(machine)
+    if todo:
+        check_writable(Path(config.runs) / LOGS)
     _announce(tasks, executor)
     watch = Watch(todo, min(config.workers, max(len(todo), 1)), _expected(tasks))
     try:
@@ -167,7 +170,7 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
         from adbench.training.trackers import summary
 
         console.print(summary(tracked))
-    console.print(f"{_common(tasks)}; adbench leaderboard {tasks[0].config.runs} shows them side by side")
+    console.print(f"{_common(tasks)}; adbench leaderboard {shlex.quote(tasks[0].config.runs)} shows them side by side")
     failed = len(done.failures) + sum(task.error is not None for task in tasks)
     if failed:
         console.print(f"failed, {failed} of {counted(len(tasks), 'cell')}:", style="bold")
@@ -179,9 +182,9 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     if done.stopped:
         raise StoppedError(f"stopped as asked, with {counted(done.left, 'cell')} left. The same command goes on.")
     if failed:
+        others = "; the others have their records" if failed < len(tasks) else ""
         raise SweepError(
-            f"{failed} of {counted(len(tasks), 'cell')} failed; the others have their records. "
-            "The same command tries those again."
+            f"{failed} of {counted(len(tasks), 'cell')} failed{others}. The same command tries those again."
         )
 
 

@@ -21,6 +21,7 @@ from adbench.system.cores import AUTO
 from adbench.system.files import HOST, discard, write_atomically
 from adbench.system.output import redirected_output
 from adbench.system.session import Session
+from adbench.system.text import counted
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def resources_of(
     name = config.executor
     cores = devices if config.cores == AUTO else int(config.cores) * devices
     if cpus is not None and cpus < cores:
-        raise AdbenchError(f"{name}.cpus={cpus} is less than the {cores} cores of a cell. Leave it out, or raise it.")
+        raise AdbenchError(
+            f"{name}.cpus={cpus} is less than the {counted(cores, 'core')} of a cell. Leave it out, or raise it."
+        )
     if gpus is not None and (gpus < 0 or not math.isfinite(gpus) or (gpus > 1 and gpus != int(gpus))):
         raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: a share of one GPU as in 0.5, or a whole number.")
     if gpus == 0 and config.device == "cuda":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import traceback
@@ -33,9 +34,10 @@ def perform(job: Job, session: Session, notice: Callable[[str], None]) -> Failur
             )
         settle()  # a cell collects cycles when its training is over
         devices.run(cell, job.words, notice, session.began, job.log)
-    except (Exception, SystemExit) as error:  # whatever a method raises costs its own cell only
+    except (Exception, SystemExit, GeneratorExit) as error:  # whatever a method raises costs its own cell only
         text = traceback.format_exc()
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            print(text, file=sys.stderr, flush=True)
         cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
         lines = "".join(traceback.format_exception(cause)).rstrip().splitlines()[-LINES:]
         foreseen = isinstance(error, AdbenchError) and not isinstance(error, MethodError)

@@ -22,8 +22,8 @@ from adbench.system.leases import HOST, leased, tidy
 from adbench.system.text import warn
 
 __all__ = [
-    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_outputs", "check_png", "damaged", "discard",
-    "replacing", "scratch", "shortened", "shrink", "tidy", "unwritable", "write_atomically", "write_output",
+    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_outputs", "check_png", "check_writable", "damaged",
+    "discard", "replacing", "scratch", "shortened", "shrink", "tidy", "unwritable", "write_atomically", "write_output",
 ]  # fmt: skip
 
 LOCKS = ".locks"
@@ -92,6 +92,19 @@ def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path
         raise  # its reader has enough, as with `| head`
     except (OSError, RuntimeError) as error:  # resolve() calls a loop of links a RuntimeError before Python 3.13
         raise unwritable(path, error if isinstance(error, OSError) else OSError(str(error)), instead) from error
+
+
+def check_writable(folder: Path, instead: str = BY_KEYS) -> None:
+    """Make a folder where it is missing; raises AdbenchError where no file can be written into it."""
+    probe = folder / f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+    except OSError as error:
+        raise unwritable(folder, error, instead) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def check_outputs(**outputs: Path | None) -> None:
