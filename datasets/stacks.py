@@ -296,10 +296,6 @@ def _notes(
     nan = [path for path, stats in read.items() if stats.nan]
     if nan:
         notes.append(f"{nan[0]} holds voxels that are not a number, shown black (one of {len(nan)}).")
-    loose = [path for path, stats in read.items() if not stats.oriented]
-    if loose:
-        notes.append(
-            f"{loose[0]} does not say how the patient lies (qform and sform codes are 0; one of {len(loose)}): its "
-            "axes are read as right to left, posterior to anterior, inferior to superior."
-        )
+    if said := volumes.unoriented([path for path, stats in read.items() if not stats.oriented]):
+        notes.append(said)
     return notes

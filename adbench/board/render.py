@@ -14,6 +14,7 @@ from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, unit, with_leaks
 from adbench.board.peers import complete
 from adbench.board.stand_ins import warning_of
+from adbench.system.text import inert
 
 HEADLINE = ("image_auroc", "pixel_auroc")
 STANDARD = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_aupro")
@@ -38,7 +39,6 @@ PLAIN = {"best": "%s*", "": "%s"}
 MARKDOWN = {"best": "**%s**", "": "%s"}
 COUNTS = ("n", "patients", "images", "rank", "rank_low", "rank_high")
 ROUNDED = ("mean", "std", "half_width", "published", "difference", "se", "df", "ci_low", "ci_high")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Characters that begin something in Markdown: code, emphasis, a tag, an entity, a cell, the address of a link.
 SPECIAL = re.compile(r"[\\`*<|~]|&(?=[#\w])|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)")
 MEANS = "Mean ± standard deviation (number of runs, each with another draw, seed, split or fold)."
@@ -369,17 +369,6 @@ def _whole(long: pd.DataFrame) -> pd.DataFrame:
     if "df" in whole:
         whole = whole.assign(df=whole["df"].replace(float("inf"), float("nan")))  # the normal distribution applies
     return _with_warnings(whole.astype({name: "Int64" for name in COUNTS if name in whole}))
-
-
-def inert(text: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would run as a formula: text that begins with = + - or @.
-
-    >>> inert("=1+1"), inert("madclip"), inert("-0.5")
-    ("'=1+1", 'madclip', '-0.5')
-    """
-    if not isinstance(text, str) or text[:1] not in tuple("=+-@\t\r") or NUMBER.fullmatch(text):
-        return text
-    return f"'{text}"
 
 
 def to_json(long: pd.DataFrame) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from adbench.board.leaderboard import ROW, lines, run_of
-from adbench.board.render import inert
 from adbench.errors import RecordError
 from adbench.records.record import Record
+from adbench.system.text import inert
 
 RUN = ("draw", "seed", "split_seed", "fold")
 OF_AN_IMAGE = ("image", "label", "score", "patient", "subgroup")

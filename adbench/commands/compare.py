@@ -6,7 +6,7 @@ import json as plain_json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from adbench.board import render, verdicts
+from adbench.board import verdicts
 from adbench.board.compare import Comparison, NotComparedError, Pair, having, judged, measured, needs
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Samples, of_shots, rows_of
@@ -16,6 +16,7 @@ from adbench.errors import AdbenchError
 from adbench.records.record import files_of, incomplete
 from adbench.system.files import check_outputs, write_output
 from adbench.system.progress import track
+from adbench.system.text import inert
 
 
 def show_comparisons(
@@ -75,9 +76,9 @@ def show_comparisons(
         raise refused[0]
     done = judged(differences, margin, level)
     table = verdicts.frame(done, margin, level, power)
-    inert = table.map(render.inert)
+    harmless = table.map(inert)
     as_json = plain_json.dumps(verdicts.as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for option, file, text in (("csv", csv, inert.to_csv(index=False)), ("json", json, as_json)):
+    for option, file, text in (("csv", csv, harmless.to_csv(index=False)), ("json", json, as_json)):
         if file is not None:
             write_output(file, text.encode(), f"file with --{option} FILE", files_of(collected))
     if markdown or latex:

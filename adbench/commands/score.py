@@ -36,7 +36,8 @@ def score_words(record: Path, words: Sequence[str]) -> None:
         )
     from adbench.records.record import read
     from adbench.running.apply import load
-    from adbench.running.score_files import Options, default_folder, find_images, score_files
+    from adbench.running.find import find_images
+    from adbench.running.score_files import Options, default_folder, score_files
     from adbench.running.score_folder import check_folder, resolved
     from adbench.running.score_pictures import MAPS
 

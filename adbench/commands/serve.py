@@ -55,7 +55,9 @@ def serve_words(
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    signal.signal(signal.SIGTERM, _end)  # uvicorn raises the signal again, and dropped images must go
+    for ending in ("SIGTERM", "SIGHUP"):  # uvicorn raises the first again, a closed terminal sends the second
+        if number := getattr(signal, ending, None):
+            signal.signal(number, _end)  # dropped images must go
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
@@ -70,7 +72,7 @@ def _end(*_: object) -> NoReturn:
 def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
     """Return what the page is about; raises AdbenchError for records, keys and folders that can't be used."""
     from adbench.commands.score import load_keys
-    from adbench.data.listing import left_out, list_images
+    from adbench.running.find import images_below
     from adbench.serve.cases import INSTEAD, Folder
     from adbench.serve.cells import ServedCell
     from adbench.serve.server import Server
@@ -92,12 +94,10 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
         images = images.expanduser()
         if not images.is_dir():
             raise DataError(f"{images} is no folder. --images names a folder of images.")
-        found = list_images(images, deep=True)
-        if not found.images:
-            raise DataError(f"{images} holds no image.")
-        if sentences := left_out(found):
-            console.print(f"Left out in {images}: {'; '.join(sentences)}.")
-        listed = Listed(images, found.images)
+        paths, sentences = images_below(images)
+        for sentence in sentences:
+            console.print(sentence)
+        listed = Listed(images, paths)
     if out.exists() and not out.is_dir():
         raise AdbenchError(f"--out {out} is a file. Cases are saved into a folder: choose another {INSTEAD}.")
     folder = Folder(out.expanduser().absolute())

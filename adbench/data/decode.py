@@ -171,8 +171,8 @@ def decoded(image: Image.Image, name: str, intensity_range: IntensityRange | Non
             raise DataError(
                 f"{name} holds floating-point pixels that are not a number. Replace or remove it."
                 if not np.isfinite(deep).all()
-                else f"{name} holds floating-point pixels, whose range is unknown. Say which values are black and "
-                "white, as in dataset.intensity_range=[0,1], or save it with 8 or 16 bit."
+                else f"{name} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bit, or "
+                "say in the run which values are black and white, as in dataset.intensity_range=[0,1]."
             )
         levels = np.asarray(np.rint(grey_levels(deep, *(intensity_range or own_range(deep)))), np.uint8)
         white_is_zero = tags.get(262) == 0

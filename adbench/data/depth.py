@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adbench.data.decode import DECODING, is_deep
@@ -28,13 +28,18 @@ def depth_notes(items: Sequence[Item], config: DatasetConfig, chosen: bool) -> t
             )
         return ()
     first = {(item.split, item.label): item.image for item in reversed(items)}
-    deep = next((path for path in first.values() if _deep(path)), None)
+    said = stretched(first.values())
+    return (f"{said} One range for all, such as that of 12 bits: dataset.intensity_range=[0,4095]",) if said else ()
+
+
+def stretched(images: Iterable[ImagePath]) -> str:
+    """Say that images of more than 8 bits are stretched one by one, with the first of them; empty where none is."""
+    deep = next((image for image in images if _deep(image)), None)
     if deep is None:
-        return ()
+        return ""
     return (
         f"images such as {deep.name} have more than 8 bits and no window: each is stretched from its own lowest to its "
-        "own highest value, so one bright spot darkens the rest of its image. One range for all, such as that of 12 "
-        "bits: dataset.intensity_range=[0,4095]",
+        "own highest value, so one bright spot darkens the rest of its image."
     )
 
 

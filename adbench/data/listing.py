@@ -176,7 +176,7 @@ def list_images(folder: Path, deep: bool = False, skip: Collection[str] = ()) ->
     for path in named:
         if not any(file.startswith(path + os.sep) for file in files):
             raise DataError(f"{path} has the name of an image, but is a folder without images. Rename or remove it.")
-    _check_names(files)
+    check_names(files)
     listing.images = [Path(path) for path in sorted(files, key=_parts)]
     listing.others = [Path(path) for path in sorted(others, key=_parts)]
     listing.repeated.sort()
@@ -272,7 +272,7 @@ def _is_dicom(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _check_names(paths: Iterable[str]) -> None:
+def check_names(paths: Iterable[str]) -> None:
     """Raise DataError for a name that is no text: an image's id is one, and so is the row of its scores."""
     for path in paths:
         if not path.isascii() and any("\ud800" <= character <= "\udfff" for character in path):

@@ -40,7 +40,7 @@ def slices(path: Path, stats: VolumeStats, axis: str) -> list[Frame]:
     if min(stats.size) == 1 < stats.count:
         names = [name for name, _ in sorted(volumes.AXES.items(), key=lambda pair: pair[1]) if name != axis]
         raise DataError(
-            f"{path}: its {axis} slices are {stats.size[0]} x {stats.size[1]} pixels, which are no images. Take "
-            f"another axis, dataset.slice_axis={names[stats.size.index(1)]}, or remove the file."
+            f"{path}: its {axis} slices are {stats.size[0]} x {stats.size[1]} pixels, which are no images. Remove the "
+            f"file, or take another axis in the run: dataset.slice_axis={names[stats.size.index(1)]}."
         )
     return [Frame(number, axis, stats.window) for number in range(stats.count)]

@@ -44,7 +44,7 @@ class Volume:
     affine: (4, 4), voxel indices to millimetres in RAS+.
     order: for each of right, anterior, superior the voxel axis, and 1 or -1 for its direction.
     oriented: whether the file says how the patient lies (a qform or an sform code).
-    codes: those of qform and sform.
+    codes: those of qform and sform. unit: that of the affine; mm where the file doesn't say one.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class Volume:
     order: tuple[tuple[int, int], ...]
     oriented: bool
     codes: tuple[int, int] = (0, 0)
+    unit: str = "mm"
 
     def count(self, axis: str) -> int:
         """The number of slices along an axis."""
@@ -129,6 +130,16 @@ class VolumeStats:
     shape: tuple[int, ...] = ()
     affine: tuple[float, ...] = ()
     error: str = ""
+
+
+def unoriented(paths: Sequence[Path]) -> str:
+    """Say of volumes that don't say how the patient lies how they are read; empty for none."""
+    if not paths:
+        return ""
+    return (
+        f"{paths[0]} does not say how the patient lies (qform and sform codes are 0; one of {len(paths)}): its axes "
+        "are read as right to left, posterior to anterior, inferior to superior."
+    )
 
 
 def is_volume(path: Path) -> bool:
@@ -257,10 +268,12 @@ def open_volume(path: Path) -> Volume:
     for voxel_axis, (world_axis, direction) in enumerate(orientation.astype(int)):
         order[world_axis] = (voxel_axis, int(direction))
     codes = int(header["qform_code"]), int(header["sform_code"])
+    unit = str(header.get_xyzt_units()[0])
     scale = 1.0 if slope is None else float(slope)
     return Volume(
-        path, packed, dtype, shape, offset, scale, float(inter or 0.0), affine, tuple(order), any(codes), codes
-    )
+        path, packed, dtype, shape, offset, scale, float(inter or 0.0), affine, tuple(order), any(codes), codes,
+        "mm" if unit == "unknown" else unit,
+    )  # fmt: skip
 
 
 def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:

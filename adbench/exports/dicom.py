@@ -95,9 +95,15 @@ def source_of(path: Path, notes: list[str]) -> Dataset:
     missing = [name for name in NEEDED if not source.get(name)]
     if missing:
         raise DataError(f"its header lacks {', '.join(missing)}, to which they would refer")
+    source.decode()  # of any character set; what is written is in one
+    source.SpecificCharacterSet = "ISO_IR 192"
     for name in KEPT:
-        if source.get(name) is None:
+        if (value := source.get(name)) is None or not _is_valid(source[name].VR, value):
+            if value is not None:
+                notes.append(f"{path} has a {name} that DICOM doesn't allow: the new objects leave it empty.")
             setattr(source, name, "")
+    if source.get("SpacingBetweenSlices") is not None:
+        source.SpacingBetweenSlices = abs(source.SpacingBetweenSlices)  # its sign only says in which direction
     alone = int(source.get("NumberOfFrames") or 1) == 1
     if "PerFrameFunctionalGroupsSequence" not in source and not (alone and all(source.get(name) for name in PLANE)):
         source.pop("FrameOfReferenceUID", None)  # it names a frame of reference, and no place of each frame in it
@@ -106,6 +112,18 @@ def source_of(path: Path, notes: list[str]) -> Dataset:
         source.SliceThickness = source.get("SpacingBetweenSlices") or source.PixelSpacing[0]
         notes.append(f"{path} says no slice thickness: its Segmentation has {source.SliceThickness:g} mm.")
     return source
+
+
+def _is_valid(vr: str, value: Any) -> bool:
+    """Whether DICOM allows a value of a value representation."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    try:
+        validate_value(vr, str(value), RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def write_segmentation(path: Path, source: Dataset, masks: NDArray[np.bool_], series: Series) -> None:

@@ -27,7 +27,7 @@ def write_volume(
         volume.put(values, axis, number, plane)
     image: Any = nibabel.Nifti1Image(values, volume.affine)
     qform, sform = volume.codes
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units(volume.unit)
     image.set_qform(volume.affine, 0 if sform else qform)
     image.set_sform(volume.affine, sform)
     image.header["descrip"] = words.encode("ascii", "replace")[:79]

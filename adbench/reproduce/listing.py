@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from adbench.board.papers import Figure, Repetition, Words, repetition
-from adbench.board.render import inert
+from adbench.system.text import inert
 
 NOTHING: Words = MappingProxyType({})
 Repeat = tuple[str, ...]  # the words of one repeat: a cell, or several whose mean the figure is

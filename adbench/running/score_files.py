@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench.data.decode import IMAGES, image_size
+from adbench.data.decode import image_size
+from adbench.data.depth import stretched
 from adbench.data.frames import ImagePath
-from adbench.data.listing import check_file, is_folder, left_out, list_images
 from adbench.data.stacks import images_in
-from adbench.errors import AdbenchError, DataError
+from adbench.data.volumes import is_volume, open_volume, unoriented
+from adbench.errors import AdbenchError
 from adbench.exports.page import page
 from adbench.exports.results import RESULTS, Applied, Cut, ImageRow, content, to_json
 from adbench.running.fitted import Fitted
@@ -27,7 +27,7 @@ from adbench.running.score_folder import check_folder, folder_for, resolved, wri
 from adbench.running.score_pictures import MAPS, Writer
 from adbench.statistics.calibration import Platt
 from adbench.system.progress import track
-from adbench.system.text import counted
+from adbench.system.text import inert
 
 
 @dataclass(frozen=True)
@@ -58,42 +58,6 @@ class Written(NamedTuple):
     notes: list[str]
 
 
-def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Return the image files that the words name, and sentences about what was left out.
-
-    A word is a file, which is read whatever its name, or a folder, which is searched for images at any depth. An image
-    that is named twice, say by itself and by its folder, is returned once. Raises DataError for what can't be read, and
-    for a folder without images.
-    """
-    paths: dict[tuple[str, str], Path] = {}
-    left: list[str] = []
-    twice = 0
-    for word in words:
-        path = Path(word).expanduser()
-        if is_folder(path):
-            listing = list_images(path, deep=True)
-            skipped = "; ".join(left_out(listing))
-            if not listing.images:
-                found = f"; found {skipped}" if skipped else ""
-                raise DataError(f"{path} holds no image ({', '.join(IMAGES)}, DICOM without an ending){found}.")
-            left += [f"Left out in {path}: {skipped}."] if skipped else []
-            inside = listing.images
-        elif os.path.lexists(path):
-            check_file(path)
-            inside = [path]
-        else:
-            raise DataError(f"{path} does not exist. Give image files or folders of images.")
-        for file in inside:
-            key = os.path.realpath(file.parent), file.name
-            twice += key in paths
-            paths.setdefault(key, file)
-    if not paths:
-        raise AdbenchError("no image given. Example: adbench score runs/<key> scan1.png folder/")
-    if twice:
-        left.append(f"{counted(twice, 'image')} named twice {'is' if twice == 1 else 'are'} scored once.")
-    return list(paths.values()), left
-
-
 def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, options: Options | None = None) -> Written:
     """Score images and write a folder about them: docs/records.md lists its files.
 
@@ -110,7 +74,7 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, options: Optio
     images = [image for _, inside in files for image in inside]
     with folder_for(out, options.force) as folder:
         rows, bounds = _score(fitted, images, folder / "maps", out, options)
-        scale, notes = None, list(fitted.notes)
+        scale, notes = None, [*fitted.notes, *_reading(fitted, files)]
         if bounds:
             size = fitted.method.backbone.input_size
             maps = np.memmap(folder / "maps", np.float32, "r", shape=(len(images), size, size))
@@ -129,6 +93,14 @@ def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, options: Optio
             (folder / "maps").unlink(missing_ok=True)
             _tables(fitted, folder, rows, options, scale, notes)
     return Written(rows, notes)
+
+
+def _reading(fitted: Fitted, files: Sequence[tuple[Path, Sequence[ImagePath]]]) -> Iterator[str]:
+    """Yield notes on how files are read, as a dataset of them would have."""
+    if fitted.dataset.intensity_range is None and (said := stretched(image for _, inside in files for image in inside)):
+        yield f"{said} One range for all is the record's: run its cell with dataset.intensity_range=[0,4095]."
+    if said := unoriented([path for path, _ in files if is_volume(path) and not open_volume(path).oriented]):
+        yield said
 
 
 def _score(
@@ -163,7 +135,7 @@ def _tables(
 ) -> None:  # fmt: skip
     """Write scores.csv, results.json and index.html."""
     scores: NDArray[np.float32] = np.array([row.score for row in rows], np.float32)
-    table = pd.DataFrame({"image": [row.image for row in rows], "score": scores})
+    table = pd.DataFrame({"image": [inert(row.image) for row in rows], "score": scores})
     if options.threshold.value is not None:
         table["abnormal"] = [int(bool(row.abnormal)) for row in rows]
     if not isinstance(options.platt, str):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from adbench._version import __version__
 from adbench.data import dicom, volumes
-from adbench.data.decode import read_image
+from adbench.data.decode import open_image
 from adbench.data.frames import ImagePath, located, stem
 from adbench.errors import AdbenchError, DataError
 from adbench.exports import dicom as objects
@@ -53,7 +53,7 @@ class Writer:
             _, frame = located(image)
             name = f"{number:04d}_{shortened(stem(path))}" + (f"_{frame.number:03d}" if frame else "")
             full = self._full(scores, row)
-            shown = self._pixels(image, row)
+            shown = self._pixels(image)
             heat = pictures.overlay(shown, full, *self.scale)
             bar = pictures.colour_bar(max(row.height, 48), *self.scale, self.threshold)
             self._picture(row, "heatmap", f"{name}_heatmap.png", _next_to(heat, bar))
@@ -77,9 +77,8 @@ class Writer:
         size = row.width, row.height
         return np.asarray(Image.fromarray(np.asarray(scores)).resize(size, Image.Resampling.BILINEAR))
 
-    def _pixels(self, image: ImagePath, row: ImageRow) -> NDArray[np.uint8]:
-        square = read_image(image, max(row.width, row.height), intensity_range=self.intensity_range)
-        return np.asarray(Image.fromarray(square).resize((row.width, row.height), Image.Resampling.BICUBIC))
+    def _pixels(self, image: ImagePath) -> NDArray[np.uint8]:
+        return np.asarray(open_image(image, self.intensity_range).convert("RGB"))
 
     def _picture(self, row: ImageRow, kind: str, name: str, pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(self.folder / name)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from adbench.data.support import LIST_KEYS
 from adbench.errors import AdbenchError
 from adbench.serve.sources import png
 from adbench.system.files import unwritable, write_atomically
-from adbench.system.text import printable
+from adbench.system.text import inert, printable
 
 INSTEAD = "folder with --out DIR"
 COLUMNS = ("path", "label", "split", "mask", "patient")
@@ -43,7 +44,6 @@ ONE_REVIEW = ("image", "content", "cell")  # what a row is about: files of one n
 DECISIONS = ("accept", "reject", "")
 SPLITS = ("train", "test")
 PREFIX = "data:image/png;base64,"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins a formula
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ class Folder:
             raise AdbenchError("a normal image has no mask. Erase it, or save the image as abnormal.")
         name = case_name(case.name, case.pixels)
         with self.lock:
-            rows = [row for row in self.rows() if row["path"] != f"images/{name}.png"]
+            mark = name.rpartition("-")[2]
+            older = [row for row in self.rows() if row["path"].endswith(f"-{mark}.png")]
+            rows = [row for row in self.rows() if row not in older]
             _check_masks(rows, case)
             row = dict(
                 zip(COLUMNS, (f"images/{name}.png", CLASSES[case.label], case.split, "", case.patient), strict=True)
@@ -113,6 +115,8 @@ class Folder:
             files["support.txt"] = support_text(rows).encode()
             files["images.csv"] = table(COLUMNS, rows)  # last: it says that all is there
             self._write(files)
+            for row in older:
+                self._remove(Path(row["path"]).stem, files)
         return name
 
     def review(self, row: Mapping[str, Any]) -> int:
@@ -154,6 +158,13 @@ class Folder:
             )
         return [{key: _plain(value) for key, value in row.items() if key is not None} for row in rows]
 
+    def _remove(self, name: str, kept: Collection[str]) -> None:
+        """Remove the files of an older case of the same pixels, but for those that were just written."""
+        for kind in ("images", "masks", "maps", "cases"):
+            for file in (self.path / kind).glob(f"{glob.escape(name)}[._]*"):
+                if f"{kind}/{file.name}" not in kept:
+                    file.unlink(missing_ok=True)
+
     def _write(self, files: Mapping[str, bytes]) -> None:
         try:
             for name, content in files.items():
@@ -168,12 +179,13 @@ def case_name(name: str, pixels: Image.Image) -> str:
     """Return the file name of a case: letters of the image's name, and a hash of its pixels.
 
     >>> case_name("test/normal/a b.png", Image.new("L", (1, 1)))
-    'a_b-6e340b9c'
+    'a_b-e4a1bf79'
     """
     last = name.rpartition("/")[2]
     stem = last if "#" in last else last.rpartition(".")[0] or last
     kept = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_")[:60] or "image"
-    return f"{kept}-{hashlib.sha256(pixels.tobytes()).hexdigest()[:8]}"
+    content = f"{pixels.mode} {pixels.size} ".encode() + pixels.tobytes()
+    return f"{kept}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def support_text(rows: Sequence[Mapping[str, str]]) -> str:
@@ -195,13 +207,13 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: f"'{value}" if str(value).startswith(FORMULA) else value for key, value in row.items()})
+        writer.writerow({key: inert(value) for key, value in row.items()})
     return text.getvalue().encode()
 
 
 def _plain(value: str | None) -> str:
     value = value or ""
-    return value[1:] if value.startswith("'") and value[1:].startswith(FORMULA) else value
+    return value[1:] if value.startswith("'") and inert(value[1:]) != value[1:] else value
 
 
 def _check_masks(rows: Sequence[Mapping[str, str]], case: Case) -> None:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 
 from adbench.data.decode import open_image
+from adbench.data.items import CLASSES
 from adbench.data.levels import IntensityRange
 from adbench.errors import AdbenchError
 from adbench.serve import cases, prompts, sources
@@ -170,7 +171,7 @@ class Server:
             facts = {"cell": cell.record.key, "method": cell.record.content["facts"]["method"], "score": scored.score}
             said.append(facts | numbers | {"parameters": texts})
         case = cases.Case(
-            pixels, shown.id, 1 if asked.get("label") == "abnormal" else 0, str(asked.get("split")),
+            pixels, shown.id, _label(asked.get("label")), str(asked.get("split")),
             cases.read_painted(str(asked.get("mask") or ""), pixels.size),
             (shown.item.patient if shown.item else None) or "", maps,
             {"cells": said, "note": str(asked.get("note") or "")},
@@ -187,6 +188,12 @@ class Server:
             row["score"] = str(cell.score(shown, asked.get("overrides") or {}).score)
         count = self.folder.review(row)
         return {"count": count, "reviews": self.folder.reviews()}
+
+
+def _label(text: Any) -> int:
+    if text not in CLASSES:
+        raise AdbenchError(f"label={text!r} is not possible: {' or '.join(CLASSES)}.")
+    return CLASSES.index(text)
 
 
 def _number(value: Any) -> float | None:

@@ -13,6 +13,8 @@ CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069
 CONTROL = re.compile(f"[{CONTROLS}\U000e0000-\U000e007f]")
 OF_LINES = re.compile(f"(?![\n\t])[{CONTROLS}\U000e0000-\U000e007f]")
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the singular or the regular plural.
@@ -42,6 +44,17 @@ def printable(text: str, lines: bool = False) -> str:
     'a\\x1b[31mb\\r\\u202ec'
     """
     return (OF_LINES if lines else CONTROL).sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def inert(text: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would run as a formula: text that begins with = + - or @.
+
+    >>> inert("=1+1"), inert("madclip"), inert("-0.5")
+    ("'=1+1", 'madclip', '-0.5')
+    """
+    if not isinstance(text, str) or text[:1] not in tuple("=+-@\t\r") or NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
 
 
 def brief(value: Any, most: int = 60) -> str:

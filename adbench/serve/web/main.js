@@ -17,7 +17,7 @@ const painter = new Painter(() => {
   agree();
 });
 const support = new Support($("support"), (cell) => added(cell));
-const page = { state: null, palettes: {}, image: null, picture: null, dropped: [], count: 0, turn: 0, wanted: null };
+const page = { state: null, palettes: {}, image: null, picture: null, dropped: [], count: 0, turn: 0, shown: 0, wanted: null };
 
 // --- cells
 
@@ -96,7 +96,7 @@ async function showImage(image, current) {
   const picture = await loaded(image.key);
   if (!current()) return;
   const other = image.key !== page.image?.key || painter.width !== picture.naturalWidth;
-  [page.image, page.picture] = [image, picture];
+  [page.image, page.picture, page.shown] = [image, picture, page.turn];
   for (const pane of panes) pane.stage.show(picture);
   if (other) {
     painter.start(picture.naturalWidth, picture.naturalHeight);
@@ -121,9 +121,28 @@ async function showKey(key) {
     if (current()) await showImage(image, current);
   } catch (error) {
     if (!current()) return; // of an image that nobody waits for
-    page.wanted = page.image?.key;
+    if (page.shown !== page.turn) nothing();
     throw error;
   }
+}
+
+// Takes the image before off the page: the one that was asked for can't be shown.
+function nothing() {
+  [page.image, page.picture, page.wanted] = [null, null, null];
+  for (const pane of panes) pane.clear();
+  painter.start(1, 1);
+  agree();
+  $("frame-field").hidden = true;
+  $("truth-said").textContent = "";
+  $("why").replaceChildren();
+  showReview();
+  rest("No image");
+}
+
+// The image that is shown; an error where there is none, or another was asked for since.
+function decidable() {
+  if (page.image && page.shown === page.turn) return page.image;
+  throw new Error(`${page.image ? "The image is still loading" : "No image is shown"}, so nothing was decided or saved.`);
 }
 
 async function showTruth(current = since()) {
@@ -268,10 +287,10 @@ function showReview() {
 }
 
 const review = safely(async (decision) => {
-  if (!page.image) return;
+  const image = decidable();
   const pane = panes[0];
   const { reviews } = await post("review", {
-    image: page.image.key, decision, note: $("note").value, cell: pane.facts.key, overrides: pane.prompts.overrides,
+    image: image.key, decision, note: $("note").value, cell: pane.facts.key, overrides: pane.prompts.overrides,
     threshold: String(pane.threshold), when: new Date().toISOString(),
   });
   page.state.reviews = reviews;
@@ -282,12 +301,12 @@ const decide = (name) => review(pressed($(name)) ? "" : name);
 const decided = () => ["accept", "reject"].find((name) => pressed($(name))) ?? "";
 
 const save = safely(async () => {
-  if (!page.image) return;
+  const image = decidable();
   const cells = panes.map((pane) => ({
     cell: pane.facts.key, overrides: pane.prompts.overrides, threshold: pane.threshold, map_threshold: pane.mapThreshold,
   }));
   const found = await post("cases", {
-    image: page.image.key, label: $("case-label").value, split: $("case-split").value, mask: painter.png(), note: $("note").value, cells,
+    image: image.key, label: $("case-label").value, split: $("case-split").value, mask: painter.png(), note: $("note").value, cells,
   });
   say(`Saved ${found.case}: ${found.count} in ${found.out}.`);
 });

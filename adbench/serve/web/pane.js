@@ -70,6 +70,15 @@ export class Pane {
     this.changed(this);
   }
 
+  // Nothing is shown; a score that is still asked for comes too late.
+  clear() {
+    this.asked += 1;
+    [this.image, this.scored] = [null, null];
+    this.card.classList.remove("waiting");
+    this.stage.clear();
+    this.showScore();
+  }
+
   rescore = safely(async () => {
     if (this.image) await this.score(this.image);
     this.askFigures();

@@ -50,6 +50,13 @@ export class Stage {
     this.place();
   }
 
+  clear() {
+    for (const canvas of [this.picture, this.truth, this.painted]) [canvas.width, canvas.height] = [1, 1];
+    this.setMap(null, 0);
+    this.mark.hidden = true;
+    this.hint.hidden = false;
+  }
+
   setMap(map, side) {
     this.map = map && new Heat(map, side);
     if (!map) this.heat.getContext("2d").clearRect(0, 0, this.heat.width, this.heat.height);

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from adbench.board import render
-from adbench.board.render import inert
+from adbench.system.text import inert
 
 
 def test_leaks_stand_apart_and_say_so(write_record, board, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 from pathlib import Path
 
 import highdicom
@@ -167,6 +168,30 @@ def test_a_frame_of_reference_without_a_place_is_left_out(series: Series, tmp_pa
     made = source_of(saved(source("DX", FrameOfReferenceUID="1.2.3"), tmp_path / "a.dcm"), [])
     write_segmentation(tmp_path / "seg.dcm", made, a_mask(), series)
     assert "FrameOfReferenceUID" not in pydicom.dcmread(tmp_path / "seg.dcm")
+
+
+def test_names_in_other_character_sets_are_taken_up(series: Series, tmp_path: Path) -> None:
+    data = source(
+        "MR", SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
+    )
+    made = source_of(saved(data, tmp_path / "a.dcm"), [])
+    write_segmentation(tmp_path / "seg.dcm", made, a_mask(), series)
+    write_capture(tmp_path / "sc.dcm", made, PICTURE, "words", series)
+    for name in ("seg.dcm", "sc.dcm"):
+        found = pydicom.dcmread(tmp_path / name)
+        assert str(found.PatientName) == "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
+
+
+def test_a_value_that_dicom_does_not_allow_is_left_empty_with_a_note(series: Series, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's own, about the value
+        data = source("MR", StudyTime="12:00:00", SpacingBetweenSlices=-3)
+        made = source_of(saved(data, tmp_path / "a.dcm"), notes := [])
+    assert any("a.dcm has a StudyTime that DICOM doesn't allow: the new objects leave it empty" in one for one in notes)
+    write_segmentation(tmp_path / "seg.dcm", made, a_mask(), series)
+    write_capture(tmp_path / "sc.dcm", made, PICTURE, "words", series)
+    assert pydicom.dcmread(tmp_path / "sc.dcm").StudyTime == ""
+    assert made.SpacingBetweenSlices == 3
 
 
 def test_long_names_of_methods_leave_room_for_research_use() -> None:

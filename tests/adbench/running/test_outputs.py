@@ -69,7 +69,8 @@ def test_results_say_what_scored_what(out: Path, results: dict[str, Any], applie
     assert results["probabilities"]["why"].startswith("method.temperature= changes the scores")
     assert results["versions"]["version"] == ad.__version__
     assert {"torch", "highdicom", "nibabel"} <= set(results["versions"]["packages"])
-    (note,) = results["notes"]
+    reading, note = results["notes"]
+    assert "have more than 8 bits and no window" in reading
     assert re.search(r"c\.dcm: no DICOM Segmentation and no Secondary Capture: its header lacks SOPInstanceUID", note)
     table = pd.read_csv(out / "scores.csv")
     rows = pd.DataFrame(results["images"])

@@ -228,7 +228,7 @@ def test_other_words_without_training(adbench, words, tiny: Path, tmp_path: Path
         (["trainer.num_nodes=2"], 2, "one cell runs on one machine"),
         (["trainer.detect_anomally=true"], 2, "did you mean 'detect_anomaly'"),
         (["method.levels=[99]"], 2, "rising block numbers from 1 to 12"),
-        (["shots=[4"], 2, "cannot be read as a value"),
+        (["method.blocks=[4"], 2, "cannot be read as a value"),
         (["dataset.support_split=test"], 2, "comes from train or valid"),
         (["dataset.mask_treshold=3"], 2, "did you mean 'mask_threshold'"),
         (["backbone.weights=none.safetensors"], 2, "none.safetensors is not a file"),

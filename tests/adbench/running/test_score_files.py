@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import adbench as ad
 from adbench.errors import AdbenchError, DataError
 from adbench.metrics.keys import to_floats, to_keys
 from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS
 from adbench.running import score_files
+from adbench.running.find import find_images
 from adbench.running.fitted import Pixels
+from tests.adbench.data.test_dicom import dicom
 
 
 @pytest.fixture
@@ -212,18 +216,71 @@ def test_what_is_left_out_of_a_folder_is_told(adbench, record, images, tmp_path:
 def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.gif").touch()
     with pytest.raises(DataError, match=r"holds no image \(.*; found 1 file without a known ending: \.gif \(1\)"):
-        score_files.find_images([str(tmp_path)])
+        find_images([str(tmp_path)])
     os.mkfifo(tmp_path / "scan.png")
     for words in ([str(tmp_path)], [str(tmp_path / "scan.png")]):
         with pytest.raises(DataError, match=r"scan\.png is a pipe"):
-            score_files.find_images(words)
+            find_images(words)
     (tmp_path / "link.png").symlink_to("gone.png")
     with pytest.raises(DataError, match=r"link\.png is a link to gone\.png, which does not exist"):
-        score_files.find_images([str(tmp_path / "link.png")])
+        find_images([str(tmp_path / "link.png")])
     with pytest.raises(DataError, match=r"nowhere does not exist"):
-        score_files.find_images([str(tmp_path / "nowhere")])
+        find_images([str(tmp_path / "nowhere")])
 
 
 def test_a_file_that_is_named_is_read_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / ".hidden.png").touch()
-    assert score_files.find_images([str(tmp_path / ".hidden.png")]) == ([tmp_path / ".hidden.png"], [])
+    assert find_images([str(tmp_path / ".hidden.png")]) == ([tmp_path / ".hidden.png"], [])
+
+
+def test_what_score_wrote_is_not_scored_again(adbench, record, images, tmp_path: Path) -> None:
+    place = tmp_path / "ward"
+    shutil.copytree(images, place)
+    for _ in range(2):
+        answer = adbench("score", record, place, f"out={place / 'scores'}", "map_threshold=0.5", "force=true")
+        assert answer.code == 0, answer.err
+        assert "5 images scored" in " ".join(answer.out.split())
+    assert "15 files that adbench score wrote, such as scores/" in " ".join(answer.out.split())
+
+
+def test_dicom_objects_that_are_no_images_are_left_out(tmp_path: Path) -> None:
+    place = tmp_path / "study"
+    place.mkdir()
+    for number, (modality, maker) in enumerate((("MR", "x"), ("SEG", "x"), ("OT", "adbench"), ("SR", "x"))):
+        dicom(place / f"{number}.dcm", np.zeros((16, 16), np.uint16), Modality=modality, Manufacturer=maker)
+    found, (sentence,) = find_images([str(place)])
+    assert [path.name for path in found] == ["0.dcm"]
+    assert sentence == (
+        f"Left out in {place}: 1 file that adbench score wrote, such as 2.dcm; 2 DICOM objects (SEG or SR), no image: "
+        "1.dcm."
+    )
+    assert find_images([str(place / "1.dcm")])[0] == [place / "1.dcm"], "a file that is named is read"
+
+
+def test_pictures_have_the_images_own_pixels(adbench, record, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    answer = adbench("score", record, tmp_path / "wide.png", f"out={tmp_path / 'out'}", "map_threshold=1000")
+    assert answer.code == 0, answer.err
+    (outline,) = (tmp_path / "out").glob("*_outline.png")
+    assert np.array_equal(np.asarray(Image.open(outline)), pixels), "no pixel reaches the threshold"
+
+
+def test_deep_images_are_named_and_formulas_are_text(adbench, record, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save("=1+1.png")
+    answer = adbench("score", record, "./=1+1.png", f"out={tmp_path / 'out'}")
+    assert answer.code == 0, answer.err
+    assert "have more than 8 bits and no window" in " ".join(answer.out.split())
+    (row,) = pd.read_csv(tmp_path / "out" / "scores.csv").to_dict("records")
+    assert row["image"] == "'=1+1.png"
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert "more than 8 bits" in content["notes"][0]
+
+
+def test_a_name_that_is_no_text_is_refused_where_it_is_named_too(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"\xff.png")
+    place.touch()
+    with pytest.raises(DataError, match="has a name that is not UTF-8. Rename it"):
+        find_images([str(place)])

@@ -54,6 +54,11 @@ def test_the_same_pixels_are_one_case(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     first = folder.save(case("a.png", 0, "train"))
     assert folder.save(case("a.png", 1, "test")) == first
+    other = folder.save(case("copy of a.png", 0, "train"))
+    assert other != first
+    assert [row["path"] for row in folder.rows()] == [f"images/{other}.png"]
+    assert not list(tmp_path.glob(f"*/{first}*")), "an image isn't both to learn from and to test on"
+    assert folder.save(case("a.png", 1, "test")) == first
     assert folder.save(case("a.png", 1, "test", seed=1)) != first
     assert [row["label"] for row in folder.rows()] == ["abnormal", "abnormal"]
 
@@ -177,4 +182,5 @@ def test_frames_of_a_file_have_a_row_each(client, tmp_path: Path) -> None:
 
 
 def test_a_cell_that_begins_like_a_formula_is_text() -> None:
-    assert table(("a",), [{"a": "-1"}]) == b"a\r\n'-1\r\n"
+    assert table(("a",), [{"a": "-1+1"}]) == b"a\r\n'-1+1\r\n"
+    assert table(("a",), [{"a": "-1.5e-3"}]) == b"a\r\n-1.5e-3\r\n", "a number stays one"

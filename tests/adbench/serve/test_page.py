@@ -257,6 +257,42 @@ def test_a_decision_made_before_the_score_has_come_has_the_score_of_its_image(br
     assert float(f"{float(row['score']):.4g}") == float(scores(browser)[0])
 
 
+def test_nothing_is_decided_about_an_image_that_is_not_shown(browser, scans: Path, cases: Path) -> None:
+    def rows() -> list[str]:
+        return (cases / "review.csv").read_text().splitlines()[1:] if (cases / "review.csv").exists() else []
+
+    use(browser, "patchcore")
+    choose(browser, "number", "1")
+    until(lambda: "scan 0.png" in by_id(browser, "status").text)
+    settled(browser)
+    find(browser, "body").send_keys("r")
+    until(lambda: by_id(browser, "reject").get_attribute("aria-pressed") == "true")
+    settled(browser)
+    before, whole = rows(), (scans / "scan 1.png").read_bytes()
+    try:
+        (scans / "scan 1.png").write_text("no image")
+        choose(browser, "number", "2")
+        until(lambda: "scan 1.png cannot be read" in by_id(browser, "problem").text)
+        settled(browser)
+        assert by_id(browser, "reject").get_attribute("aria-pressed") == "false"
+        assert scores(browser) == []
+        assert browser.execute_script("return document.querySelector('.picture').width") == 1
+        find(browser, "body").send_keys("r")
+        until(lambda: "No image is shown, so nothing was decided or saved" in by_id(browser, "problem").text)
+        find(browser, "#case-form button").click()
+        settled(browser)
+        assert rows() == before
+    finally:
+        (scans / "scan 1.png").write_bytes(whole)
+    browser.execute_script(LATE, "images/folder-2", 1500)
+    choose(browser, "number", "3")
+    find(browser, "body").send_keys("a")
+    until(lambda: "nothing was decided or saved" in by_id(browser, "problem").text)
+    until(lambda: "scan 2.png" in by_id(browser, "status").text, 30)
+    assert rows() == before
+    browser.get_log("browser")  # Chromium notes the refusal
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_an_image_is_dropped_and_pasted(browser, kind: str) -> None:
     use(browser, "patchcore")
