@@ -31,7 +31,7 @@ from adbench.statistics import (
 
 
 class NotComparedError(AdbenchError):
-    """No two of some rows can be compared by a metric; others may be."""
+    """No two of some rows can be compared by a metric; others may be, or by another metric."""
 
 
 MEAN = "mean of all"
@@ -144,20 +144,20 @@ def measured(
 ) -> list[Comparison]:
     """Return the differences of rows pair by pair, and their means over datasets, without corrected p and verdict.
 
-    A pair that can't be compared says why. Raises its AdbenchError where that is so of all pairs.
+    A pair that can't be compared says why. Raises NotComparedError where that is so of all pairs.
     """
     if metric not in METRICS:
         raise AdbenchError(f"--metric {metric} has no interval; {', '.join(METRICS)} have.")
     found = pairs(rows, against)
-    compared, refused = list[Comparison](), list[AdbenchError]()
+    compared, refused = list[Comparison](), list[str]()
     for first, second in notice(found, len(found)):
         try:
             compared.append(_compare(first, second, metric, samples, level))
         except AdbenchError as error:
             compared.append(Comparison(first.dataset, metric, first.name, second.name, None, str(error)))
-            refused.append(error)
+            refused.append(str(error))
     if len(refused) == len(compared):
-        raise refused[0]
+        raise NotComparedError(refused[0])
     datasets = list(dict.fromkeys(one.dataset for one in compared))
     return compared + (_means(compared, datasets, level) if len(datasets) > 1 else [])
 

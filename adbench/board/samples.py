@@ -223,7 +223,7 @@ class Samples:
         self.prepare(record, (metric,))
         sample = self._samples[record.key, metric]
         if sample.why:
-            raise AdbenchError(f"{record.path}: {sample.why}")
+            raise AdbenchError(sample.why)  # without a path: what is kept of it is used for copies of the record too
         return sample
 
     def prepare(self, record: Record, metrics: Sequence[str]) -> None:
@@ -271,10 +271,14 @@ def sampled(records: Sequence[Sequence[Sequence[Record]]], metric: str, samples:
     if len(contents) > 1:
         first, second = list(contents.values())[:2]
         raise AdbenchError(f"{first.path} and {second.path} are not scored on the same test images.")
-    table = [[samples.of(record, metric) for record in seeds] for seeds in draws]
-    without: Floats = 100 * np.stack([np.mean([one.without for one in seeds], axis=0) for seeds in table], axis=1)
-    figures = 100 * np.array([np.mean([one.figure for one in seeds]) for seeds in table]).reshape(len(records), -1)
+    table = [_over_seeds([samples.of(record, metric) for record in seeds]) for seeds in draws]
+    without: Floats = 100 * np.stack([one.without for one in table], axis=1)
+    figures = 100 * np.array([one.figure for one in table]).reshape(len(records), -1)
     return figures, without
+
+
+def _over_seeds(seeds: Sequence[Sample]) -> Sample:
+    return Sample(float(np.mean([one.figure for one in seeds])), np.mean([one.without for one in seeds], axis=0))
 
 
 def over_draws(records: Sequence[Record], metric: str, samples: Samples, level: float) -> Interval:
@@ -286,8 +290,8 @@ def over_draws(records: Sequence[Record], metric: str, samples: Samples, level: 
     by_source: dict[str, list[Sample]] = {}
     for record in records:
         by_source.setdefault(str(record.content["support"]["source"]), []).append(samples.of(record, metric))
-    figures = np.array([np.mean([one.figure for one in seeds]) for seeds in by_source.values()])
-    without = np.stack([np.mean([one.without for one in seeds], axis=0) for seeds in by_source.values()], axis=1)
+    found = [_over_seeds(seeds) for seeds in by_source.values()]
+    figures, without = np.array([one.figure for one in found]), np.stack([one.without for one in found], axis=1)
     return single(figures, covariance(without), level)
 
 

@@ -8,8 +8,6 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
-
 from adbench.system.text import printable
 
 NAMES: Mapping[Any, str] = {
@@ -45,6 +43,8 @@ def fields(schema: type, key: str) -> list[str]:
 
 def given(layers: Sequence[Any], key: str) -> str:
     """Return the value that the last layer which has a key gives it, as it is written."""
+    from omegaconf import OmegaConf  # a tenth of a second, which completion of words is spared
+
     for layer in reversed(layers):
         value = OmegaConf.select(OmegaConf.create(dict(layer)), key, default=dataclasses.MISSING)
         if value is not dataclasses.MISSING:

@@ -186,6 +186,8 @@ def check_value(key: str, value: Any) -> None:
     if key in ranges.OF_RUN:
         ranges.check({key: value}, {key: ranges.OF_RUN[key]})
     if key == "selection" and not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", value):
+        if value.startswith("fixed:"):
+            raise AdbenchError(f"selection={shortened(value)} is not possible: N of fixed:N is an epoch, from 1.")
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
         raise AdbenchError(f"selection={value} is not possible: {did_you_mean(value, rules)}")
     if key == "eval_size" and value != "method":

@@ -226,7 +226,8 @@ def alone(path: Path) -> AbstractContextManager[object]:
 def unwritable(path: Path, error: OSError, instead: str = BY_KEYS) -> AdbenchError:
     """Return the error for a path that can't be written: no permission, no space, no folder."""
     advice = ADVICE.get(error.errno or 0, "Correct that")
-    return AdbenchError(f"cannot write {path}: {error.strerror or error}. {advice} or choose another {instead}.")
+    reason = os.strerror(error.errno) if error.errno else error.strerror or error  # other libraries write their own
+    return AdbenchError(f"cannot write {path}: {reason}. {advice} or choose another {instead}.")
 
 
 def damaged(path: Path, why: object) -> None:
