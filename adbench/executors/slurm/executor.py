@@ -159,6 +159,8 @@ class Slurm:
         for note in whole:
             kept = dict(note.cells)
             for key, id_ in note.cells.items():
+                if key in self.cells:
+                    continue  # of this sweep, which looks at its job itself
                 done = record.find(self.folder.parent, key) is not None
                 if _is_unreported(read_status(self.folder, key), states[id_], done):
                     if key in wanted:

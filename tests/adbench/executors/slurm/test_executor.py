@@ -163,3 +163,32 @@ def test_a_cell_whose_machine_was_lost_is_queued_again(tmp_path: Path) -> None:
     executor(jobs, Requeued()).run(jobs)
     assert jobs.stages == ["queued", "fit", "queued"]
     assert jobs.ended["key0"].kind == "E"
+
+
+def test_a_local_job_that_ends_while_the_next_is_submitted_is_reported(stub_record, left, tmp_path: Path) -> None:
+    jobs = FakeJobs(tmp_path / "runs", 0, 1, 2, words=["slurm.cluster=local"])
+    configs = {job.key: job.config for job in jobs.waiting}
+    slurm = FakeSlurm()
+
+    def end(key: str) -> None:
+        """What a job does at its end."""
+        stub_record(configs[key], key)
+        write_status(tmp_path / "runs" / ".slurm", key, Status("ended", ended=True))
+        slurm.known[key] = GONE
+
+    def submit(folder, keys, resources, name, workers, some, before):
+        slurm.known |= {job.key: State("RUNNING") for job in some}
+        for job in some:
+            if job.key != "key1":
+                end(job.key)
+        return [job.key for job in some]
+
+    def finished(job: Job, failure: Failure | None) -> None:
+        jobs.ended[job.key] = failure
+        if job.key == "key0":
+            end("key1")  # after the status files were read, and before key2 is submitted
+
+    jobs.finished = finished  # type: ignore[method-assign]
+    Slurm(2, configs["key0"], slurm, submit, poll_seconds=0.01, record_timeout=0.2).run(jobs)
+    assert jobs.ended == {"key0": None, "key1": None, "key2": None}
+    assert left(tmp_path / "runs") == []

@@ -36,7 +36,7 @@ def test_records_are_those_of_one_process(
     line = ["device=cpu" if word == "device=cuda" else word for word in page_commands["slurm"][0]]
     assert "device=cpu" in line
     answer = adbench("run", *(word for word in words if word not in line), *line)
-    assert answer.code == 0, answer.err
+    assert answer.code == 0, answer.err + answer.out
     plain = [word for word in line if not word.startswith(("executor", "workers", "slurm."))]
     assert adbench("run", *plain, f"data_root={tiny}", f"runs={tmp_path / 'one'}", "gallery=0").code == 0
     alone = predictions(tmp_path / "one")
