@@ -148,7 +148,7 @@ class Folder(Layout):
         self._note_masks(folder, table, rows[0])
         homes = sorted({file.path.parent for _, file in listed if file.path.is_relative_to(folder)})
         named = [file for _, file in listed]
-        self.notes += unread(folder, map(list_images, homes), named, self.config.masks is not False)
+        self.notes += unread(folder, homes, named, self.config.masks is not False, deep=False, known=(table,))
         found = look((file.path for _, file in listed), self.config, self.remember)
         files = NamedFiles()
         whole: dict[Path, Row] = {}

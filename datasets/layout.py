@@ -60,8 +60,7 @@ class Layout(ABC):
         notes = check_fit(self.patients, self.config) + check_spellings(items, self.config)
         if notes:  # without this key they would be errors
             self.unused.pop("allow_patient_overlap", None)
-        listings = (list_images(place, deep=True) for place in self.places(folder))
-        self.notes += notes + unread(folder, listings, items, self.config.masks is not False)
+        self.notes += notes + unread(folder, self.places(folder), items, self.config.masks is not False)
         if max(self.config.split_shares or [0]) == 1 and self.config.folds is None:
             self.unused.setdefault("split_seed", f"dataset.split_shares={self.config.split_shares} makes one split")
         return items

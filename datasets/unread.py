@@ -10,35 +10,48 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.items import Item
-from adbench.data.listing import Listing, below, endings, stem_of
+from adbench.data.listing import below, ending_of, endings, list_images, stem_of
 from adbench.data.volumes import is_volume
+from adbench.errors import DataError
 from adbench.system.text import counted, folded
 
+from .class_folders import TEXTS
 from .pairing import meant, names_masks, readings
 
 MOST = 3  # places that a note names
 
 
-def unread(folder: Path, listings: Iterable[Listing], items: Sequence[Item], masks: bool) -> list[str]:
-    """Return notes on listed files of a dataset's folder that are no item and no item's mask.
+def unread(
+    folder: Path, places: Iterable[Path], items: Sequence[Item], masks: bool, deep: bool = True,
+    known: Iterable[Path] = (),
+) -> list[str]:  # fmt: skip
+    """Return notes on files in some places of a dataset's folder that are no item and no item's mask.
 
     masks: whether masks are read; if not, those that are there are no loss. Nor is the mask of a normal image, or a
-    second one. adbench's own records are passed over.
+    second one. deep: whether subfolders of the places are looked through too. known: files that are read otherwise.
+    adbench's own records are passed over. Nothing is raised: what a dataset doesn't need may be damaged.
     """
     used = {os.path.normpath(path) for item in items for path in (item.path, *item.mask_files)}
-    images, others = list[Path](), list[Path]()
-    for listing in listings:
+    images, others, notes = list[Path](), list[Path](), list[str]()
+    for place in places:
+        try:
+            listing = list_images(place, deep=deep)
+        except DataError as error:
+            notes.append(f"{place} was not looked through for images that are not read: {error}")
+            continue
         images += [path for path in listing.images if os.path.normpath(path) not in used]
-        others += listing.others
+        others += [path for path in listing.others if ending_of(path.name) not in TEXTS]
+    others = [path for path in others if path not in set(known)]
     if images:  # a link may lead to a file that is read by its own name
         real = {os.path.realpath(path) for path in used}
         images = [path for path in _no_records(images, folder) if os.path.realpath(path) not in real]
     drawn = {path for path in images if _is_mask(path, folder)}
-    known = {folded(stem_of(item.path.name)) for item in items}
-    orphans = [path for path in sorted(drawn) if masks and not known & set(meant(path.name))]
+    names = {folded(stem_of(item.path.name)) for item in items}
+    orphans = [path for path in sorted(drawn) if masks and not names & set(meant(path.name))]
     homes = {os.path.dirname(path) for path in used}
     strange = [path for path in others if os.path.dirname(os.path.normpath(path)) in homes]
     return [
+        *notes,
         *_images([path for path in images if path not in drawn], folder),
         *_masks(orphans, folder),
         *_strange(strange, folder),

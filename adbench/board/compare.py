@@ -261,6 +261,11 @@ def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
     for row, other in ((first, second), (second, first)):
         if alone := row.draws - other.draws:
             texts.append(f"{row.name} alone has {_named(alone)}")
+    seeds = [{seed for source, seed in both if source == one} for one in {source for source, _ in both}]
+    if len({len(some) for some in seeds}) > 1 and (everywhere := set.intersection(*seeds)):
+        lacking = [draw for draw in both if draw[1] not in everywhere]
+        texts.append(f"not all draws have the seeds of {_named(lacking)}")
+        both = [draw for draw in both if draw not in lacking]
     return both, "; ".join(texts)
 
 
@@ -292,6 +297,8 @@ def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
         return ""
     if one.half_width and abs(one.difference.estimate) <= one.half_width:
         return f"the difference lies within the computation error of ± {one.half_width:.2f} points"
+    if one.difference.p < 1 - level <= one.p:
+        return "fewer comparisons would: without the correction for their number it is shown (--against, --shots)"
     wanted = max(abs(one.difference.estimate), margin)
     draws, patients = (need(one.plan, wanted, level=level) for need in (draws_needed, patients_needed))
     texts = [_more(draws, one.draws, "draws")] if one.plan.draws > 1 else []

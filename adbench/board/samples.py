@@ -104,8 +104,11 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
 
 
 def of_shots(rows: Sequence[Row], shots: str) -> list[Row]:
-    """Keep the rows of a number of shots, and those whose support is not drawn; AdbenchError where none has it."""
-    known = sorted({row.head["shots"] for row in rows if row.drawn})
+    """Keep the rows of a number of shots, and those whose support is not drawn; AdbenchError where none has it.
+
+    0: the latter alone.
+    """
+    known = sorted({row.head["shots"] if row.drawn else "0" for row in rows})
     if shots not in known:
         raise AdbenchError(f"--shots {shots} matches no record; there are {', '.join(known) or 'none'}.")
     return [row for row in rows if not row.drawn or row.head["shots"] == shots]

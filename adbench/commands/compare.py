@@ -62,7 +62,7 @@ def show_comparisons(
     differences, samples, notes = list[Comparison](), Samples(), list[str]()
     refused: list[AdbenchError] = []
     for number in [shots] if shots is not None else known or ["0"]:
-        chosen = of_shots(rows, number) if known or shots is not None else rows
+        chosen = of_shots(rows, number)
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
             try:

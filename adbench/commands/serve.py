@@ -98,9 +98,10 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
         for sentence in sentences:
             console.print(sentence)
         listed = Listed(images, paths)
+    out = out.expanduser()
     if out.exists() and not out.is_dir():
         raise AdbenchError(f"--out {out} is a file. Cases are saved into a folder: choose another {INSTEAD}.")
-    folder = Folder(out.expanduser().absolute())
+    folder = Folder(out.absolute())
     folder.rows(), folder.reviews()  # a folder that is not ours is refused now
     return Server(cells, folder, listed)
 

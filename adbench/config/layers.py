@@ -9,13 +9,13 @@ import importlib.metadata
 import importlib.util
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError
+from yaml import ScalarNode, YAMLError, compose
 
 from adbench.config import kinds, ranges
 from adbench.errors import AdbenchError, did_you_mean
@@ -29,12 +29,8 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 MOST_YAML = 4 << 20  # bytes
 DECIMAL = re.compile(r"[+-]?[0-9]+")
-OTHER = re.compile(
-    r"[+-]?(0[bxo][0-9a-f_]+|[0-9][0-9_]*(:[0-9_]+)+(\.[0-9_]*)?|[0-9]+_[0-9_]*)|yes|no|on|off|y|n", re.I
-)
-INSIDE = re.compile(
-    r"(?<![\w.'\"/:-])[+-]?0[0-9]+(?![\w.'\"/:-])"
-)  # in a list or mapping, where YAML reads it as octal
+OTHER = re.compile(r"[+-]?(0[bxo][0-9a-f_]+|[0-9][0-9_]*(:[0-9_]+)+(\.[0-9_]*)?|[0-9]+_[0-9_]*)", re.I)
+OCTAL = re.compile(r"[+-]?0[0-9]+")  # to YAML
 MOST_DIGITS = 4000  # Python reads no number of more
 
 
@@ -201,21 +197,31 @@ def _nested(overrides: Mapping[str, Any]) -> DictConfig:
 def read_value(text: str) -> Any:
     """Read one value: decimal numbers, true, false, null, [lists] and {maps} of YAML; anything else is text.
 
-    So is what YAML would read as a number or a boolean of another kind: 0b11, 1:30 and 1_0, on and off. 010 is ten.
+    So is what YAML would read as a number of another kind: 0b11, 1:30 and 1_0. 010 is ten.
     """
     if DECIMAL.fullmatch(text):
         return decimal(text)
     if OTHER.fullmatch(text):
         return text
-    if text[:1] in ("[", "{") and (odd := INSIDE.search(text)):
-        raise AdbenchError(f"{odd[0]} in {text[:200]} is not possible: write numbers without zeros before them.")
     try:
+        if text[:1] in ("[", "{") and (odd := next(filter(OCTAL.fullmatch, _plain(compose(text))), None)):
+            raise AdbenchError(f"{odd} in {text[:200]} is not possible: write numbers without zeros before them.")
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"x={text}"]))["x"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         shown = text if len(text) < 200 else f"{text[:200]}…"
         raise AdbenchError(
             f"{shown} cannot be read as a value. In a list, quote what holds braces: ['healthy {{}}']."
         ) from error
+
+
+def _plain(node: Any) -> Iterator[str]:
+    """Yield the values of a YAML node and those in it that are not quoted."""
+    if isinstance(node, ScalarNode):
+        yield from () if node.style else (str(node.value),)
+    elif node is not None:
+        for inner in node.value:
+            for one in inner if isinstance(inner, tuple) else (inner,):
+                yield from _plain(one)
 
 
 def decimal(text: str) -> int:

@@ -64,9 +64,9 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
             raise AdbenchError(f"unknown key 'trainer.{key}': {did_you_mean(key, allowed)}")
     ranges.check(overrides, ranges.OF_TRAINER, "trainer")
     for key in SWITCHES:
-        if type(overrides.get(key, True)) is not bool:
+        if type(overrides.get(key) or False) is not bool:
             raise AdbenchError(f"trainer.{key}={brief(overrides[key])} is not possible: true or false is needed.")
-    if not overrides.get("limit_train_batches", 1):
+    if overrides.get("limit_train_batches") == 0:
         raise AdbenchError(
             "trainer.limit_train_batches=0 leaves nothing to learn from: at least 1, or a share, is needed."
         )

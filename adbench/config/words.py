@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 from adbench.config import axes as axes_of
 from adbench.config.groups import NAMED, expand, trainings
-from adbench.config.kinds import kinds_of
+from adbench.config.kinds import kinds_of, needed
 from adbench.config.layers import (
     DECIMAL,
     decimal,
@@ -39,6 +40,9 @@ from adbench.config.schema import (
 )  # fmt: skip
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
+
+NULLS = ("null", "Null", "NULL", "~")
+QUOTED = re.compile(r"(['\"]).*\1")
 
 
 @functools.cache
@@ -140,7 +144,8 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
     for key, texts in axes.items():
         section, dot, rest = key.partition(".")
         if dot and key not in axes_of.DOTTED:
-            given.setdefault(section, {})[rest] = (read_value if section in SECTIONS else _as_text)(texts[0])
+            how = read_value if section in SECTIONS and section != "wandb" else _as_text
+            given.setdefault(section, {})[rest] = how(texts[0])
     common: dict[str, dict[str, Any]] = {section: Overrides(words) for section, words in given.items()}
     combinations = list(axes_of.cells(axes))
     parts: dict[str, list[dict[str, dict[str, Any]]]] = {}
@@ -206,14 +211,18 @@ def _base(values: str) -> RunConfig:
 def _typed(key: str, text: str) -> Any:
     """Read the value of a key by its type: YAML would read the folder 2024_01 as a number, and `off` as false."""
     kinds = kinds_of(RunConfig, key)
-    if text == "null" and type(None) in kinds:
-        return None
+    if text in NULLS:
+        if type(None) in kinds:
+            return None
+        raise AdbenchError(f"run: {key} cannot be set: {needed(RunConfig, key)} is needed, and {text} is given.")
     if int in kinds and DECIMAL.fullmatch(text):
         return decimal(text)
     if str in kinds:
         if not text:
             raise AdbenchError(f"{key}= has no value. Give one, or leave {key}= out.")
-        return str(decimal(text)) if key == "eval_size" and DECIMAL.fullmatch(text) else text
+        if key == "eval_size" and DECIMAL.fullmatch(text):
+            return str(decimal(text))
+        return str(read_value(text)) if QUOTED.fullmatch(text) else text
     value = text if int in kinds else read_value(text)
     return getattr(merge(RunConfig, defaults(), {key: value}, "run"), key)
 

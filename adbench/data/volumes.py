@@ -33,6 +33,7 @@ UNPACKED = 2**31  # bytes of the largest compressed volume that is read; an unco
 SAMPLE = 2**24  # voxels that the window is computed from: all, or in a larger volume as many, evenly spaced
 HELD = 2  # unpacked volumes in memory
 HEADER = 544  # bytes, of NIfTI-2 with its extension flag
+UNITS = {1: "meter", 3: "micron"}  # codes of the unit of length; the others are mm or unknown
 
 
 @dataclass(frozen=True)
@@ -268,11 +269,11 @@ def open_volume(path: Path) -> Volume:
     for voxel_axis, (world_axis, direction) in enumerate(orientation.astype(int)):
         order[world_axis] = (voxel_axis, int(direction))
     codes = int(header["qform_code"]), int(header["sform_code"])
-    unit = str(header.get_xyzt_units()[0])
+    unit = UNITS.get(int(header["xyzt_units"]) & 7, "mm")
     scale = 1.0 if slope is None else float(slope)
     return Volume(
         path, packed, dtype, shape, offset, scale, float(inter or 0.0), affine, tuple(order), any(codes), codes,
-        "mm" if unit == "unknown" else unit,
+        unit,
     )  # fmt: skip
 
 

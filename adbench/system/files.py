@@ -26,6 +26,7 @@ __all__ = [
     "discard", "replacing", "scratch", "shortened", "shrink", "tidy", "unwritable", "write_atomically", "write_output",
 ]  # fmt: skip
 
+PICTURES = (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf", ".eps")  # but for PNG
 LOCKS = ".locks"
 INDEX = ".index"  # what the name of a file's index adds to its own
 BY_KEYS = "place with runs=DIR or cache=DIR"  # the end of an error message about a file of runs or cache
@@ -120,7 +121,7 @@ def check_outputs(**outputs: Path | None) -> None:
 
 def check_png(out: Path | None) -> None:
     """Raise AdbenchError where `--out` has the ending of another kind of file than the PNG that is written."""
-    if out is not None and out.suffix.lower() not in ("", ".png"):
+    if out is not None and out.suffix.lower() in PICTURES:
         raise AdbenchError(f"--out {out} is not possible: the picture is a PNG. Write --out {out.with_suffix('.png')}")
 
 

@@ -133,3 +133,23 @@ def test_the_empty_mask_of_a_normal_image_in_medicips_lists_is_checked(tmp_path:
     items, _ = read(tmp_path, "busi")
     (one,) = (item for item in items if item.mask and not item.label)
     assert [path.name for path in one.mask or ()] == ["own.png"]
+
+
+def test_what_a_set_does_not_need_may_be_damaged(tmp_path: Path) -> None:
+    folder = draw(tmp_path, "brainmri")
+    items, _ = read(tmp_path, "brainmri")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "figure.png").symlink_to("gone.png")
+    again, (note,) = read(tmp_path, "brainmri")
+    assert again == items
+    assert note.startswith(f"{folder} was not looked through for images that are not read: ")
+    assert "a link to gone.png, which does not exist" in note
+
+
+def test_the_table_itself_and_texts_are_no_loss(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        picture(tmp_path / f"{name}.png", ord(name))
+        (tmp_path / f"{name}.txt").write_text("about it")
+    rows = ["path,label", "a.png,normal", "b.png,abnormal", "c.png,normal", "d.png,abnormal"]
+    (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
+    assert read(tmp_path, "folder", split_shares=[0, 0, 1])[1] == []

@@ -184,7 +184,7 @@ def test_the_command(study, adbench, tmp_path: Path) -> None:
     for option, mark in (("--markdown", "| dataset | metric |"), ("--latex", r"\begin{table}")):
         assert mark in adbench("compare", str(tmp_path / "runs"), option).out
     for words, sentence in (
-        (("--shots", "3"), "--shots 3 matches no record; there are 16"),
+        (("--shots", "3"), "--shots 3 matches no record; there are 0, 16"),
         (("--level", "2"), "--level 2.0 is not possible"),
         (("--margin", "0"), "--margin 0.0 is not possible"),
         (("--power", "-1"), "--power -1.0 is not possible"),
@@ -365,3 +365,19 @@ def test_a_figure_that_coarse_histograms_do_not_show_has_no_interval(study, tmp_
             give_maps(folder, 0.6, 2.0, rng)  # the maps' own is above 0.9
     with pytest.raises(AdbenchError, match=r"coarse histograms .* is 9\d\.\d\d, the record's 60\.00"):
         compare(rows(tmp_path), "pixel_auroc", Samples())
+
+
+def test_seeds_that_some_draw_lacks_are_left_out_and_named(study, tmp_path: Path) -> None:
+    for method in ("madclip", "mvfa"):
+        for seed, draws in ((0, (0, 1, 2)), (1, (0, 1, 2) if method == "madclip" else (0, 1))):
+            study(tmp_path / f"{method}{seed}", method, draws=draws, seed=seed)
+            for folder in sorted((tmp_path / f"{method}{seed}").iterdir()):
+                content = json.loads((folder / "record.json").read_text())
+                (folder / "record.json").write_text(json.dumps(content | {"key": f"{folder.name}-{seed}"}))
+                folder.rename(folder.with_name(f"{folder.name}-{seed}"))
+    (one,) = compare(rows_of(collect(sorted(tmp_path.iterdir())).records), "image_auroc", Samples())
+    assert one.draws == 3
+    assert one.difference is not None
+    assert one.only == (
+        "madclip alone has draw 2 (seed 1); not all draws have the seeds of draw 0 (seed 1), draw 1 (seed 1)"
+    )

@@ -184,12 +184,21 @@ def test_numbers_are_decimal_and_text_stays_as_it_is_typed() -> None:
     )  # fmt: skip
     for text in ("no", "1e3", "1.10", "007", "a: b", "${x}", "[a]"):
         assert config.parse([f"runs={text}"])[0].runs == text
+        assert config.parse([f'runs="{text}"'])[0].runs == text, "quotes of YAML are none of the folder's name"
     (run,) = config.parse(["wandb.mode=off", "method.epochs=010", "dataset.split_seed=010"])
     assert (run.words("wandb"), run.words("method"), run.words("dataset")) == (
         {"mode": "off"}, {"epochs": 10}, {"split_seed": 10},
     )  # fmt: skip
-    (run,) = config.parse(["cache=null", "input_size=null", "force=yes"])
-    assert (run.cache, run.input_size, run.force) == (None, None, True)
+    (run,) = config.parse(["cache=null", "input_size=~", "support=Null", "force=yes"])
+    assert (run.cache, run.input_size, run.support, run.force) == (None, None, None, True)
+    with pytest.raises(AdbenchError, match="runs cannot be set: a text is needed, and null is given"):
+        config.parse(["runs=null"])
+    lists = ['dataset.ignored_folders=["scan 02 left"]', "dataset.normal_folders=[class 01]", "method.x=[1e+05,0.05,0]"]
+    (run,) = config.parse(lists)
+    assert run.words("dataset") == {"ignored_folders": ["scan 02 left"], "normal_folders": ["class 01"]}
+    assert run.words("method") == {"x": [1e5, 0.05, 0]}
+    (run,) = config.parse(["trainer.enable_progress_bar=off", "trainer.limit_train_batches=null"])
+    assert run.words("trainer") == {"enable_progress_bar": False, "limit_train_batches": None}
 
 
 @pytest.mark.parametrize(
