@@ -118,22 +118,6 @@ def _drawn(records: Mapping[Draw, Record]) -> bool:
     return all(record.content["histogram"] is not None for record in records.values())
 
 
-def compare(
-    rows: Sequence[Row],
-    metric: str,
-    samples: Samples,
-    against: str | None = None,
-    margin: float = 1.0,
-    level: float = 0.95,
-    notice: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda work, total: work,
-) -> list[Comparison]:
-    """Compare rows pair by pair, with Holm's correction within each dataset; margin: in points.
-
-    Where several datasets are there, the mean over those that a pair shares follows.
-    """
-    return judged(measured(rows, metric, samples, against, level, notice), margin, level)
-
-
 def measured(
     rows: Sequence[Row],
     metric: str,
@@ -142,8 +126,9 @@ def measured(
     level: float = 0.95,
     notice: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda work, total: work,
 ) -> list[Comparison]:
-    """Return the differences of rows pair by pair, and their means over datasets, without corrected p and verdict.
+    """Return the differences of rows pair by pair, without corrected p and verdict.
 
+    Where several datasets are there, the mean over those that a pair shares follows.
     A pair that can't be compared says why. Raises NotComparedError where that is so of all pairs.
     """
     if metric not in METRICS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError, DataError, did_you_mean
 
 DATA_KEYS = ("data_root", "cache")
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
@@ -37,3 +37,9 @@ def places_and_keys(
         else:
             raise AdbenchError(f"unknown key {key!r}: {did_you_mean(key, [*known, *parameters])}")
     return places, keys
+
+
+def check_root(root: str) -> None:
+    """Raise DataError where `data_root=` of a command that reads records is neither `phantom` nor a folder."""
+    if root != "phantom" and not Path(root).expanduser().is_dir():
+        raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")

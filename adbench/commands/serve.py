@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from adbench.commands.console import plain_console
-from adbench.commands.keys import PLOT_KEYS, places_and_keys
+from adbench.commands.keys import PLOT_KEYS, check_root, places_and_keys
 from adbench.errors import AdbenchError, DataError, RecordError
 from adbench.system.text import counted, printable
 
@@ -82,8 +82,8 @@ def prepared(words: Sequence[str], images: Path | None, out: Path) -> Server:
     places, keys = places_and_keys(words, PLOT_KEYS)
     records, session, console = _records([Path(place).expanduser() for place in places]), Session(), plain_console()
     root = keys.get("data_root")
-    if root not in (None, "phantom") and not Path(root).expanduser().is_dir():
-        raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")
+    if root is not None:
+        check_root(root)
     machine = load_keys({key: value for key, value in keys.items() if key != "data_root"})
     for text in dict.fromkeys(_named_by(record) for record in records) if root is None else ():
         if text:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.bundles.read import opened
 from adbench.commands.console import plain_console, print_table
-from adbench.commands.keys import VERIFY_KEYS, places_and_keys
+from adbench.commands.keys import VERIFY_KEYS, check_root, places_and_keys
 from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse
-from adbench.errors import AdbenchError, DataError, RecordError
+from adbench.errors import AdbenchError, RecordError
 from adbench.plugins import registry
 from adbench.records.record import TABLES, places, read
 from adbench.system.files import write_output
@@ -100,8 +100,7 @@ def _with_data(
     from adbench.training.fit import device_of
 
     (checked,) = parse([f"data_root={root}", *([f"device={keys['device']}"] if "device" in keys else [])])
-    if checked.data_root != "phantom" and not Path(checked.data_root).expanduser().is_dir():
-        raise DataError(f"data_root={root} is not a folder. Name the folder of the data that the records tested on.")
+    check_root(checked.data_root)
     device_of(checked)  # what is wrong with this machine is no finding about a record
     session, machine = Session(), load_keys(keys)
     known = {report.path: _registered(report) for report in reports if report.key}

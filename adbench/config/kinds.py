@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from adbench.system.text import printable
+from adbench.system.text import cut, printable
 
 NAMES: Mapping[Any, str] = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
@@ -48,14 +48,8 @@ def given(layers: Sequence[Any], key: str) -> str:
     for layer in reversed(layers):
         value = OmegaConf.select(OmegaConf.create(dict(layer)), key, default=dataclasses.MISSING)
         if value is not dataclasses.MISSING:
-            return "no value" if value is None else shortened(str(value))
+            return "no value" if value is None else cut(printable(str(value)), 80)
     return "another value"
-
-
-def shortened(text: str, most: int = 80) -> str:
-    """Return a value as a message shows it."""
-    text = printable(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _at(schema: type, key: str) -> Any:

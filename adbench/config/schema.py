@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from adbench.config import ranges
-from adbench.config.kinds import shortened
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.system.cores import AUTO
-from adbench.system.text import CONTROL, printable
+from adbench.system.text import CONTROL, cut, printable
 
 SECTIONS = ("method", "dataset", "backbone", "trainer", "wandb")
 ALLOWED = {
@@ -175,19 +174,20 @@ def validate(config: RunConfig) -> None:
 
 def check_value(key: str, value: Any) -> None:
     """Raise AdbenchError where a key can't have a value, whatever the other keys have."""
+    shown = cut(printable(str(value)), 80)
     if key in ALLOWED and value not in ALLOWED[key]:
         raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), ALLOWED[key])}")
     if key == "shots" and isinstance(value, str) and value != "full":
         raise AdbenchError(
-            f"shots={shortened(value)} is not possible: give a number of images per class, as in 16, or `full` for all."
+            f"shots={shown} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
     if key == "cores" and isinstance(value, str) and value != AUTO:
-        raise AdbenchError(f"cores={shortened(value)} is not possible: give a number of CPU cores, as in 2, or `auto`.")
+        raise AdbenchError(f"cores={shown} is not possible: give a number of CPU cores, as in 2, or `auto`.")
     if key in ranges.OF_RUN:
         ranges.check({key: value}, {key: ranges.OF_RUN[key]})
     if key == "selection" and not re.fullmatch(r"last|valid|support_cv|oracle|fixed:[1-9][0-9]{0,6}", value):
         if value.startswith("fixed:"):
-            raise AdbenchError(f"selection={shortened(value)} is not possible: N of fixed:N is an epoch, from 1.")
+            raise AdbenchError(f"selection={shown} is not possible: N of fixed:N is an epoch, from 1.")
         rules = ("last", "fixed:N", "valid", "support_cv", "oracle")
         raise AdbenchError(f"selection={value} is not possible: {did_you_mean(value, rules)}")
     if key == "eval_size" and value != "method":

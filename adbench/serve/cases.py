@@ -99,8 +99,9 @@ class Folder:
         name = case_name(case.name, case.pixels)
         with self.lock:
             mark = name.rpartition("-")[2]
-            older = [row for row in self.rows() if row["path"].endswith(f"-{mark}.png")]
-            rows = [row for row in self.rows() if row not in older]
+            there = self.rows()
+            older = [row for row in there if row["path"].endswith(f"-{mark}.png")]
+            rows = [row for row in there if row not in older]
             _check_masks(rows, case)
             row = dict(
                 zip(COLUMNS, (f"images/{name}.png", CLASSES[case.label], case.split, "", case.patient), strict=True)

@@ -57,6 +57,15 @@ def inert(text: Any) -> Any:
     return f"'{text}"
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters, the last of which says that there were more.
+
+    >>> cut("abcdef", 4), cut("abcd", 4)
+    ('abc…', 'abcd')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def brief(value: Any, most: int = 60) -> str:
     """Return a value of JSON in one short line, for a message.
 
@@ -82,8 +91,7 @@ def said(error: BaseException, most: int = 300) -> str:
         text = printable(" ".join(str(error)[: 10 * most].split()))
     except BaseException as other:  # even `__str__` may be somebody else's code
         return f"{name} (its text can't be read: {type(other).__name__})"
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
-    return f"{name}: {text}" if text else name
+    return f"{name}: {cut(text, most)}" if text else name
 
 
 def warn(text: str) -> None:

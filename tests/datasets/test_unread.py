@@ -10,21 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
-from adbench.data.items import DatasetConfig, Item
-from adbench.datasets.layout import Layout
-from adbench.plugins import registry
+from adbench.data.items import Item
+from tests.datasets.test_layouts import opened
 
 SIZE = {"train": 6, "valid": 4, "test": 8}
 PUBLISHED = ["brainmri", "chestxray", "mvtec", "visa", "busi", "brainmri_kaggle", "chexpert", "nihchest", "octdl"]
-
-
-def opened(name: str, **changes: object) -> Layout:
-    config: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    for key, value in changes.items():
-        setattr(config, key, value)
-    dataset: Layout = registry.find("dataset", name).load()(name, config)
-    return dataset
 
 
 def read(root: Path, name: str, **changes: object) -> tuple[list[Item], list[str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adbench.board.compare import Comparison, judged, measured
 from adbench.board.leaderboard import collect, table
 from adbench.config.words import defaults
 from adbench.metrics import roc_auc
@@ -151,3 +152,8 @@ def study(write_record):
         return drawn, labels[kept], owner[kept]
 
     return write
+
+
+def compare(rows: Any, metric: str, samples: Any, against: str | None = None, margin: float = 1.0) -> list[Comparison]:
+    """Compare rows by one metric, as `adbench compare` does."""
+    return judged(measured(rows, metric, samples, against), margin)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm, t
 
-from adbench.board.compare import compare, having, needs
+from adbench.board.compare import having, needs
 from adbench.board.leaderboard import collect
 from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
@@ -19,7 +19,7 @@ from adbench.metrics.per_image import ImageHistograms, to_columns
 from adbench.records.record import IMAGE_HISTOGRAMS, read_all
 from adbench.statistics import clustered_covariance, compare_pair, holm, pixel_figures
 from adbench.statistics.mrmc import interaction
-from tests.adbench.board.conftest import EACH, PATIENTS
+from tests.adbench.board.conftest import EACH, PATIENTS, compare
 
 
 def rows(runs: Path):

@@ -134,8 +134,8 @@ def folds(study, runs: Path, method: str, count: int = 2) -> list[Path]:
 
 
 def test_folds_are_independent_and_their_mean_is_the_figure(study, tmp_path: Path) -> None:
-    from adbench.board.compare import compare
     from adbench.board.samples import Samples, rows_of
+    from tests.adbench.board.conftest import compare
 
     paths = [*folds(study, tmp_path, "madclip"), *folds(study, tmp_path, "mvfa")]
     variances = []

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.board.compare import compare
 from adbench.board.intervals import PAIR, judged, measure
 from adbench.board.leaderboard import ROW, collect, table
 from adbench.board.peers import complete, row_id
 from adbench.board.ranks import ranked
 from adbench.board.samples import Samples, rows_of
+from tests.adbench.board.conftest import compare
 
 
 def lines(*rows: dict[str, object]) -> pd.DataFrame:
