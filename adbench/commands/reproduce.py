@@ -83,6 +83,7 @@ def reproduce(paper: str | None, words: Sequence[str], files: Files, why: bool =
 
 
 def _show_plan(some: Sequence[Cells], why: bool) -> None:
+    from adbench.commands.run import check_possible
     from adbench.reproduce.cells import planned
     from adbench.sweeps import tables
     from adbench.sweeps.costs import costs
@@ -95,6 +96,7 @@ def _show_plan(some: Sequence[Cells], why: bool) -> None:
     console = plain_console()
     console.print(tables.planned(tasks, known))
     console.print(tables.totals(tasks, known, config.workers, config.cache_gb))
+    check_possible(tasks)
 
 
 def _unique(found: Planned) -> list[Task]:
@@ -130,13 +132,12 @@ def _run(
 
 def _sweep(repeats: Iterable[tuple[str, ...]], words: Sequence[str], executor: Executor) -> Planned:
     """Resolve the cells of some repeats and run those without a record; raises StoppedError for Ctrl-C."""
-    from adbench.commands.run import sweep
+    from adbench.commands.run import check_possible, sweep
     from adbench.reproduce.cells import planned
 
     found = planned(repeats)
     tasks = _unique(found)
-    if all(task.error for task in tasks):
-        raise tasks[0].error or AssertionError
+    check_possible(tasks)
     if any(task.state == "to run" for task in tasks):
         done = sweep(tasks, words, executor)
         if done.stopped:

@@ -96,8 +96,7 @@ def _with_traceback(error: MethodError, log: Path) -> MethodError:
 
 
 def _run_many(tasks: Sequence[Task], words: Sequence[str], executor: Executor) -> None:
-    if all(task.error for task in tasks):
-        raise tasks[0].error or AssertionError
+    check_possible(tasks)
     todo = [task for task in tasks if task.state == "to run"]
     _conclude(tasks, todo, sweep(tasks, words, executor))
 
@@ -217,6 +216,13 @@ def plan_words(words: Sequence[str]) -> None:
     console.print(_common(tasks))
     for note in [*_same_draws(tasks), *_other_sources(tasks)]:
         console.print(f"note: {note}")
+    check_possible(tasks)
+
+
+def check_possible(tasks: Sequence[Task]) -> None:
+    """Raise the first error of a plan of which no cell can run, as running it would."""
+    if all(task.error for task in tasks):
+        raise tasks[0].error or AssertionError
 
 
 def _data(kind: str, root: str) -> str:

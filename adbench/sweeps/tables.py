@@ -13,6 +13,7 @@ from adbench.system.text import counted
 
 FIGURES = (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("pixel AUPRO", "pixel_aupro"))
 ROWS = 60  # cells shown one by one; more are counted by method and dataset
+REASONS = 10  # shown of those for which cells of a counted table can't run
 
 
 def duration(seconds: float) -> str:
@@ -169,6 +170,13 @@ def _sources(estimates: Sequence[Cost]) -> list[str]:
     return lines
 
 
+def _reasons(tasks: Sequence[Task]) -> list[str]:
+    """Say why cells can't run, each reason once, the most frequent first, for a table that counts cells."""
+    found = Counter(str(task.error) for task in tasks if task.error)
+    lines = [f"can't run, {counted(n, 'cell')}: {reason}" for reason, n in found.most_common(REASONS)]
+    return lines + [f"and {counted(len(found) - REASONS, 'other reason')}"] * (len(found) > REASONS)
+
+
 def totals(tasks: Sequence[Task], table: CostTable, workers: int, cache_gb: float) -> str:
     """Return the sums of a plan: cells, time, disk and memory."""
     counts = Counter(task.state for task in tasks)
@@ -178,6 +186,7 @@ def totals(tasks: Sequence[Task], table: CostTable, workers: int, cache_gb: floa
         lines[0] += f", {counts['unknown']} unknown until drawn or fetched"
     if counts["impossible"]:
         lines[0] += f", {counts['impossible']} that can't run"
+        lines += _reasons(tasks) if len(tasks) > ROWS else []
     if todo and (estimates := [cost for task in todo if (cost := cost_of(task.config, table)) is not None]):
         longest, seconds = max(c.seconds for c in estimates), sum(c.seconds for c in estimates)
         wall = max(seconds / workers, longest)

@@ -29,9 +29,9 @@ def test_the_list_has_a_line_for_each_figure(adbench, tmp_path: Path) -> None:
 def test_the_plan_runs_nothing(adbench, tiny: Path, tmp_path: Path) -> None:
     words = ["table=1", "dataset=brainmri", "method=madclip", f"data_root={tiny}", "backbone=phantom-clip"]
     answer = adbench("reproduce", "madclip", *words, f"runs={tmp_path / 'runs'}", "seed=0,1", "draw=0", "--plan")
-    assert answer.code == 0, answer.err
     assert "3 cells: 0 recorded already, 0 to run, 3 that can't run" in answer.out  # 6 images of a class, and 16 shots
     assert "it isn't there" in answer.out
+    assert answer.code > 0, "no cell can run"
     assert not (tmp_path / "runs").exists()
 
 

@@ -87,6 +87,15 @@ def test_data_that_cannot_be_used_cost_their_cells_alone(adbench, words, tmp_pat
     assert "shots=7 is more than there are" in alone.err
 
 
+def test_the_plan_of_many_cells_says_why_some_cannot_run(adbench, words) -> None:
+    many = ["method=patchcore", "shots=2,7,8", f"seed={','.join(map(str, range(30)))}"]
+    planned = adbench("plan", *words, *many)
+    assert "90 cells: 0 recorded already, 30 to run, 60 that can't run" in planned.out
+    assert planned.out.count("can't run, 30 cells: ") == 2
+    assert "shots=7 is more than there are" in planned.out
+    assert "shots=8 is more than there are" in planned.out
+
+
 def test_a_damaged_image_is_named_in_the_table(adbench, words, tiny: Path, tmp_path: Path) -> None:
     path = sorted((tiny / "Brain" / "test" / "good" / "img").iterdir())[0]
     path.write_bytes(path.read_bytes()[:150])
