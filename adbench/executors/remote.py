@@ -59,8 +59,9 @@ def resources_of(
         raise AdbenchError(
             f"{name}.cpus={cpus} is less than the {counted(cores, 'core')} of a cell. Leave it out, or raise it."
         )
-    if gpus is not None and (gpus < 0 or not math.isfinite(gpus) or (gpus > 1 and gpus != int(gpus))):
-        raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: a share of one GPU as in 0.5, or a whole number.")
+    if gpus is not None and not (0 <= gpus < math.inf and (gpus <= 1 or gpus == int(gpus))):
+        share = "" if name == "slurm" else "a share of one GPU as in 0.5, or "
+        raise AdbenchError(f"{name}.gpus={gpus:g} is not possible: give {share}a whole number of GPUs, 0 for none.")
     if gpus == 0 and config.device == "cuda":
         raise AdbenchError(f"{name}.gpus=0 leaves device=cuda without a GPU. Leave {name}.gpus out, or use device=cpu.")
     if gpus and config.device == "cpu":

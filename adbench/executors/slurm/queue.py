@@ -15,10 +15,12 @@ from typing import Protocol
 
 from adbench.errors import AdbenchError
 from adbench.executors import Failure
+from adbench.system.text import cut
 
 # https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; every other state is final.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+MOST_DAYS = 3650
 ADVICE = {
     "TIMEOUT": "slurm.time= gives it more time",
     "DEADLINE": "slurm.time= gives it more time",
@@ -190,4 +192,6 @@ def minutes(text: str) -> int:
     total = ((int(days or 0) * 24 + hours) * 60 + mins) * 60 + seconds
     if total == 0:
         raise AdbenchError(f"slurm.time={text} is no time at all: at least 1 minute is needed.")
+    if total > MOST_DAYS * 86400:
+        raise AdbenchError(f"slurm.time={cut(text, 40)} is not possible: at most {MOST_DAYS} days, as in {MOST_DAYS}-0.")
     return -(-total // 60)

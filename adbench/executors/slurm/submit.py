@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -53,6 +54,11 @@ def check_keys(keys: SlurmKeys) -> None:
         raise AdbenchError(f"slurm.array={keys.array} is not possible: at least 1 job has to be submitted.")
     if keys.time is not None:
         minutes(keys.time)
+    if keys.memory is not None and not re.fullmatch(r"\d+([KMGT]B?)?", keys.memory, re.IGNORECASE):
+        raise AdbenchError(
+            f"slurm.memory={keys.memory} is not possible: write a whole number and a unit of K, M, G or T, as in 8G; "
+            "without a unit sbatch counts megabytes."
+        )
 
 
 def check_machine(keys: SlurmKeys) -> None:

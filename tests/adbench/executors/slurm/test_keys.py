@@ -37,6 +37,11 @@ def test_slurms_keys_are_checked(words: str, says: str) -> None:
     [
         ("slurm.time=soon", "slurm.time=soon is not possible: write minutes"),
         ("slurm.time=0", "slurm.time=0 is no time at all"),
+        ("slurm.time=99999999999999999999", "slurm.time=99999999999999999999 is not possible: at most 3650 days"),
+        ("slurm.memory=lots", "slurm.memory=lots is not possible: write a whole number and a unit"),
+        ("slurm.memory=1.5G", "slurm.memory=1.5G is not possible"),
+        ("slurm.memory=-8G", "slurm.memory=-8G is not possible"),
+        ("slurm.gpus=-1", "slurm.gpus=-1 is not possible: give a whole number of GPUs"),
         ("slurm.cpus=1 cores=2", "slurm.cpus=1 is less than the 2 cores"),
         ("slurm.gpus=0 device=cuda", "slurm.gpus=0 leaves device=cuda without a GPU"),
         ("slurm.poll=0", "slurm.poll=0 is not possible"),
@@ -50,6 +55,14 @@ def test_values_that_cannot_be_are_refused_before_anything_runs(word: str, says:
     (run,) = config.parse(["executor=slurm", *word.split()])
     with pytest.raises(AdbenchError, match=says):
         Slurm(1, run)
+
+
+@pytest.mark.usefixtures("needs_submitit", "slurm_commands")
+@pytest.mark.parametrize("memory", ["8G", "8gb", "4096", "0", "512M"])
+def test_the_memory_is_written_as_sbatch_reads_it(memory: str) -> None:
+    (run,) = config.parse(["executor=slurm", f"slurm.memory={memory}"])
+    keys = Slurm(1, run).keys
+    assert submit.parameters(keys, Resources(1), "adbench", 1)["mem"] == memory
 
 
 def test_without_sbatch_one_sentence_says_where_to_type(adbench, tiny, tmp_path: Path, monkeypatch) -> None:
