@@ -1,4 +1,4 @@
-"""LaTeX tables (booktabs) of a leaderboard: one for each of `render.sections`."""
+"""LaTeX tables (booktabs) of a leaderboard: one for each of `sections`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ from itertools import groupby
 
 import pandas as pd
 
+from adbench.board.figure import HEADLINE, TITLES, between_of, marks_of, shown
 from adbench.board.names import display_name
-from adbench.board.render import (
-    HEADLINE,
-    TITLES,
-    Section,
-    between_of,
-    counts,
-    marks_of,
-    notes,
-    ranks,
-    runs,
-    sections,
-    shown,
-)
+from adbench.board.sections import Section, counts, notes, ranks, runs, sections
 
 ESCAPES = {
     "\\": r"\textbackslash{}",

@@ -53,6 +53,7 @@ def show_leaderboard(
     from adbench.board import leaderboard, render
     from adbench.board import published as papers
     from adbench.board.averages import completed
+    from adbench.board.figure import HEADLINE, STANDARD
     from adbench.system.files import check_outputs, write_output
 
     check_outputs(csv=csv, json=json, predictions=predictions, html=html)
@@ -113,15 +114,15 @@ def show_leaderboard(
         from adbench.board.site.build import write
 
         alone = None if measured is None else measured.records
-        html = write(records, long, html, (*(chosen or render.STANDARD), *extra), alone)
+        html = write(records, long, html, (*(chosen or STANDARD), *extra), alone)
     if latex:
         from adbench.board.latex import to_latex
 
-        print(to_latex(long, (*(chosen or render.HEADLINE), *extra)))
+        print(to_latex(long, (*(chosen or HEADLINE), *extra)))
     elif markdown:
-        print(render.to_markdown(long, (*(chosen or render.STANDARD), *extra)))
+        print(render.to_markdown(long, (*(chosen or STANDARD), *extra)))
     else:
-        _print_tables(render.parts(long, (*(chosen or render.HEADLINE), *extra)))
+        _print_tables(render.parts(long, (*(chosen or HEADLINE), *extra)))
         if measured is not None and long["ci_low"].notna().any():
             print(render.INTERVALS.format(mark="*"))
         for file in (csv, json, predictions, html):
@@ -159,9 +160,9 @@ def _measured(
     html: Path | None,
 ) -> Measured:  # fmt: skip
     """Return the intervals of the metrics that are shown or written: of all in files, unless some are chosen."""
+    from adbench.board.figure import HEADLINE, STANDARD
     from adbench.board.kept import intervals_of
     from adbench.board.leaderboard import FIGURES
-    from adbench.board.render import HEADLINE, STANDARD
     from adbench.config.schema import cache_folder
 
     shown = STANDARD if markdown else HEADLINE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from adbench.board.figure import VISIBLE
 from adbench.board.operating import OperatingReport, operating_points
-from adbench.board.render import VISIBLE
 from adbench.commands.console import plain_console
 from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics

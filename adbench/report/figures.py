@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adbench.board.render import TITLES
+from adbench.board.figure import TITLES
 from adbench.board.samples import Samples
 from adbench.errors import AdbenchError
 from adbench.metrics import patient

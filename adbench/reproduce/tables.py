@@ -10,8 +10,8 @@ import pandas as pd
 
 from adbench._version import __version__
 from adbench.board import latex
+from adbench.board.figure import TITLES
 from adbench.board.papers import Figure, paper
-from adbench.board.render import TITLES
 from adbench.board.site.build import filler
 from adbench.reproduce.cells import PARAMETERS, PHANTOMS
 from adbench.reproduce.certificate import Line, Rung, Summary, counts

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from adbench.board import render
 from adbench.board.averages import completed
+from adbench.board.figure import HEADLINE
 from adbench.board.latex import to_latex
 from adbench.board.leaderboard import COSTS, plain
 from adbench.board.site import cellpage, datasetpage, indexpage
@@ -88,7 +89,7 @@ def write(
         _text(new / "index.html", fill("index.html", indexpage.page(entries, long, styles, figures), ""))
         for name in ("style.css", "script.js"):
             _text(new / name, files("adbench.board.site.templates").joinpath(name).read_text(encoding="utf-8"))
-        printed = [name for name in figures if name in (*render.HEADLINE, *COSTS)] or figures
+        printed = [name for name in figures if name in (*HEADLINE, *COSTS)] or figures
         _text(new / "leaderboard.csv", render.to_csv(long))
         _text(new / "leaderboard.json", render.to_json(long))
         _text(new / "leaderboard.tex", to_latex(long, printed))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from adbench.board.figure import TITLES
 from adbench.board.leaderboard import caveat, figures, unlike_published
 from adbench.board.operating import image_point
-from adbench.board.render import TITLES
 from adbench.board.site import charts, curves
 from adbench.board.site.command import again
 from adbench.board.site.records import (

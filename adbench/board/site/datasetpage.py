@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from adbench.board.leaderboard import caveat
-from adbench.board.render import sections
+from adbench.board.sections import sections
 from adbench.board.site.records import Picture, SiteRecord, gallery, predictions, shots_text
 from adbench.board.site.shots import LINE_KEYS, WHISKERS, Key, LineStyle, chart, has_intervals, legend
 from adbench.board.site.tables import ColumnHead, SiteTable, TableCell, TableRow, matrix, owners

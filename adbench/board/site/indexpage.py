@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from adbench.board.leaderboard import caveat, with_leaks
-from adbench.board.render import sections
+from adbench.board.sections import sections
 from adbench.board.site.records import SiteRecord, dataset_page
 from adbench.board.site.shots import WHISKERS, Key, LineStyle, chart, has_intervals, legend
 from adbench.board.site.tables import FILTERS, listing, matrix, metric_title, owners

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from adbench.board.figure import TITLES, between_of, marks_of, shown
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
-from adbench.board.render import TITLES, Section, between_of, marks_of, notes, ranking_column, ranks, shown
+from adbench.board.sections import Section, notes, ranking_column, ranks
 from adbench.board.site.records import SiteRecord, anchor, dataset_page
 
 FILTERS = ("dataset", "method", "protocol", "shots", "backbone")

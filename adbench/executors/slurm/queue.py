@@ -193,5 +193,7 @@ def minutes(text: str) -> int:
     if total == 0:
         raise AdbenchError(f"slurm.time={text} is no time at all: at least 1 minute is needed.")
     if total > MOST_DAYS * 86400:
-        raise AdbenchError(f"slurm.time={cut(text, 40)} is not possible: at most {MOST_DAYS} days, as in {MOST_DAYS}-0.")
+        raise AdbenchError(
+            f"slurm.time={cut(text, 40)} is not possible: at most {MOST_DAYS} days, as in {MOST_DAYS}-0."
+        )
     return -(-total // 60)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from adbench.board import published, render
+from adbench.board.figure import HEADLINE
 from adbench.board.latex import to_latex
 from adbench.board.leaderboard import choose, collect
 
@@ -81,7 +82,7 @@ def test_the_oracles_leak_is_a_number_over_the_same_records(write_record, board,
     long = board(tmp_path)
     leak = long[long["metric"] == "image_auroc_leak"].set_index("method")
     assert leak.loc["madclip", ["mean", "std", "n"]].tolist() == [pytest.approx(3), pytest.approx(8**0.5), 2]
-    image, pixel = render.parts(long, render.HEADLINE)
+    image, pixel = render.parts(long, HEADLINE)
     assert image.header == pixel.header == ["method", "brainmri", "brainmri, last epoch", "brainmri, leak"]
     assert image.rows[1] == ["mvfa", "80.00", "70.00", "10.00"]
     assert pixel.rows[1] == ["mvfa", "80.00", "80.00", "0.00"]

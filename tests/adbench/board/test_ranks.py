@@ -97,7 +97,7 @@ def test_bold_is_what_compare_says(study, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shots", [["16", "4", "0"], ["full", "1", "2"]])
 def test_rows_are_in_groups_of_shots(shots: list[str]) -> None:
-    from adbench.board.render import sections
+    from adbench.board.sections import sections
 
     rows = lines(
         *({"method": m, "shots": s, "mean": v, "std": np.nan} for s in shots for m, v in (("a", 1.0), ("b", 2.0)))

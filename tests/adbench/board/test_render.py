@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adbench.board import render
+from adbench.board.sections import sections
 from adbench.system.text import inert
 
 
@@ -15,7 +15,7 @@ def test_leaks_stand_apart_and_say_so(write_record, board, tmp_path: Path) -> No
     write_record(tmp_path, "a", 0.9)
     write_record(tmp_path, "b", 0.95, selection="oracle")
     write_record(tmp_path, "c", 0.99, overlap=3)
-    titles = [section.title for section in render.sections(board(tmp_path))]
+    titles = [section.title for section in sections(board(tmp_path))]
     assert len(titles) == 3
     assert sum("chosen on the test split" in title for title in titles) == 1
     assert sum("among the training data" in title for title in titles) == 1

@@ -13,6 +13,7 @@ from adbench.board import published, render
 from adbench.board.averages import averages, completed
 from adbench.board.leaderboard import collect, partial_folds, table
 from adbench.board.scores import scores_of, to_csv
+from adbench.board.sections import sections
 
 
 @pytest.fixture
@@ -121,4 +122,4 @@ def test_rows_with_support_from_the_test_split_stand_apart(write, board, tmp_pat
     write("a", 0.9, {"category": "bottle", "from_test": True}, dataset="mvtec")
     write("b", 0.8, {"category": "bottle"}, dataset="mvtec", method="patchcore", dataset_content="a")
     assert set(table(collect([tmp_path]).records)["standing"]) == {"clean", "test support"}
-    assert len(list(render.sections(board(tmp_path)))) == 2
+    assert len(list(sections(board(tmp_path)))) == 2

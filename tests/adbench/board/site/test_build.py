@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adbench.board import leaderboard, render
+from adbench.board import leaderboard
+from adbench.board.figure import HEADLINE
 from adbench.board.latex import to_latex
 from adbench.board.site.build import write
 from adbench.errors import AdbenchError, RecordError
@@ -33,7 +34,7 @@ def test_the_latex_of_a_site_has_the_costs_where_the_site_has_them(runs: Path, t
     long, extra = leaderboard.table(records, costs), leaderboard.COSTS if costs else ()
     page = write(records, long, tmp_path / "site", (*leaderboard.FIGURES, *extra))
     text = (page.parent / "leaderboard.tex").read_text()
-    assert text == to_latex(long, (*render.HEADLINE, *extra))
+    assert text == to_latex(long, (*HEADLINE, *extra))
     assert ("fit seconds" in text) == costs
 
 
