@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from adbench.conformance.bench import Bench, new_bench
-from adbench.conformance.checks import CheckResult, examine
+from adbench.conformance.examine import CheckResult, examine
 from adbench.conformance.subject import Subject
 from adbench.method import Method
 

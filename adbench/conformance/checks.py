@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,97 +11,15 @@ import torch
 from torch import Tensor
 
 from adbench.config.schema import ALLOWED
-from adbench.conformance.bench import PROBES, Bench, half_masked, renamed
+from adbench.conformance.bench import PROBES, half_masked, renamed
+from adbench.conformance.check import CHECKS, check
 from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
 from adbench.errors import AdbenchError, RecordError, ReturnError
 from adbench.method import Capability, Method, Support, fault_in, unmet
 
+__all__ = ["CHECKS"]
 FLOAT32 = float(torch.finfo(torch.float32).max)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a method must keep. `look`: the methods of its class where a failure is mended.
-
-    After a `gate` that fails the later checks are meaningless and aren't run.
-    """
-
-    name: str
-    expected: str
-    look: tuple[str, ...]
-    gate: bool
-    run: Callable[[Subject], str | None]
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The outcome of a check: `passed`, `failed`, or `not run` after a failed gate."""
-
-    check: str
-    outcome: str
-    expected: str
-    seen: str = ""
-    look: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.check}: expected {self.expected}; saw {self.seen}. Look at {self.look}."
-
-
-CHECKS: list[Check] = []
-
-
-def examine(method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> list[CheckResult]:
-    """Run every check on a method, by name or class, with `words` such as {"epochs": 2} for its parameters.
-
-    Raises AdbenchError where there is no such method or it cannot be imported, and for words that it refuses.
-    """
-    subject, shut, findings = Subject(method, words, bench), False, []
-    bench.restore()  # after what an earlier method may have done to a backbone
-    if words and (refused := _refusal(Subject(method, {}, bench), subject)):
-        raise refused
-    for check in CHECKS:
-        if shut:
-            findings.append(CheckResult(check.name, "not run", check.expected))
-            continue
-        try:
-            seen = check.run(subject)
-        except (Exception, SystemExit) as error:  # a stranger's method may raise anything
-            seen = subject.said(error)
-        if seen is None:
-            findings.append(CheckResult(check.name, "passed", check.expected))
-        else:
-            findings.append(CheckResult(check.name, "failed", check.expected, seen, subject.where(*check.look)))
-            shut = check.gate
-    return findings
-
-
-def _refusal(plain: Subject, subject: Subject) -> AdbenchError | None:
-    """Return the error with which a method refuses words, where it takes its own defaults."""
-    for name in ("params", "capability"):
-        try:
-            getattr(plain, name)
-        except (Exception, SystemExit):
-            return None  # the checks will say so
-        try:
-            getattr(subject, name)
-        except AdbenchError as error:
-            return error
-        except (Exception, SystemExit):
-            return None
-    return None
-
-
-def check(
-    name: str, expected: str, *look: str, gate: bool = False
-) -> Callable[[Callable[[Subject], str | None]], Callable[[Subject], str | None]]:
-    """Register a check."""
-
-    def register(run: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
-        CHECKS.append(Check(name, expected, look, gate, run))
-        return run
-
-    return register
 
 
 @check(

@@ -21,7 +21,7 @@ def check_method(name: str, words: Sequence[str]) -> bool:
     registry.find("method", name)
     # torch and Lightning take seconds to import: only after the words were checked.
     from adbench.conformance.bench import new_bench
-    from adbench.conformance.checks import examine
+    from adbench.conformance.examine import examine
 
     findings = examine(name, given, new_bench(words=of_backbone))
     plain = Console(highlight=False, soft_wrap=True)

@@ -10,7 +10,8 @@ from yaml import safe_load
 from adbench import Method
 from adbench.conformance import subject
 from adbench.conformance.bench import Bench
-from adbench.conformance.checks import CHECKS, CheckResult, examine
+from adbench.conformance.checks import CHECKS
+from adbench.conformance.examine import CheckResult, examine
 from adbench.conformance.subject import Subject
 from adbench.errors import AdbenchError
 from adbench.testing import check_method, new_bench
