@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,8 @@ from adbench.records.record import Record
 PEERS = ("data", "protocol", "train_on", "shots", "selection")  # rows that share these are expected to have one design
 WORDS = ("method", "variant", "dataset", "protocol", "train_on", "shots")
 Run = tuple[int, int, int]  # draw, seed, split seed
+MANY = 10**9  # of supports, where a record does not tell how many images there were
+ALIKE = ". With so few images to choose from, draws can choose the same ones and are one cell then: `adbench plan` says which"
 
 
 def missing_runs(records: Sequence[Record]) -> list[str]:
@@ -24,11 +27,13 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
     """
     rows: dict[tuple[str, ...], set[Run]] = defaultdict(set)
     whole: set[tuple[str, ...]] = set()
+    choices: dict[tuple[str, ...], int] = {}
     for record, line in zip(records, lines(records), strict=True):
         if str(record.content["support"]["source"]).startswith("draw:"):
             row = (*(line[key] for key in ROW), line["dataset"])
             rows[row].add(run_of(record)[:3])
             whole |= {row} if _takes_all(record) else set()
+            choices[row] = _choices(record)
     heads = {key: dict(zip((*ROW, "dataset"), key, strict=True)) for key in rows}
     sentences = []
     for key, runs in rows.items():
@@ -40,15 +45,27 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
         absent = sorted(set(itertools.product(draws, seeds, splits)) - runs)
         if absent:
             where = "; ".join(f"{name} {heads[key][name]}" for name in WORDS if heads[key][name])
-            sentences.append(f"{where}: {_named(absent)} missing; its means are over {len(runs)} runs")
+            sentence = f"{where}: {_named(absent)} missing; its means are over {len(runs)} runs"
+            sentences.append(sentence + ALIKE * (len(draws) ** 2 > choices[key] / 50))  # likelier than 1 in 100
     return sentences + partial_folds(records)
+
+
+def _taken(record: Record) -> tuple[list[int], list[int]]:
+    """Return the numbers of normal and abnormal images of a support, and of those there were, -1 where unknown."""
+    dataset, support = record.content["dataset"], record.content["support"]
+    there = (dataset.get("counts") or {}).get(dataset.get("support_split")) or [-1, -1]
+    return [len(support["normal"]), len(support["abnormal"])], there
+
+
+def _choices(record: Record) -> int:
+    """Return how many different supports there are to draw; at most, as draws spread over patients."""
+    taken, there = _taken(record)
+    return math.prod(math.comb(all_, number) if all_ >= 0 else MANY for number, all_ in zip(taken, there, strict=True))
 
 
 def _takes_all(record: Record) -> bool:
     """Whether a record's support is all that there was to draw from."""
-    dataset, support = record.content["dataset"], record.content["support"]
-    there = (dataset.get("counts") or {}).get(dataset.get("support_split")) or [-1, -1]
-    taken = [len(support["normal"]), len(support["abnormal"])]
+    dataset, (taken, there) = record.content["dataset"], _taken(record)
     plain = not dataset.get("support_fill") and not (taken[1] and dataset.get("abnormal_support"))
     return plain and any(taken) and all(number in (0, all_) for number, all_ in zip(taken, there, strict=True))
 

@@ -82,6 +82,17 @@ def test_a_support_of_all_images_is_the_same_in_each_draw(draws, write_record: W
     assert missing_runs(records) == []
 
 
+def test_draws_of_few_images_may_be_one_cell(draws, tmp_path: Path) -> None:
+    draws([0, 1, 3])
+    for file in tmp_path.glob("*/record.json"):
+        content = json.loads(file.read_text())
+        content["dataset"] |= {"counts": {"valid": [12, 12]}, "support_split": "valid"}
+        content["support"] |= {"normal": ["a"], "abnormal": ["b"]}
+        file.write_text(json.dumps(content))
+    (sentence,) = missing_runs(read_all(tmp_path))
+    assert "draw 2 is missing; its means are over 3 runs. With so few images" in sentence
+
+
 def test_two_records_of_one_cell_that_differ(write_record: Write, tmp_path: Path) -> None:
     write_record(tmp_path / "a", "k", 0.8)
     write_record(tmp_path / "b", "k", 0.9)
