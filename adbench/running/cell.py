@@ -90,7 +90,8 @@ def run_cell(
             method = new_method(cell, device)
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
-            method.forget_training()
+            if not reused:  # else there was no training here
+                method.forget_training()
             if method.declared.epochs:
                 gc.collect()  # Lightning's Trainer is in cycles, and holds the training data
         give_back()
@@ -129,8 +130,9 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     data.setup()
     with naming_the_method(cell.config.method_name):
         method = new_method(cell, device)
-        selection, _, _ = fit_once(cell, method, data, device, curves(cell.config, None), began)
-        method.forget_training()
+        selection, _, reused = fit_once(cell, method, data, device, curves(cell.config, None), began)
+        if not reused:
+            method.forget_training()
         held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         evaluate(cell, method, data.test, map_thresholds(held_out))
 
