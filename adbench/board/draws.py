@@ -14,7 +14,7 @@ PEERS = ("data", "protocol", "train_on", "shots", "selection")  # rows that shar
 WORDS = ("method", "variant", "dataset", "protocol", "train_on", "shots")
 Run = tuple[int, int, int]  # draw, seed, split seed
 MANY = 10**9  # of supports, where a record does not tell how many images there were
-ALIKE = ". With so few images to choose from, draws can choose the same ones and are one cell then: `adbench plan` says which"
+ALIKE = ". With so few images draws can choose the same ones, and are one cell then: `adbench plan` says which"
 
 
 def missing_runs(records: Sequence[Record]) -> list[str]:

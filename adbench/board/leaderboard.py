@@ -295,7 +295,7 @@ def plain(dataset: str) -> str:
     return re.sub("@[0-9a-f]{6}$", "", dataset)
 
 
-def _standing(record: Record) -> str:
+def standing(record: Record) -> str:
     """Return "clean", or why a record is not compared with clean ones: keys of `CAVEATS` joined by " and "."""
     content = record.content
     reasons = {
@@ -307,20 +307,20 @@ def _standing(record: Record) -> str:
     return " and ".join(name for name, holds in reasons.items() if holds) or "clean"
 
 
-def caveat(standing: str) -> str:
+def caveat(why: str) -> str:
     """Return what a value of the column `standing` means; empty for "clean".
 
     >>> caveat("oracle and transductive")
     'epoch chosen on the test split (a leak); scores depend on the other test images'
     """
-    return "; ".join(CAVEATS[name] for name in standing.split(" and ") if name != "clean")
+    return "; ".join(CAVEATS[name] for name in why.split(" and ") if name != "clean")
 
 
 def _head(record: Record) -> dict[str, str]:
     content = record.content
     head: dict[str, str] = {key: content["resolved"][key] for key in ("schedule", "selection")}
     head |= {"backbone": record.backbone, "method": _method(record), "data": content["data"]}
-    head |= {"standing": _standing(record), "protocol": content["protocol"]}
+    head |= {"standing": standing(record), "protocol": content["protocol"]}
     return head | {"shots": str(content["support"]["shots"]), "train_on": content["facts"].get("train_on") or ""}
 
 

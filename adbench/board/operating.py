@@ -109,7 +109,7 @@ class OperatingReport:
     """All that a record says about one operating point.
 
     specificity: the chosen one. prevalence: of abnormal images, for PPV and NPV; None: not stated. level: of the
-    intervals. notes: what limits the figures, in sentences.
+    intervals. notes: what limits the figures, in sentences. oracle: whether the test split chose the epoch.
     """
 
     key: str
@@ -121,6 +121,7 @@ class OperatingReport:
     pixel: PixelPoint
     calibration: Calibration
     notes: tuple[str, ...]
+    oracle: bool
 
 
 def operating_points(
@@ -151,7 +152,7 @@ def operating_points(
         _image_point(fixed.image, scores, labels, groups, prevalence, level),
         _pixel_point(record, fixed.pixel, labels, groups, level),
         _calibration(found, scores, labels, groups, level),
-        _notes(record, found, int(table["patient"].isna().sum()), len(table)),
+        _notes(record, found, int(table["patient"].isna().sum()), len(table)), _by_oracle(record),
     )  # fmt: skip
 
 
@@ -264,10 +265,14 @@ def _calibration(found: HeldOutScores, scores: Floats, labels: Bools, groups: Gr
     )  # fmt: skip
 
 
+def _by_oracle(record: Record) -> bool:
+    return bool(record.content["selection"]["rule"] == "oracle")
+
+
 def _notes(record: Record, found: HeldOutScores, unknown: int, images: int) -> tuple[str, ...]:
     notes = []
     rule = record.content["selection"]["rule"]
-    if rule == "oracle":
+    if _by_oracle(record):
         notes.append("the epoch was chosen on the test split: the thresholds are not independent of it")
     elif rule == found.source != "none":
         notes.append(f"selection={rule}: the held-out images chose the epoch too, so the thresholds may be too low")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from adbench.config.layers import section
 from adbench.config.schema import KEYS
 from adbench.config.words import defaults
 from adbench.data.fingerprint import CONTENT, digest
+from adbench.data.items import DatasetConfig
+from adbench.errors import AdbenchError
 from adbench.records.record import Record
 
 # Facts about the draw, the seed and the dataset, which are no settings of a method.
 NOT_SETTINGS = ("support", "held", "held_out", "seed", "dataset", "data", "dataset_facets", "sources")
+DRAWN_FROM = ("support_split", "support_fill", "abnormal_support")  # of a dataset: the splits that a draw is from
 # Keys of a run that change results and have no column of their own.
 RUN_KEYS = ("precision", "input_size", "eval_size", "batch_size", "threads", "deterministic", "compile")
 LONGEST = 40  # characters of a value; a longer one is replaced by its hash
@@ -28,8 +33,9 @@ def variants(
     differ, whatever its shots (records of two versions of adbench, for example), the settings in which they differ are
     added, `-` where a record doesn't have one.
     """
-    settings = [setting(record) for record in records]
-    typed = [_words(record, name) for record, name in zip(records, lists, strict=True)]
+    drawn = [_drawn_from(record) for record in records]
+    settings = [setting(record) | one for record, one in zip(records, drawn, strict=True)]
+    typed = [_words(record, name) | one for record, name, one in zip(records, lists, drawn, strict=True)]
     rows = [tuple(text for key, text in head.items() if key not in ("shots", "schedule")) for head in heads]
     same = [(row, name, frozenset(facts.items())) for row, name, facts in zip(rows, lists, settings, strict=True)]
     schedules, usual = [head["schedule"] for head in heads], defaults()["schedule"]
@@ -59,6 +65,19 @@ def variants(
 def setting(record: Record) -> dict[str, str]:
     """Return the facts of a record's cell as flat `key: text`, without support, seed and dataset."""
     return dict(flat({k: v for k, v in record.content["facts"].items() if k not in NOT_SETTINGS}))
+
+
+def _drawn_from(record: Record) -> dict[str, str]:
+    """Return the keys that say which splits a draw is from, where they are others than the dataset's own."""
+    given = (record.content["resolved"].get("overrides") or {}).get("dataset", {})
+    if not (keys := [key for key in DRAWN_FROM if key in given]):
+        return {}
+    try:
+        usual = dataclasses.asdict(section(DatasetConfig, "dataset", record.content["facts"]["dataset"]))
+    except AdbenchError:  # of a package that is not installed here
+        usual = {}
+    now, own = (dict(flat({key: one.get(key) for key in keys})) for one in (given, usual))
+    return {f"dataset.{key}": _short(text) for key, text in now.items() if text != own[key]}
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adbench.board.figure import VISIBLE
+from adbench.board.leaderboard import caveat, standing
 from adbench.board.operating import OperatingReport, operating_points
 from adbench.commands.console import plain_console
 from adbench.errors import AdbenchError
@@ -32,11 +33,16 @@ def _head(record: Record) -> Iterator[str]:
         f"{record.content['facts']['method']} on {resolved['dataset']} ({record.content['data']} data), "
         f"{record.content['protocol']}, {support['shots']} shots, {support['source']}, seed {resolved['seed']}"
     )
+    if why := caveat(standing(record)):
+        yield _line("caveat", why)
     halves = record.content["half_widths"] or {}
     for name, value in record.metrics.items():
         if value is not None:
             error = f" ± {half:.2f}" if (half := 100 * (halves.get(name) or 0.0)) > VISIBLE else ""
             yield _line(printable(name), f"{100 * value:.2f} %{error}")
+    for name, value in (record.content["selection"]["last"] or {}).items():
+        if value is not None:
+            yield _line(f"{printable(name)}_last", f"{100 * value:.2f} %")
 
 
 def patient_lines(record: Record) -> Iterator[str]:
@@ -55,7 +61,8 @@ def patient_lines(record: Record) -> Iterator[str]:
 def operating_lines(report: OperatingReport) -> Iterator[str]:
     """Yield the operating point of a record in lines of text: where its thresholds are from, and what they reach."""
     held, image, pixel, fitted = report.held_out, report.image, report.pixel, report.calibration
-    yield f"operating point at specificity {report.specificity:g}, fixed without the test split"
+    fixed = "at an epoch that the test split chose" if report.oracle else "fixed without the test split"
+    yield f"operating point at specificity {report.specificity:g}, {fixed}"
     yield _line("held out", held.why or (
         f"{held.images} of {counted(held.of, 'image')} ({held.normal} normal, {held.abnormal} abnormal) of "
         f"{counted(held.patients, 'patient')}, from {'a cross-validation of ' * (held.source == 'support_cv')}"

@@ -76,6 +76,8 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
     for note in _notes_of_records([(cell, record)]):
         console.print(f"note: {note}")
     console.print(_figures(record.content, record.path))
+    for line in _caveats([record]):
+        console.print(line)
     console.print(
         f"data: {_data(record.content['data'], record.content['resolved']['data_root'])}, "
         f"backbone: {cell.backbone_name}, schedule: {config.schedule}; "
@@ -164,6 +166,8 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     console.print(tables.results(tasks, done.failures))
     for note in _notes_of_records([(task.cell, task.record) for task in tasks if task.cell and task.record]):
         console.print(f"note: {note}")
+    for line in _caveats([task.record for task in tasks if task.record]):
+        console.print(line)
     tracked = [task.record.content["tracker"] for task in todo if task.record and task.record.content.get("tracker")]
     if tracked:
         from adbench.training.trackers import summary
@@ -254,6 +258,15 @@ def _notes_of_records(pairs: Sequence[tuple[Cell, Record]]) -> list[str]:
     ]
 
 
+def _caveats(records: Sequence[Record]) -> list[str]:
+    """Say why figures are not compared with clean ones, as where the test split chose the epoch, each reason once."""
+    from adbench.board.leaderboard import caveat, standing
+
+    found = Counter(why for record in records if (why := caveat(standing(record))))
+    of = counted(len(records), "record")
+    return [f"warning: {f'{n} of {of}: ' if len(records) > 1 else ''}{why}" for why, n in found.items()]
+
+
 def _other_commit(record: Record) -> str:
     """Say so when a record was made by another commit of adbench."""
     made, here = record.content["code"]["commit"], provenance.code()["commit"]
@@ -295,6 +308,9 @@ def _figures(content: dict[str, Any], path: Path) -> str:
     texts["peak memory"] = f"{content['peak_memory']['host_bytes'] / 1e9:.2f} GB"
     texts["record"] = str(path)
     lines = [f"  {title:<13}{text}" for title, text in texts.items()]
+    if last := content["selection"]["last"]:
+        named = [f"{title} {100 * last[name]:.2f} %" for title, name in FIGURES if last.get(name) is not None]
+        lines.append(f"  {'last epoch':<13}{', '.join(named)}")
     wide = [name for name, width in half.items() if width > 1e-3]
     if wide:
         lines.append(f"  warning: the half-width of {', '.join(wide)} is above 0.001: many scores share few values")

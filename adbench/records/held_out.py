@@ -98,7 +98,9 @@ def thresholds(found: HeldOutScores, specificity: float = 0.95) -> Thresholds:
     normal = ~found.labels
     groups = found.groups[normal]
     image = image_threshold(found.scores[normal], groups, specificity)
-    if found.upper is None or found.pixels is None:
+    if not image.images:
+        pixel = image  # there are no pixels of normal images either
+    elif found.upper is None or found.pixels is None:
         pixel = Threshold(None, None, image.images, image.patients, "the method draws no maps")
     else:
         pixel = pixel_threshold(found.upper, found.pixels, groups, specificity)

@@ -234,6 +234,11 @@ def test_the_lines_name_where_the_thresholds_are_from(write) -> None:
     assert "60 of 90 images (40 normal, 20 abnormal) of 60 patients, from the valid split of brainmri" in lines
     assert "; 1 more are in the test split" in lines
     assert "PPV at 0.1" in lines
+    assert "operating point at specificity 0.95, fixed without the test split" in lines
+    oracle = "\n".join(operating_lines(operating_points(write(rule="oracle"))))
+    assert "operating point at specificity 0.95, at an epoch that the test split chose" in oracle
+    none = "\n".join(operating_lines(operating_points(write(normal=0, maps=False))))
+    assert none.count("needs at least 20 held-out normal images; there are 0") == 2
     few = "\n".join(operating_lines(operating_points(write(normal=5, abnormal=0))))
     assert "image threshold    none: specificity 0.95 needs at least 20" in few
     assert "sensitivity" not in few

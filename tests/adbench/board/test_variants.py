@@ -21,6 +21,9 @@ import pytest
          "backbone.activation=gelu weights=cafe"),
         ({}, {"weights": "random-00ff"}, "weights=random-27e69a"),
         ({"trainer": {"log_every_n_steps": 3}, "dataset": {"object_name": "x"}}, {}, ""),
+        ({"dataset": {"support_split": "train", "support_fill": ["valid"]}}, {},
+         'dataset.support_fill=["valid"] dataset.support_split=train'),
+        ({"dataset": {"support_split": "valid"}}, {}, ""),
     ],
 )  # fmt: skip
 def test_a_row_is_called_after_what_was_typed_whatever_stands_beside_it(
@@ -52,6 +55,13 @@ def test_a_default_written_out_makes_no_row_of_its_own(write_record, board, tmp_
     write_record(tmp_path, "b", 0.8, params={"epochs": 60}, source="draw:1", overrides={"method": {"epochs": 60}})
     (row,) = board(tmp_path).to_dict("records")
     assert (row["variant"], row["n"]) == ("", 2)
+
+
+def test_draws_from_two_splits_are_not_averaged(write_record, board, image_auroc, tmp_path: Path) -> None:
+    write_record(tmp_path, "a", 0.9, source="draw:0")
+    write_record(tmp_path, "b", 0.8, source="draw:0", overrides={"dataset": {"support_split": "train"}})
+    found = image_auroc(board(tmp_path)).set_index("variant")["mean"].to_dict()
+    assert found == pytest.approx({"": 90.0, "dataset.support_split=train": 80.0})
 
 
 def test_records_of_two_versions_say_what_one_does_not_have(write_record, board, image_auroc, tmp_path: Path) -> None:

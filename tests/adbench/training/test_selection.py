@@ -251,3 +251,19 @@ class Bank(Method[Params]):
     def score(self, batch):
         return Scores(torch.cdist(batch.features.pooled.float(), self.bank).amin(1))
 """
+
+
+def test_figures_of_the_oracle_never_stand_without_their_caveat(adbench, train, tiny: Path, tmp_path: Path) -> None:
+    train("selection=oracle")
+    (record,) = (tmp_path / "runs").glob("*/record.json")
+    words = [*QUICK, "method=madclip", f"data_root={tiny}", f"runs={tmp_path / 'runs'}"]
+    leak = "epoch chosen on the test split (a leak)"
+    run, show = adbench("run", *words, "selection=oracle"), adbench("show", record.parent)
+    assert f"warning: {leak}" in run.out
+    assert "last epoch   image AUROC " in run.out
+    assert leak in show.out
+    assert "image_auroc_last" in show.out
+    assert "fixed without the test split" not in show.out
+    sweep = adbench("run", *words, "selection=oracle,last")
+    assert f"warning: 1 of 2 records: {leak}" in sweep.out
+    assert leak not in adbench("run", *words).out
