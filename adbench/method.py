@@ -20,6 +20,7 @@ from adbench.backbone.capability import Capability, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import FrozenFeatures
+from adbench.backbone.intact import marks
 from adbench.backbone.kept import DISK
 from adbench.backbone.outputs import ACTIVATIONS, STATISTICS
 from adbench.data.fingerprint import digest
@@ -157,12 +158,15 @@ class Method(pl.LightningModule, Generic[P]):
         `cache`, in memory, or auto (`adbench/backbone/kept.py`); without `cache` they are computed each time. Seeding
         torch's global generator is up to the caller.
         """
+        built = marks(backbone.model)
         method = cls(params, backbone, seed)
         method.declared = cls.capability(params, backbone.architecture)
         method.blocks = method.declared.blocks
         method.build()
-        cache = None if method.declared.own_backbone else cache  # there is nothing to keep
-        method._frozen = FrozenFeatures(backbone, weights, method.declared.outputs, precision, cache, kept)
+        own = method.declared.own_backbone  # it is the method's to train, and there is nothing to keep
+        method._frozen = FrozenFeatures(
+            backbone, weights, method.declared.outputs, precision, None if own else cache, kept, None if own else built
+        )
         return method.to(backbone.device)
 
     @classmethod

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from adbench.backbone import accelerator, chunks
 from adbench.backbone.contract import Backbone, Features, unit_range
+from adbench.backbone.intact import Marks, changed
 from adbench.backbone.kept import DISK, Kept, Trial, keeping
 from adbench.backbone.outputs import Outputs
 from adbench.backbone.segment import KEY
+from adbench.errors import MethodError
 from adbench.system import cores
 from adbench.system.progress import track
 
@@ -69,6 +71,7 @@ class FrozenFeatures:
     many cores (chunks.py): features are the same bits in whatever company an image came, with any number of cores,
     wherever they are kept, and from cold, warm and absent caches. On an accelerator batches are larger
     (accelerator.py).
+    built: the marks of the network as it was built; with them, a network that a method has changed is refused.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class FrozenFeatures:
         precision: str,
         folder: Path | None,
         where: str = DISK,
+        built: Marks | None = None,
     ) -> None:
         self.backbone = backbone
         self.outputs, self.parts = outputs, outputs.parts
         self.precision, self.where = precision, where
         self.signature = self._signature(weights)
         self.folder = folder / "features" / self.signature if folder else None
+        self.built = built
 
     def _signature(self, weights: str) -> str:
         backbone, device = self.backbone, self.backbone.device
@@ -132,6 +137,7 @@ class FrozenFeatures:
         `progress` names a bar. keep: look into the cache and add to it; False for images that are never seen again, or
         which of the images (B,) are seen again. stay: what is computed on an accelerator without a cache stays there.
         """
+        self.check_frozen()
         if keep is not False and not self.kept:
             keep = False
         if self.backbone.device.type != "cpu" and keep is False:
@@ -152,6 +158,14 @@ class FrozenFeatures:
                         made[part] = row[part].new_empty(len(images), *row[part].shape)
                     made[part][place] = row[part]
         return Features.of(made, self.outputs)
+
+    def check_frozen(self) -> None:
+        """Raise MethodError where the network is no longer the one that was built, whose features all methods share."""
+        if self.built is not None and (what := changed(self.built, self.backbone.model)):
+            raise MethodError(
+                f"a method has changed its backbone, which must stay as it was built: {what}. Other methods would read "
+                "the features of that from the cache: let the method work on a copy (copy.deepcopy) of what it changes."
+            )
 
     def _split(self, rows: Tensor) -> Sequence[Tensor]:
         """Split the numbers of images into those that are looked up or computed at once."""
