@@ -360,7 +360,9 @@ def _column(record: Record) -> str:
 def _content(record: Record) -> str:
     """Return a hash of what is tested: the same for all splits that adbench makes of the same images in one way."""
     facts, split = record.content["facts"], splitting(record)
-    data = [split.get(key) for key in ("images", "shares", "folds")] if split else facts["data"]
+    # Where support images leave the test split, other draws leave others.
+    images = None if split or facts.get("abnormal_support") else record.content["test_images"]
+    data = [split.get(key) for key in ("images", "shares", "folds")] if split else [facts["data"], images]
     return digest(json.dumps([data, facts["dataset_facets"]], sort_keys=True))
 
 

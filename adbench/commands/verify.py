@@ -16,7 +16,7 @@ from adbench.commands.score import load_keys
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, RecordError
 from adbench.plugins import registry
-from adbench.records.record import TABLES, places, read
+from adbench.records.record import TABLES, Record, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
 from adbench.system.text import counted, printable, said
@@ -45,16 +45,22 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
         )
     if unused := [key for key in keys if key != "data_root"] if root is None else []:
         raise AdbenchError(f"{unused[0]}= has no effect without data_root=DIR: nothing is scored. Leave it out.")
+    from adbench.board.copies import equal_seeds
+    from adbench.board.draws import unproven_seeds
+
     with opened(runs) as bundles:
         paths = [path for folder in bundles.folders for path in places(folder)]
         with counting("verifying", len(paths)) as done:
             reports = examine_all(paths, done, PROCESSES)
         if not reports:
             raise RecordError(f"no record in {', '.join(map(str, runs))}. `adbench run` makes one.")
-        rows = _rows(reports)
+        records = [read(report.path) for report in reports if report.key]  # of others record.json can't be used
+        rows = _rows(records)
+        seeds = [*unproven_seeds(records), *equal_seeds(records)] if records else []
         if root is not None:
             _with_data(reports, root, keys, (rescore is not None, count), retrain)
         content = _content(reports, [*bundles.problems, *rows], root, rescore, retrain)
+        content["not_checked"] += seeds
     text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
     data = text.encode("utf-8", "backslashreplace")  # of names that are not UTF-8, as JSON escapes them
     if out is not None:
@@ -84,12 +90,13 @@ def _count(rescore: str | None) -> int | None:
     return int(rescore)
 
 
-def _rows(reports: Sequence[Report]) -> list[str]:
-    """Return what is missing from rows, and records of one cell that contradict each other."""
+def _rows(records: Sequence[Record]) -> list[str]:
+    """Return what is missing from rows, and records that contradict each other or are copies."""
+    from adbench.board.copies import copies, other_tests
     from adbench.board.draws import contradictions, missing_runs
 
-    records = [read(report.path) for report in reports if report.key]  # of the others even record.json can't be used
-    return [*missing_runs(records), *contradictions(records)] if records else []
+    checks = (missing_runs, contradictions, other_tests, copies)
+    return [sentence for check in checks for sentence in check(records)] if records else []
 
 
 def _with_data(
