@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from adbench.data.fingerprint import CONTENT
 from adbench.data.items import CLASSES, SPLITS
 
+FILES = ("method", "support", "backbone.weights", "backbone.text")  # keys whose values may be paths
 DATA = "DATA"  # stands for the folder of the images
 PATH = re.compile(r"(?<![\w.:/…])~?(?:/[^\s/'\",;:()\[\]]+)+/?")  # an absolute path within a text; not that of a URL
 # The name of an image file within a text; a mask or a table counts too.
@@ -43,15 +45,41 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     real = resolved.get("data_root") != "phantom"
     changed["resolved"] |= {"runs": "runs", "cache": None} | ({"data_root": DATA} if real else {})
     changed["resolved"] |= {name: _last(str(resolved[name])) for name in ("support", "method") if resolved.get(name)}
+    files = {*FILES, *(f"method.{name}" for name, value in content["facts"]["params"].items() if _is_content(value))}
+    changed["resolved"]["overrides"] = {
+        section: {key: _last(value) if f"{section}.{key}" in files and isinstance(value, str) else value
+                  for key, value in words.items()}
+        for section, words in (changed["resolved"].get("overrides") or {}).items()
+    }  # fmt: skip
+    changed["given"] = [_without_folder(word, files, real) for word in changed["given"]]
     changed["dataset"] |= {"root": DATA} if "root" in content["dataset"] else {}
     if content.get("seen") is not None:
         changed["seen"] = [one | ({"root": DATA} if "root" in one else {}) for one in changed["seen"]]
     return changed
 
 
+def _without_folder(word: str, files: Container[str], real: bool) -> str:
+    """Return a word of the command line without the folders in it.
+
+    >>> [_without_folder(word, FILES, True) for word in ("method=../smith/mean.py:Mean,clip", "data_root=my data")]
+    ['method=mean.py:Mean,clip', 'data_root=DATA']
+    """
+    key, equals, value = word.partition("=")
+    if key in ("runs", "cache"):
+        return f"{key}={key}"
+    if key == "data_root" and real:
+        return f"{key}={DATA}"
+    return f"{key}{equals}{','.join(map(_last, value.split(',')))}" if key in files else word
+
+
+def _is_content(value: Any) -> bool:
+    """Whether a parameter is a file or folder, of which facts keep the hash."""
+    return isinstance(value, str) and value.startswith(CONTENT)
+
+
 def _last(path: str) -> str:
-    """Return the last name of a path; a method `a/b.py:Class` is `b.py:Class`."""
-    return PurePath(path).name
+    """Return the last name of a path; a method `a/b.py:Class` is `b.py:Class`, and a file of a hub stays."""
+    return path if ":" in path.partition("/")[0] else PurePath(path).name
 
 
 def _texts(value: Any, change: Change) -> Any:
@@ -128,5 +156,7 @@ def anonymised(content: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
     for kind in CLASSES:
         support[kind] = [names.image(name) for name in support[kind]]
     given = [word for word in content["given"] if not word.startswith(("wandb.", "logger="))]
-    changed = {"support": support, "given": _texts(given, names.text), "notes": _texts(content["notes"], names.text)}
+    # The name of a table is no name of an image; commands.sh needs it.
+    given = [word if word.startswith("dataset.table=") else names.text(word) for word in given]
+    changed = {"support": support, "given": given, "notes": _texts(content["notes"], names.text)}
     return {**content, **changed, **({"tracker": None} if "tracker" in content else {})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def write_bundle(
         )
     if key is not None and not anonymise:
         raise AdbenchError(f"--key {key} has no effect without --anonymise. Leave it out.")
+    if out.is_file() and out.stat().st_size and not zipfile.is_zipfile(out):
+        raise AdbenchError(f"--out {out} is a file already, and no bundle: it would be overwritten. Give another name.")
     with opened(runs) as bundles:
         collected, left_out = leaderboard.collect(bundles.folders, PROCESSES)
         if left_out or bundles.problems:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adbench.commands.console import plain_console
 from adbench.commands.keys import LOAD_KEYS, SCORE_KEYS, places_and_keys
 from adbench.config.layers import read_value
-from adbench.config.words import parse
+from adbench.config.words import parse_one
 from adbench.errors import AdbenchError
 from adbench.system.text import counted
 
@@ -152,6 +152,5 @@ def load_keys(keys: Mapping[str, str]) -> LoadKeys:
         if key == "backbone.weights":
             machine["weights"] = keys.get(key)
         elif key in keys:
-            (checked,) = parse([f"{key}={keys[key]}"])
-            machine[key] = getattr(checked, key)  # type: ignore[literal-required]  # of `LOAD_KEYS`
+            machine[key] = getattr(parse_one([f"{key}={keys[key]}"]), key)  # type: ignore[literal-required]  # of `LOAD_KEYS`
     return machine

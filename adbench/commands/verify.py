@@ -13,7 +13,7 @@ from adbench.commands.console import plain_console, print_table
 from adbench.commands.keys import VERIFY_KEYS, check_root, places_and_keys
 from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
-from adbench.config.words import parse
+from adbench.config.words import parse_one
 from adbench.errors import AdbenchError, RecordError
 from adbench.plugins import registry
 from adbench.records.record import TABLES, Record, places, read
@@ -106,23 +106,65 @@ def _with_data(
     from adbench.system.session import Session
     from adbench.training.fit import device_of
 
-    (checked,) = parse([f"data_root={root}", *([f"device={keys['device']}"] if "device" in keys else [])])
+    checked = parse_one([f"data_root={root}", *([f"device={keys['device']}"] if "device" in keys else [])])
     check_root(checked.data_root)
     device_of(checked)  # what is wrong with this machine is no finding about a record
-    session, machine = Session(), load_keys(keys)
-    known = {report.path: _registered(report) for report in reports if report.key}
-    if "method" in keys and all(known.values()):
-        raise AdbenchError(f"method={keys['method']} has no effect: the records' methods are registered. Leave it out.")
-    without: LoadKeys = {key: value for key, value in machine.items() if key != "method"}  # type: ignore[assignment]
+    session, machine = Session(), load_keys({key: value for key, value in keys.items() if key != "method"})
+    records = {report.path: read(report.path) for report in reports if report.key}
+    named = _named(keys.get("method", ""), [one for one in records.values() if not _registered(one)])
     for number, report in enumerate(reports, 1):
-        if report.key:
-            own, title = without if known[report.path] else machine, f"record {number}/{len(reports)}"
-            _check_one(report, checked.data_root, own, session, rescore, retrain, title)
+        if not (record := records.get(report.path)):
+            continue
+        own, title = machine, f"record {number}/{len(reports)}"
+        if not _registered(record):
+            if record.key not in named:
+                report.unchecked.append(_unnamed(record))
+                continue
+            own = {**machine, "method": named[record.key]}
+        _check_one(report, checked.data_root, own, session, rescore, retrain, title)
 
 
-def _registered(report: Report) -> bool:
+def _named(methods: str, records: Sequence[Record]) -> dict[str, str]:
+    """Return by key the file that the user names for the method of each record, of those that are not registered.
+
+    methods: FILE.py:Class, several with commas between them. Raises AdbenchError for one that made none of the records.
+    """
+    found: dict[str, str] = {}
+    for name in filter(None, methods.split(",")):
+        if not records:
+            raise AdbenchError(f"method={name} has no effect: the records' methods are registered. Leave it out.")
+        method = parse_one([f"method={name}"]).method
+        entry = registry.find("method", method)
+        made = entry.name, entry.source(entry.load())
+        keys = [record.key for record in records if made in _made_by(record)]
+        if not keys:
+            others = ", ".join(sorted({f"{method} ({source})" for one in records for method, source in _made_by(one)}))
+            raise AdbenchError(
+                f"method={name} made none of these records: it is {made[0]} ({made[1]}), and they were made by "
+                f"{printable(others)}. Name the file as it was then."
+            )
+        found |= dict.fromkeys(keys, method)
+    return found
+
+
+def _made_by(record: Record) -> list[tuple[str, str | None]]:
+    """Return the name and source by which the method of a record can be told: as it was registered, or its file."""
+    facts, file = record.content["facts"], record.content["code"].get("method_source")
+    return [(facts["method"], facts.get("source")), *([(facts["method"], f"file:{file}")] if file else [])]
+
+
+def _unnamed(record: Record) -> str:
+    """Say that a record's method has to be named, which is no fault of the record."""
+    method = record.content["facts"]["method"]
+    return (
+        f"the data, scores and training: {method} is no registered method, and what a record names is never run. Where "
+        "you trust its source, name it: method=FILE.py:Class, several with commas between them"
+    )
+
+
+def _registered(record: Record) -> bool:
     """Whether a record's method is one that is registered here."""
-    return read(report.path).content["resolved"]["method"] in registry.entries("method")
+    return record.content["resolved"]["method"] in registry.entries("method")
 
 
 def _check_one(
@@ -170,6 +212,7 @@ def _content(
         "findings": sum(len(report.findings) for report in reports) + len(rows),
         "records": [report.as_dict() for report in reports],
         "rows": rows,
+        "not_compared": [] if root is None else [str(report.path) for report in reports if "data" not in report.done],
         "not_checked": never,
     }
 
@@ -188,7 +231,8 @@ def _show(reports: Sequence[Report], content: dict[str, Any], named: Callable[[s
             console.print(f"not checked of {counted(many, 'record')}: {sentence}")
     for sentence in content["rows"]:
         console.print(f"FINDING {printable(named(sentence))}.")
-    console.print(f"{counted(len(reports), 'record')} verified, {counted(content['findings'], 'finding')}.")
+    apart = f", {len(content['not_compared'])} of them not compared with the data" if content["not_compared"] else ""
+    console.print(f"{counted(len(reports), 'record')} verified{apart}, {counted(content['findings'], 'finding')}.")
     for sentence in content["not_checked"]:
         console.print(f"not checked: {sentence}")
 

@@ -13,6 +13,7 @@ from adbench.system.text import cut, printable
 NAMES: Mapping[Any, str] = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
 }  # fmt: skip
+USABLE = "int, float, bool, str, lists of these, X | None and dataclasses"
 EXAMPLES = {int: "[1,2]", float: "[0.5,0.5]", str: "[a,b]", bool: "[true,false]"}
 
 
@@ -34,6 +35,40 @@ def needed(schema: type, key: str) -> str:
 def kinds_of(schema: type, key: str) -> tuple[type, ...]:
     """Return the types that a field of a dataclass may have, such as int and None."""
     return _choices(get_type_hints(schema)[key])
+
+
+def unusable(schema: type, name: str = "Params") -> str | None:
+    """Return what makes a dataclass unusable as the schema of a method's parameters; None: nothing.
+
+    >>> @dataclasses.dataclass
+    ... class Own:
+    ...     sides: tuple[int, ...] = (1, 2)
+    >>> unusable(Own).partition(":")[0]
+    'Params.sides is of type tuple[int, ...]'
+    """
+    hints = get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        place, hint = f"{name}.{field.name}", hints[field.name]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            return f"{place} has no default: every field needs one"
+        if not _is_usable(hint):
+            shown = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+            return f"{place} is of type {shown.replace('typing.', '')}: {USABLE} are possible"
+        if _fields(_plain(hint)) and (inner := unusable(_plain(hint), place)):
+            return inner
+    return None
+
+
+def _is_usable(hint: Any) -> bool:
+    some = [one for one in _choices(hint) if one is not type(None)]
+    if len(some) != 1:
+        return False
+    (one,) = some
+    if get_origin(one) is list:
+        return bool(get_args(one)) and all(map(_is_usable, get_args(one)))
+    if get_origin(one) is dict:
+        return get_args(one)[:1] == (str,)
+    return one in (int, float, bool, str) or dataclasses.is_dataclass(one) or get_origin(one) is Literal
 
 
 def fields(schema: type, key: str) -> list[str]:

@@ -148,6 +148,8 @@ def method_params(schema: type[P], name: str, schedule: str, overrides: Mapping[
 
 def merge_params(schema: type[P], yaml: Mapping[str, Any], schedule: str, overrides: Mapping[str, Any], what: str) -> P:
     """Fill the dataclass `schema` from a method's YAML, the schedule, and `overrides` such as `prompts.normal`."""
+    if why := kinds.unusable(schema):
+        raise AdbenchError(f"{what}: {why}.")
     base = dict(yaml.get("params") or {}) | dict((yaml.get("schedules") or {}).get(schedule) or {})
     merged = merge(schema, base, _nested(overrides), what)
     ranges.check(merged, ranges.OF_METHOD, "method")

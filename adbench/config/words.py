@@ -106,12 +106,17 @@ def _word(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
+def parse_one(words: Sequence[str]) -> RunConfig:
+    """Return the one configuration that words make; AdbenchError where they name several cells."""
+    configs = parse(words)
+    if len(configs) > 1:
+        raise AdbenchError(f"one configuration is needed, and {' '.join(words)} names {len(configs)}.")
+    return configs[0]
+
+
 def config_of(keys: Mapping[str, Any]) -> RunConfig:
     """Return the one configuration that Python values make; AdbenchError where they name several cells."""
-    configs = parse(words_of(keys))
-    if len(configs) > 1:
-        raise AdbenchError(f"one configuration is needed, and {' '.join(words_of(keys))} names {len(configs)}.")
-    return configs[0]
+    return parse_one(words_of(keys))
 
 
 def _split(words: Sequence[str]) -> dict[str, str]:

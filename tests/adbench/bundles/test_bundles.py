@@ -15,7 +15,7 @@ import pytest
 
 import adbench as ad
 from adbench.bundles.read import opened
-from adbench.bundles.scrub import Pseudonyms, without_paths
+from adbench.bundles.scrub import Pseudonyms, anonymised, without_paths
 from adbench.bundles.write import bundle
 from adbench.records.record import read
 from tests.adbench.verify.conftest import Tampered
@@ -121,12 +121,40 @@ def test_the_same_name_has_the_same_pseudonym_and_another_key_another_one() -> N
     assert names.image("0029_0.png") != names.patient("0029_0.png")
 
 
-def test_only_absolute_paths_are_taken_out(made: Path) -> None:
+def test_of_a_text_only_absolute_paths_are_taken_out(made: Path) -> None:
     (record,) = ad.read_all(made)
     text = "1/2 of https://example.org/a/b and ../c; and/or /srv/data/x/y.png"
     content = record.content | {"notes": [text]}
     assert without_paths(content)["notes"] == ["1/2 of https://example.org/a/b and ../c; and/or y.png"]
     assert without_paths(content)["facts"] == content["facts"]
+
+
+def test_folders_of_relative_paths_are_taken_out_too(made: Path) -> None:
+    (record,) = ad.read_all(made)
+    given = [
+        "method=../smith_hospital/mean.py:Mean,clip", "data_root=smith scans", "runs=../smith/runs",
+        "cache=smith/cache", "support=smith/list.txt", "backbone.weights=smith/w.safetensors", "train_on=a+b",
+        "shots=2",
+    ]  # fmt: skip
+    resolved = record.content["resolved"] | {"data_root": "smith scans"}
+    resolved["overrides"] = {"backbone": {"weights": "smith/w.safetensors", "activation": "gelu"}}
+    changed = without_paths(record.content | {"given": given, "resolved": resolved})
+    assert "smith" not in json.dumps([changed["given"], changed["resolved"]])
+    assert changed["given"] == [
+        "method=mean.py:Mean,clip", "data_root=DATA", "runs=runs", "cache=cache", "support=list.txt",
+        "backbone.weights=w.safetensors", "train_on=a+b", "shots=2",
+    ]  # fmt: skip
+    assert changed["resolved"]["overrides"] == {"backbone": {"weights": "w.safetensors", "activation": "gelu"}}
+    hub = record.content | {"given": ["backbone.weights=hf-hub:org/model/w.safetensors"]}
+    assert without_paths(hub)["given"] == hub["given"]
+
+
+def test_the_name_of_a_table_is_no_name_of_an_image(made: Path) -> None:
+    (record,) = ad.read_all(made)
+    content = record.content | {"given": ["dataset.table=images.csv", "support=p1.png"]}
+    table, support = anonymised(content, Pseudonyms(b"0123456789abcdef"))["given"]
+    assert table == "dataset.table=images.csv"
+    assert "p1" not in support
 
 
 def test_a_bundle_is_verified_and_shown(archives: dict[str, bytes], made: Path, tmp_path: Path, adbench: Any) -> None:
@@ -209,6 +237,7 @@ def test_what_cannot_be_bundled_is_named(made: Path, tmp_path: Path, adbench: An
         ((made, "--out", out, "--anonymise", "--key", key), 2, "holds 3 bytes; a secret has at least 16"),
         ((tmp_path / "none", "--out", out), 4, "is not a folder of records"),
         ((made, "--out", next(made.iterdir()) / "method.safetensors"), 2, "would be overwritten"),
+        ((made, "--out", key), 2, "is a file already, and no bundle"),
     ):
         answer = adbench("bundle", *words)
         assert (answer.code, said in answer.err) == (code, True), (words, answer.err)

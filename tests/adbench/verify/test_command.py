@@ -213,3 +213,51 @@ def test_parameters_of_another_support_are_found_by_training_alone(
 def test_the_stages_of_a_cell_are_known() -> None:
     source = inspect.getsource(run_cell)
     assert tuple(re.findall(r'watch\.stage\("(\w+)"\)', source)) == STAGES
+
+
+METHOD = """
+from dataclasses import dataclass
+
+import torch
+
+from adbench import Capability, Method, Scores
+
+
+class {name}(Method):
+    @dataclass
+    class Params:
+        pass
+
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="none", pooled=True, maps=False)
+
+    def score(self, batch):
+        return Scores(batch.features.pooled.norm(dim=-1) * {factor})
+"""
+
+
+def test_each_file_that_is_named_checks_the_records_that_it_made(phantoms: Path, tmp_path: Path, adbench: Any) -> None:
+    names, runs = ("One", "Two", "Three"), tmp_path / "runs"
+    for factor, name in enumerate(names, 1):
+        (tmp_path / f"{name}.py").write_text(METHOD.format(name=name, factor=factor))
+        words = (f"method={tmp_path / f'{name}.py'}:{name}", f"data_root={phantoms}", f"runs={runs}", "gallery=0")
+        assert adbench("run", *words).code == 0
+    one, two, three = (f"{tmp_path / f'{name}.py'}:{name}" for name in names)
+    with_two = ("verify", runs, f"data_root={phantoms}", "--rescore", "all", f"method={one},{two}")
+    answer = adbench(*with_two)
+    assert answer.code == 0, answer.out
+    assert answer.out.count("scored again: the same bits") == 2
+    assert "Three is no registered method, and what a record names is never run" in answer.out
+    assert "3 records verified, 1 of them not compared with the data, 0 findings." in answer.out
+    assert "3 records verified, 0 findings." in adbench(*with_two[:-1], f"{with_two[-1]},{three}").out
+    (tmp_path / "Three.py").write_text(METHOD.format(name="Three", factor=7))
+    edited = adbench(*with_two[:-1], f"method={three}")
+    assert edited.code == 2
+    assert "made none of these records" in edited.err
+    for command in (("score", runs / "x", phantoms), ("serve", runs / "x")):
+        (folder,) = [path.parent for path in runs.glob("*/record.json") if '"One"' in path.read_text()]
+        given = [folder if word == runs / "x" else word for word in command]
+        refused = adbench(*given, f"method={one},{two}")
+        assert refused.code == 2, refused.err
+        assert "one configuration is needed" in refused.err
