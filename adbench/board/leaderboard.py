@@ -268,6 +268,19 @@ def lines(records: Sequence[Record]) -> list[dict[str, str]]:
     return rows
 
 
+def several_versions(records: Sequence[Record]) -> list[str]:
+    """Return a sentence for each row and dataset whose records were made by several versions of adbench."""
+    made: dict[tuple[str, str, str], set[str]] = {}
+    for record in records:
+        version = str((record.content.get("code") or {}).get("version"))
+        made.setdefault((_method(record), _dataset(record), _protocol(record)), set()).add(version)
+    return [
+        f"{method} on {dataset}, {protocol}: records of adbench {', '.join(sorted(versions))} stand side by side"
+        for (method, dataset, protocol), versions in sorted(made.items())
+        if len(versions) > 1
+    ]
+
+
 def unlike_published(record: Record) -> str:
     """Write which sets of a record, tested or learned from, are not the published ones; empty where none is known."""
     about, tested = _about(record), record.content["facts"]["dataset"]

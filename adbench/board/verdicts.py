@@ -121,5 +121,6 @@ def legend(done: Sequence[Comparison], margin: float, level: float) -> str:
     return (
         f"Difference (first minus second) in points with its {100 * level:g} % interval for new patients and "
         f"{population} (Obuchowski-Rockette-Hillis, jackknife over patients); p after Holm within a dataset and "
-        f"metric. Equivalent: the interval lies within {margin:g} points of zero; better or worse: p < {1 - level:.2g}."
+        f"metric. Equivalent: the interval lies within {margin:g} point{'s' * (margin != 1)} of zero; better or worse: "
+        f"p < {1 - level:.2g}."
     )

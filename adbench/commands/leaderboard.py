@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from adbench.commands.console import print_table
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.records.record import files_of, incomplete
+from adbench.system.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ def show_leaderboard(
     chosen = _chosen(metric, set(long["metric"]))
     contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
     notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
-    notes += leaderboard.partial_folds(records)
+    notes += [*leaderboard.partial_folds(records), *map(printable, leaderboard.several_versions(records))]
     if published:
         long = papers.added(long)
         if method is not None:

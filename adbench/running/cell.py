@@ -182,9 +182,9 @@ def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test
             outcome.lesions.counts().to_parquet(folder / record.FALSE_POSITIVES, index=False)
     state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
     state = {name: value.contiguous() for name, value in state.items()}
-    # Bytes first: a full disk is then an OSError like everywhere else.
-    metadata = {"method": cell.facts["method"], "cell": cell.key}
-    (folder / "method.safetensors").write_bytes(save(state, metadata=metadata))
+    # Bytes first: a full disk is then an OSError like everywhere else. One entry: safetensors writes several in any
+    # order, and the same run is to be the same bytes.
+    (folder / "method.safetensors").write_bytes(save(state, metadata={"cell": cell.key}))
     if cell.config.gallery:
         rows = pictures.choose(outcome.predictions, cell.config.gallery)
         flat = [row for chosen in rows.values() for row in chosen]

@@ -23,9 +23,8 @@ def scores_of(method: Method[Any], batch: Batch) -> Scores:
     if not isinstance(image, Tensor) or image.shape != (n,):
         _refuse(name, "score", f"image of {_kind(image)} for {n} images", f"a tensor of shape ({n},)")
     if (maps is None) == method.declared.maps:
-        there = "none" if maps is None else "there"
-        needed = "Scores(image, maps)" if maps is None else "Scores(image)"
-        _refuse(name, "score", f"maps={method.declared.maps} is declared and maps are {there}", needed)
+        there, needed = ("no maps", "Scores(image, maps)") if maps is None else ("maps", "Scores(image)")
+        _refuse(name, "score", f"{there} though its capability declares maps={method.declared.maps}", needed)
     if maps is not None:
         _check_maps(name, "score", maps, n)
     if not image.is_floating_point():

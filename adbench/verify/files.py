@@ -105,7 +105,7 @@ def check_parameters(record: Record) -> Iterator[str]:
         yield f"method.safetensors can't be read ({tables.reason(error)})"
         return
     for name, stated in (("cell", record.key), ("method", record.content["facts"]["method"])):
-        if about.get(name) != stated:
+        if about.get(name, stated if name == "method" else None) != stated:  # the key is of the method, too
             yield f"method.safetensors is of the {name} {brief(about.get(name))}, and the record of {brief(stated)}"
     trainable = record.content["parameters"]["trainable"]
     if trainable > numbers:

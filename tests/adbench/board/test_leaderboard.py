@@ -16,6 +16,13 @@ from adbench.board.latex import to_latex
 from adbench.board.leaderboard import choose, collect
 
 
+def test_records_of_two_versions_are_named(write_record, adbench, tmp_path: Path) -> None:
+    for number, version in enumerate(("0.1.0", "0.0.3", "0.1.0")):
+        code = {"version": version, "commit": None, "dirty": None}
+        write_record(tmp_path, f"r{number}", 0.8, source=f"draw:{number}", code=code)
+    assert "records of adbench 0.0.3, 0.1.0 stand side by side" in adbench("leaderboard", tmp_path).err
+
+
 def test_categories_have_columns_of_their_own(write_record, board, tmp_path: Path) -> None:
     for category in ("bottle", "cable", "all"):
         write_record(tmp_path, category, 0.9, dataset="mvtec", category=category)

@@ -432,7 +432,7 @@ BROKEN = [
     (GathersNothing, "fit", "transductive=True and has no `observe_test_images`", r"Sound\.prepare"),
     (PeeksAtLabels, "batch alone", "'Batch' object has no attribute 'labels'", r"Sound\.score"),
     (WrongShape, "shapes", r"image of shape \(6, 1\) for 6 images", r"Sound\.score"),
-    (MapsUndeclared, "shapes", "maps=True is declared and maps are none", r"Sound\.score"),
+    (MapsUndeclared, "shapes", "no maps though its capability declares maps=True", r"Sound\.score"),
     (DividesByZero, "finite", "scores of 2 of 6 odd images not finite", r"Sound\.score"),
     (Constant, "range", "the same value 1 everywhere in image", r"Sound\.score"),
     (WholeNumbers, "shapes", r"image of type torch\.int64", r"Sound\.score"),

@@ -185,7 +185,7 @@ def test_whatever_a_method_raises_is_one_sentence(adbench, words, method: str, t
         ("channel", "maps of shape ("),
         ("flat", "maps of shape ("),
         ("empty maps", ", 0, 4) for"),
-        ("no maps", "maps=True is declared and maps are none"),
+        ("no maps", "no maps though its capability declares maps=True"),
         ("nan", "a score that is not finite"),
         ("capability", "capability() of the method Bad is wrong on phantom-clip: {'support': 'none'} came back"),
         ("support", "support='all', which is none of none, normal, both"),

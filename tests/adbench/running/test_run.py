@@ -100,13 +100,14 @@ def test_the_same_cell_is_reused_and_force_runs_it_again(adbench, words, tmp_pat
     adbench("run", *words)
     folder = only(tmp_path / "runs")
     stamp = (folder / "record.json").stat().st_mtime_ns
-    before = read(folder).predictions()
+    before, state = read(folder).predictions(), (folder / "method.safetensors").read_bytes()
     again = adbench("run", *words)
     assert "recorded already, reused" in again.out
     assert (folder / "record.json").stat().st_mtime_ns == stamp
     assert adbench("run", *words, "force=true").code == 0
     assert (only(tmp_path / "runs") / "record.json").stat().st_mtime_ns > stamp
     pd.testing.assert_frame_equal(read(folder).predictions(), before)
+    assert (folder / "method.safetensors").read_bytes() == state
 
 
 def test_features_cold_warm_in_memory_and_nowhere_give_the_same_scores(adbench, words, tmp_path: Path) -> None:
