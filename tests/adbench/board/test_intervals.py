@@ -72,7 +72,7 @@ def test_means_over_datasets_add_variances_and_patients(study, tmp_path: Path) -
     for dataset in ("brainmri", "liverct"):
         study(tmp_path, "madclip", dataset=dataset)
     study(tmp_path, "mvfa", dataset="brainmri")
-    study(tmp_path, "mvfa", dataset="liverct", patients=9)
+    study(tmp_path, "mvfa", dataset="liverct", shift=50.0)  # exactly 100
     whole = board(tmp_path)
     first, second, mean = (line(whole, method="madclip", dataset=name) for name in ("brainmri", "liverct", "mean of 2"))
     assert mean["se"] == pytest.approx(np.hypot(first["se"], second["se"]) / 2)
@@ -107,8 +107,20 @@ def test_why_a_row_has_no_interval(study, tmp_path: Path) -> None:
 
 def test_records_that_cannot_be_combined_have_no_interval(study, tmp_path: Path) -> None:
     study(tmp_path, "madclip", draws=(0, 1))
-    edit(tmp_path / "madclip-1-brainmri", {}, lambda rows: rows["patient"] != "p3")
+    file = tmp_path / "madclip-1-brainmri" / "predictions.parquet"
+    predictions = pd.read_parquet(file)
+    predictions.loc[4, "image"] = "test/another"
+    predictions.to_parquet(file, index=False)
     assert "are not scored on the same test images" in line(board(tmp_path))["ci_note"]
+
+
+def test_draws_that_test_other_numbers_of_images_are_not_averaged(study, tmp_path: Path) -> None:
+    study(tmp_path, "madclip", draws=(0, 1))
+    edit(tmp_path / "madclip-1-brainmri", {}, lambda rows: rows["patient"] != "p3")
+    whole = board(tmp_path)
+    rows = whole[(whole["metric"] == "image_auroc") & whole["mean"].notna()]
+    assert sorted(rows["n"]) == [1, 1]
+    assert all(name.startswith("brainmri@") for name in rows["dataset"])
 
 
 def test_unknown_patients_are_told(study, tmp_path: Path) -> None:
