@@ -14,7 +14,7 @@ from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
 from adbench.system.cores import shared
 from adbench.system.output import redirected_output
-from adbench.system.processes import CONTEXT, Child, wait_any, warm_up
+from adbench.system.processes import CONTEXT, Child, answer, wait_any, warm_up
 
 MOST_FAILED_STARTS = 3  # workers that end one after the other before their first cell
 
@@ -145,16 +145,16 @@ def _serve(pipe: Connection[Any, Any]) -> None:
             from adbench.system.session import Session
         except Exception as error:
             text = f"its worker could not start: {type(error).__name__}: {error}"
-            pipe.send(("died", Failure("WorkerDied", text, tuple(traceback.format_exc().splitlines()))))
+            answer(pipe, "died", Failure("WorkerDied", text, tuple(traceback.format_exc().splitlines())))
             return
 
         session = Session()
-        pipe.send(("ready", None))
+        answer(pipe, "ready")
         while True:
             try:
                 job: Job = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 return
             with redirected_output(job.log):
-                failure = perform(job, session, lambda name: pipe.send(("stage", name)))
-            pipe.send(("finished", failure))
+                failure = perform(job, session, lambda name: answer(pipe, "stage", name))
+            answer(pipe, "finished", failure)

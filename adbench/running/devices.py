@@ -24,7 +24,7 @@ from adbench.errors import AdbenchError, DataError
 from adbench.records import record
 from adbench.system.cores import shared
 from adbench.system.output import redirected_output
-from adbench.system.processes import Child, wait_any, warm_up
+from adbench.system.processes import Child, answer, wait_any, warm_up
 
 if TYPE_CHECKING:  # a child sets the environment before torch is imported
     from adbench.cells.cell import Cell
@@ -152,13 +152,13 @@ def _serve(
             if number:
                 take_part(cell, began)
             else:
-                run_cell(cell, words, lambda name: pipe.send(("stage", name)), began)
-            pipe.send(("finished", None))
+                run_cell(cell, words, lambda name: answer(pipe, "stage", name), began)
+            answer(pipe, "finished")
             group.destroy_process_group()
         except AdbenchError as error:
-            pipe.send(("failed", error))
+            answer(pipe, "failed", error)
         except Exception:
-            pipe.send(("failed", RuntimeError(f"process {number} of {n} failed:\n{traceback.format_exc()}")))
+            answer(pipe, "failed", RuntimeError(f"process {number} of {n} failed:\n{traceback.format_exc()}"))
 
 
 def _backend(config: RunConfig) -> str:

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from adbench.system.pids import UNKNOWN, started
+
 HOST = platform.node().replace(".", "-") or "host"
 HEARTBEAT = 20.0  # seconds between two touches
 EXPIRY = 300.0  # seconds after the last touch: a network folder may show a touch a minute late
@@ -31,7 +33,7 @@ LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]+\.(?
 def leased(temporary: Path, final: Path) -> Iterator[None]:
     """Keep the lease of a temporary folder, which will be called `final`, until the block ends."""
     lease, ended = temporary.with_suffix(".lease"), threading.Event()
-    owner = {"name": final.name, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    owner = {"name": final.name, "machine": _machine(), "pid": os.getpid(), "started": started(os.getpid())}
     lease.write_text(json.dumps(owner), encoding="utf-8")
     threading.Thread(target=_beat, args=(lease, ended), daemon=True).start()
     try:
@@ -106,7 +108,7 @@ def _writes(owner: dict[str, Any], clock: _Clock) -> bool:
     """Whether the owner of a lease still writes: it lives under this kernel, or touched the lease lately."""
     machine, pid = owner.get("machine"), owner.get("pid")
     if machine is not None and machine == _machine() and isinstance(pid, int):
-        return _started(pid) in (owner.get("started"), UNKNOWN)
+        return started(pid) in (owner.get("started"), UNKNOWN)
     return clock.now is None or abs(clock.now - owner["touched"]) < EXPIRY
 
 
@@ -115,10 +117,7 @@ def _may_write(left: re.Match[str]) -> bool:
 
     One whose lease is gone was left by a writer that was killed while it cleaned up.
     """
-    return left["host"] != HOST or _started(os.getpid()) is None or _started(int(left["pid"])) is not None
-
-
-UNKNOWN = "unknown"  # the start of a process that lives and is somebody else's
+    return left["host"] != HOST or started(os.getpid()) is None or started(int(left["pid"])) is not None
 
 
 def _machine() -> str | None:
@@ -128,17 +127,3 @@ def _machine() -> str | None:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return None
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process of this container started, in ticks since boot; none where it has ended."""
-    try:
-        os.kill(pid, 0)
-        state, *fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
-    except PermissionError:
-        return UNKNOWN
-    except (OSError, OverflowError, ValueError):
-        return None
-    return None if state in "ZX" else fields[18]

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+from adbench.system.pids import started
 
 # A server process imports torch and Lightning once, and every child is a fork of it; elsewhere each imports its own.
 CONTEXT = get_context("forkserver") if sys.platform == "linux" else get_context("spawn")
@@ -30,8 +33,8 @@ class Child:
     """A child process and this end of the pipe to it.
 
     `target(pipe, *args)` is called in the child, with its end of the pipe and with exactly the variables of
-    `environment`. It sends pairs of a word and a value, ("stage", "fit") for instance; the word `died` is taken: it is
-    how `receive` says that the process has ended.
+    `environment`. It sends pairs of a word and a value by `answer`, ("stage", "fit") for instance; the word `died` is
+    taken: it is how `receive` says that the process has ended, or that nobody would know if it had.
     """
 
     def __init__(self, target: Callable[..., None], *args: Any, environment: Mapping[str, str]) -> None:
@@ -40,6 +43,7 @@ class Child:
         with _no_interrupts():
             self.process.start()  # not as a daemon: a method's DataLoader may have processes of its own
         theirs.close()
+        self.began = started(self.process.pid or 0)
 
     def send(self, message: Any) -> None:
         """Send a message; where the child has died, `receive` says so."""
@@ -55,13 +59,24 @@ class Child:
                 word, value = self.pipe.recv()
                 return str(word), value
         self.process.join()
+        if self._orphaned():
+            return "died", "has to end, since the process that starts workers was ended: out of memory?"
         return "died", describe_exit(self.process.exitcode)
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, and wait until it has ended."""
         self.process.kill()
         self.process.join()
+        while self._orphaned():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid or 0, signal.SIGKILL)
+            time.sleep(0.01)
         self.pipe.close()
+
+    def _orphaned(self) -> bool:
+        """Whether it runs although it counts as ended: with the server process ends the news of all its children."""
+        ended = self.process.exitcode is not None
+        return ended and self.began is not None and started(self.process.pid or 0) == self.began
 
 
 C = TypeVar("C", bound=Child)
@@ -96,6 +111,14 @@ def _main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     target(pipe, *args)
+
+
+def answer(pipe: Connection[Any, Any], word: str, value: Any = None) -> None:
+    """Send a word and a value to the parent; end this process, without a traceback, where it no longer listens."""
+    try:
+        pipe.send((word, value))
+    except OSError:
+        os._exit(1)
 
 
 def _die_with_parent() -> None:

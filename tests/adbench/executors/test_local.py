@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from adbench.config.words import parse
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job
 from adbench.executors.local import Local, Worker
+from adbench.system.pids import started
 
 
 def test_workers_warm_up_only_where_a_cell_is_to_run(adbench, words, count_calls) -> None:
@@ -120,6 +123,36 @@ def test_each_of_two_workers_sees_its_own_gpu(words, fake, start, monkeypatch: p
     _, err = (child := start(*words, fake.word, "seed=0,1", "workers=2")).communicate(timeout=300)
     assert child.returncode == 0, err
     assert sorted(gpus for _, _, gpus in fake.spans) == ["0", "1"]
+
+
+def children(parent: int) -> dict[int, bytes]:
+    """The command lines of the children of a process, by their ids."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes()
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process starts the others")
+def test_the_end_of_the_process_that_starts_workers_costs_the_running_cell(
+    words, fake, start, until, tmp_path: Path
+) -> None:
+    fake.behave("hold", 0)
+    child = start(*words, fake.word, "seed=0,1,2")
+    until(lambda: fake.starts == [0])
+    (server,) = [pid for pid, line in children(child.pid).items() if b"forkserver" in line]
+    (worker,) = children(server)
+    os.kill(server, signal.SIGKILL)
+    out, err = child.communicate(timeout=300)
+    assert child.returncode == 1, err
+    assert "1 of 3 cells failed" in err
+    assert "WorkerDied: its worker has to end, since the process that starts workers was ended" in out
+    assert fake.starts == [0, 1, 2], "the others ran in a worker of another one"
+    assert started(worker) is None
+    logs = "".join(log.read_text() for log in (tmp_path / "runs" / "logs").iterdir())
+    assert "Traceback" not in out + err + logs
 
 
 def test_two_workers_give_the_bytes_of_one_and_outlive_a_death(

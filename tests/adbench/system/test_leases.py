@@ -14,6 +14,7 @@ import pytest
 from adbench.system import leases
 from adbench.system.files import replacing, scratch
 from adbench.system.leases import EXPIRY, HEARTBEAT, HOST, tidy
+from adbench.system.pids import started
 
 NOBODY = 2**22 + 1  # beyond the largest process id
 
@@ -31,7 +32,7 @@ def left(folder: Path, owner: dict[str, object] | str | None, age: float = 0.0, 
     return path
 
 
-HERE = {"machine": leases._machine(), "pid": os.getpid(), "started": leases._started(os.getpid())}
+HERE = {"machine": leases._machine(), "pid": os.getpid(), "started": started(os.getpid())}
 ELSEWHERE = {"machine": "another boot pid:[1]", "pid": os.getpid(), "started": "5"}
 needs_proc = pytest.mark.skipif(leases._machine() is None, reason="needs Linux's /proc")
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from adbench.system.processes import Child, wait_any, warm_up
+from adbench.system.pids import started
+from adbench.system.processes import Child, answer, wait_any, warm_up
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -122,6 +124,35 @@ def test_of_several_children_those_with_a_message_are_returned(child) -> None:
     ends.send("exit")
     assert wait_any([quiet, speaks, ends]) == [ends]
     assert ends.receive() == ("died", "ended with exit code 3")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process starts the others")
+def test_a_child_is_ended_with_the_process_that_starts_children(child) -> None:
+    process = child("ready")
+    assert process.receive() == ("greeting", "ready")
+    pid = process.process.pid
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    word, end = process.receive()
+    assert (word, end) == ("died", "has to end, since the process that starts workers was ended: out of memory?")
+    assert started(pid) is not None, "it runs, and nobody would know when it has ended"
+    process.kill()
+    assert started(pid) is None
+    process.kill()
+    assert child("again").receive() == ("greeting", "again"), "there is another that starts children"
+
+
+def speaks_to_nobody(pipe) -> None:
+    try:
+        pipe.close()
+        answer(pipe, "stage", "fit")
+    finally:
+        os._exit(7)  # an error has been raised
+
+
+def test_a_child_to_which_nobody_listens_ends_without_an_error() -> None:
+    process = Child(speaks_to_nobody, environment=os.environ)
+    assert process.receive() == ("died", "ended with exit code 1")
+    process.kill()
 
 
 PARENT = """
