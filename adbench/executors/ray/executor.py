@@ -7,6 +7,7 @@ Ray transports a cell's configuration to a worker and the reason of a failure ba
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import time
@@ -23,6 +24,7 @@ from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
+from adbench.executors.ray.keys import RayKeys, check_keys
 from adbench.executors.ray.worker import Location, Worker
 from adbench.executors.remote import Resources, arrived, clear_status, read_status, resources_of
 from adbench.records import record
@@ -34,15 +36,6 @@ NODE_TIMEOUT = 5.0  # seconds in which Ray reports that a node died, and not onl
 WORKER_TIMEOUT = 120.0  # seconds after which an unreachable worker is given up
 TRIES = 3  # starts of a cell whose nodes die
 MOST_FAILED_STARTS = 3  # workers in a row that end before their first cell
-
-
-@dataclass
-class RayKeys:
-    """The keys `ray.X=`: see configs/executor/ray.yaml."""
-
-    address: str | None = None
-    gpus: float | None = None
-    resources: dict[str, float] | None = None
 
 
 @dataclass
@@ -80,6 +73,7 @@ class Ray:
         self.workers = workers
         self.keys = layers.executor_keys(RayKeys, "ray", config.words("ray"))
         self.first = resources_of(config, self.keys.gpus)
+        check_keys(self.keys)
         if find_spec("ray") is None:
             raise AdbenchError(
                 "executor=ray needs the package ray, which is not installed: pip install 'adbench-medical[ray]'"
@@ -173,7 +167,8 @@ class Ray:
             # As many workers as requested, whatever the machine has: as with local workers.
             cpus = max(os.cpu_count() or 1, self.workers * self.first.cpus)
             here: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000}
-            ray.init(address="local", resources=self.keys.resources, **here, **quiet)
+            resources = {name: math.ceil(amount) for name, amount in (self.keys.resources or {}).items()}
+            ray.init(address="local", resources=resources, **here, **quiet)
         else:
             try:
                 _check_address(self.keys.address)

@@ -24,9 +24,10 @@ from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
 from adbench.executors.remote import Resources, Status, arrived, clear_status, read_status, resources_of
 from adbench.executors.slurm import notes
+from adbench.executors.slurm.keys import SlurmKeys, check_keys
 from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import LocalQueue, Queue, SlurmQueue, State
-from adbench.executors.slurm.submit import SlurmKeys, check_keys, check_machine, submit
+from adbench.executors.slurm.submit import check_machine, submit
 from adbench.records import record
 
 NO_REASON = ("COMPLETED", "GONE")  # final states of a job that say nothing about its cell

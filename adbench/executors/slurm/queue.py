@@ -15,12 +15,10 @@ from typing import Protocol
 
 from adbench.errors import AdbenchError
 from adbench.executors import Failure
-from adbench.system.text import cut
 
 # https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; every other state is final.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
-MOST_DAYS = 3650
 ADVICE = {
     "TIMEOUT": "slurm.time= gives it more time",
     "DEADLINE": "slurm.time= gives it more time",
@@ -169,31 +167,3 @@ def _runs(job: str) -> bool:
         return b"submitit" in line if line else bool((process / "exe").readlink())
     except OSError:
         return False
-
-
-def minutes(text: str) -> int:
-    """Read a time as sbatch does, into whole minutes, rounded up.
-
-    >>> [minutes(text) for text in ("90", "90:30", "1:30:00", "1-12", "2-0:30")]
-    [90, 91, 90, 2160, 2910]
-    """
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip())
-    if not match:
-        raise AdbenchError(
-            f"slurm.time={text} is not possible: write minutes, as in 90, hours as in 1:30:00, or days and hours as in "
-            "1-12."
-        )
-    days, *parts = match.groups()
-    numbers = [int(part) for part in parts if part is not None]
-    if days is not None or len(numbers) == 3:  # hours first
-        hours, mins, seconds = [*numbers, 0, 0][:3]
-    else:
-        hours, mins, seconds = 0, *[*numbers, 0][:2]
-    total = ((int(days or 0) * 24 + hours) * 60 + mins) * 60 + seconds
-    if total == 0:
-        raise AdbenchError(f"slurm.time={text} is no time at all: at least 1 minute is needed.")
-    if total > MOST_DAYS * 86400:
-        raise AdbenchError(
-            f"slurm.time={cut(text, 40)} is not possible: at most {MOST_DAYS} days, as in {MOST_DAYS}-0."
-        )
-    return -(-total // 60)

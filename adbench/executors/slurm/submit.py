@@ -1,4 +1,4 @@
-"""Slurm jobs: the keys `slurm.X=`, the submission of an array through submitit, and what each job runs."""
+"""Slurm jobs: the submission of an array through submitit, and what each job runs."""
 
 from __future__ import annotations
 
@@ -6,59 +6,19 @@ import contextlib
 import io
 import math
 import os
-import re
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError
 from adbench.executors import Job
 from adbench.executors.remote import Resources, run_job
-from adbench.executors.slurm.queue import minutes
+from adbench.executors.slurm.keys import SlurmKeys, minutes, options_of
 from adbench.system.session import Session
-
-
-@dataclass
-class SlurmKeys:
-    """The keys `slurm.X=`: see configs/executor/slurm.yaml."""
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    time: str | None = None
-    memory: str | None = None
-    cpus: int | None = None
-    gpus: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    setup: list[str] = field(default_factory=list)
-    array: int = 1000
-    poll: float = 15.0
-    cluster: str = "slurm"
-
-
-def check_keys(keys: SlurmKeys) -> None:
-    """Raise where the value of a key is not possible."""
-    if keys.cluster not in ("slurm", "local"):
-        raise AdbenchError(
-            f"slurm.cluster={keys.cluster} is not possible: {did_you_mean(keys.cluster, ['slurm', 'local'])}"
-        )
-    if not keys.poll > 0:
-        raise AdbenchError(f"slurm.poll={keys.poll:g} is not possible: give seconds, as in 15.")
-    if keys.array < 1:
-        raise AdbenchError(f"slurm.array={keys.array} is not possible: at least 1 job has to be submitted.")
-    if keys.time is not None:
-        minutes(keys.time)
-    if keys.memory is not None and not re.fullmatch(r"\d+([KMGT]B?)?", keys.memory, re.IGNORECASE):
-        raise AdbenchError(
-            f"slurm.memory={keys.memory} is not possible: write a whole number and a unit of K, M, G or T, as in 8G; "
-            "without a unit sbatch counts megabytes."
-        )
 
 
 def check_machine(keys: SlurmKeys) -> None:
@@ -119,7 +79,7 @@ def parameters(
     >>> parameters(SlurmKeys(partition="gpu", time="1:30:00", memory="8G"), Resources(4), "adbench", 2)["time"]
     90
     """
-    options = dict(keys.options)
+    options = options_of(keys)
     if before:
         dependencies = [f"afterany:{':'.join(before)}", str(options.get("dependency") or "")]
         options["dependency"] = ",".join(filter(None, dependencies))
@@ -154,7 +114,13 @@ def cell(job: Job, folder: str, resources: Resources) -> None:
 
 
 def _refusal(text: str) -> str:
-    """Return the reason in the messages of sbatch."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reasons = [line.partition("sbatch: error:")[2].strip() for line in lines if "sbatch: error:" in line]
-    return "; ".join(dict.fromkeys(reasons or lines[-1:])).rstrip(".")
+    r"""Return the reason in the messages of sbatch: its errors, else what it says of an option, else the last line.
+
+    >>> _refusal("sbatch: unrecognized option '--nise=1'\nTry 'sbatch --help' for more information")
+    "unrecognized option '--nise=1'"
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("Try ")]
+    for mark in ("sbatch: error:", "sbatch:"):
+        if reasons := [line.partition(mark)[2].strip() for line in lines if mark in line]:
+            return "; ".join(dict.fromkeys(reasons)).rstrip(".")
+    return "".join(lines[-1:]).rstrip(".")

@@ -18,7 +18,7 @@ from adbench.config import layers
 from adbench.config import words as config
 from adbench.errors import AdbenchError
 from adbench.executors.ray import Ray
-from adbench.executors.ray.executor import RayKeys
+from adbench.executors.ray.keys import RayKeys, check_keys
 from adbench.executors.ray.worker import Worker
 from adbench.records.record import read_all
 
@@ -93,6 +93,31 @@ def test_the_commands_of_the_page_are_good(page_commands) -> None:
 def test_rays_keys_are_checked(word: str, says: str) -> None:
     with pytest.raises(AdbenchError, match=says):
         config.parse(word.split())
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("ray.resources={a100: -1}", "ray.resources.a100=-1 is not possible: give a whole number, or a share"),
+        ("ray.resources={a100: 0}", "ray.resources.a100=0 is not possible"),
+        ("ray.resources={a100: nan}", "ray.resources.a100=nan is not possible"),
+        ("ray.resources={a100: inf}", "ray.resources.a100=inf is not possible"),
+        ("ray.resources.a100=1.5", "ray.resources.a100=1.5 is not possible"),
+        ("ray.resources={CPU: 2}", "ray.resources.CPU= is not possible: give cores= instead"),
+        ("ray.resources={GPU: 1}", "ray.resources.GPU= is not possible: give ray.gpus= instead"),
+        ("ray.resources={memory: 8}", "ray.resources.memory= is not possible: a method declares the memory"),
+    ],
+)
+def test_resources_that_ray_would_not_take_are_refused_before_it_starts(word: str, says: str) -> None:
+    (run,) = config.parse(["executor=ray", word])
+    with pytest.raises(AdbenchError, match=says):
+        Ray(1, run)
+
+
+@pytest.mark.parametrize("amount", ["1", "4", "0.5", "0.01"])
+def test_whole_resources_and_shares_of_one_are_taken(amount: str) -> None:
+    (run,) = config.parse(["executor=ray", f"ray.resources.a100={amount}"])
+    check_keys(layers.executor_keys(RayKeys, "ray", run.words("ray")))
 
 
 def test_rays_keys_are_no_part_of_a_cell(tiny: Path) -> None:
