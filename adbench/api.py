@@ -139,7 +139,7 @@ def _sentence(failure: Failure) -> str:
 
 
 class _Silent:
-    """A report of a sweep that shows nothing."""
+    """A report of a sweep that shows nothing but what the executor has to say."""
 
     def started(self, task: sweep.Task) -> None:
         """Show nothing."""
@@ -152,6 +152,10 @@ class _Silent:
 
     def finished(self, task: sweep.Task, failure: Failure | None) -> None:
         """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Warn: a job that can't start would be waited for without a word."""
+        warnings.warn(text, stacklevel=2)
 
     def stopping(self, running: int) -> None:
         """Show nothing."""

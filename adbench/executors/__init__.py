@@ -55,6 +55,10 @@ class Jobs(Protocol):
         """Report that a job has reached a stage, or that it is `queued`."""
         ...
 
+    def note(self, text: str) -> None:
+        """Show a sentence of the executor: why the cluster starts no job, for instance."""
+        ...
+
     def put_back(self, job: Job) -> None:
         """Return a job that was taken but will not start."""
         ...

@@ -136,6 +136,9 @@ class _OneJob:
     def stage(self, job: Job, name: str) -> None:
         self.fit.stage = name
 
+    def note(self, text: str) -> None:
+        """Show nothing: a local executor has nothing to say."""
+
     def put_back(self, job: Job) -> None:
         raise AssertionError("a local executor puts no job back")
 

@@ -178,6 +178,10 @@ class Report(Protocol):
         """A cell has ended."""
         ...
 
+    def note(self, text: str) -> None:
+        """The executor says something about several cells."""
+        ...
+
     def stopping(self, running: int) -> None:
         """Ctrl-C was pressed once, and the running cells are being finished. Called from a signal handler."""
         ...
@@ -225,6 +229,10 @@ class Sweep:
     def stage(self, job: Job, name: str) -> None:
         """Pass a stage on to the report."""
         self.report.stage(self.running[job.key], name)
+
+    def note(self, text: str) -> None:
+        """Pass a sentence of the executor on to the report."""
+        self.report.note(text)
 
     def put_back(self, job: Job) -> None:
         """Queue a cell again that was taken but will not start."""

@@ -18,6 +18,7 @@ from adbench.executors import QUEUED, Failure
 from adbench.sweeps.sweep import Task
 from adbench.sweeps.tables import duration, full_names, headline
 from adbench.system.progress import stop
+from adbench.system.text import printable
 
 
 class Watch:
@@ -89,6 +90,10 @@ class Watch:
                 result = f"failed, {failure.kind}: {failure.message}"
             line = f"[{self.done:>{len(str(self.total))}}/{self.total}] {self.names[task.key]}: {result}"
             (self.display.console if self.live else self.lines).print(line, markup=False)
+
+    def note(self, text: str) -> None:
+        """Print a sentence of the executor on standard error, on a terminal above the running cells."""
+        self.display.console.print(f"adbench: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
 
     def stopping(self, running: int) -> None:
         """Print that the sweep stops; at once, for this is called from a signal handler."""

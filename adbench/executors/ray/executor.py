@@ -167,7 +167,9 @@ class Ray:
             # As many workers as requested, whatever the machine has: as with local workers.
             cpus = max(os.cpu_count() or 1, self.workers * self.first.cpus)
             here: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000}
-            resources = {name: math.ceil(amount) for name, amount in (self.keys.resources or {}).items()}
+            resources: dict[str, float] = {
+                name: math.ceil(amount) for name, amount in (self.keys.resources or {}).items()
+            }
             ray.init(address="local", resources=resources, **here, **quiet)
         else:
             try:

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
 from adbench.executors.remote import Resources, Status, arrived, clear_status, read_status, resources_of
-from adbench.executors.slurm import notes
+from adbench.executors.slurm import notes, reasons
 from adbench.executors.slurm.keys import SlurmKeys, check_keys
 from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import LocalQueue, Queue, SlurmQueue, State
-from adbench.executors.slurm.submit import check_machine, submit
+from adbench.executors.slurm.submit import check_machine, request_of, submit
 from adbench.records import record
+from adbench.system.text import counted
 
 NO_REASON = ("COMPLETED", "GONE")  # final states of a job that say nothing about its cell
 
@@ -74,6 +75,8 @@ class Slurm:
         self.poll_seconds = poll_seconds
         self.record_timeout = record_timeout
         self.cells: dict[str, SlurmJob] = {}
+        self.waits: dict[str, str] = {}  # the reason of each job that waits for what does not come by itself
+        self.noted: set[tuple[str, str]] = set()
         self.stopping = False
         self.polled = 0.0
 
@@ -91,7 +94,8 @@ class Slurm:
             if not self.cells:
                 return
             self._read_statuses(jobs)
-            if time.monotonic() - self.polled >= (min(self.keys.poll, 2) if self.stopping else self.keys.poll):
+            soon = self.stopping or not self.noted.issuperset(self.waits.items())
+            if time.monotonic() - self.polled >= (min(self.keys.poll, 2) if soon else self.keys.poll):
                 self._poll(jobs)
                 self.polled = time.monotonic()
             time.sleep(self.poll_seconds)
@@ -135,7 +139,7 @@ class Slurm:
         if not new:
             return
         with notes.lock(self.folder):
-            self._adopt(new)
+            self._adopt(jobs, new)
             waiting: dict[Resources, list[Job]] = {}
             for job in new:
                 if job.key not in self.cells:
@@ -145,8 +149,11 @@ class Slurm:
             for resources, group in waiting.items():
                 before = [self._submit(resources, group, before)]
 
-    def _adopt(self, new: Sequence[Job]) -> None:
-        """Take over the jobs of an earlier command, and drop the notes that are no longer needed."""
+    def _adopt(self, jobs: Jobs, new: Sequence[Job]) -> None:
+        """Take over the jobs of an earlier command, and drop the notes that are no longer needed.
+
+        Those that wait with another request than this command's are cancelled, so that they are submitted again.
+        """
         wanted, whole = {job.key: job for job in new}, []
         for note in notes.read(self.folder):
             if all(note.cells.values()):
@@ -154,16 +161,25 @@ class Slurm:
             else:  # killed while it submitted: nobody knows which job is which cell
                 self.queue.cancel(self.queue.named(note.name))
                 notes.write(self.folder, dataclasses.replace(note, cells={}))
-        states = self.queue.states([id_ for note in whole for id_ in note.cells.values()]) if whole else {}
-        if states is None:
-            raise AdbenchError("Slurm does not answer, so it is not known which cells run already. Try again later.")
+        ids = [id_ for note in whole for id_ in note.cells.values()]
+        states = self._states(ids)
+        outdated = self._outdated(wanted, whole, states)
+        if outdated:
+            self.queue.cancel(outdated, waiting_only=True)
+            states = self._states(ids)  # one may have started by now, and is taken over
+            outdated = [id_ for id_ in outdated if states[id_].name == "CANCELLED"]
+        if outdated:
+            jobs.note(
+                f"{counted(len(outdated), 'job')} of an earlier command waited with another request: cancelled, and "
+                "submitted again as this command requests."
+            )
         for note in whole:
             kept = dict(note.cells)
             for key, id_ in note.cells.items():
                 if key in self.cells:
                     continue  # of this sweep, which looks at its job itself
                 done = record.find(self.folder.parent, key) is not None
-                if _is_unreported(read_status(self.folder, key), states[id_], done):
+                if id_ not in outdated and _is_unreported(read_status(self.folder, key), states[id_], done):
                     if key in wanted:
                         self.cells[key] = SlurmJob(wanted[key], id_)
                         continue
@@ -174,6 +190,23 @@ class Slurm:
             if kept != note.cells:
                 notes.write(self.folder, dataclasses.replace(note, cells=kept))
 
+    def _outdated(self, wanted: Mapping[str, Job], whole: Sequence[Note], states: Mapping[str, State]) -> list[str]:
+        """Return the jobs of wanted cells that wait, and request something else than this command does."""
+        return [
+            id_
+            for note in whole
+            for key, id_ in note.cells.items()
+            if key in wanted and key not in self.cells and states[id_].waits and note.request
+            and note.request != request_of(self.keys, self._resources(wanted[key]))
+        ]  # fmt: skip
+
+    def _states(self, ids: Sequence[str]) -> dict[str, State]:
+        """Return the states of jobs; raises where Slurm does not answer."""
+        states = self.queue.states(ids) if ids else {}
+        if states is None:
+            raise AdbenchError("Slurm does not answer, so it is not known which cells run already. Try again later.")
+        return states
+
     def _submit(self, resources: Resources, jobs: Sequence[Job], before: Sequence[str]) -> str:
         """Submit an array that begins when those of `before` have ended, and return its id.
 
@@ -181,7 +214,7 @@ class Slurm:
         """
         for job in jobs:
             clear_status(self.folder, job.key)
-        note = Note({job.key: "" for job in jobs})
+        note = Note({job.key: "" for job in jobs}, request_of(self.keys, resources))
         with _delayed_interrupts():
             notes.write(self.folder, note)
             try:
@@ -212,6 +245,7 @@ class Slurm:
         states = self.queue.states([cell.id for cell in self.cells.values()])
         if states is None:
             return
+        self._note_waiting(jobs, states)
         for key, cell in list(self.cells.items()):
             status, state = read_status(self.folder, key), states[cell.id]
             if status is not None and status.ended:
@@ -226,6 +260,23 @@ class Slurm:
             elif not state.waits and cell.stage == QUEUED:
                 cell.stage = "starting"
                 jobs.stage(cell.job, "starting")
+
+    def _note_waiting(self, jobs: Jobs, states: Mapping[str, State]) -> None:
+        """Say once for each job why Slurm does not start it, where that does not pass by itself."""
+        before, self.waits = self.waits, {}
+        new: dict[str, list[str]] = {}
+        for cell in self.cells.values():
+            reason = reasons.lasting(states[cell.id].reason) if states[cell.id].waits else None
+            if reason is None:
+                continue
+            self.waits[cell.id] = reason
+            # In the first second of a job Slurm may give a reason that is not the one it then keeps.
+            if before.get(cell.id) == reason and (cell.id, reason) not in self.noted:
+                self.noted.add((cell.id, reason))
+                new.setdefault(reason, []).append(cell.id)
+        if not self.stopping:  # Ctrl-C has cancelled them
+            for reason, ids in new.items():
+                jobs.note(reasons.sentence(reason, ids))
 
     def _ended_by_slurm(self, jobs: Jobs, cell: SlurmJob, state: State, status: Status | None) -> None:
         key = cell.job.key

@@ -16,9 +16,13 @@ from adbench.system.text import warn
 
 @dataclass(frozen=True)
 class Note:
-    """One submission: the name of its jobs, and the job's id of each cell by the cell's key, "" until it is known."""
+    """One submission: the name of its jobs, and the job's id of each cell by the cell's key, "" until it is known.
+
+    `request` is the hash of what its jobs request, by `submit.request_of`; "" in the notes of an older adbench.
+    """
 
     cells: dict[str, str]
+    request: str = ""
     name: str = field(default_factory=lambda: f"adbench-{uuid.uuid4().hex[:12]}")
 
 
@@ -52,14 +56,14 @@ def _read(file: Path) -> Note | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         cells = content["cells"]
         if content["name"] == file.stem and cells and all(isinstance(id_, str) for id_ in cells.values()):
-            return Note(cells, file.stem)
+            return Note(cells, str(content.get("request", "")), file.stem)
         why = "it is no note"
     except FileNotFoundError:
         return None  # another command has just removed it
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = str(error)
     warn(f"{file} is damaged ({why}): its jobs are cancelled, and their cells submitted again.")
-    return Note({"": ""}, file.stem)
+    return Note({"": ""}, name=file.stem)
 
 
 def drop(folder: Path, key: str, job: str) -> None:

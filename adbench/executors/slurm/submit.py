@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import math
 import os
 import shutil
@@ -100,6 +102,12 @@ def parameters(
         "use_srun": False,  # one process: a job step of its own would add nothing
     }
     return {key: value for key, value in header.items() if value is not None or key == "time"}
+
+
+def request_of(keys: SlurmKeys, resources: Resources) -> str:
+    """Return a hash of what a job requests of Slurm: all of `parameters` but what names and orders its array."""
+    requested = parameters(keys, resources, name="", workers=0)
+    return hashlib.sha256(json.dumps(requested, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cell(job: Job, folder: str, resources: Resources) -> None:

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from adbench.records.record import read_all
+from adbench.sweeps.watch import Watch
 
 
 def test_a_pipe_gets_one_line_for_each_cell(adbench, words) -> None:
@@ -67,3 +68,12 @@ def test_a_terminal_shows_a_line_for_each_running_cell(words, fake, start, until
     assert child.returncode == 0, text()
     assert "Traceback" not in text()
     assert len(read_all(runs)) == 4
+
+
+def test_a_note_of_the_executor_is_one_line_on_standard_error(capsys) -> None:
+    watch = Watch([], 1, None)
+    with watch.shown():
+        watch.note(f"Slurm does not start job [7_0]: {'so many words ' * 20}\x1b[31m.")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"adbench: Slurm does not start job [7_0]: {'so many words ' * 20}\\x1b[31m.\n"

@@ -10,8 +10,10 @@ from adbench.config import words as config
 from adbench.executors import Failure, Job
 from adbench.executors.remote import Resources, Status, write_status
 from adbench.executors.slurm import Slurm, notes
+from adbench.executors.slurm.keys import SlurmKeys
 from adbench.executors.slurm.notes import Note
 from adbench.executors.slurm.queue import GONE, State
+from adbench.executors.slurm.submit import request_of
 
 
 class FakeJobs:
@@ -24,12 +26,16 @@ class FakeJobs:
         self.stages: list[str] = []
         self.ended: dict[str, Failure | None] = {}
         self.back: list[str] = []
+        self.notes: list[str] = []
 
     def next(self) -> Job | None:
         return self.waiting.pop(0) if self.waiting and not self.stopped else None
 
     def stage(self, job: Job, name: str) -> None:
         self.stages.append(name)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def finished(self, job: Job, failure: Failure | None) -> None:
         self.ended[job.key] = failure
@@ -192,3 +198,102 @@ def test_a_local_job_that_ends_while_the_next_is_submitted_is_reported(stub_reco
     Slurm(2, configs["key0"], slurm, submit, poll_seconds=0.01, record_timeout=0.2).run(jobs)
     assert jobs.ended == {"key0": None, "key1": None, "key2": None}
     assert left(tmp_path / "runs") == []
+
+
+BEFORE = request_of(SlurmKeys(time="3000"), Resources(1, 0))  # what the earlier command requested
+SAME = request_of(SlurmKeys(time="5"), Resources(1, 0))
+
+
+def test_a_job_that_waits_with_another_request_is_submitted_again(left, tmp_path: Path) -> None:
+    jobs = FakeJobs(tmp_path / "runs", 0, 1, 2, 3, 4, words=["slurm.time=5"])
+    late = "PartitionTimeLimit"
+    slurm = FakeSlurm(
+        **{"5_0": State("PENDING", late), "5_1": State("RUNNING"), "5_2": State("PENDING", late)},
+        **{"6_0": State("PENDING", "Priority"), "7_0": State("PENDING", "Priority"), "8_0": State("PENDING", late)},
+    )
+    slurm_executor = executor(jobs, slurm)
+    folder = slurm_executor.folder
+    notes.write(folder, Note({"key0": "5_0", "key1": "5_1", "key2": "5_2"}, BEFORE))
+    notes.write(folder, Note({"key3": "6_0"}, SAME))
+    notes.write(folder, Note({"key4": "7_0"}))  # of an adbench that did not note the request
+    notes.write(folder, Note({"other": "8_0"}, BEFORE))  # of another sweep in this folder
+    slurm_executor._take(jobs)
+    assert slurm.cancelled == ["5_0", "5_2"]
+    assert slurm.submitted == ["key0", "key2"]
+    assert {key: cell.id for key, cell in slurm_executor.cells.items()} == {
+        "key0": "9_0", "key1": "5_1", "key2": "9_1", "key3": "6_0", "key4": "7_0"
+    }  # fmt: skip
+    (before,) = [before for *_, before in slurm.arrays]
+    assert sorted(before) == ["5", "6", "7"], "no more than `workers` run at a time"
+    assert jobs.notes == [
+        "2 jobs of an earlier command waited with another request: cancelled, and submitted again as this command "
+        "requests."
+    ]
+    assert {(key, note.request) for note in notes.read(folder) for key in note.cells} == {
+        ("key0", SAME), ("key1", BEFORE), ("key2", SAME), ("key3", SAME), ("key4", ""), ("other", BEFORE)
+    }  # fmt: skip
+
+
+def test_a_job_that_starts_before_it_is_cancelled_is_taken_over(tmp_path: Path) -> None:
+    class Starts(FakeSlurm):
+        def cancel(self, jobs, waiting_only=False):
+            self.known["5_0"] = State("RUNNING")
+            super().cancel(jobs, waiting_only)
+
+    jobs = FakeJobs(tmp_path / "runs", 0, words=["slurm.time=5"])
+    slurm = Starts(**{"5_0": State("PENDING", "Priority")})
+    slurm_executor = executor(jobs, slurm)
+    notes.write(slurm_executor.folder, Note({"key0": "5_0"}, BEFORE))
+    slurm_executor._take(jobs)
+    assert slurm.submitted == []
+    assert slurm_executor.cells["key0"].id == "5_0"
+    assert jobs.notes == []
+
+
+def test_a_request_is_the_same_whatever_its_array() -> None:
+    keys, need = SlurmKeys(time="5", options={"dependency": "afterok:7"}), Resources(1, 0)
+    again = dataclasses.replace(keys, time="0:5:00", poll=1, array=3)
+    assert request_of(keys, need) == request_of(again, need)
+    others = [
+        request_of(dataclasses.replace(keys, **change), need)
+        for change in ({"time": "6"}, {"partition": "gpu"}, {"options": {}}, {"setup": ["module load cuda"]})
+    ]
+    others += [
+        request_of(keys, Resources(2, 0)),
+        request_of(keys, Resources(1, 1)),
+        request_of(keys, Resources(1, 0, 8)),
+    ]
+    assert len({request_of(keys, need), *others}) == 8
+
+
+def test_why_a_job_can_never_start_is_said_once(tmp_path: Path) -> None:
+    jobs = FakeJobs(tmp_path / "runs", 0, 1, 2)
+
+    class Waits(FakeSlurm):
+        """Jobs that wait: for a while as others do, then for what does not come."""
+
+        asked = 0
+
+        def submit(self, folder, keys, resources, name, workers, jobs, before):
+            self.folder = folder
+            return [f"9_{i}" for i in range(len(jobs))]
+
+        def states(self, ids):
+            self.asked += 1
+            if self.asked == 9:
+                for key in ("key0", "key1", "key2"):
+                    write_status(self.folder, key, Status("ended", ended=True, failure=Failure("E", "no")))
+            first = ["None", "PartitionConfig", "PartitionTimeLimit", "PartitionTimeLimit"][min(self.asked - 1, 3)]
+            third = ["Resources", "ReqNodeNotAvail, UnavailableNodes:a", "ReqNodeNotAvail, UnavailableNodes:a,b"]
+            waits = [first, first, third[min(self.asked // 3, 2)]]
+            return {id_: State("PENDING", waits[int(id_[-1])]) for id_ in ids}
+
+    executor(jobs, Waits()).run(jobs)
+    assert jobs.notes == [
+        "Slurm does not start 2 jobs, 9_0 the first: the partition does not allow so much time (PartitionTimeLimit). "
+        "Press Ctrl-C, and change slurm.time= or slurm.partition=.",
+        "Slurm does not start job 9_2: the nodes are down, or reserved for a time before the end of the job "
+        "(ReqNodeNotAvail). Press Ctrl-C, and change slurm.time=, slurm.constraint=, slurm.partition= or "
+        "slurm.options.nodelist=.",
+    ], "PartitionConfig was a reason for a moment only"
+    assert len(jobs.ended) == 3, "the command went on watching"

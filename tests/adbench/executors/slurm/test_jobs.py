@@ -199,6 +199,58 @@ def test_the_reason_of_sbatch_is_shown(adbench, words, left, tmp_path: Path) -> 
 
 @needs_slurm
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("slurm.time=3000", "the partition does not allow so much time (PartitionTimeLimit). Press Ctrl-C, and change"),
+        ("slurm.cpus=64", "no node of the partition is large enough (PartitionConfig). Press Ctrl-C, and change"),
+        ("slurm.partition=closed", "the partition starts no jobs (PartitionDown). Press Ctrl-C, and change"),
+        ("slurm.options.hold=true", "held by a user (JobHeldUser). `scontrol release"),
+    ],
+)
+def test_why_no_job_starts_is_said_and_a_corrected_command_runs_them(
+    words, fake, start, until, left, tmp_path: Path, word: str, says: str
+) -> None:
+    mine = [*words, fake.word, "seed=0,1", "workers=1"]
+    child = start(*mine, word)
+    assert child.stderr is not None
+    line = next(line for line in child.stderr if line.startswith("adbench:"))
+    assert line.startswith("adbench: Slurm does not start 2 jobs, ")
+    assert says in line
+    child.kill()
+    child.communicate()
+    _, err = start(*mine, "slurm.time=5").communicate(timeout=300)
+    assert "adbench: 2 jobs of an earlier command waited with another request: cancelled, and submitted again" in err
+    assert fake.starts == [0, 1]
+    assert len(read_all(tmp_path / "runs")) == 2
+    until(lambda: jobs_in_slurm() == [], 30)
+    assert left(tmp_path / "runs") == []
+
+
+@needs_slurm
+@pytest.mark.slow
+def test_a_corrected_command_takes_over_what_runs_and_submits_what_waits(
+    words, fake, start, until, tmp_path: Path
+) -> None:
+    fake.behave("hold", 0)
+    mine = [*words, fake.word, "seed=0,1,2", "workers=1"]
+    child = start(*mine, "slurm.time=20")
+    until(lambda: fake.starts == [0])
+    child.kill()
+    child.wait()
+    again = start(*mine, "slurm.time=5")
+    assert again.stderr is not None
+    said = next(line for line in again.stderr if line.startswith("adbench:"))
+    assert said.startswith("adbench: 2 jobs of an earlier command waited with another request"), said
+    fake.release()
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert fake.starts == [0, 1, 2], "each cell ran once"
+    assert len(read_all(tmp_path / "runs")) == 3
+
+
+@needs_slurm
+@pytest.mark.slow
 def test_somebody_else_cancels_a_job(words, fake, start, until, tmp_path: Path) -> None:
     fake.behave("sleep 60", 0)
     child = start(*words, fake.word, "seed=0,1", "workers=1")

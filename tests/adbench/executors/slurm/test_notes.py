@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_notes_lose_their_cells_one_by_one(tmp_path: Path) -> None:
     assert not (tmp_path / "jobs").exists()
 
 
+def test_a_note_keeps_what_was_requested_and_an_older_one_says_nothing_of_it(tmp_path: Path) -> None:
+    note = Note({"a": "7_0"}, "c0ffee")
+    notes.write(tmp_path, note)
+    assert notes.read(tmp_path) == [note]
+    file = tmp_path / "notes" / f"{note.name}.json"
+    file.write_text(json.dumps({"cells": {"a": "7_0"}, "name": note.name}))
+    assert notes.read(tmp_path) == [Note({"a": "7_0"}, "", note.name)]
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"cells": {}}', '{"cells": {"a": 1}, "name": "NAME"}', '{"cells": 3, "name": 4}']
 )
@@ -37,8 +47,8 @@ def test_a_damaged_note_names_no_job_and_can_be_removed(tmp_path: Path, capsys, 
     damaged = tmp_path / "notes" / "adbench-0.json"
     damaged.write_text(text.replace("NAME", damaged.stem))
     first, second = notes.read(tmp_path)
-    assert first == Note({"": ""}, "adbench-0")
+    assert first == Note({"": ""}, name="adbench-0")
     assert second == whole
     assert f"{damaged} is damaged" in capsys.readouterr().err
-    notes.write(tmp_path, Note({}, first.name))
+    notes.write(tmp_path, Note({}, name=first.name))
     assert notes.read(tmp_path) == [whole]
