@@ -25,6 +25,7 @@ from adbench.metrics.arrays import as_booleans, as_float32, as_maps, as_scores
 Floats32 = npt.NDArray[np.float32]
 STRICT = (1e-5, 1e-4)  # the paper's range of false positive rates
 LOOSE = (1e-4, 1e-2)  # for fewer normal images
+RATES = {"aupimo": STRICT, "aupimo_loose": LOOSE}  # columns of a record's predictions; pixel_aupimo… is their mean
 FEWEST_PIXELS = 10  # normal pixels that lie above the strictest threshold
 FEWEST_IMAGES = 10  # normal images: the highest pixels of one image alone say nothing of others
 SPARE = 2**16  # normal pixels that are held before the lowest are dropped

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from adbench.metrics.detection import Lesions, false_positives, joined, lesions
 from adbench.metrics.keys import upper_edges
-from adbench.metrics.overlap import LOOSE, STRICT, PerImageOverlap, too_few
+from adbench.metrics.overlap import RATES, PerImageOverlap, too_few
 from adbench.scoring.held_out import HeldOutOutcome
 from adbench.statistics.patients import group
 from adbench.statistics.thresholds import pixel_threshold
 from adbench.system.ranks import all_gather
 
 SPECIFICITIES = (0.9, 0.95, 0.99)  # of the pixels of held-out normal images, at whose thresholds maps are counted
-RATES = {"aupimo": STRICT, "aupimo_loose": LOOSE}  # columns of the predictions; pixel_aupimo… is their mean
 
 
 @dataclass(frozen=True)

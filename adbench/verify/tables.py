@@ -14,6 +14,7 @@ from adbench.metrics.per_image import Contributions
 from adbench.metrics.table import starts
 from adbench.records.record import Record
 from adbench.system.text import printable
+from adbench.verify.regions import check_overlap, check_regions
 
 SIGN = np.uint32(0x80000000)
 ROUNDING = 1e-6  # of sums of region weights, relative
@@ -88,9 +89,12 @@ def check_contributions(
         yield f"{_name(table, int(wrong[0]))} is normal, and image_histograms.parquet counts abnormal pixels in it"
     if (difference := _coarsened_differs(arrays, parts)) is not None:
         yield f"the histograms of single images don't add up to histogram.parquet: {difference}"
-    if (np.diff(parts.image) < 0).any() or (np.bincount(parts.image, minlength=images) == 0).any():
-        yield "image_histograms.parquet has not every image, in the order of predictions.parquet"
+    order = parts.image.astype(np.int64) << 32 | parts.bin.astype(np.int64) + 2**31
+    if (np.diff(order) <= 0).any() or (np.bincount(parts.image, minlength=images) == 0).any():
+        yield "image_histograms.parquet has not every image, in the order of predictions.parquet, with rising bins"
         return
+    yield from check_regions(table, parts, record.lesions())
+    yield from check_overlap(table, parts)
     yield from _check_maps(table, parts, by_image)
 
 

@@ -65,7 +65,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def good(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record of a cell on them, with one picture of a kind."""
     runs = tmp_path_factory.mktemp("good")
-    record = ad.run(method="patchcore", shots=2, gallery=1, eval_size=32, data_root=phantoms, runs=runs)
+    record = ad.run(method="patchcore", shots=2, gallery=1, eval_size=96, data_root=phantoms, runs=runs)
     assert isinstance(record, ad.Record)
     return record.path
 

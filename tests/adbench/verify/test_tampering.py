@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.adbench.verify.conftest import Tampered
 
 Edit = Callable[[Tampered], object]
 PREDICTIONS, BINS, BY_IMAGE = "predictions.parquet", "histogram.parquet", "image_histograms.parquet"
+LESIONS = "lesions.parquet"
 
 
 def set_to(place: str, value: Any) -> Edit:
@@ -98,6 +100,14 @@ def better_scores(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(score=(frame["score"] + frame["label"]).astype(np.float32))
 
 
+def on_the_highest(frame: pd.DataFrame) -> pd.Series:
+    """The weight of all regions of an image, on its highest abnormal pixel."""
+    abnormal = frame[frame["positive"] > 0]
+    highest = abnormal.groupby("image").tail(1).index
+    total = frame.groupby("image")["region_weight"].transform("sum")
+    return total.where(frame.index.isin(highest), 0.0)
+
+
 def up(value: float) -> float:
     return value + 0.05 if value < 0.9 else value - 0.05
 
@@ -157,6 +167,28 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "bins": (rehashed(table(BINS, first_row("positive", lambda n: n + 10))), "histogram.parquet counts"),
     "bins of an image": (rehashed(table(BY_IMAGE, first_row("negative", lambda n: n + 1))), "image_histograms.parquet"),
     "regions": (rehashed(set_to("histogram.n_regions", 3)), "histogram.n_regions is 3"),
+    "AUPIMO of a normal image": (
+        rehashed(table(PREDICTIONS, lambda f: f.assign(aupimo_loose=f["aupimo_loose"].where(f["label"] == 1, 1.0)))),
+        "and the image is normal",
+    ),
+    "AUPIMO": (
+        rehashed(table(PREDICTIONS, lambda f: f.assign(aupimo_loose=f["aupimo_loose"].where(f["label"] == 0, 1.0)))),
+        "image_histograms.parquet allows",
+    ),
+    "AUPIMO of too few": (
+        rehashed(table(PREDICTIONS, lambda f: f.assign(aupimo=f["aupimo_loose"]))), "there are too few normal pixels",
+    ),
+    "areas": (rehashed(table(PREDICTIONS, first_row("lesion_area", 7))), "lesion_area of"),
+    "region weights": (
+        rehashed(table(BY_IMAGE, lambda f: f.assign(region_weight=on_the_highest(f)))), "its lesions make it",
+    ),
+    "half a lesion": (rehashed(table(BY_IMAGE, lambda f: f.assign(region_weight=f["region_weight"] / 2))), "add up to"),
+    "lesions, one less": (
+        rehashed(lambda r: (r.table(LESIONS, lambda f: f[1:]), r.edit("lesions.number", lambda number: number - 1))),
+        "lesions.parquet has",
+    ),
+    "a lesion, larger": (rehashed(table(LESIONS, first_row("area", lambda area: area + 1))), "pixels of lesions of"),
+    "a lesion, higher": (rehashed(table(LESIONS, first_row("score", 1e6))), "where no abnormal pixel of it does"),
     # files
     "tables exchanged": (swapped(BINS, BY_IMAGE), "histogram.parquet was changed"),
     "a byte of the parameters": (flipped("method.safetensors"), "method.safetensors was changed"),
@@ -201,7 +233,10 @@ def test_no_edit_is_on_a_leaderboard(good: Path, tmp_path: Path, adbench: Any, m
     board = tmp_path / "board.json"
     answer = adbench("leaderboard", good.parent, *sorted(p for p in tmp_path.iterdir() if p.is_dir()), "--json", board)
     assert answer.code == 4
-    assert answer.err.count("doesn't agree with itself") + answer.err.count("Remove") >= len(EDITS) - 2
+    more = re.search(r"And (\d+) more", answer.err)
+    assert more
+    named = answer.err.count("doesn't agree with itself") + answer.err.count("Remove")
+    assert named + int(more[1]) >= len(EDITS) - 2
     rows = [row for row in json.loads(board.read_text()) if row["metric"] == "image_auroc"]
     assert {row["n"] for row in rows} == {1}
 
