@@ -190,6 +190,7 @@ def _check_one(
             sentences, scored = check_scores(again, machine, count, f"{title}: scoring")
             report.add("scores", sentences)
             report.notes.append(f"scores: {counted(scored.images, 'image')} scored again: {scored.how}")
+            report.unchecked += scored.unchecked
         if retrain:
             sentences, scored = check_training(again, title)
             report.add("training", sentences)

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.method import naming_the_method
-from adbench.metrics.per_image import ImageHistograms, coarsened
 from adbench.records import provenance
 from adbench.records.record import Record
 from adbench.running import devices
 from adbench.running.apply import Fitted, LoadKeys, load
 from adbench.running.cell import STAGES
 from adbench.running.recheck import Reopened
+from adbench.running.remap import MapsAgain
 from adbench.scoring.score import columns_of, score_images, show_test_images
 from adbench.system.progress import counting, track
 from adbench.system.text import printable
@@ -27,15 +27,17 @@ from adbench.system.text import printable
 TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 2e-2, "16-mixed": 2e-2}
 AFTER_TRAINING = 0.02  # by which the figures of a training may differ on another kind of machine, as fractions of 1
 SAME_BITS = "the same bits, on the same kind of machine"
+OTHER_KIND = "as the record names another kind of machine"
 COLUMNS = ("score", "map_max", "map_mean")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """How a rescoring went: the number of images, whether bits were compared or a tolerance held, in words."""
+    """How a rescoring went: the number of images; what was compared, bits or with which tolerance, and what not."""
 
     images: int
     how: str
+    unchecked: tuple[str, ...] = ()
 
 
 def chosen(key: str, ids: Sequence[str], count: int | None) -> list[int]:
@@ -63,7 +65,8 @@ def check_scores(
     """Score images of a record with its saved parameters and compare the scores with its tables.
 
     count: how many images at least, all where None; title: of the progress bar. They are scored in the batches of the
-    run, and all images of these batches are compared, with map_max, map_mean and their histograms.
+    run, and all images of these batches are compared, with map_max, map_mean and their histograms. Where these are all
+    test images, AUPIMO, lesions and pixel figures are computed again, too.
 
     Raises AdbenchError where the method can't be rebuilt.
     """
@@ -78,12 +81,13 @@ def check_scores(
     rows = chosen(record.key, table["image"].tolist(), count)
     batches = sorted({row // size * size for row in rows})
     found: dict[str, dict[int, float]] = {name: {} for name in COLUMNS}
-    histograms = ImageHistograms()
+    maps = MapsAgain(again, slack, precision, whole=len(batches) * size >= len(table))
     with naming_the_method(fitted.config.method_name):
-        for start, columns, parts in track(_scored(again, fitted, batches), title, len(batches)):
+        for start, columns, own in track(_scored(again, fitted, batches), title, len(batches)):
             for name, values in columns.items():
                 found[name] |= {start + place: float(value) for place, value in enumerate(values)}
-            histograms.merge(parts)
+            if own is not None:
+                maps.update(start, own)
     sentences = []
     for name, again_scored in found.items():
         unit = spread if name == "score" else max(float(np.ptp(table[name].to_numpy(np.float64))), 1e-12)
@@ -95,12 +99,13 @@ def check_scores(
                 f"{name} of {_image(again, row)} is {mine[row]:.9g}, and the saved parameters give {value:.9g} "
                 f"({len(odd)} of {len(again_scored)} images differ)"
             )
-    if exact and histograms.parts:
-        sentences += _histograms_differ(record, histograms)
+    sentences += maps.sentences()
     sentences += _parameters_differ(record, fitted)
-    images = len(found["score"])
-    within = f"within {TOLERANCE[precision]:g} of the spread of the scores, as this is another kind of machine"
-    return sentences, Scored(images, SAME_BITS if exact else within)
+    columns_compared = "score, map_max and map_mean" if found["map_max"] else "score"
+    within = "" if exact else f" within {slack:g} of their spread"
+    compared = "; ".join([f"{columns_compared}{within}", *maps.compared()])
+    how = f"{SAME_BITS}: {compared}" if exact else f"{compared}; {OTHER_KIND}"
+    return sentences, Scored(len(found["score"]), how, tuple(maps.unchecked()))
 
 
 def _image(again: Reopened, row: int) -> str:
@@ -109,8 +114,8 @@ def _image(again: Reopened, row: int) -> str:
 
 def _scored(
     again: Reopened, fitted: Fitted, batches: Sequence[int]
-) -> Iterator[tuple[int, dict[str, NDArray[np.float32]], ImageHistograms]]:
-    """Yield for each batch, by its first row, the columns of the predictions and the histograms of its images."""
+) -> Iterator[tuple[int, dict[str, NDArray[np.float32]], NDArray[np.float32] | None]]:
+    """Yield for each batch, by its first row, the columns of the predictions and the maps, or none."""
     test, config, method = again.test, fitted.config, fitted.method
     how = test.dataset, test.object_name, config.batch_size, config.precision
     if fitted.capability.transductive:
@@ -118,29 +123,7 @@ def _scored(
     for start in batches:
         rows = slice(start, min(start + config.batch_size, len(test)))
         for _, scores in score_images(method, test.images[rows], *how):
-            columns, maps = columns_of(scores, test.ids[rows], config.method_name, again.cell.eval_size)
-            parts = ImageHistograms()
-            if maps is not None and test.masks is not None:
-                parts.update(start, maps, test.masks[rows].astype(bool))
-            yield start, columns, parts
-
-
-def _histograms_differ(record: Record, histograms: ImageHistograms) -> Iterator[str]:
-    """Yield a sentence where the histogram of an image is not the one that the record keeps."""
-    kept = record.contributions() if record.content.get("image_histograms") else None
-    if kept is None:
-        return
-    for number, part in histograms.parts.items():
-        rows = kept.image == number
-        if part.shift > kept.shift:
-            yield f"image_histograms.parquet has finer bins of image {number + 1} than its map gives"
-            return
-        here = coarsened(part, kept.shift)
-        if not all(
-            np.array_equal(getattr(here, name), getattr(kept, name)[rows]) for name in ("bin", "positive", "negative")
-        ):
-            yield f"image_histograms.parquet has another histogram of image {number + 1} than its map gives"
-            return
+            yield start, *columns_of(scores, test.ids[rows], config.method_name, again.cell.eval_size)
 
 
 def _parameters_differ(record: Record, fitted: Fitted) -> Iterator[str]:

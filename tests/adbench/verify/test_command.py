@@ -15,13 +15,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import adbench as ad
+from adbench.metrics.keys import to_floats
+from adbench.metrics.overlap import LOOSE
 from adbench.records.record import read
 from adbench.running.cell import STAGES, run_cell
 from adbench.running.rescore import chosen
 from adbench.verify.figures import figures_of
+from adbench.verify.regions import overlap_bounds
 from tests.adbench.verify.conftest import Tampered
 
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS, BY_IMAGE = "predictions.parquet", "image_histograms.parquet"
 
 
 def consistent(record: Tampered) -> None:
@@ -74,18 +77,73 @@ def other_pixels(record: Tampered) -> None:
     whole.to_parquet(record.path / "histogram.parquet", index=False)
 
 
-REWRITES = (raised, raised_a_little, maps_moved, other_parameters, other_pixels)
+def better_pixels(record: Tampered) -> None:
+    """The abnormal pixels of each image are its highest ones, in all tables."""
+    parts, shift = pd.read_parquet(record.path / BY_IMAGE), record.content["image_histograms"]["shift"]
+    by_image = parts.groupby("image")
+    total, area = parts["positive"] + parts["negative"], by_image["positive"].transform("sum")
+    rest = by_image[["positive", "negative"]].transform(lambda column: column[::-1].cumsum()[::-1]).sum(axis=1) - total
+    positive = (area - rest).clip(0, total)
+    weight = positive * by_image["region_weight"].transform("sum") / area.clip(1)
+    parts = parts.assign(positive=positive, negative=total - positive, region_weight=weight)
+    parts.astype({"positive": "int32", "negative": "int32"}).to_parquet(record.path / BY_IMAGE, index=False)
+    whole = parts.groupby("bin", as_index=False)[["positive", "negative", "region_weight"]].sum()
+    keys = (whole.pop("bin").to_numpy(np.int64) << shift).astype(np.int32).view(np.uint32) ^ np.uint32(0x80000000)
+    whole.assign(keys=keys, mixed=False).to_parquet(record.path / "histogram.parquet", index=False)
+    record.edit("histogram.shift", shift)
+    highest = parts.groupby("image")["bin"].max().to_numpy(np.int64) << shift
+    record.table("lesions.parquet", lambda frame: frame.assign(score=to_floats(highest[frame["image"]])))
+    best_overlap(record)
+
+
+def best_overlap(record: Tampered) -> None:
+    """The highest AUPIMO that the histograms of the record allow."""
+    parts = read(record.path).contributions()
+    assert parts is not None
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        best = overlap_bounds(parts, frame["label"].to_numpy() == 0, *LOOSE)[1]
+        return frame.assign(aupimo_loose=np.where(frame["aupimo_loose"].isna(), np.nan, best))
+
+    record.table(PREDICTIONS, change)
+
+
+def weights_moved(record: Tampered) -> None:
+    """Of an image with lesions of different areas, some weight moves between two bins, in both histograms."""
+    lesions = pd.read_parquet(record.path / "lesions.parquet")
+    image = lesions.groupby("image")["area"].nunique().idxmax()
+    parts, whole = (pd.read_parquet(record.path / name) for name in (BY_IMAGE, "histogram.parquet"))
+    shift = record.content["image_histograms"]["shift"]
+    keys = (whole["keys"].to_numpy(np.uint32) ^ np.uint32(0x80000000)).view(np.int32) >> shift
+    own = parts[(parts["image"] == image) & (parts["positive"] > 0)]
+    area = lesions[lesions["image"] == image]["area"]
+    assert area.nunique() > 1
+    down = (own["region_weight"] - own["positive"] / area.max()).idxmax()
+    up = (own["positive"] / area.min() - own["region_weight"]).drop(down).idxmax()
+    at = {row: whole["region_weight"].where(keys == own["bin"][row], -1).idxmax() for row in (down, up)}
+    room = own["region_weight"][down] - own["positive"][down] / area.max(), whole["region_weight"][at[down]]
+    amount = min(*room, own["positive"][up] / area.min() - own["region_weight"][up]) / 2
+    assert amount > 1e-6
+    for row, change in ((down, -amount), (up, amount)):
+        parts.loc[row, "region_weight"] += change
+        whole.loc[at[row], "region_weight"] += change
+    parts.to_parquet(record.path / BY_IMAGE, index=False)
+    whole.to_parquet(record.path / "histogram.parquet", index=False)
+
+
+REWRITES = (raised, raised_a_little, maps_moved, other_parameters, other_pixels, best_overlap, weights_moved)
 
 
 def test_a_consistent_rewrite_passes_without_data_and_is_found_by_scoring_again(
     good: Path, phantoms: Path, tmp_path: Path, adbench: Any
 ) -> None:
     runs = []
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES, better_pixels):
         record = Tampered(shutil.copytree(good, tmp_path / rewrite.__name__ / good.name))
         rewrite(record)
         consistent(record)
-        assert adbench("verify", record.path.parent).code == 0, rewrite.__name__
+        answer = adbench("verify", record.path.parent)
+        assert answer.code == 0, answer.out
         runs.append(record.path.parent)
     answer = adbench("verify", runs[0])
     assert "not checked: whether the tables are what the method gives" in answer.out
@@ -96,6 +154,30 @@ def test_a_consistent_rewrite_passes_without_data_and_is_found_by_scoring_again(
     assert found.pop(good.parent.name)["findings"] == []
     for name, one in found.items():
         assert {finding["check"] for finding in one["findings"]} >= {"scores"}, (name, one)
+
+
+def test_pixel_figures_are_compared_though_the_record_names_another_kind_of_machine(
+    good: Path, phantoms: Path, tmp_path: Path, adbench: Any
+) -> None:
+    runs: list[Path] = []
+    for rewrite in (lambda _: None, better_pixels):
+        record = Tampered(shutil.copytree(good, tmp_path / str(len(runs)) / good.name))
+        rewrite(record)
+        record.edit("device.model", "a processor of somebody else")
+        consistent(record)
+        runs.append(record.path.parent)
+    answer = adbench("verify", *runs, f"data_root={phantoms}", "--rescore", "all", "--json")
+    honest, pixels = ([finding["sentence"] for finding in one["findings"]] for one in json.loads(answer.out)["records"])
+    assert honest == []
+    (note,) = (note for note in json.loads(answer.out)["records"][0]["notes"] if note.startswith("scores:"))
+    assert "the histogram of each map, with the weights of its regions, if scores move by up to 0.001" in note
+    assert "the pixel figures within 0.5 points" in note
+    assert note.endswith("as the record names another kind of machine")
+    for said in (
+        "image_histograms.parquet has another histogram of", "metrics.pixel_auroc is", "lesions.parquet says",
+        "aupimo_loose of",
+    ):  # fmt: skip
+        assert any(said in sentence for sentence in pixels), (said, pixels)
 
 
 def test_the_data_say_what_a_record_conceals(tampered: Tampered, phantoms: Path, adbench: Any) -> None:
@@ -194,7 +276,7 @@ def test_parameters_of_another_support_are_found_by_training_alone(
 ) -> None:
     """Tables, figures and parameters of draw 1 in the record of draw 0: the saved parameters do give these scores."""
     assert adbench("verify", good, f"data_root={phantoms}", "--retrain").code == 0
-    words = {"method": "patchcore", "shots": 2, "draw": 1, "gallery": 1, "eval_size": 32, "data_root": phantoms}
+    words = {"method": "patchcore", "shots": 2, "draw": 1, "gallery": 1, "eval_size": 96, "data_root": phantoms}
     other = ad.run(**words, runs=tmp_path / "other")
     assert isinstance(other, ad.Record)
     for name in (PREDICTIONS, "histogram.parquet", "image_histograms.parquet"):
