@@ -15,10 +15,8 @@ from adbench.metrics.keys import upper_edges
 from adbench.metrics.overlap import RATES, PerImageOverlap, too_few
 from adbench.scoring.held_out import HeldOutOutcome
 from adbench.statistics.patients import group
-from adbench.statistics.thresholds import pixel_threshold
+from adbench.statistics.thresholds import pixel_thresholds
 from adbench.system.ranks import all_gather
-
-SPECIFICITIES = (0.9, 0.95, 0.99)  # of the pixels of held-out normal images, at whose thresholds maps are counted
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ def map_thresholds(held_out: HeldOutOutcome | None) -> dict[float, float]:
     groups = group(normal["patient"])
     upper = upper_edges(held_out.pixels["bin"].to_numpy(), held_out.shift).astype(np.float64)
     counts = held_out.pixels["pixels"].to_numpy()
-    found = {one: pixel_threshold(upper, counts, groups, one).value for one in SPECIFICITIES}
-    return {specificity: value for specificity, value in found.items() if value is not None}
+    return pixel_thresholds(upper, counts, groups)
 
 
 class LesionEvaluator:

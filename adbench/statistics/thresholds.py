@@ -17,6 +17,7 @@ from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.floating]
 LEAST_PATIENTS = 10  # from whom a threshold is taken
+OF_MAPS = (0.9, 0.95, 0.99)  # specificities of map thresholds, at which false positives are counted
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,18 @@ def pixel_threshold(upper: Floats, counts: NDArray[np.integer], groups: Groups, 
     (0.2, 0.96)
     """
     return _chosen(upper, counts, len(groups), groups, specificity)
+
+
+def pixel_thresholds(upper: Floats, counts: NDArray[np.integer], groups: Groups) -> dict[float, float]:
+    """Return the thresholds of the anomaly map by specificity: of `OF_MAPS` those that so few images can give.
+
+    The arguments are those of `pixel_threshold`.
+
+    >>> pixel_thresholds(np.array([0.1, 0.2, 0.3]), np.array([90, 6, 4]), np.arange(20))
+    {0.9: 0.1, 0.95: 0.2}
+    """
+    found = {one: pixel_threshold(upper, counts, groups, one).value for one in OF_MAPS}
+    return {specificity: value for specificity, value in found.items() if value is not None}
 
 
 def _chosen(upper: Floats, counts: NDArray[np.integer], images: int, groups: Groups, specificity: float) -> Threshold:

@@ -21,6 +21,8 @@ from adbench.verify.facts import check_declaration, check_facts, check_key, decl
 from adbench.verify.figures import check_figures, figures_of, unknown_figures
 from adbench.verify.files import NO_HASHES, check_files, check_parameters, check_pictures
 from adbench.verify.finding import Report
+from adbench.verify.held_out import check_apart, check_held_out, thresholds_of
+from adbench.verify.lesions import check_areas, check_false_positives, check_lesions
 from adbench.verify.standing import check_standing
 from adbench.verify.tables import check_contributions, check_histograms, check_predictions
 
@@ -57,6 +59,16 @@ class Tables:
         """The histograms of single images; none where there are none, or an older adbench kept none."""
         return self.record.contributions() if self.record.content.get("image_histograms") else None
 
+    @cached_property
+    def held_out(self) -> pd.DataFrame | None:
+        """One row per held-out image, or none."""
+        return self.record.held_out()
+
+    @cached_property
+    def held_out_pixels(self) -> dict[str, Any] | None:
+        """The histogram of the pixels of held-out normal images, or none."""
+        return self.record.held_out_pixels()
+
 
 def findings(record: Record, declared: bool = True) -> Iterator[tuple[str, Iterator[str]]]:
     """Yield each check with the sentences that it finds; the cheap ones come first, and each works when it is read.
@@ -64,9 +76,11 @@ def findings(record: Record, declared: bool = True) -> Iterator[tuple[str, Itera
     declared: ask the method what it declares, which imports it, and torch with it.
     """
     tables = Tables(record)
-    checks = [("record", check_key(record)), ("files", _files(record)), ("facts", check_facts(record))]
+    checks = [("record", check_key(record)), ("files", _files(record))]
+    checks += [("facts", check_facts(record))]
     checks += [("facts", check_declaration(record))] if declared else []
-    checks += [("standing", _standing(record, tables)), ("tables", _tables(record, tables))]
+    checks += [("standing", _standing(record, tables))]
+    checks += [("tables", one(record, tables)) for one in (_tables, _held_out, _lesions)]
     checks += [("figures", _figures(record, tables))]
     for check, sentences in checks:
         yield check, _guarded(sentences)
@@ -78,8 +92,15 @@ def _guarded(sentences: Iterator[str]) -> Iterator[str]:
         yield from sentences
     except OSError as error:
         yield f"its files can't be read ({reason(error)})"
+    except AdbenchError as error:
+        yield without_advice(error)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         yield f"it holds values that adbench never writes ({said(error)})"
+
+
+def without_advice(error: AdbenchError) -> str:
+    """Return what an error says is wrong, without what to do about it and the full stop."""
+    return str(error).partition(" Remove ")[0].rstrip(".")
 
 
 def _files(record: Record) -> Iterator[str]:
@@ -97,21 +118,33 @@ def _standing(record: Record, tables: Tables) -> Iterator[str]:
 
 
 def _tables(record: Record, tables: Tables) -> Iterator[str]:
-    try:
-        yield from check_predictions(record, tables.predictions)
-        if tables.histogram is not None:
-            yield from check_histograms(record, tables.predictions, tables.histogram)
-            if tables.contributions is not None:
-                yield from check_contributions(record, tables.predictions, tables.histogram, tables.contributions)
-    except AdbenchError as error:
-        yield str(error).partition(" Remove ")[0].rstrip(".")
+    yield from check_predictions(record, tables.predictions)
+    if tables.histogram is not None:
+        yield from check_histograms(record, tables.predictions, tables.histogram)
+        if tables.contributions is not None:
+            yield from check_contributions(record, tables.predictions, tables.histogram, tables.contributions)
+
+
+def _held_out(record: Record, tables: Tables) -> Iterator[str]:
+    yield from check_held_out(record, tables.held_out, tables.held_out_pixels)
+    if tables.held_out is not None:
+        yield from check_apart(record, tables.held_out, tables.predictions)
+
+
+def _lesions(record: Record, tables: Tables) -> Iterator[str]:
+    yield from check_areas(record, tables.predictions, tables.contributions)
+    if (lesions := record.lesions()) is not None:
+        parts = tables.contributions
+        yield from check_lesions(record, lesions, tables.predictions, parts)
+        thresholds = thresholds_of(record, tables.held_out, tables.held_out_pixels)
+        yield from check_false_positives(record, record.false_positives(), thresholds, tables.predictions, parts)
 
 
 def _figures(record: Record, tables: Tables) -> Iterator[str]:
     try:
         found, halves = figures_of(record, tables.predictions, tables.histogram)
     except AdbenchError as error:
-        yield f"no figure can be computed from the tables: {str(error).partition(' Remove ')[0].rstrip('.')}"
+        yield f"no figure can be computed from the tables: {without_advice(error)}"
         return
     yield from check_figures(record, found, halves)
 
@@ -133,7 +166,7 @@ def examine(path: Path) -> Report | None:
     except FailedCellError:
         return None
     except RecordError as error:
-        report.add("record", [str(error).partition(" Remove ")[0].rstrip(".")])
+        report.add("record", [without_advice(error)])
         return report
     report.key, report.name = record.key, in_words(record)
     for check, sentences in findings(record):

@@ -49,7 +49,9 @@ class Report:
         """Note that a check was made, and what it found."""
         if check not in self.done:
             self.done.append(check)
-        self.findings += [Finding(check, sentence) for sentence in sentences]
+        for sentence in sentences:
+            if (finding := Finding(check, sentence)) not in self.findings:  # two checks may need one damaged table
+                self.findings.append(finding)
 
     def result(self, check: str) -> str:
         """Return `ok`, how many findings, or `not checked`."""

@@ -20,7 +20,7 @@ from adbench.system.files import discard, write_atomically
 from adbench.system.progress import counting
 from adbench.verify.examine import first_finding, in_processes
 
-CHECKS = 2  # the version of the checks, those of `check.problem` too: a newer one forgets what an older one found
+CHECKS = 3  # the version of the checks, those of `check.problem` too: a newer one forgets what an older one found
 MOST = 200_000  # records remembered
 
 

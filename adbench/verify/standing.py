@@ -23,7 +23,7 @@ def check_standing(record: Record, tested: Collection[str]) -> Iterator[str]:
     tested: the ids of the test images.
     """
     content = record.content
-    ids = _learned(content)
+    ids = learned(content)
     yield from _check_support(content, ids)
     if content.get("seen") is not None:
         yield from _check_seen(content, ids)
@@ -31,7 +31,7 @@ def check_standing(record: Record, tested: Collection[str]) -> Iterator[str]:
     yield from _check_selection(content)
 
 
-def _learned(content: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def learned(content: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return dataset, split, class and id of each image of the support."""
     facts, found = content["facts"], []
     several = [*dict.fromkeys((facts.get("train_on") or "").split("+"))]

@@ -70,7 +70,7 @@ def test_no_image_no_path_and_no_log_is_inside(made: Path, archives: dict[str, b
     assert names == {
         "README.txt", "SHA256SUMS", "bundle.json", "commands.sh", "record.json", "predictions.parquet",
         "histogram.parquet", "image_histograms.parquet", "method.safetensors", "held_out.parquet",
-        "held_out_pixels.parquet", "lesions.parquet",
+        "held_out_pixels.parquet", "lesions.parquet", "false_positives.parquet",
     }  # fmt: skip
     for archive in archives.values():
         for name, data in members(archive).items():

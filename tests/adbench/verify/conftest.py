@@ -55,9 +55,9 @@ class Tampered:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a few phantoms: what is scored again fits into one batch."""
+    """A folder with a few phantoms: what is scored again fits into one batch, and held-out images give thresholds."""
     root = tmp_path_factory.mktemp("phantoms")
-    draw_phantoms(root, "brainmri", {"train": 2, "valid": 8, "test": 24})
+    draw_phantoms(root, "brainmri", {"train": 2, "valid": 60, "test": 24})
     return root
 
 
