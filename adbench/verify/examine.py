@@ -22,9 +22,11 @@ from adbench.verify.figures import check_figures, figures_of, unknown_figures
 from adbench.verify.files import NO_HASHES, check_files, check_parameters, check_pictures
 from adbench.verify.finding import Report
 from adbench.verify.held_out import check_apart, check_held_out, thresholds_of
+from adbench.verify.keys import check_keys
 from adbench.verify.lesions import check_areas, check_false_positives, check_lesions
 from adbench.verify.standing import check_standing
 from adbench.verify.tables import check_contributions, check_histograms, check_predictions
+from adbench.verify.words import check_words
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -76,8 +78,8 @@ def findings(record: Record, declared: bool = True) -> Iterator[tuple[str, Itera
     declared: ask the method what it declares, which imports it, and torch with it.
     """
     tables = Tables(record)
-    checks = [("record", check_key(record)), ("files", _files(record))]
-    checks += [("facts", check_facts(record))]
+    checks = [("record", check_key(record)), ("record", check_keys(record)), ("files", _files(record))]
+    checks += [("facts", check_facts(record)), ("facts", check_words(record))]
     checks += [("facts", check_declaration(record))] if declared else []
     checks += [("standing", _standing(record, tables))]
     checks += [("tables", one(record, tables)) for one in (_tables, _held_out, _lesions)]

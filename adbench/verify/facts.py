@@ -14,13 +14,14 @@ from adbench.cells.cell import ELSEWHERE
 from adbench.cells.protocols import DEFAULT_PROTOCOL
 from adbench.config import layers
 from adbench.config.schema import OWN, Overrides
-from adbench.data.counts import is_published
+from adbench.data.counts import is_published, without_claims
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
 from adbench.records.check import key_of
 from adbench.records.record import Record
 from adbench.system.text import brief, said
+from adbench.verify.keys import is_recent
 
 # Places that say the same thing; those that reading a record compares already are in records/check.py.
 SAME = (
@@ -89,6 +90,8 @@ def _check_dataset(content: Mapping[str, Any]) -> Iterator[str]:
     except (AdbenchError, TypeError, ValueError) as error:
         yield f"dataset is no configuration of a dataset ({said(error)})"
         return
+    if not is_recent(content) and "mask_reading" not in facts["dataset_facets"]:
+        facets.pop("mask_reading", None)  # no fact yet
     if facts["dataset_facets"] and _plain(facets) != facts["dataset_facets"]:
         odd = [
             n for n in {*facets, *facts["dataset_facets"]} if _plain(facets.get(n)) != facts["dataset_facets"].get(n)
@@ -106,6 +109,24 @@ def _check_dataset(content: Mapping[str, Any]) -> Iterator[str]:
         mine = getattr(usual, key)
         if key in about and mine != about[key] and not (key == "expected" and usual.own_images):
             yield f"dataset.{key} is {brief(about[key])}, and {facts['dataset']}.yaml states {brief(mine)}"
+    yield from _check_claims(content, usual)
+
+
+def _check_claims(content: Mapping[str, Any], usual: DatasetConfig | None) -> Iterator[str]:
+    """Yield a sentence where title or licence, which bundles publish, are not those of the dataset that is installed.
+
+    Images that are not the published ones have neither. A dataset of another package may state others in another
+    version of it.
+    """
+    about, name = content["dataset"], str(content["facts"]["dataset"])
+    entry = registry.entries("dataset").get(name)
+    if usual is None or entry is None or entry.foreign:
+        return
+    claims = without_claims(usual) if about.get("published") is False else usual
+    typed = (content["resolved"].get("overrides") or {}).get("dataset", {})
+    for key in ("title", "licence"):
+        if key in about and key not in typed and about[key] != (mine := getattr(claims, key)):
+            yield f"dataset.{key} is {brief(about[key])}, and {name}.yaml gives {brief(mine)}"
 
 
 def _check_backbone(content: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from adbench.records.hashes import RECORD, content_hash, hash_of, names_in
 from adbench.records.record import Record, needed
 from adbench.system.text import brief, printable
 
+TABLES = (".parquet", ".safetensors")
 KINDS = ("miss", "false_alarm", "hit")
 MOST = 2**40  # bytes of a file that is hashed
 MOST_HEADER = 2**24  # bytes of the header of a safetensors file
@@ -25,15 +26,17 @@ NO_HASHES = (
 def check_files(record: Record) -> Iterator[str]:
     """Yield a sentence for each file whose content is not what the record was written with.
 
-    Nothing is compared with hashes where a record, as those of an older adbench, keeps none.
+    A record of an older adbench keeps no hashes (`check_keys` says whether this one is so old): its tables alone are
+    looked at, for one that it doesn't name.
     """
-    kept = record.content.get("files")
+    kept, wanted = record.content.get("files"), needed(record.content)
     if kept is None:
+        unnamed = [name for name in names_in(record.path) if name not in wanted and name.endswith(TABLES)]
+        yield from (f"{printable(name)} is there, and the record doesn't name it" for name in unnamed)
         return
     if kept.get(RECORD) != content_hash(record.content):
         stated = "no hash" if RECORD not in kept else "another hash"
         yield f"record.json is not as it was written: the record keeps {stated} of its content"
-    wanted = needed(record.content)
     yield from (f"{name} is there, and the record keeps no hash of it" for name in wanted if name not in kept)
     for name, stated in kept.items():
         if name != RECORD and (why := _differs(record.path, name, stated)):
@@ -45,7 +48,7 @@ def check_files(record: Record) -> Iterator[str]:
 
 def _is_read(name: str) -> bool:
     """Whether some command would read a file of a record that the record itself does not name."""
-    return name.startswith("gallery/") or name.endswith((".parquet", ".safetensors"))
+    return name.startswith("gallery/") or name.endswith(TABLES)
 
 
 def _differs(folder: Path, name: str, stated: str) -> str | None:

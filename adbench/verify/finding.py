@@ -9,7 +9,7 @@ from typing import Any
 
 # The checks, in the order of the table, with what each compares.
 CHECKS = {
-    "record": "record.json can be read, and its key is the hash of its facts",
+    "record": "record.json can be read, has the keys of its version, and its key is the hash of its facts",
     "files": "each file has the SHA-256 that the record keeps, and the pictures are all there",
     "tables": "rows, labels, names and counts of the tables agree with the record and with one another",
     "figures": "each figure and half-width is what the tables give",

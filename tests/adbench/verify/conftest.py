@@ -11,11 +11,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import adbench as ad
 from adbench.commands.phantom import draw_phantoms
+from adbench.records.check import key_of
 from adbench.records.hashes import hashes_of
 from adbench.records.record import to_json
+from adbench.verify.keys import ONE_BY_ONE, TOGETHER
+
+OF_KEYS = {  # the tables that came with a key
+    "image_histograms": ("image_histograms.parquet",), "held_out": ("held_out.parquet", "held_out_pixels.parquet"),
+    "lesions": ("lesions.parquet", "false_positives.parquet"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,27 @@ class Tampered:
         """Write the hashes of the files as they are now, as a careful forger does."""
         content = self.content
         self.write(content | {"files": hashes_of(self.path, content)})
+
+
+def as_of(record: Tampered, *known: str) -> Tampered:
+    """Make of it what an older adbench wrote, which knew `threads=` and of the keys that came later these alone."""
+    content = record.content
+    content["facts"] |= {"threads": 1, "decoding": 2}
+    content["resolved"] |= {"threads": 1}
+    for key in ("cores", "deterministic", "compile", "features_gb"):
+        del content["resolved"][key]
+    for key in {*ONE_BY_ONE, *TOGETHER} - {*known}:
+        del content[key]
+        for name in OF_KEYS.get(key, ()):
+            (record.path / name).unlink()
+    content["key"] = key_of(content["facts"])
+    file = record.path / "method.safetensors"
+    save_file(load_file(file), file, {"method": "patchcore", "cell": content["key"]})
+    record.write(content)
+    older = Tampered(record.path.rename(record.path.with_name(content["key"])))
+    if "files" in content:
+        older.rehash()
+    return older
 
 
 @pytest.fixture(scope="session")
