@@ -12,6 +12,7 @@ from typing import Any
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import Failure, Job, Jobs
+from adbench.executors.guests import guest, suits
 from adbench.system.cores import shared
 from adbench.system.output import redirected_output
 from adbench.system.processes import CONTEXT, Child, answer, wait_any, warm_up
@@ -47,7 +48,7 @@ class Local:
                 job = jobs.next()
                 if job is None:
                     break
-                self._idle().give(job)
+                self._worker_for(job).give(job)
             busy = [worker for worker in self.running if worker.job is not None]
             if not busy:
                 return
@@ -76,10 +77,15 @@ class Local:
             worker.kill()
         self.running.clear()
 
-    def _idle(self) -> Worker:
-        for worker in self.running:
-            if worker.job is None:
+    def _worker_for(self, job: Job) -> Worker:
+        """Return a worker without a job, a new one where the others have run cells of somebody's method."""
+        idle = sorted((w for w in self.running if w.job is None), key=lambda worker: worker.guest is None)
+        for worker in idle:
+            if suits(worker.guest, job):
                 return worker
+        if len(self.running) >= self.workers:
+            idle[0].kill()
+            self.running.remove(idle[0])
         return self._start()
 
     def _start(self) -> Worker:
@@ -114,11 +120,12 @@ class Worker(Child):
         super().__init__(target or _serve, *args, environment=environment)
         self.number = number
         self.job: Job | None = None
+        self.guest: str | None = None  # the method of another package or file whose cells it has run
         self.ready = False
 
     def give(self, job: Job) -> None:
         """Send it a job."""
-        self.job = job
+        self.job, self.guest = job, guest(job)
         self.send(job)
 
     def receive(self) -> tuple[str, Any]:

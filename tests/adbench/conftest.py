@@ -56,7 +56,7 @@ class Fake(Method):
         behaviour, _, amount = (own if own.exists() else HERE / "behaviour").read_text().partition(" ")
         if behaviour == "print":
             print("the fake method prints")
-        if behaviour == "spoil":
+        if behaviour in ("spoil", "alter"):
             torch.set_default_dtype(torch.float64)
         if behaviour in ("raise", "spoil"):
             raise ValueError("the fake method raises")
@@ -97,7 +97,8 @@ class FakeMethod:
         """Set what the cells of some seeds do, or those of all other seeds.
 
         `hold`: wait for `release`; `meet N`: wait until N cells have begun; `sleep SECONDS`; `raise` an error;
-        `print` a line; `spoil`: change a setting of torch and raise; `die` by SIGKILL; `eat MEGABYTES` of memory.
+        `print` a line; `alter`: change a setting of torch; `spoil`: do so and raise; `die` by SIGKILL; `eat MEGABYTES`
+        of memory.
         """
         for name in [f"behaviour_{seed}" for seed in seeds] or ["behaviour"]:
             (self.folder / name).write_text(behaviour)

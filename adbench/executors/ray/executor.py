@@ -24,6 +24,7 @@ from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.errors import AdbenchError
 from adbench.executors import QUEUED, Failure, Job, Jobs
+from adbench.executors.guests import guest, suits
 from adbench.executors.ray.keys import RayKeys, check_keys
 from adbench.executors.ray.worker import Location, Worker
 from adbench.executors.remote import Resources, arrived, clear_status, read_status, resources_of
@@ -40,13 +41,14 @@ MOST_FAILED_STARTS = 3  # workers in a row that end before their first cell
 
 @dataclass
 class WorkerSlot:
-    """A worker as seen by the command, and its job."""
+    """A worker as seen by the command, and its job; `guest`: the method of another package whose cells it has run."""
 
     actor: Any
     resources: Resources
     hello: Any
     location: Location | None = None
     job: Job | None = None
+    guest: str | None = None
     answer: Any = None
     stage: str = ""
 
@@ -226,16 +228,16 @@ class Ray:
                 for slot in [slot for slot in self.slots if slot.job is None]:
                     self._retire(slot)
                 return
-            slot = self._free(resources_of(job.config, self.keys.gpus, job=job))
-            slot.job, slot.stage = job, "starting" if slot.location else QUEUED
+            slot = self._free(resources_of(job.config, self.keys.gpus, job=job), job)
+            slot.job, slot.guest, slot.stage = job, guest(job), "starting" if slot.location else QUEUED
             jobs.stage(job, slot.stage)
             clear_status(self.folder, job.key)
             self.starts[job.key] = self.starts.get(job.key, 0) + 1
             slot.answer = slot.actor.run_job.remote(job)
 
-    def _free(self, resources: Resources) -> WorkerSlot:
-        idle = [slot for slot in self.slots if slot.job is None]
-        fitting = [slot for slot in idle if slot.resources == resources]
+    def _free(self, resources: Resources, job: Job) -> WorkerSlot:
+        idle = sorted((slot for slot in self.slots if slot.job is None), key=lambda slot: slot.guest is None)
+        fitting = [slot for slot in idle if slot.resources == resources and suits(slot.guest, job)]
         if fitting:
             return fitting[0]
         if len(self.slots) + len(self.lost) >= self.workers and idle:

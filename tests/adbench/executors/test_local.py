@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -117,6 +118,49 @@ def test_a_new_worker_takes_the_number_and_the_gpu_of_the_one_that_died(
     assert len(jobs.ended) == 6
     assert [failure.kind for failure in jobs.ended if failure] == ["WorkerDied"]
     assert started == list(zip([0, 1, 2, 1], seen, strict=True))
+
+
+def notes_its_process(pipe, folder: Path) -> None:
+    pipe.send(("ready", None))
+    while job := pipe.recv():
+        (folder / job.key).write_text(str(os.getpid()))
+        pipe.send(("finished", None))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_ran_somebodys_method_runs_no_other_one(tmp_path: Path, workers: int) -> None:
+    methods = ["own:A", "own:A", "clip", "patchcore", "own:B", "clip", "own:A"]
+    configs = [parse([f"method={method}"])[0] for method in methods]
+    jobs = FakeJobs(0)
+    jobs.waiting = [Job(f"key{n}", config, (), Path(os.devnull)) for n, config in enumerate(configs)]
+    executor = Local(workers, configs[0], lambda number, env: Worker(number, env, notes_its_process, tmp_path))
+    executor.run(jobs)
+    assert len(executor.running) <= workers
+    executor.close()
+    by_process: dict[str, list[str]] = {}
+    for n, method in enumerate(methods):
+        by_process.setdefault((tmp_path / f"key{n}").read_text(), []).append(method)
+    for ran in by_process.values():
+        after = [now for before, now in itertools.pairwise(ran) if ":" in before and now != before]
+        assert not after, ran
+    if workers == 1:
+        assert list(by_process.values()) == [["own:A", "own:A"], ["clip", "patchcore", "own:B"], ["clip", "own:A"]]
+
+
+def test_what_somebodys_method_sets_reaches_no_cell_of_another(adbench, words, fake, predictions, tmp_path) -> None:
+    mine = [word for word in words if not word.startswith("runs=")]
+    other = tmp_path / "other"
+    other.mkdir()
+    text = (fake.folder / "fake.py").read_text().replace("class Fake", "class Other")
+    (other / "other.py").write_text(text)
+    (other / "behaviour").write_text("sleep 0")
+    fake.behave("alter")
+    both = f"method={fake.path},{other / 'other.py'}:Other"
+    assert adbench("run", *mine, both, f"runs={tmp_path / 'both'}").code == 0
+    assert adbench("run", *mine, f"method={other / 'other.py'}:Other", f"runs={tmp_path / 'alone'}").code == 0
+    together = predictions(tmp_path / "both")
+    assert len(together) == 2
+    assert predictions(tmp_path / "alone").items() <= together.items()
 
 
 def test_each_of_two_workers_sees_its_own_gpu(words, fake, start, monkeypatch: pytest.MonkeyPatch) -> None:
