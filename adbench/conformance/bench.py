@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from adbench.backbone.build import build
 from adbench.backbone.config import Architecture, BackboneConfig
@@ -21,6 +22,7 @@ from adbench.backbone.weights import architecture
 from adbench.config import layers
 from adbench.config.schema import OWN, RunConfig
 from adbench.config.words import parse
+from adbench.conformance.wiring import rewire, rewired, wiring
 from adbench.data.decode import read_image
 from adbench.data.image_set import to_tensor
 from adbench.data.indexed import dataset_class
@@ -31,6 +33,7 @@ from adbench.method import Capability, Support
 
 SHOTS = 3
 PROBES = 6
+LARGE = 33  # images of a large batch: one more than runs have by default
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Picture:
     mask: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Built:
+    """A backbone, and its weights and wiring as it was built."""
+
+    backbone: Backbone
+    weights: dict[str, Tensor]
+    modules: list[tuple[str, nn.Module, dict[str, Any]]]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Built:
+        """Keep a newly built backbone."""
+        return cls(backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}, wiring(backbone.model))
+
+
 @dataclass
 class Bench:
     """A few phantoms of one dataset, half of them abnormal, and a backbone; see `new_bench`."""
@@ -52,7 +69,7 @@ class Bench:
     dataset: DatasetConfig
     support: Sequence[Picture]
     probes: Sequence[Picture]
-    built: dict[tuple[str, str], tuple[Backbone, dict[str, Tensor]]] = field(default_factory=dict)
+    built: dict[tuple[str, str], Built] = field(default_factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -64,22 +81,24 @@ class Bench:
         wanted = capability.activation, capability.normalisation
         if wanted not in self.built:
             backbone = build(self.run.backbone, self.backbone, self.backbone.input_size, *wanted)
-            self.built[wanted] = backbone, {k: v.clone() for k, v in backbone.model.state_dict().items()}
-        return self.built[wanted][0]
+            self.built[wanted] = Built.of(backbone)
+        return self.built[wanted].backbone
 
     def own(self, config: BackboneConfig) -> Backbone:
         """Return what stands in place of a backbone for a method that brings its own network."""
         wanted = json.dumps(dataclasses.asdict(config)), OWN
         if wanted not in self.built:
-            self.built[wanted] = build(OWN, config, self.backbone.input_size), {}
-        return self.built[wanted][0]
+            self.built[wanted] = Built.of(build(OWN, config, self.backbone.input_size))
+        return self.built[wanted].backbone
 
     def damage(self, backbone: Backbone) -> str | None:
         """Return how a method has changed a backbone of this bench, or None."""
-        (pristine,) = (state for built, state in self.built.values() if built is backbone)
+        (built,) = (one for one in self.built.values() if one.backbone is backbone)
         model = backbone.model
+        if changed := rewired(built.modules):
+            return f"{changed} in the backbone"
         for name, value in model.state_dict().items():
-            if not torch.equal(value, pristine[name]):
+            if not torch.equal(value, built.weights[name]):
                 return f"{name} of the backbone changed by the fit"
         for name, module in model.named_modules():
             if module.training:
@@ -90,14 +109,21 @@ class Bench:
         return None
 
     def restore(self) -> None:
-        """Restore the weights and state of every backbone."""
-        for backbone, pristine in self.built.values():
-            backbone.model.load_state_dict(pristine)
-            backbone.model.eval().requires_grad_(False).zero_grad()
+        """Restore the weights, the wiring and the state of every backbone."""
+        for built in self.built.values():
+            rewire(built.modules)
+            built.backbone.model.load_state_dict(built.weights)
+            built.backbone.model.eval().requires_grad_(False).zero_grad()
 
-    def support_of(self, classes: Sequence[int], shots: int = SHOTS, masks: bool = True) -> Support:
-        """Return the first `shots` support images of each of the classes, with masks or without."""
-        chosen = [p for label in classes for p in [p for p in self.support if p.label == label][:shots]]
+    def support_of(
+        self, classes: Sequence[int], shots: int = SHOTS, masks: bool = True, others: bool = False
+    ) -> Support:
+        """Return `shots` (at most `SHOTS`) support images of each of the classes, with masks or without.
+
+        `others`: those after the first `SHOTS`, which no other support has.
+        """
+        of_class = [[p for p in self.support if p.label == label] for label in classes]
+        chosen = [p for pictures in of_class for p in pictures[SHOTS if others else 0 :][: min(shots, SHOTS)]]
         n, size = len(chosen), self.backbone.input_size
         where = torch.zeros(n, size, size, dtype=torch.bool)
         if masks and n:
@@ -134,7 +160,7 @@ def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ())
     dataset = dataset_class(run.dataset)(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
-        dataset.draw_phantom(root, {"train": 0, "valid": 2 * SHOTS, "test": PROBES})
+        dataset.draw_phantom(root, {"train": 0, "valid": 4 * SHOTS, "test": PROBES})
         items = dataset.index(root)
         drawn = {
             split: [_picture(item, backbone.input_size, facts) for item in items if item.split == split]

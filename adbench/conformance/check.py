@@ -1,4 +1,4 @@
-"""What a check is, and the list of all checks."""
+"""What a check is, and how a file of checks lists its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from adbench.conformance.subject import Subject
+
+Run = Callable[[Subject], str | None]
 
 
 @dataclass(frozen=True)
@@ -19,19 +21,14 @@ class Check:
     expected: str
     look: tuple[str, ...]
     gate: bool
-    run: Callable[[Subject], str | None]
+    run: Run
 
 
-CHECKS: list[Check] = []
+def check(into: list[Check], name: str, expected: str, *look: str, gate: bool = False) -> Callable[[Run], Run]:
+    """Add a check to the end of a list."""
 
-
-def check(
-    name: str, expected: str, *look: str, gate: bool = False
-) -> Callable[[Callable[[Subject], str | None]], Callable[[Subject], str | None]]:
-    """Register a check."""
-
-    def register(run: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
-        CHECKS.append(Check(name, expected, look, gate, run))
+    def register(run: Run) -> Run:
+        into.append(Check(name, expected, look, gate, run))
         return run
 
     return register

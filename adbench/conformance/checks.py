@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,18 @@ import torch
 from torch import Tensor
 
 from adbench.config.schema import ALLOWED
-from adbench.conformance.bench import PROBES, half_masked, renamed
-from adbench.conformance.check import CHECKS, check
+from adbench.conformance import check as checking
+from adbench.conformance.bench import LARGE, PROBES, half_masked, renamed
+from adbench.conformance.check import Check
+from adbench.conformance.lasting import LASTING
+from adbench.conformance.random_numbers import drew, watched
 from adbench.conformance.subject import Subject, all_finite, content, equal, gap, take
 from adbench.conformance.traces import growth, held, opened
 from adbench.errors import AdbenchError, RecordError, ReturnError
-from adbench.method import Capability, Method, Support, fault_in, unmet
+from adbench.method import Capability, Method, Scores, fault_in, unmet
 
-__all__ = ["CHECKS"]
-FLOAT32 = float(torch.finfo(torch.float32).max)
+CHECKS: list[Check] = []
+check = partial(checking.check, CHECKS)
 
 
 @check(
@@ -152,20 +157,25 @@ def _determinism(s: Subject) -> str | None:
     return None
 
 
-@check("seeds", "the same bits from every seed where stochastic=False is declared", "capability", "build_memory")
+@check("seeds", "the same bits from every seed where stochastic=False is declared, and else not the same", "capability",
+       "generator", "build_memory")  # fmt: skip
 def _seeds(s: Subject) -> str | None:
-    if s.capability.stochastic:
+    with watched() as one:
+        other = s.score(s.fit(seed=1), s.bench.images())
+        one.ends(s.seeded)
+    if not s.capability.stochastic:
+        return None if equal(s.scores, other) else "other scores from seed 1 than from seed 0: declare stochastic=True"
+    if not equal(s.scores, other) or one.asked:
         return None
-    other = s.score(s.fit(seed=1), s.bench.images())
-    return None if equal(s.scores, other) else "other scores from seed 1 than from seed 0: declare stochastic=True"
-
-
-@check("scored in mid-fit", "a training that scoring between its epochs leaves unchanged", "score", "build_memory")
-def _mid_fit(s: Subject) -> str | None:
-    if s.capability.epochs == 0:
-        return None
-    looked_at = s.score(s.fit(looked_at=True), s.bench.images())
-    return None if equal(s.scores, looked_at) else "other scores where selection rules look at every epoch"
+    with watched() as two:
+        other = s.score(s.fit(seed=2), s.bench.images())
+        two.ends(s.seeded)
+    if not equal(s.scores, other) or two.asked or (s.capability.epochs == 0 and drew(one, two)):
+        return None  # what was drawn may count with more images than these
+    return (
+        "the same bits from the seeds 0, 1 and 2: take random numbers from self.generator, or where there are none, "
+        "declare stochastic=False"
+    )
 
 
 @check("batch size", "the score of an image to be the same alone and in a batch", "score")
@@ -175,6 +185,10 @@ def _batch_size(s: Subject) -> str | None:
         apart = gap(whole, s.score(s.fitted, s.bench.images(), size))
         if apart > 1:
             return f"scores in batches of {size} and of {PROBES} that differ by {apart:.3g} times what is tolerated"
+    tiled = s.score_batch(s.large_batch(LARGE))
+    apart = gap(take(whole, [i % PROBES for i in range(LARGE)]), tiled)
+    if apart > 1:
+        return f"scores in batches of {LARGE} and of {PROBES} that differ by {apart:.3g} times what is tolerated"
     return None
 
 
@@ -227,17 +241,24 @@ def _frozen(s: Subject) -> str | None:
 
 @check("one shot", "a fit on one image a class, or as few as it declares, finite scores", "prepare", "build_memory")
 def _one_shot(s: Subject) -> str | None:
-    return _after(s, s.support(shots=s.capability.least_support))
+    return _wrong(s, lambda: s.few)
 
 
 @check(
     "no masks", "a fit where none, or only some, of the support have masks, finite scores", "prepare", "build_memory"
 )
 def _no_masks(s: Subject) -> str | None:
-    if seen := _after(s, s.support(masks=False)):
+    if seen := _wrong(s, lambda: s.unmasked):
         return f"without any mask: {seen}"
-    seen = _after(s, half_masked(s.support()))
+    seen = _wrong(s, lambda: s.score(s.fit(half_masked(s.support())), s.bench.images()))
     return f"with masks of every second image: {seen}" if seen else None
+
+
+@check("scored in mid-fit", "a training that scoring between its epochs leaves unchanged", "score", "build_memory")
+def _mid_fit(s: Subject) -> str | None:
+    if s.capability.epochs == 0:
+        return None
+    return None if equal(s.scores, s.looked_at) else "other scores where selection rules look at every epoch"
 
 
 @check("two datasets", "a fit on two datasets' images in which each image's own object counts", "prepare",
@@ -335,10 +356,10 @@ def _editable(s: Subject) -> str | None:
     return None
 
 
-def _after(s: Subject, support: Support) -> str | None:
-    """Return what is wrong with the scores after a fit on a support."""
+def _wrong(s: Subject, fitted: Callable[[], Scores]) -> str | None:
+    """Return what is wrong with the scores after a fit, or with the fit."""
     try:
-        scores = s.score(s.fit(support), s.bench.images())
+        scores = fitted()
     except Exception as error:
         return s.said(error)
     return None if all_finite(scores) else "scores that are not finite"
@@ -353,3 +374,6 @@ def _another_fit(s: Subject) -> Method[Any]:
 
 def _shape(thing: Any) -> str:
     return f"a tensor of shape {tuple(thing.shape)}" if isinstance(thing, Tensor) else f"a {type(thing).__name__}"
+
+
+CHECKS += LASTING

@@ -18,17 +18,21 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor
 
-from adbench.backbone.contract import Backbone
+from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import autocast
 from adbench.cells.protocols import SUPPORT_LABELS
 from adbench.config import layers
 from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse
 from adbench.conformance.bench import PROBES, SHOTS, Bench
+from adbench.conformance.random_numbers import global_states
+from adbench.conformance.settings import unchanged
+from adbench.conformance.strays import newer
 from adbench.data.image_set import to_tensor
 from adbench.errors import AdbenchError, MethodError
 from adbench.method import Batch, Capability, Method, Scores, Support, unwritten
 from adbench.plugins import locate, registry
+from adbench.scoring.returned import scores_of
 from adbench.scoring.score import score_images, show_test_images
 from adbench.system import cores
 from adbench.system.lightning import pl
@@ -46,10 +50,13 @@ class Subject:
         self.bench = bench
         self.words = words
         self.wrote = False  # whether a fit has written into its support
+        self.changed: list[str] = []  # settings of the process that the method has changed
+        self.strays = newer()
         if isinstance(method, str):
             layers.check_installed(method)
             self.name, self.yaml = method, layers.method_config(method)
-            self.method_class: type[Method[Any]] = registry.find("method", method).load()
+            with unchanged(self.changed):
+                self.method_class: type[Method[Any]] = registry.find("method", method).load()
         else:
             self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
         if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
@@ -96,6 +103,21 @@ class Subject:
         """What `fitted` says of the bench's images, in one batch."""
         return self.score(self.fitted, self.bench.images())
 
+    @functools.cached_property
+    def looked_at(self) -> Scores:
+        """What a method says that was scored after each epoch of its fit."""
+        return self.score(self.fit(looked_at=True), self.bench.images())
+
+    @functools.cached_property
+    def few(self) -> Scores:
+        """What a method says that was fitted on other images, as few as can be."""
+        return self.score(self.fit(self.support(self.capability.least_support, others=True)), self.bench.images())
+
+    @functools.cached_property
+    def unmasked(self) -> Scores:
+        """What a method says that was fitted on other images, as many as `fitted`, none with a mask."""
+        return self.score(self.fit(self.support(masks=False, others=True)), self.bench.images())
+
     @property
     def backbone(self) -> Backbone:
         """The backbone as the method asks for it."""
@@ -121,9 +143,11 @@ class Subject:
         """Return the untrained method, every generator seeded, as a run builds it."""
         cores.use(self.bench.run.cores)
         pl.seed_everything(seed, workers=True, verbose=False)
-        return self.method_class.create(
-            self.params if params is None else params, self.backbone, seed, precision=self.bench.run.precision
-        )
+        backbone = self.backbone
+        with unchanged(self.changed):
+            return self.method_class.create(
+                self.params if params is None else params, backbone, seed, precision=self.bench.run.precision
+            )
 
     def rebuilt(self, params: Any = None) -> Method[Any]:
         """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves.
@@ -136,9 +160,9 @@ class Subject:
         self._show_test_images(method)
         return method.eval()
 
-    def support(self, shots: int = SHOTS, masks: bool = True) -> Support:
-        """Return a support of the classes that the method declares."""
-        return self.bench.support_of(SUPPORT_LABELS[self.capability.support], shots, masks)
+    def support(self, shots: int = SHOTS, masks: bool = True, others: bool = False) -> Support:
+        """Return a support of the classes that the method declares; `others`: of images that no other support has."""
+        return self.bench.support_of(SUPPORT_LABELS[self.capability.support], shots, masks, others)
 
     def fit(self, support: Support | None = None, looked_at: bool = False, seed: int = 0) -> Method[Any]:
         """Return a newly fitted method; `looked_at`: scored after each epoch, as some selection rules do."""
@@ -151,11 +175,12 @@ class Subject:
             return 0.0
 
         selector = EpochSelector(support, validate if looked_at else None, EPOCHS)
-        before = content(_tensors(support))
-        fit(method, support, self.bench.run, torch.device("cpu"), [selector])
-        self.wrote |= content(_tensors(support)) != before
-        method.forget_training()
-        self._show_test_images(method)
+        before, self.seeded = content(_tensors(support)), global_states()
+        with unchanged(self.changed):
+            fit(method, support, self.bench.run, torch.device("cpu"), [selector])
+            self.wrote |= content(_tensors(support)) != before
+            method.forget_training()
+            self._show_test_images(method)
         return method
 
     def _show_test_images(self, method: Method[Any]) -> None:
@@ -169,7 +194,8 @@ class Subject:
 
     def score(self, method: Method[Any], images: NDArray[np.uint8], batch_size: int = PROBES) -> Scores:
         """Score (N, H, W, 3) uint8 images as a run does: in batches that hold neither label nor mask."""
-        parts = [part for _, part in score_images(method, images, *self._how(batch_size))]
+        with unchanged(self.changed):
+            parts = [part for _, part in score_images(method, images, *self._how(batch_size))]
         maps = [part.maps for part in parts if part.maps is not None]
         return Scores(torch.cat([part.image for part in parts]), torch.cat(maps) if maps else None)
 
@@ -177,6 +203,25 @@ class Subject:
         """Return the bench's images as `score` sees them."""
         pixels = to_tensor(self.bench.images())
         return Batch.of(self.fitted, pixels, self.bench.run.dataset, self.bench.dataset.object_name)
+
+    def large_batch(self, number: int) -> Batch:
+        """Return them again and again, `number` images in one batch; each image has the same features every time."""
+        batch, rows = self.batch(), torch.arange(number) % PROBES
+
+        def tiled(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
+            return {key: tensor[rows] for key, tensor in tensors.items()}
+
+        of = batch.features
+        pooled = None if of.pooled is None else of.pooled[rows]
+        features = Features(tiled(of.blocks), pooled, tiled(of.stages), tiled(of.registers), tiled(of.vv))
+        return Batch(batch.images[rows], features, batch.datasets[:1] * number, batch.object_names[:1] * number)
+
+    @torch.no_grad()
+    def score_batch(self, batch: Batch) -> Scores:
+        """Score one batch, in fp32, on the CPU."""
+        with unchanged(self.changed), autocast(torch.device("cpu"), self.bench.run.precision):
+            scores = scores_of(self.fitted, batch)
+        return Scores(scores.image.float(), None if scores.maps is None else scores.maps.float())
 
     def raw(self, asked: Callable[[Batch], Any]) -> Any:
         """Return what `fitted.score`, or the like, says of them, before the scorer turns it into fp32."""

@@ -18,6 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 AUTO = "auto"
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
+THREADS = "adbench-core"
 
 
 class _Cores(threading.local):
@@ -60,6 +61,11 @@ def number() -> int:
     return _number
 
 
+def owns(thread: threading.Thread) -> bool:
+    """Whether a thread is one that computes pieces: it waits for the next one, and ends with the process."""
+    return thread.name.startswith(THREADS)
+
+
 def shared(processes: int) -> dict[str, str]:
     """Return the variable by which each of so many processes takes its share of the cores for `auto`."""
     return {"OMP_NUM_THREADS": str(max(1, available() // processes))}
@@ -96,7 +102,7 @@ def _threads() -> ThreadPoolExecutor:
         import torch
 
         # MKL and OpenMP keep a number of threads for each thread.
-        _pool = ThreadPoolExecutor(_number, "core", initializer=torch.set_num_threads, initargs=(1,))
+        _pool = ThreadPoolExecutor(_number, THREADS, initializer=torch.set_num_threads, initargs=(1,))
     return _pool
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import torch
 from yaml import safe_load
 
 from adbench import Method
@@ -12,6 +17,7 @@ from adbench.conformance import subject
 from adbench.conformance.bench import Bench
 from adbench.conformance.checks import CHECKS
 from adbench.conformance.examine import CheckResult, examine
+from adbench.conformance.settings import settings
 from adbench.conformance.subject import Subject
 from adbench.errors import AdbenchError
 from adbench.testing import check_method, new_bench
@@ -30,6 +36,29 @@ from tests.adbench.conformance.broken_methods import (
     TouchesBackbone,
     Transductive,
 )
+from tests.adbench.conformance.leaving_traces import (
+    ALSO_LEAVING,
+    LEAVING,
+    DrawsGloballyWithoutEffect,
+    DrawsWithoutEffect,
+    LeavesHook,
+    LeavesProcess,
+    LeavesThread,
+    PatchesForward,
+    ReplacesPart,
+)
+
+EVERY = [*BROKEN, *LEAVING]
+OTHERS = [*ALSO_BROKEN, *ALSO_LEAVING]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended() -> Iterator[None]:
+    """End what methods leave running: pytest would wait for a thread."""
+    yield
+    LeavesThread.released.set()
+    if LeavesProcess.process is not None:
+        LeavesProcess.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +77,7 @@ def test_a_sound_method_passes_everything(bench: Bench) -> None:
     assert {finding.outcome for finding in findings} == {"passed"}
 
 
-@pytest.mark.parametrize(("method", "check", "seen", "look"), BROKEN, ids=[one[0].__name__ for one in BROKEN])
+@pytest.mark.parametrize(("method", "check", "seen", "look"), EVERY, ids=[one[0].__name__ for one in EVERY])
 def test_a_broken_method_fails_the_check_it_breaks(bench: Bench, method, check: str, seen: str, look: str) -> None:
     findings = examine(method, {}, bench)
     failed = failures(findings)
@@ -61,7 +90,7 @@ def test_a_broken_method_fails_the_check_it_breaks(bench: Bench, method, check: 
     assert ("not run" in {finding.outcome for finding in findings}) == gate
 
 
-@pytest.mark.parametrize(("method", "check", "seen"), ALSO_BROKEN, ids=[one[0].__name__ for one in ALSO_BROKEN])
+@pytest.mark.parametrize(("method", "check", "seen"), OTHERS, ids=[one[0].__name__ for one in OTHERS])
 def test_a_check_sees_other_breaks_too(bench: Bench, method: type[Method], check: str, seen: str) -> None:
     (run,) = (one.run for one in CHECKS if one.name == check)
     under = Subject(method, {}, bench)
@@ -84,15 +113,39 @@ def test_a_method_that_breaks_off_or_returns_another_thing_fails_a_gate(
 
 
 def test_every_check_is_broken_by_somebody() -> None:
-    assert {check for _, check, _, _ in BROKEN} == {check.name for check in CHECKS}
+    assert {check for _, check, _, _ in EVERY} == {check.name for check in CHECKS}
 
 
-def test_a_backbone_that_was_spoilt_is_mended_for_the_next(bench: Bench) -> None:
-    assert failures(examine(TouchesBackbone, {}, bench))
-    assert not failures(examine(Sound, {}, bench))
+@pytest.mark.parametrize("spoils", [TouchesBackbone, LeavesHook, PatchesForward, ReplacesPart])
+def test_a_backbone_that_was_spoilt_is_mended_for_the_next(bench: Bench, spoils: type[Method]) -> None:
+    under = Subject(spoils, {}, bench)
+    under.fit()
+    assert bench.damage(under.backbone)
+    bench.restore()
+    assert not bench.damage(under.backbone)
+    torch.testing.assert_close(Subject(Sound, {}, bench).scores.image, Subject(Sound, {}, new_bench()).scores.image)
 
 
-@pytest.mark.parametrize("method", [Transductive, Named, Levels, Edited, RefusesOtherWords])
+def test_settings_are_set_back_for_the_next(bench: Bench) -> None:
+    before = settings()
+    for method, check, _ in ALSO_LEAVING:
+        if check == "settings":
+            assert Subject(method, {}, bench).scores is not None
+    assert settings() == before
+
+
+def test_a_thread_that_nobody_ends_does_not_keep_the_command(tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(WAITS)
+    command = [sys.executable, "-m", "adbench", "check-method", f"{tmp_path / 'waits.py'}:Waits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "the thread waiting, which is still running" in done.stdout
+
+
+SOUND = [DrawsWithoutEffect, DrawsGloballyWithoutEffect, Transductive, Named, Levels, Edited, RefusesOtherWords]
+
+
+@pytest.mark.parametrize("method", SOUND)
 def test_what_is_optional_and_sound_passes(bench: Bench, method: type[Method]) -> None:
     assert not failures(examine(method, {}, bench))
 
@@ -157,6 +210,30 @@ class Stages(Method[Params]):
     def score(self, batch):
         one, two = (batch.features.stages[s] for s in (1, 2))
         return Scores(one.mean((1, 2, 3)) + two.mean((1, 2, 3)), one.mean(1))
+"""
+
+WAITS = """
+import threading
+from dataclasses import dataclass
+
+from adbench import Capability, Method, Scores
+
+
+@dataclass
+class Params:
+    pass
+
+
+class Waits(Method[Params]):
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="none", blocks=(1,), stochastic=False, maps=False)
+
+    def build(self):
+        threading.Thread(target=threading.Event().wait, name="waiting").start()
+
+    def score(self, batch):
+        return Scores(batch.features.blocks[1].mean((1, 2)))
 """
 
 
