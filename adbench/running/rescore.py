@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from adbench.method import naming_the_method
@@ -59,6 +60,20 @@ def same_kind(record: Record, device: str) -> bool:
     return same_device and all(content["packages"].get(name) == packages[name] for name in ("python", "torch", "numpy"))
 
 
+def unit_of(table: pd.DataFrame, name: str) -> float:
+    """Return the unit of a tolerance: the spread of the scores, or of `map_max` and `map_mean` the range of maps.
+
+    The highest scores of maps may all be 1 but for rounding: their own spread says nothing of how they round.
+
+    >>> table = pd.DataFrame({"score": [1, 3], "map_max": [0.999999, 1], "map_mean": [0.25, 0.5]})
+    >>> [unit_of(table, name) for name in ("score", "map_max", "map_mean")]
+    [2.0, 0.75, 0.75]
+    """
+    if name == "score":
+        return float(np.ptp(table["score"].to_numpy(np.float64))) or 1.0
+    return max(float(table["map_max"].max()) - float(table["map_mean"].min()), 1e-12)
+
+
 def check_scores(
     again: Reopened, keys: LoadKeys, count: int | None, title: str = "scoring"
 ) -> tuple[list[str], Scored]:
@@ -75,7 +90,6 @@ def check_scores(
     device = fitted.method.backbone.device.type
     exact = same_kind(record, device)
     precision = fitted.config.precision
-    spread = float(np.ptp(table["score"].to_numpy(np.float64))) or 1.0
     slack = 0.0 if exact else TOLERANCE[precision]
     size = fitted.config.batch_size
     rows = chosen(record.key, table["image"].tolist(), count)
@@ -90,7 +104,7 @@ def check_scores(
                 maps.update(start, own)
     sentences = []
     for name, again_scored in found.items():
-        unit = spread if name == "score" else max(float(np.ptp(table[name].to_numpy(np.float64))), 1e-12)
+        unit = unit_of(table, name)
         mine = table[name].to_numpy(np.float64)
         odd = {row: value for row, value in again_scored.items() if not abs(mine[row] - value) <= slack * unit}
         if odd:
@@ -101,9 +115,9 @@ def check_scores(
             )
     sentences += maps.sentences()
     sentences += _parameters_differ(record, fitted)
-    columns_compared = "score, map_max and map_mean" if found["map_max"] else "score"
     within = "" if exact else f" within {slack:g} of their spread"
-    compared = "; ".join([f"{columns_compared}{within}", *maps.compared()])
+    of_maps = [f"map_max and map_mean{'' if exact else f' within {slack:g} of the range of maps'}"]
+    compared = "; ".join([f"score{within}", *(of_maps if found["map_max"] else []), *maps.compared()])
     how = f"{SAME_BITS}: {compared}" if exact else f"{compared}; {OTHER_KIND}"
     return sentences, Scored(len(found["score"]), how, tuple(maps.unchecked()))
 
