@@ -1,4 +1,4 @@
-"""What histograms of single images say of lesions: their number, their areas, and the AUPIMO that maps can have."""
+"""What histograms of single images allow: the weights of regions, and the AUPIMO that maps can have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench.metrics.keys import to_keys
 from adbench.metrics.overlap import RATES, too_few
 from adbench.metrics.per_image import Contributions
 from adbench.system.text import printable
@@ -19,7 +18,7 @@ ROUNDING = 1e-6  # of sums of region weights and of means, absolute
 
 
 def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFrame | None) -> Iterator[str]:
-    """Yield a sentence where region weights and lesions are not those of so many abnormal pixels.
+    """Yield a sentence where region weights are not those of the abnormal pixels and lesions.
 
     A pixel weighs 1 / area of its region, and a region 1: with one lesion in an image, the weight of a bin is known.
 
@@ -27,12 +26,6 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
     """
     images, positive, weight = len(table), parts.positive.astype(np.int64), parts.region_weight
     area: Counts = np.bincount(parts.image, positive, images).astype(np.int64)
-    if "lesion_area" in table and (odd := np.flatnonzero(table["lesion_area"].to_numpy() != area)).size:
-        row = int(odd[0])
-        yield (
-            f"lesion_area of {_name(table, row)} is {table['lesion_area'].iloc[row]:,}, and "
-            f"image_histograms.parquet has {area[row]:,} abnormal pixels ({odd.size} of {images} images differ)"
-        )
     smallest, largest = np.ones(images), np.maximum(area, 1).astype(np.float64)
     total = np.bincount(parts.image, weight, images)
     wrong = np.abs(total - np.rint(total)) > ROUNDING * np.maximum(1, total)
@@ -42,19 +35,9 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
         return
     if lesions is not None:
         image, size = lesions["image"].to_numpy(np.int64), lesions["area"].to_numpy(np.int64)
-        number, covered = np.bincount(image, minlength=images), np.bincount(image, size, images)
-        for said, found, mine in (("lesions", number, np.rint(total)), ("pixels of lesions", covered, area)):
-            if (odd := np.flatnonzero(found != mine)).size:
-                row = int(odd[0])
-                yield (
-                    f"lesions.parquet has {int(found[row]):,} {said} of {_name(table, row)}, and "
-                    f"image_histograms.parquet has {int(mine[row]):,}"
-                )
-                return
         smallest, largest = np.full(images, np.inf), np.ones(images)
         np.minimum.at(smallest, image, size)
         np.maximum.at(largest, image, size)
-        yield from _check_scores(table, parts, lesions)
     low, high = positive / largest[parts.image], positive / smallest[parts.image]
     wrong = (weight < low - ROUNDING * np.maximum(1, low)) | (weight > high + ROUNDING * np.maximum(1, high))
     if wrong.any():
@@ -63,24 +46,6 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
             f"region_weight is {weight[row]:.6g} in a bin of {_name(table, int(parts.image[row]))} with "
             f"{positive[row]:,} abnormal pixels, and its lesions make it {low[row]:.6g} to {high[row]:.6g}"
         )
-
-
-def _check_scores(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence where the highest score of a lesion lies in a bin without abnormal pixels of its image."""
-    some = parts.positive > 0
-    there = _places(parts.image[some], parts.bin[some])
-    bins = to_keys(lesions["score"].to_numpy(np.float32)) >> parts.shift
-    odd = np.flatnonzero(~np.isin(_places(lesions["image"].to_numpy(), bins), there))
-    if odd.size:
-        row = int(odd[0])
-        name = _name(table, int(lesions["image"].iloc[row]))
-        score = lesions["score"].iloc[row]
-        yield f"lesions.parquet says that a lesion of {name} scores {score:.6g}, where no abnormal pixel of it does"
-
-
-def _places(image: NDArray[np.integer], bins: NDArray[np.integer]) -> Counts:
-    """Return one number for each image and bin."""
-    return (image.astype(np.int64) << 32) + bins.astype(np.int64)
 
 
 def check_overlap(table: pd.DataFrame, parts: Contributions) -> Iterator[str]:
