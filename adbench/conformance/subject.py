@@ -145,9 +145,12 @@ class Subject:
         pl.seed_everything(seed, workers=True, verbose=False)
         backbone = self.backbone
         with unchanged(self.changed):
-            return self.method_class.create(
+            method = self.method_class.create(
                 self.params if params is None else params, backbone, seed, precision=self.bench.run.precision
             )
+        if method._frozen is not None:
+            method._frozen.built = None  # `Bench.damage` looks, once all other checks were made
+        return method
 
     def rebuilt(self, params: Any = None) -> Method[Any]:
         """Return a new method of another seed, perhaps with other parameters, that has loaded what `fitted` saves.
