@@ -32,7 +32,8 @@ def check_words(record: Record) -> Iterator[str]:
     if typed and not (content.get("bundled") or {}).get("anonymised"):
         yield from _check_names(content, typed)
         yield from _check_numbers(content, typed)
-        yield from _check_sections(content, typed)
+        if all(equals for _, equals, _ in given):  # else of `adbench reproduce PAPER`, which adds keys of the paper's
+            yield from _check_sections(content, typed)
     yield from _check_overrides(content)
 
 

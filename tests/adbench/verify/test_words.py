@@ -54,6 +54,12 @@ def test_overrides_are_what_was_run(tampered: Tampered, overrides: dict[str, Any
     assert any(said in sentence for sentence in findings(tampered))
 
 
+def test_reproduce_adds_keys_of_the_paper(tampered: Tampered) -> None:
+    tampered.edit("resolved.overrides", {"trainer": {"max_steps": 3}})
+    tampered.edit("given", ["madclip", "table=1", "method=patchcore", "shots=2"])
+    assert findings(tampered) == []
+
+
 @pytest.mark.parametrize(
     ("typed", "recorded"),
     [
