@@ -11,8 +11,8 @@ method can be asked anything. `command` is what comes after it. The goals are fo
 
     python benchmarks/leaderboard.py [--records 10000] [--verified 1000] [--repeat 3] [--folder DIR]
 
-One cell is run; the others have its record with facts, support, scores and figures of their own, which agree with
-one another. Run it with nothing else running.
+One cell of each dataset is run; the others have its record with facts, support, image scores and figures of their own,
+which agree with one another. Run it with nothing else running.
 """
 
 from __future__ import annotations
@@ -32,15 +32,22 @@ import pandas as pd
 from safetensors.numpy import save
 
 from adbench.config import words as config
-from adbench.data.counts import counts_of
-from adbench.metrics import Histogram, image_metrics, pixel_metrics
+from adbench.metrics import image_metrics
 from adbench.records.hashes import hashes_of
-from adbench.records.record import read_all, to_json
+from adbench.records.record import Record, read_all, to_json
 from adbench.running.cell import seen_of
 from adbench.sweeps.sweep import Task, plan
 
-SWEEP = ["method=madclip,mvfa,patchcore", "dataset=bmad", "shots=2,4,8,16", "draw=0,1,2,3,4", "gallery=0"]
+SWEEP = [
+    "method=madclip,mvfa,patchcore",
+    "dataset=bmad",
+    "shots=2,4,8,16",
+    "draw=0,1,2,3,4",
+    "gallery=0",
+    "operating=none",
+]
 CELLS = 360  # of each seed
+PIXELS = ("histogram.parquet", "image_histograms.parquet", "lesions.parquet")
 
 
 TIMED = """
@@ -69,72 +76,46 @@ def timed(words: list[str], modules: str) -> tuple[float, float, float, str]:
     return time.perf_counter() - start, imports, command, printed
 
 
-def write(runs: Path, model: dict[str, object], task: Task) -> int:
-    """Write the record of a planned cell after a model; return the bytes of its record.json."""
+def write(runs: Path, models: dict[str, Record], task: Task) -> int:
+    """Write the record of a planned cell after that of its dataset; return the bytes of its record.json.
+
+    The maps, and with them the tables of pixels and lesions, are the model's; image scores and their figures its own.
+    """
     cell = task.cell
     assert cell is not None
-    folder = runs / task.key
+    folder, model = runs / task.key, models[task.config.dataset]
     if (folder / "record.json").is_file():
         return (folder / "record.json").stat().st_size
     folder.mkdir(parents=True)
     rng = np.random.default_rng(int(task.key[:8], 16))
-    items = cell.test_items
-    labels = np.array([item.label for item in items])
-    scores = (rng.uniform(0, 1, len(items)) + rng.uniform(0, 1) * labels).astype(np.float32)
-    table = pd.DataFrame({"image": [item.id for item in items], "label": labels.astype(np.int8), "score": scores})
-    table = table.assign(map_max=np.float32(0.5), map_mean=np.float32(0.25))
-    table["patient"] = pd.array([item.patient for item in items], dtype="string")
-    table["subgroup"] = pd.array([None] * len(items), dtype="string")
-    table.to_parquet(folder / "predictions.parquet", index=False)
-    (folder / "method.safetensors").write_bytes(save({}, {"method": str(cell.facts["method"]), "cell": task.key}))
-    metrics, halves, histogram = image_metrics(scores, labels), {}, None
-    if cell.dataset.masks and cell.capability.maps:
-        arrays = bins(rng, len(items) * cell.eval_size**2)
-        columns = {name: column for name, column in arrays.items() if column.ndim == 1}
-        pd.DataFrame(columns).to_parquet(folder / "histogram.parquet", index=False)
-        pixel = pixel_metrics(Histogram.from_arrays(arrays))
-        metrics |= {name: one.value for name, one in pixel.items()}
-        halves = {name: one.half_width for name, one in pixel.items()}
-        histogram = {name: int(arrays[name]) for name in ("shift", "n_regions")}
+    table = pd.read_parquet(model.path / "predictions.parquet")
+    labels = table["label"].to_numpy()
+    scores = (rng.uniform(0, 1, len(table)) + rng.uniform(0, 1) * labels).astype(np.float32)
+    table.assign(score=scores).to_parquet(folder / "predictions.parquet", index=False)
+    for name in PIXELS:
+        if (model.path / name).is_file():
+            os.link(model.path / name, folder / name)
+    (folder / "method.safetensors").write_bytes(save({}, {"cell": task.key}))
+    resolved = cell.config.as_dict()
     own = {
         "key": task.key,
         "facts": cell.facts,
-        "resolved": cell.config.as_dict(),
+        "resolved": resolved,
+        "given": [f"{key}={resolved[key]}" for key in ("method", "dataset", "shots", "draw", "seed")],
         "protocol": cell.protocol,
         "capability": dataclasses.asdict(cell.capability),
         "support": dataclasses.asdict(cell.manifest),
         "seen": seen_of(cell),
-        "dataset": dataclasses.asdict(cell.dataset)
-        | {"fingerprint": cell.facts["data"], "counts": counts_of(cell.target.items), "published": None},
-        "metrics": metrics,
-        "half_widths": halves,
-        "histogram": histogram,
-        "image_histograms": None,
-        "lesions": None,
-        "held_out": None,
-        "test_images": len(items),
+        "metrics": model.content["metrics"] | image_metrics(scores, labels),
         "parameters": {"trainable": 0},
         "selection": {"rule": "last", "epoch": cell.capability.epochs, "curve": {}, "last": None},
     }
     built = {name: cell.facts[name] for name in ("activation", "normalisation", "input_size")}
-    own["backbone"] = model["backbone"] | {f"built_{name}": value for name, value in built.items()}
-    content = json.loads(to_json(model | own))
+    own["backbone"] = model.content["backbone"] | {f"built_{name}": value for name, value in built.items()}
+    content = json.loads(to_json(model.content | own))
     text = to_json(content | {"files": hashes_of(folder, content)})
     (folder / "record.json").write_text(text, encoding="utf-8")
     return len(text.encode())
-
-
-def bins(rng: np.random.Generator, pixels: int) -> dict[str, np.ndarray]:
-    """Return a pixel histogram of 1,000 bins with so many pixels."""
-    share = rng.dirichlet(np.ones(1000))
-    counts = 1 + rng.multinomial(pixels - 1000, share)  # a histogram has no empty bin
-    positive = rng.binomial(counts, np.sort(rng.uniform(0, 0.1, 1000)))
-    keys = np.sort(rng.choice(2**20, 1000, replace=False)).astype(np.uint32) + np.uint32(2**31)
-    weight = positive / positive.sum() * 100
-    return {
-        "keys": keys, "positive": positive, "negative": counts - positive, "region_weight": weight,
-        "mixed": np.zeros(1000, bool), "shift": np.array(0), "n_regions": np.array(100),
-    }  # fmt: skip
 
 
 def main() -> None:
@@ -147,11 +128,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = options.folder or temporary
         runs, cache = Path(scratch) / "runs", f"cache={scratch}/cache"
-        python("-m", "adbench", "run", "method=patchcore", "shots=2", "gallery=0", f"runs={scratch}/model", cache)
-        model = read_all(Path(scratch) / "model")[0].content
+        run = ["method=patchcore", "shots=2", "gallery=0", "operating=none", "dataset=bmad"]  # nothing held out
+        python("-m", "adbench", "run", *run, f"runs={scratch}/model", cache)
+        models = {record.content["resolved"]["dataset"]: record for record in read_all(Path(scratch) / "model")}
         seeds = ",".join(map(str, range(-(-options.records // CELLS))))
         words = [*SWEEP, f"seed={seeds}", f"runs={runs}", cache]
-        sizes = [write(runs, model, task) for task in plan(config.parse(words))]
+        sizes = [write(runs, models, task) for task in plan(config.parse(words))]
         board = ["leaderboard", str(runs), "--csv", f"{scratch}/board.csv"]
         commands = {
             "adbench leaderboard": (board, "adbench.board.render"),

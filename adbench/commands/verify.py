@@ -148,7 +148,7 @@ def _named(methods: str, records: Sequence[Record]) -> dict[str, str]:
 
 
 def _made_by(record: Record) -> list[tuple[str, str | None]]:
-    """Return the name and source by which the method of a record can be told: as it was registered, or its file."""
+    """Return the name and source by which the method of a record is known: as it was registered, or its file."""
     facts, file = record.content["facts"], record.content["code"].get("method_source")
     return [(facts["method"], facts.get("source")), *([(facts["method"], f"file:{file}")] if file else [])]
 

@@ -40,6 +40,7 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
         np.maximum.at(largest, image, size)
     low, high = positive / largest[parts.image], positive / smallest[parts.image]
     wrong = (weight < low - ROUNDING * np.maximum(1, low)) | (weight > high + ROUNDING * np.maximum(1, high))
+    wrong &= np.isfinite(smallest[parts.image])  # lesions that are left out are named elsewhere
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         yield (
