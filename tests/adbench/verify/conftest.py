@@ -18,6 +18,7 @@ from adbench.commands.phantom import draw_phantoms
 from adbench.records.check import key_of
 from adbench.records.hashes import hashes_of
 from adbench.records.record import to_json
+from adbench.verify.examine import examine
 from adbench.verify.keys import ONE_BY_ONE, TOGETHER
 
 OF_KEYS = {  # the tables that came with a key
@@ -80,6 +81,14 @@ def as_of(record: Tampered, *known: str) -> Tampered:
     if "files" in content:
         older.rehash()
     return older
+
+
+def findings(record: Tampered) -> list[str]:
+    """Write the hashes of a changed record again, and return what `adbench verify` finds all the same."""
+    record.rehash()
+    report = examine(record.path)
+    assert report is not None
+    return [one.sentence for one in report.findings]
 
 
 @pytest.fixture(scope="session")

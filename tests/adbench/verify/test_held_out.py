@@ -8,18 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.verify.examine import examine
-from tests.adbench.verify.conftest import Tampered
+from tests.adbench.verify.conftest import Tampered, findings
 
 ROWS, PIXELS, PREDICTIONS = "held_out.parquet", "held_out_pixels.parquet", "predictions.parquet"
 Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def findings(record: Tampered) -> list[str]:
-    record.rehash()
-    report = examine(record.path)
-    assert report is not None
-    return [one.sentence for one in report.findings]
 
 
 def of_the_test(record: Tampered, columns: list[str]) -> Change:

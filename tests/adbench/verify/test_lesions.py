@@ -8,18 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.verify.examine import examine
-from tests.adbench.verify.conftest import Tampered
+from tests.adbench.verify.conftest import Tampered, findings
 
 LESIONS, COUNTS, PREDICTIONS = "lesions.parquet", "false_positives.parquet", "predictions.parquet"
 Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def findings(record: Tampered) -> list[str]:
-    record.rehash()
-    report = examine(record.path)
-    assert report is not None
-    return [one.sentence for one in report.findings]
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from adbench.verify.examine import examine
 from adbench.verify.words import _agrees, _may_mean
-from tests.adbench.verify.conftest import Tampered
-
-
-def findings(record: Tampered) -> list[str]:
-    record.rehash()
-    report = examine(record.path)
-    assert report is not None
-    return [one.sentence for one in report.findings]
+from tests.adbench.verify.conftest import Tampered, findings
 
 
 @pytest.mark.parametrize(
