@@ -187,8 +187,8 @@ EDITS: dict[str, tuple[Edit, str]] = {
         rehashed(lambda r: (r.table(LESIONS, lambda f: f[1:]), r.edit("lesions.number", lambda number: number - 1))),
         "lesions.parquet has",
     ),
-    "a lesion, larger": (rehashed(table(LESIONS, first_row("area", lambda area: area + 1))), "pixels of lesions of"),
-    "a lesion, higher": (rehashed(table(LESIONS, first_row("score", 1e6))), "where no abnormal pixel of it does"),
+    "a lesion, larger": (rehashed(table(LESIONS, first_row("area", lambda area: area + 1))), "and its lesion_area is"),
+    "a lesion, higher": (rehashed(table(LESIONS, first_row("score", 1e6))), "has no abnormal pixel"),
     # files
     "tables exchanged": (swapped(BINS, BY_IMAGE), "histogram.parquet was changed"),
     "a byte of the parameters": (flipped("method.safetensors"), "method.safetensors was changed"),
