@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,15 +14,16 @@ from adbench.board.leaderboard import splitting
 from adbench.records.record import Record
 
 OF_A_RUN = ("support", "seed", "held_out")  # facts in which the runs of one row differ
+Pair = tuple[Record, Record]
 FEW = 10  # different scores: with fewer, two runs may agree by chance
 
 
-def copies(records: Sequence[Record]) -> Iterator[str]:
-    """Yield a sentence for each two cells with the same scores, bit for bit, that learned from other images.
+def copies(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yield a sentence for each two cells of `alike` that learned from other images.
 
     One can only be a copy. A method whose parameters stay as they were created (`epochs=0`) may say the same of both.
     """
-    for one, two in _alike(records):
+    for one, two in pairs:
         trained, epochs = one.content["parameters"]["trainable"], (one.content.get("capability") or {}).get("epochs")
         learned = one.content["support"]["normal"] or one.content["support"]["abnormal"] or _of(one, "train_on")
         if learned and _of(one, "support") != _of(two, "support") and not (trained and not epochs):
@@ -32,13 +33,13 @@ def copies(records: Sequence[Record]) -> Iterator[str]:
             )
 
 
-def equal_seeds(records: Sequence[Record]) -> list[str]:
-    """Return a sentence for each two cells of other seeds with the same scores, bit for bit.
+def equal_seeds(pairs: Iterable[Pair]) -> list[str]:
+    """Return a sentence for each two cells of `alike` that differ in their seeds.
 
     A training can come out the same from any seed, as where one batch holds the whole support.
     """
     found = []
-    for one, two in _alike(records):
+    for one, two in pairs:
         if _of(one, "support") == _of(two, "support"):
             seeds = f"seeds {_of(one, 'seed')} and {_of(two, 'seed')}"
             found.append(f"whether {one.path} and {two.path} are two runs: {seeds} have the same scores, bit for bit")
@@ -61,7 +62,7 @@ def other_tests(records: Sequence[Record]) -> Iterator[str]:
             yield f"{other.path} tests {one} images and {record.path} {two}, and both say that it is the same data"
 
 
-def _alike(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+def alike(records: Sequence[Record]) -> Iterator[Pair]:
     """Yield each two records of one row, of other supports or seeds, whose images and scores are the same bits."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:

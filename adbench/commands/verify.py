@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,20 +45,16 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
         )
     if unused := [key for key in keys if key != "data_root"] if root is None else []:
         raise AdbenchError(f"{unused[0]}= has no effect without data_root=DIR: nothing is scored. Leave it out.")
-    from adbench.board.copies import equal_seeds
-    from adbench.board.draws import unproven_seeds
-
     with opened(runs) as bundles:
         paths = [path for folder in bundles.folders for path in places(folder)]
         with counting("verifying", len(paths)) as done:
             reports = examine_all(paths, done, PROCESSES)
         if not reports:
             raise RecordError(f"no record in {', '.join(map(str, runs))}. `adbench run` makes one.")
-        records = [read(report.path) for report in reports if report.key]  # of others record.json can't be used
-        rows = _rows(records)
-        seeds = [*unproven_seeds(records), *equal_seeds(records)] if records else []
+        records = {report.path: read(report.path) for report in reports if report.key}  # others can't be read
+        rows, seeds = _rows(list(records.values()))
         if root is not None:
-            _with_data(reports, root, keys, (rescore is not None, count), retrain)
+            _with_data(reports, records, root, keys, (rescore is not None, count), retrain)
         content = _content(reports, [*bundles.problems, *rows], root, rescore, retrain)
         content["not_checked"] += seeds
     text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
@@ -90,18 +86,22 @@ def _count(rescore: str | None) -> int | None:
     return int(rescore)
 
 
-def _rows(records: Sequence[Record]) -> list[str]:
-    """Return what is missing from rows, and records that contradict each other or are copies."""
-    from adbench.board.copies import copies, other_tests
-    from adbench.board.draws import contradictions, missing_runs
+def _rows(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return what is missing from rows, and records that contradict each other; and what can't be known."""
+    from adbench.board.copies import alike, copies, equal_seeds, other_tests
+    from adbench.board.draws import contradictions, missing_runs, unproven_seeds
 
-    checks = (missing_runs, contradictions, other_tests, copies)
-    return [sentence for check in checks for sentence in check(records)] if records else []
+    if not records:
+        return [], []
+    pairs = list(alike(records))
+    found = [*missing_runs(records), *contradictions(records), *other_tests(records), *copies(pairs)]
+    return found, [*unproven_seeds(records), *equal_seeds(pairs)]
 
 
 def _with_data(
-    reports: Sequence[Report], root: str, keys: dict[str, str], rescore: tuple[bool, int | None], retrain: bool
-) -> None:
+    reports: Sequence[Report], records: Mapping[Path, Record], root: str, keys: dict[str, str],
+    rescore: tuple[bool, int | None], retrain: bool,
+) -> None:  # fmt: skip
     """Add to each report what the data on disk, and scoring and training again, say."""
     from adbench.system.session import Session
     from adbench.training.fit import device_of
@@ -110,7 +110,6 @@ def _with_data(
     check_root(checked.data_root)
     device_of(checked)  # what is wrong with this machine is no finding about a record
     session, machine = Session(), load_keys({key: value for key, value in keys.items() if key != "method"})
-    records = {report.path: read(report.path) for report in reports if report.key}
     named = _named(keys.get("method", ""), [one for one in records.values() if not _registered(one)])
     for number, report in enumerate(reports, 1):
         if not (record := records.get(report.path)):
@@ -121,7 +120,7 @@ def _with_data(
                 report.unchecked.append(_unnamed(record))
                 continue
             own = {**machine, "method": named[record.key]}
-        _check_one(report, checked.data_root, own, session, rescore, retrain, title)
+        _check_one(report, record, checked.data_root, own, session, rescore, retrain, title)
 
 
 def _named(methods: str, records: Sequence[Record]) -> dict[str, str]:
@@ -168,13 +167,12 @@ def _registered(record: Record) -> bool:
 
 
 def _check_one(
-    report: Report, root: str, machine: LoadKeys, session: Session, rescore: tuple[bool, int | None], retrain: bool,
-    title: str,
+    report: Report, record: Record, root: str, machine: LoadKeys, session: Session,
+    rescore: tuple[bool, int | None], retrain: bool, title: str,
 ) -> None:  # fmt: skip
     from adbench.running.recheck import check_data, reopened, unlike_here
     from adbench.running.rescore import check_scores, check_training
 
-    record = read(report.path)
     again = reopened(record, root, machine, session)
     if isinstance(again, str):
         report.add("data", [f"it can't be compared with the data: {again.rstrip('.')}"])

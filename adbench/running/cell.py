@@ -90,8 +90,6 @@ def run_cell(
             method = new_method(cell, device)
         with watch.stage("fit"):
             selection, last, reused = fit_once(cell, method, data, device, curves(config, tracker), began)
-            if not reused:  # else there was no training here
-                method.forget_training()
             if method.declared.epochs:
                 gc.collect()  # Lightning's Trainer is in cycles, and holds the training data
         give_back()
@@ -130,9 +128,7 @@ def take_part(cell: Cell, began: float = math.inf) -> None:
     data.setup()
     with naming_the_method(cell.config.method_name):
         method = new_method(cell, device)
-        selection, _, reused = fit_once(cell, method, data, device, curves(cell.config, None), began)
-        if not reused:
-            method.forget_training()
+        selection, _, _ = fit_once(cell, method, data, device, curves(cell.config, None), began)
         held_out = score_held_out_of(cell, method, data, device, selection.epoch)
         evaluate(cell, method, data.test, map_thresholds(held_out))
 

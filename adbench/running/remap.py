@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -99,18 +100,22 @@ class MapsAgain:
         if not self.by_rounding:
             yield from self._figures_differ()
 
+    @cached_property
+    def ties(self) -> float:
+        """The share of the pairs of pixels with one score up to rounding, of all maps; 0 for the same bits."""
+        return tied_pairs(self.pixels.table(), ROUNDING * self.slack) if self.slack else 0.0
+
     @property
     def by_rounding(self) -> bool:
         """Whether so many pixels have one score that another machine may give other figures."""
-        return bool(self.slack) and tied_pairs(self.pixels.table(), ROUNDING * self.slack) > TIES
+        return self.ties > TIES
 
     def unchecked(self) -> Iterator[str]:
         """Say what was not compared, though all images were scored."""
         if self.whole and self.images and self.by_rounding:
-            share = 100 * tied_pairs(self.pixels.table(), ROUNDING * self.slack)
             yield (
-                f"the pixel figures on this machine: {share:.1f} % of the pairs of an abnormal and a normal pixel have "
-                "one score up to rounding"
+                f"the pixel figures on this machine: {100 * self.ties:.1f} % of the pairs of an abnormal and a normal "
+                "pixel have one score up to rounding"
             )
 
     def compared(self) -> list[str]:

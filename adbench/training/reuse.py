@@ -39,7 +39,7 @@ def fit_once(
     seconds since 1970: by the running command.
     """
     if cell.training_key is None:
-        return *fit_and_choose(cell, method, data, device, callbacks), False
+        return *_fitted(cell, method, data, device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{_name(cell, device)}.safetensors"
     with alone(path) if rank() == 0 else contextlib.nullcontext():
         kept = broadcast(_read(path, began if cell.config.force else -math.inf) if rank() == 0 else None)
@@ -49,7 +49,7 @@ def fit_once(
             method.eval().to(device)
             curve = {int(epoch): figure for epoch, figure in saved["curve"].items()}
             return Selection(saved["rule"], saved["epoch"], curve), saved["last"], True
-        chosen, last = fit_and_choose(cell, method, data, device, callbacks)
+        chosen, last = _fitted(cell, method, data, device, callbacks)
         text = json.dumps(dataclasses.asdict(chosen) | {"last": last})
         if rank() == 0:
             state = {name: value.contiguous() for name, value in state_of(method).items()}
@@ -57,6 +57,15 @@ def fit_once(
             facts = json.dumps({"chosen": text, "sha256": _sum(state, text)})
             write_atomically(path, save(state, metadata={"training": facts}))
         return chosen, last, False
+
+
+def _fitted(
+    cell: Cell, method: Method[Any], data: DataModule, device: torch.device, callbacks: Sequence[pl.Callback]
+) -> tuple[Selection, dict[str, Any]]:
+    """Fit a method, and drop what only its training needed: what is loaded has none of that."""
+    found = fit_and_choose(cell, method, data, device, callbacks)
+    method.forget_training()
+    return found
 
 
 def _name(cell: Cell, device: torch.device) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adbench.board.copies import copies, equal_seeds, other_tests
+from adbench.board.copies import alike, copies, equal_seeds, other_tests
 from adbench.board.draws import missing_runs, unproven_seeds
 from adbench.records.record import read_all
 
@@ -32,28 +32,28 @@ def run(write_record, tmp_path: Path) -> Callable[..., None]:
 def test_the_best_draw_again_as_another_draw(run, tmp_path: Path) -> None:
     run("a", 1, source="draw:0")
     run("b", 2, source="draw:1")
-    assert list(copies(read_all(tmp_path))) == []
+    assert list(copies(alike(read_all(tmp_path)))) == []
     run("c", 2, source="draw:2")
-    (sentence,) = copies(read_all(tmp_path))
+    (sentence,) = copies(alike(read_all(tmp_path)))
     assert f"{tmp_path / 'b'} and {tmp_path / 'c'} have the same scores, bit for bit" in sentence
 
 
 def test_what_was_never_trained_says_the_same_of_every_draw(run, tmp_path: Path) -> None:
     for draw in (0, 1):
         run(f"d{draw}", 1, source=f"draw:{draw}", capability={"epochs": 0, "stochastic": True})
-    assert list(copies(read_all(tmp_path))) == []
+    assert list(copies(alike(read_all(tmp_path)))) == []
     for draw in (0, 1):  # a memory bank has no trainable parameter, and depends on its draw
         bank = {"capability": {"epochs": 0, "stochastic": True}, "parameters": {"trainable": 0}, "method": "patchcore"}
         run(f"bank{draw}", 1, source=f"draw:{draw}", **bank)
-    assert len(list(copies(read_all(tmp_path)))) == 1
+    assert len(list(copies(alike(read_all(tmp_path))))) == 1
 
 
 def test_a_training_that_is_the_same_from_two_seeds_is_no_finding(run, tmp_path: Path) -> None:
     for seed in (0, 1):
         run(f"s{seed}", 1, seed=seed, manifest="one")
     records = read_all(tmp_path)
-    assert list(copies(records)) == []
-    assert "seeds 0 and 1 have the same scores, bit for bit" in equal_seeds(records)[0]
+    assert list(copies(alike(records))) == []
+    assert "seeds 0 and 1 have the same scores, bit for bit" in equal_seeds(alike(records))[0]
 
 
 def test_images_left_out_of_the_test_of_one_draw(write_record, board, tmp_path: Path) -> None:
