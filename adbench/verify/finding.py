@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from adbench.system.text import printable
+
 # The checks, in the order of the table, with what each compares.
 CHECKS = {
     "record": "record.json can be read, has the keys of its version, and its key is the hash of its facts",
@@ -71,3 +75,8 @@ class Report:
             "notes": list(self.notes),
             "not_checked": list(self.unchecked),
         }
+
+
+def named(table: pd.DataFrame, row: int) -> str:
+    """Return the name of a row's image for a sentence."""
+    return printable(str(table["image"].iloc[row]))

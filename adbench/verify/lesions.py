@@ -11,7 +11,7 @@ import pandas as pd
 from adbench.metrics.keys import to_keys
 from adbench.metrics.per_image import Contributions
 from adbench.records.record import Record
-from adbench.system.text import printable
+from adbench.verify.finding import named
 
 LOSSLESS = 2  # of the fact mask_reading: no lesion is lost where a mask is shrunk
 
@@ -28,7 +28,7 @@ def check_areas(record: Record, table: pd.DataFrame, parts: Contributions | None
     if areas is not None and inside is not None and (odd := np.flatnonzero(areas != inside)).size:
         at = int(odd[0])
         yield (
-            f"lesion_area of {_name(table, at)} is {areas[at]:,}, and image_histograms.parquet counts {inside[at]:,} "
+            f"lesion_area of {named(table, at)} is {areas[at]:,}, and image_histograms.parquet counts {inside[at]:,} "
             "abnormal pixels"
         )
     found = areas if areas is not None else inside
@@ -36,13 +36,13 @@ def check_areas(record: Record, table: pd.DataFrame, parts: Contributions | None
     if found is None or not content["dataset"]["masks"]:
         return
     if (odd := np.flatnonzero((found > 0) & (labels == 0))).size:
-        yield f"{_name(table, int(odd[0]))} is normal, and its lesion_area is {found[odd[0]]:,}"
+        yield f"{named(table, int(odd[0]))} is normal, and its lesion_area is {found[odd[0]]:,}"
     if size is not None and (odd := np.flatnonzero(found > size * size)).size:
-        yield f"lesion_area of {_name(table, int(odd[0]))} is {found[odd[0]]:,}, and its map has {size * size:,} pixels"
+        yield f"lesion_area of {named(table, int(odd[0]))} is {found[odd[0]]:,}, and its map has {size * size:,} pixels"
     empty = np.flatnonzero((found == 0) & (labels == 1))
     lossless = content["facts"]["dataset_facets"].get("mask_reading", 0) >= LOSSLESS
     if empty.size and lossless and content["dataset"].get("empty_masks", "allow") != "allow":
-        yield f"{_name(table, int(empty[0]))} is abnormal without an abnormal pixel, and dataset.empty_masks is error"
+        yield f"{named(table, int(empty[0]))} is abnormal without an abnormal pixel, and dataset.empty_masks is error"
     yield from _check_masks(content, labels)
 
 
@@ -70,15 +70,15 @@ def check_lesions(
     if len(lesions) != stated:
         yield f"lesions.parquet has {len(lesions)} lesions, and histogram.n_regions is {stated}"
     if (odd := np.flatnonzero(table["label"].to_numpy()[image] == 0)).size:
-        yield f"lesions.parquet has a lesion in {_name(table, int(image[odd[0]]))}, which is normal"
+        yield f"lesions.parquet has a lesion in {named(table, int(image[odd[0]]))}, which is normal"
     covered = np.bincount(image, area, images).astype(np.int64)
     if "lesion_area" in table and (odd := np.flatnonzero(covered != table["lesion_area"].to_numpy(np.int64))).size:
         at = int(odd[0])
         said = table["lesion_area"].iloc[at]
-        yield f"the lesions of {_name(table, at)} have {covered[at]:,} pixels, and its lesion_area is {said:,}"
+        yield f"the lesions of {named(table, at)} have {covered[at]:,} pixels, and its lesion_area is {said:,}"
     if "map_max" in table and (odd := np.flatnonzero(score > table["map_max"].to_numpy(np.float32)[image])).size:
         at = int(odd[0])
-        yield f"a lesion of {_name(table, int(image[at]))} has the score {score[at]:.6g}, above its image's map_max"
+        yield f"a lesion of {named(table, int(image[at]))} has the score {score[at]:.6g}, above its image's map_max"
     if parts is not None:
         yield from _check_bins(lesions, table, parts)
 
@@ -90,7 +90,7 @@ def _check_bins(lesions: pd.DataFrame, table: pd.DataFrame, parts: Contributions
     if (odd := np.flatnonzero(number != parts.regions)).size:
         at = int(odd[0])
         yield (
-            f"lesions.parquet has {number[at]} lesions of {_name(table, at)}, and image_histograms.parquet "
+            f"lesions.parquet has {number[at]} lesions of {named(table, at)}, and image_histograms.parquet "
             f"{parts.regions[at]}"
         )
     keys = to_keys(lesions["score"].to_numpy(np.float32)).astype(np.int64) >> parts.shift
@@ -101,7 +101,7 @@ def _check_bins(lesions: pd.DataFrame, table: pd.DataFrame, parts: Contributions
         at = int(odd[0])
         score = lesions["score"].iloc[at]
         yield (
-            f"a lesion of {_name(table, int(image[at]))} has the score {score:.6g}, where the histogram of its map has "
+            f"a lesion of {named(table, int(image[at]))} has the score {score:.6g}, where the histogram of its map has "
             "no abnormal pixel"
         )
         return
@@ -110,7 +110,7 @@ def _check_bins(lesions: pd.DataFrame, table: pd.DataFrame, parts: Contributions
     np.maximum.at(best, image, keys)
     if (odd := np.flatnonzero(highest != best)).size:
         yield (
-            f"the lesions of {_name(table, int(odd[0]))} have another highest score than the abnormal pixels of its map"
+            f"the lesions of {named(table, int(odd[0]))} have another highest score than the abnormal pixels of its map"
         )
 
 
@@ -165,7 +165,7 @@ def _check_regions(regions: Any, thresholds: Any, table: pd.DataFrame, parts: Co
         ((regions == 0) & reached & normal, "is normal without false positives at a threshold that its map reaches"),
     ):
         if odd.any():
-            yield f"{_name(table, int(np.flatnonzero(odd.any(axis=1))[0]))} {said}"
+            yield f"{named(table, int(np.flatnonzero(odd.any(axis=1))[0]))} {said}"
     if parts is None:
         return
     for column, key in enumerate(to_keys(thresholds.astype(np.float32)).astype(np.int64) >> parts.shift):
@@ -173,11 +173,7 @@ def _check_regions(regions: Any, thresholds: Any, table: pd.DataFrame, parts: Co
         if (odd := np.flatnonzero(regions[:, column] > above)).size:
             at = int(odd[0])
             yield (
-                f"{_name(table, at)} has {regions[at, column]} false positives at {thresholds[column]:.6g}, and "
+                f"{named(table, at)} has {regions[at, column]} false positives at {thresholds[column]:.6g}, and "
                 f"{int(above[at])} normal pixels that reach it"
             )
             return
-
-
-def _name(table: pd.DataFrame, row: int) -> str:
-    return printable(str(table["image"].iloc[row]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adbench.metrics.overlap import RATES, too_few
 from adbench.metrics.per_image import Contributions
-from adbench.system.text import printable
+from adbench.verify.finding import named
 
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
@@ -31,7 +31,7 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
     wrong = np.abs(total - np.rint(total)) > ROUNDING * np.maximum(1, total)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        yield f"the region weights of {_name(table, row)} add up to {total[row]:.6g}, which is no number of lesions"
+        yield f"the region weights of {named(table, row)} add up to {total[row]:.6g}, which is no number of lesions"
         return
     if lesions is not None:
         image, size = lesions["image"].to_numpy(np.int64), lesions["area"].to_numpy(np.int64)
@@ -44,7 +44,7 @@ def check_regions(table: pd.DataFrame, parts: Contributions, lesions: pd.DataFra
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         yield (
-            f"region_weight is {weight[row]:.6g} in a bin of {_name(table, int(parts.image[row]))} with "
+            f"region_weight is {weight[row]:.6g} in a bin of {named(table, int(parts.image[row]))} with "
             f"{positive[row]:,} abnormal pixels, and its lesions make it {low[row]:.6g} to {high[row]:.6g}"
         )
 
@@ -62,14 +62,14 @@ def check_overlap(table: pd.DataFrame, parts: Contributions) -> Iterator[str]:
         if (odd := np.flatnonzero(np.isfinite(stated) != has_one)).size:
             row = int(odd[0])
             value = f"is {stated[row]:.6g}" if np.isfinite(stated[row]) else "is missing"
-            yield f"{name} of {_name(table, row)} {value}, and {_why(normal[row], area[row], has_one[row])}"
+            yield f"{name} of {named(table, row)} {value}, and {_why(normal[row], area[row], has_one[row])}"
             continue
         worst, best = overlap_bounds(parts, normal, low, high)
         odd = np.flatnonzero(has_one & ~((stated >= worst - ROUNDING) & (stated <= best + ROUNDING)))
         if odd.size:
             row = int(odd[0])
             yield (
-                f"{name} of {_name(table, row)} is {stated[row]:.6g}, and image_histograms.parquet allows "
+                f"{name} of {named(table, row)} is {stated[row]:.6g}, and image_histograms.parquet allows "
                 f"{worst[row]:.6g} to {best[row]:.6g} ({odd.size} of {len(table)} images differ)"
             )
 
@@ -111,7 +111,3 @@ def _why(normal: bool, area: float, has_one: bool) -> str:
     if has_one:
         return "its map and mask give one"
     return "there are too few normal pixels for it" if area else "the image has no abnormal pixel"
-
-
-def _name(table: pd.DataFrame, row: int) -> str:
-    return printable(str(table["image"].iloc[row]))

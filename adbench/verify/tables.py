@@ -14,6 +14,7 @@ from adbench.metrics.per_image import Contributions
 from adbench.metrics.table import starts
 from adbench.records.record import Record
 from adbench.system.text import printable
+from adbench.verify.finding import named
 from adbench.verify.regions import check_overlap, check_regions
 
 SIGN = np.uint32(0x80000000)
@@ -50,7 +51,7 @@ def check_predictions(record: Record, table: pd.DataFrame) -> Iterator[str]:
     if {"map_max", "map_mean"} <= {*table}:
         over = np.flatnonzero(table["map_mean"] - table["map_max"] > OF_MEANS * table["map_max"].abs())
         if over.size:
-            yield f"map_mean of {_name(table, int(over[0]))} is above its map_max"
+            yield f"map_mean of {named(table, int(over[0]))} is above its map_max"
     wanted = bool(maps and content["dataset"]["masks"])
     if wanted != (content["histogram"] is not None):
         has = "has a pixel histogram" if content["histogram"] is not None else "has no pixel histogram"
@@ -82,11 +83,11 @@ def check_contributions(
     if size is not None and (by_image != size * size).any():
         odd = int(np.flatnonzero(by_image != size * size)[0])
         found = by_image[odd]
-        yield f"image_histograms.parquet counts {found:,} pixels of {_name(table, odd)}, which has {size * size:,}"
+        yield f"image_histograms.parquet counts {found:,} pixels of {named(table, odd)}, which has {size * size:,}"
     positive = np.bincount(parts.image, parts.positive, images)
     wrong = np.flatnonzero((positive > 0) & (table["label"].to_numpy() == 0))
     if wrong.size:
-        yield f"{_name(table, int(wrong[0]))} is normal, and image_histograms.parquet counts abnormal pixels in it"
+        yield f"{named(table, int(wrong[0]))} is normal, and image_histograms.parquet counts abnormal pixels in it"
     if (difference := _coarsened_differs(arrays, parts)) is not None:
         yield f"the histograms of single images don't add up to histogram.parquet: {difference}"
     order = parts.image.astype(np.int64) << 32 | parts.bin.astype(np.int64) + 2**31
@@ -130,7 +131,7 @@ def _check_maps(table: pd.DataFrame, parts: Contributions, pixels: Any) -> Itera
     highest = to_keys(table["map_max"].to_numpy(np.float32)).astype(np.int64) >> parts.shift
     wrong = np.flatnonzero(highest != parts.bin[last])
     if wrong.size:
-        yield f"map_max of {_name(table, int(wrong[0]))} is not in the highest bin of its map's histogram"
+        yield f"map_max of {named(table, int(wrong[0]))} is not in the highest bin of its map's histogram"
     low = to_floats(parts.bin.astype(np.int64) << parts.shift).astype(np.float64)
     high = to_floats(((parts.bin.astype(np.int64) + 1) << parts.shift) - 1).astype(np.float64)
     total, images = parts.positive.astype(np.float64) + parts.negative, len(table)
@@ -139,8 +140,4 @@ def _check_maps(table: pd.DataFrame, parts: Contributions, pixels: Any) -> Itera
     slack = OF_MEANS * np.maximum(np.abs(means), np.abs(most))
     wrong = np.flatnonzero((means < least - slack) | (means > most + slack))
     if wrong.size:
-        yield f"map_mean of {_name(table, int(wrong[0]))} is not the mean of its map's histogram"
-
-
-def _name(table: pd.DataFrame, row: int) -> str:
-    return printable(str(table["image"].iloc[row]))
+        yield f"map_mean of {named(table, int(wrong[0]))} is not the mean of its map's histogram"
