@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adbench.backbone.contract import Backbone
-from adbench.blocks.precision import l2_normalize
+from adbench.blocks.precision import l2_normalize, lengths
 from adbench.blocks.prompts import TEMPLATES, Prompts, ensemble
 from adbench.errors import AdbenchError
 
@@ -60,8 +60,7 @@ def cosines(vectors: Tensor, directions: Tensor) -> Tensor:
     """
     with torch.autocast(vectors.device.type, enabled=False):
         vectors = vectors.float()
-        lengths = vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        return vectors @ directions.float().transpose(-1, -2) / lengths
+        return vectors @ directions.float().transpose(-1, -2) / lengths(vectors).clamp(min=1e-12)
 
 
 def state_logits(vectors: Tensor, text: Tensor, temperature: float) -> Tensor:
