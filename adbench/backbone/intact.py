@@ -19,7 +19,7 @@ def marks(model: nn.Module) -> Marks:
     found: dict[str, tuple[Any, ...]] = {}
     for name, module in model.named_modules():
         own = vars(module)
-        hooks = tuple(id(hook) for kind in HOOKS for hook in own[kind].values() if not _is_ours(hook))
+        hooks = tuple(id(hook) for kind in HOOKS for hook in own[kind].values() if not is_own(hook))
         found[name] = (id(module), type(module), module.training, id(own.get("forward")), hooks)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         found[name] = (id(tensor), tensor.data_ptr(), tensor._version)
@@ -52,6 +52,6 @@ def changed(before: Marks, model: nn.Module) -> str | None:
     return None
 
 
-def _is_ours(hook: Any) -> bool:
-    """Whether a hook is of this package, which watches what enters the first block."""
-    return str(getattr(hook, "__module__", "")).startswith("adbench.backbone.")
+def is_own(hook: Any) -> bool:
+    """Whether a hook is one by which a backbone itself watches what enters a layer, put there when it first does so."""
+    return str(getattr(hook, "__module__", "")).startswith("adbench.backbone.") and not isinstance(hook, nn.Module)

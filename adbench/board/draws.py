@@ -33,11 +33,11 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
     choices: dict[tuple[str, ...], int] = {}
     for record, line in zip(records, lines(records), strict=True):
         if str(record.content["support"]["source"]).startswith(("draw:", "list:")):
-            row = (*(line[key] for key in ROW), line["dataset"])
+            row = _row(line)
             rows[row].add(run_of(record)[:3])
             whole |= {row} if _takes_all(record) else set()
             choices[row] = _choices(record)
-    heads = {key: dict(zip((*ROW, "dataset"), key, strict=True)) for key in rows}
+    heads = {key: _head(key) for key in rows}
     sentences = []
     for key, runs in rows.items():
         draws = {draw for draw, *_ in runs}
@@ -56,14 +56,22 @@ def unproven_seeds(records: Sequence[Record]) -> list[str]:
     """Return a sentence for each row without a seed 0: its seeds may be the best of those that were tried."""
     rows: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for record, line in zip(records, lines(records), strict=True):
-        rows[*(line[key] for key in ROW), line["dataset"]].add(run_of(record)[1])
+        rows[_row(line)].add(run_of(record)[1])
     found = []
     for key, seeds in rows.items():
         if 0 not in seeds:
-            head, some = dict(zip((*ROW, "dataset"), key, strict=True)), ", ".join(map(str, sorted(seeds)[:6]))
+            some = ", ".join(map(str, sorted(seeds)[:6]))
             were = f"seed {some} was" if len(seeds) == 1 else f"seeds {some} were"
-            found.append(f"{_where(head)}: whether {were} chosen among others; there is no seed 0")
+            found.append(f"{_where(_head(key))}: whether {were} chosen among others; there is no seed 0")
     return found
+
+
+def _row(line: Mapping[str, str]) -> tuple[str, ...]:
+    return (*(line[key] for key in ROW), line["dataset"])
+
+
+def _head(row: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip((*ROW, "dataset"), row, strict=True))
 
 
 def _expected(draws: set[int], runs: set[Run]) -> set[Run]:

@@ -19,6 +19,7 @@ from adbench.data.counts import differences
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.records.record import Record, places
+from adbench.records.standing import standing
 from adbench.system.garbage import uncollected
 from adbench.system.text import printable
 from adbench.verify.figures import LATER
@@ -26,14 +27,6 @@ from adbench.verify.memory import agreeing
 
 MEAN = "mean of "  # prefix of the "dataset" of an average
 ROW = ["data", "standing", "method", "variant", "backbone", "schedule", "protocol", "train_on", "shots", "selection"]
-# Why records are not compared with clean ones, by the values of the column `standing`.
-CAVEATS = {
-    "oracle": "epoch chosen on the test split (a leak)",
-    "overlap": "test images or patients among the training data (a leak)",
-    "test support": "abnormal support taken from the test split, which is scored without it",
-    "transductive": "scores depend on the other test images",
-    "as published": "epoch chosen as in the papers, mostly on the test split",
-}
 FIGURES = (
     "image_auroc", "image_ap", "image_f1_max", "image_accuracy", "pixel_auroc", "pixel_ap", "pixel_f1_max",
     "pixel_aupro", "pixel_aupro_05", "pixel_aupimo", "pixel_aupimo_loose",
@@ -306,27 +299,6 @@ def plain(dataset: str) -> str:
     ('brainmri', 'brainmri')
     """
     return re.sub("@[0-9a-f]{6}$", "", dataset)
-
-
-def standing(record: Record) -> str:
-    """Return "clean", or why a record is not compared with clean ones: keys of `CAVEATS` joined by " and "."""
-    content = record.content
-    reasons = {
-        "oracle": content["resolved"]["selection"] == "oracle",
-        "overlap": content["overlap"] > 0,
-        "test support": content["facts"].get("abnormal_support") == "test",
-        "transductive": content.get("capability", {}).get("transductive", False),
-    }
-    return " and ".join(name for name, holds in reasons.items() if holds) or "clean"
-
-
-def caveat(why: str) -> str:
-    """Return what a value of the column `standing` means; empty for "clean".
-
-    >>> caveat("oracle and transductive")
-    'epoch chosen on the test split (a leak); scores depend on the other test images'
-    """
-    return "; ".join(CAVEATS[name] for name in why.split(" and ") if name != "clean")
 
 
 def _head(record: Record) -> dict[str, str]:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from adbench.board.averages import averages, completed
 from adbench.board.figure import STANDARD, VISIBLE, rank
-from adbench.board.leaderboard import COSTS, MEAN, ROW, caveat, with_leaks
+from adbench.board.leaderboard import COSTS, MEAN, ROW, with_leaks
 from adbench.board.peers import complete
 from adbench.board.stand_ins import warning_of
+from adbench.records.standing import caveat
 
 
 class Section(NamedTuple):

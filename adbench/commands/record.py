@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from adbench.board.figure import VISIBLE
-from adbench.board.leaderboard import caveat, standing
 from adbench.board.operating import OperatingReport, operating_points
 from adbench.commands.console import plain_console
 from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics
 from adbench.records.record import Record, read
+from adbench.records.standing import caveat, standing
 from adbench.statistics.figures import Figure
 from adbench.system.text import counted, printable
 

@@ -260,7 +260,7 @@ def _notes_of_records(pairs: Sequence[tuple[Cell, Record]]) -> list[str]:
 
 def _caveats(records: Sequence[Record]) -> list[str]:
     """Say why figures are not compared with clean ones, as where the test split chose the epoch, each reason once."""
-    from adbench.board.leaderboard import caveat, standing
+    from adbench.records.standing import caveat, standing
 
     found = Counter(why for record in records if (why := caveat(standing(record))))
     of = counted(len(records), "record")

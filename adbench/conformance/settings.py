@@ -95,11 +95,15 @@ class Settings:
 
 def settings() -> Settings:
     """Return the settings of this process now."""
+    return Settings(_values(), dict(os.environ), {where: dict(vars(holder)) for where, holder in PATCHED.items()})
+
+
+def _values() -> dict[str, object]:
     values: dict[str, object] = {name: read() for name, (read, _) in FUNCTIONS.items()}
     for where, (holder, names) in FLAGS.items():
         values |= {f"{where}.{name}": getattr(holder, name) for name in names}
     values["torch.set_flush_denormal"] = _flushes_denormals()
-    return Settings(values, dict(os.environ), {where: dict(vars(holder)) for where, holder in PATCHED.items()})
+    return values
 
 
 def set_back(before: Settings) -> list[str]:
@@ -118,7 +122,7 @@ def unchanged(seen: list[str]) -> Iterator[None]:
 
 
 def _values_back(before: dict[str, object]) -> Iterator[str]:
-    now = settings().values
+    now = _values()
     for name, value in before.items():
         if now[name] == value:
             continue

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from adbench.backbone.intact import is_own
+
 APART = ("_parameters", "_buffers", "training")  # compared as weights and mode
 
 
@@ -35,7 +37,7 @@ def rewire(before: list[tuple[str, nn.Module, dict[str, Any]]]) -> None:
         for key, value in attributes.items():
             if isinstance(value, dict):
                 held = vars(module)[key]
-                own = {number: hook for number, hook in held.items() if _of_backbone(hook)}
+                own = {number: hook for number, hook in held.items() if is_own(hook)}
                 held.clear()
                 held.update(value | own)
             else:
@@ -47,17 +49,12 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in vars(module).items():
         if key.endswith("_hooks") or key == "_modules":
-            found[key] = {name: part for name, part in value.items() if not _of_backbone(part)}
+            found[key] = {name: part for name, part in value.items() if not is_own(part)}
         elif key not in APART and (
             isinstance(value, (bool, int, float, str)) or (callable(value) and hasattr(type(module), key))
         ):
             found[key] = value
     return found
-
-
-def _of_backbone(hook: Any) -> bool:
-    """Whether a hook is one by which adbench itself reads a layer, put there when it first does so."""
-    return str(getattr(hook, "__module__", "")).startswith("adbench.backbone.") and not isinstance(hook, nn.Module)
 
 
 def _same(one: Any, two: Any) -> bool:

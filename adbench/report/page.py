@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from adbench.board.leaderboard import caveat, unlike_published
+from adbench.board.leaderboard import unlike_published
 from adbench.board.operating import OperatingReport, operating_points
 from adbench.board.samples import Samples, ScoredImages
 from adbench.board.site import charts
@@ -17,6 +17,7 @@ from adbench.board.site.command import again
 from adbench.board.site.records import GALLERY_TITLES, SiteRecord, gallery, predictions, require_both_classes
 from adbench.board.variants import flat
 from adbench.metrics import by_patient
+from adbench.records.standing import caveat
 from adbench.report import checklists, groups, whom
 from adbench.report.figures import Line, eval_size, has_patients, image_lines, pixel_lines
 from adbench.statistics.figures import Figure, share

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from adbench.board.figure import TITLES
-from adbench.board.leaderboard import caveat, figures, unlike_published
+from adbench.board.leaderboard import figures, unlike_published
 from adbench.board.operating import image_point
 from adbench.board.site import charts, curves
 from adbench.board.site.command import again
@@ -26,6 +26,7 @@ from adbench.board.site.records import (
     shots_text,
 )
 from adbench.board.variants import flat
+from adbench.records.standing import caveat
 from adbench.statistics.figures import Figure
 from adbench.system.session import Session
 from adbench.system.text import counted

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import caveat
 from adbench.board.sections import sections
 from adbench.board.site.records import Picture, SiteRecord, gallery, predictions, shots_text
 from adbench.board.site.shots import LINE_KEYS, WHISKERS, Key, LineStyle, chart, has_intervals, legend
 from adbench.board.site.tables import ColumnHead, SiteTable, TableCell, TableRow, matrix, owners
 from adbench.data.counts import differences
+from adbench.records.standing import caveat
 from adbench.system.text import inert, printable
 
 MOST_METHODS = 8
