@@ -57,7 +57,7 @@ class DataModule(pl.LightningDataModule):
     batch_size, seed: images per batch, and the seed of the shuffling.
     input_size, eval_size: side in pixels of images, and of masks in evaluation.
     resize, grey: "bicubic" or "bilinear"; whether the colour is dropped.
-    cache: folder of decoded images and phantoms; None: $ADBENCH_CACHE or ~/.cache/adbench.
+    cache: folder of decoded images and phantoms; None: that of a run without `cache=`.
     overrides: keys of the dataset, as in `{"dataset.category": "bottle"}`.
 
     Raises AdbenchError for a value that is not possible, and in `setup()` for images that can't be found or read.

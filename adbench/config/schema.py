@@ -47,8 +47,11 @@ class Overrides(dict[str, Any]):
 
 
 def cache_folder(given: str | None = None) -> Path:
-    """Return the cache folder: the given one, else $ADBENCH_CACHE, else ~/.cache/adbench."""
-    return Path(given or os.environ.get("ADBENCH_CACHE") or Path.home() / ".cache" / "adbench").expanduser()
+    """Return the cache folder: the given one, else $ADBENCH_CACHE, else `adbench` in $XDG_CACHE_HOME or ~/.cache."""
+    if folder := given or os.environ.get("ADBENCH_CACHE"):
+        return Path(folder).expanduser()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # its specification: a relative path is not valid
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "adbench"
 
 
 @dataclass
@@ -141,7 +144,7 @@ class RunConfig:
 
     @property
     def cache_dir(self) -> Path:
-        """The cache folder: `cache=`, else $ADBENCH_CACHE, else ~/.cache/adbench."""
+        """The cache folder, as `cache_folder` finds it."""
         return cache_folder(self.cache)
 
     @property

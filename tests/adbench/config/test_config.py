@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from adbench.config import layers
 from adbench.config import words as config
+from adbench.config.schema import cache_folder
 from adbench.errors import AdbenchError
 from adbench.plugins import registry
 
@@ -225,3 +227,23 @@ def test_a_value_of_another_type_is_named(adbench, word: str, said: str) -> None
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "wanted"),
+    [
+        (None, {}, "/home/eve/.cache/adbench"),
+        (None, {"XDG_CACHE_HOME": "/scratch/eve"}, "/scratch/eve/adbench"),
+        (None, {"XDG_CACHE_HOME": "scratch"}, "/home/eve/.cache/adbench"),
+        (None, {"XDG_CACHE_HOME": "/scratch/eve", "ADBENCH_CACHE": "~/own"}, "/home/eve/own"),
+        ("/given", {"XDG_CACHE_HOME": "/scratch/eve", "ADBENCH_CACHE": "~/own"}, "/given"),
+    ],
+)
+def test_where_the_cache_is(
+    given: str | None, variables: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "ADBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (variables | {"HOME": "/home/eve"}).items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder(given) == Path(wanted)
