@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,39 @@ import numpy as np
 
 from adbench.data import dicom
 
-TAGS = (
-    "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "ImagePositionPatient",
-    "ImageOrientationPatient", "ImageType", "NumberOfFrames", "Modality",
-)  # fmt: skip
+
+def _text(value: Any) -> str:
+    return str(value or "").strip()
+
+
+def _number(value: Any) -> int | None:
+    if not _text(value):
+        return None
+    if float(value) != int(value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _numbers(value: Any) -> list[float]:
+    return [float(each) for each in value or ()]
+
+
+def _words(value: Any) -> list[str]:
+    return [_text(word).upper() for word in ([value] if isinstance(value, str) else value or ())]
+
+
+TAGS: Mapping[str, Callable[[Any], Any]] = {  # how the value of each is read
+    "PatientID": _text,
+    "StudyInstanceUID": _text,
+    "SeriesInstanceUID": _text,
+    "SOPInstanceUID": _text,
+    "InstanceNumber": _number,
+    "ImagePositionPatient": _numbers,
+    "ImageOrientationPatient": _numbers,
+    "ImageType": _words,
+    "NumberOfFrames": _number,
+    "Modality": _text,
+}
 NO_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "REG", "SR", "PR", "KO")  # modalities of what belongs to an image
 NO_PATIENT = ("", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a", "na", "patient")
 
@@ -30,6 +59,7 @@ class Header:
     number: InstanceNumber.
     scout: whether it is a localiser.
     modality: such as CT or MR; SEG is a segmentation.
+    unread: the tags whose values can't be read, such as an InstanceNumber of `1A`.
     """
 
     frames: int = 1
@@ -41,31 +71,45 @@ class Header:
     number: int | None = None
     scout: bool = False
     modality: str = ""
+    unread: tuple[str, ...] = ()
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a DICOM file, without its pixels; an empty one where it can't be read: decoding says why."""
+    """Read the header of a DICOM file, without its pixels; an empty one where it can't be read: decoding says why.
+
+    A tag whose value can't be read is as good as absent, and named in `unread`: decoding needs none of these.
+    """
     dicom.need_pydicom(path)
     try:
         data = dicom.opened(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        text = {name: str(data.get(name) or "").strip() for name in TAGS[:4]}
-        kinds = [str(kind).upper() for kind in data.get("ImageType") or ()]
-        number = data.get("InstanceNumber")
-        return Header(
-            max(int(data.get("NumberOfFrames") or 1), 1), text["PatientID"], text["StudyInstanceUID"],
-            text["SeriesInstanceUID"], text["SOPInstanceUID"], _height(data), None if number is None else int(number),
-            "LOCALIZER" in kinds, str(data.get("Modality") or "").strip().upper(),
-        )  # fmt: skip
-    except Exception:  # pydicom raises all kinds of errors for damaged files, and decoding will name the damage
+    except Exception:  # pydicom raises all kinds of errors for damaged files
         return Header()
+    values, unread = {}, []
+    for name, read in TAGS.items():
+        try:
+            values[name] = read(data.get(name))
+        except Exception:  # also for a damaged value
+            values[name] = read(None)
+            unread.append(name)
+    return Header(
+        frames=max(values["NumberOfFrames"] or 1, 1),
+        patient=values["PatientID"],
+        study=values["StudyInstanceUID"],
+        series=values["SeriesInstanceUID"],
+        image=values["SOPInstanceUID"],
+        height=_height(values["ImagePositionPatient"], values["ImageOrientationPatient"]),
+        number=values["InstanceNumber"],
+        scout="LOCALIZER" in values["ImageType"],
+        modality=values["Modality"].upper(),
+        unread=tuple(unread),
+    )
 
 
-def _height(data: Any) -> float | None:
-    position, orientation = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    if position is None or orientation is None or len(position) != 3 or len(orientation) != 6:
+def _height(position: Sequence[float], orientation: Sequence[float]) -> float | None:
+    if len(position) != 3 or len(orientation) != 6:
         return None
-    normal = np.cross(np.array(orientation[:3], float), np.array(orientation[3:], float))
-    height = float(normal @ np.array(position, float))
+    normal = np.cross(np.array(orientation[:3]), np.array(orientation[3:]))
+    height = float(normal @ np.array(position))
     return height if np.isfinite(height) else None
 
 
@@ -122,8 +166,15 @@ def positions(headers: Mapping[Path, Header]) -> dict[Path, int]:
 
 
 def oddities(headers: Mapping[Path, Header]) -> list[str]:
-    """Return notes on localisers and on images that are there twice."""
+    """Return notes on tags that can't be read, on localisers and on images that are there twice."""
     notes = []
+    damaged = [(path, header.unread) for path, header in headers.items() if header.unread]
+    if damaged:
+        (path, tags), have = damaged[0], "file has" if len(damaged) == 1 else "files have"
+        notes.append(
+            f"{path} has values that can't be read and count as absent: {', '.join(tags)}. {len(damaged)} of "
+            f"{len(headers)} DICOM {have} such."
+        )
     scouts = [path for path, header in headers.items() if header.scout]
     if scouts:
         notes.append(

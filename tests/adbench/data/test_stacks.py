@@ -9,6 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian
 
@@ -179,3 +181,27 @@ def test_a_frame_is_written_as_pydicom_reads_it(tmp_path: Path) -> None:
     path = dicom(tmp_path / "a.dcm", frames)
     assert np.array_equal(pydicom.dcmread(path).pixel_array, frames)
     assert np.array_equal(np.asarray(open_image(FramePath(path, Frame(1)))), frames[1])
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("InstanceNumber", b"1A"),
+        ("InstanceNumber", b"3.5 "),
+        ("ImagePositionPatient", b"-10,5\\0\\3,5 "),
+        ("ImagePositionPatient", b"\\\\3.5 "),
+        ("ImageOrientationPatient", b"1\\0\\0\\0\\x\\0 "),
+        ("NumberOfFrames", b"one "),
+    ],
+)
+def test_one_damaged_tag_takes_nothing_else_of_a_header(tmp_path: Path, tag: str, value: bytes) -> None:
+    path, tags = tmp_path / "a.dcm", {"PatientID": "P7", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3"}
+    dicom(path, np.zeros((1, 4, 4), np.uint16), Modality="MR", **tags)
+    data = pydicom.dcmread(path)
+    place = pydicom.tag.Tag(tag)
+    data[place] = RawDataElement(place, dictionary_VR(place), len(value), value, 0, False, True)
+    data.save_as(path, enforce_file_format=True)
+    header = read_header(path)
+    assert header == Header(patient="P7", study="1.2", series="1.2.3", image="1.2.3", modality="MR", unread=(tag,))
+    (note,) = oddities({path: header, tmp_path / "b.dcm": Header()})
+    assert note.startswith(f"{path} has values that can't be read and count as absent: {tag}. 1 of 2 DICOM")
