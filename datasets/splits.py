@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> li
     Images of one patient stay together, and so do files of equal content whose patient is unknown. Groups with an
     abnormal image are assigned apart from the others, in the order of the SHA-256 of `seed` and the patient (or the
     smallest id), which depends neither on paths nor on the order of files. A group goes to the split in which its first
-    image falls.
+    image falls; where few groups would leave a split with a share empty, to that one.
     """
     limits = _limits(shares)
     if limits[0] == limits[1] == 0:
@@ -33,14 +34,30 @@ def deal(items: Sequence[Item], shares: Sequence[float] | None, seed: int) -> li
     for key, group in _groups(items).items():
         strata[max(item.label for item in group)].append((digest(f"{seed}\n{key}"), group))
     dealt: list[Item] = []
-    for groups in strata.values():
-        total, done = sum(len(group) for _, group in groups), 0
-        for _, group in sorted(groups, key=lambda pair: pair[0]):
-            position = done / total
-            split = next(i for i, limit in enumerate(limits) if position < limit - 1e-9 or i == 2)
+    for groups in filter(None, strata.values()):
+        ordered = [group for _, group in sorted(groups, key=lambda pair: pair[0])]
+        for group, split in zip(ordered, _splits([len(group) for group in ordered], limits), strict=True):
             dealt += [_moved(item, split) for item in group]
-            done += len(group)
     return sorted(dealt, key=lambda item: item.id)
+
+
+def _splits(sizes: Sequence[int], limits: Sequence[float]) -> list[int]:
+    """Return the split of each group: where its first image falls, and no split with a share empty if avoidable.
+
+    >>> _splits([3, 7], (0.5, 0.5, 1.0)), _splits([1] * 4, (0.5, 0.5, 1.0))
+    ([0, 2], [0, 0, 2, 2])
+    """
+    shared = [i for i, limit in enumerate(limits) if limit > (limits[i - 1] if i else 0) + 1e-9]
+    # Of few groups, valid is the first to have none.
+    empty = next((some for some in (shared, [0, 2]) if set(some) <= set(shared) and len(some) <= len(sizes)), [])
+    total, found = sum(sizes), list[int]()
+    for number, done in enumerate(itertools.accumulate(sizes[:-1], initial=0)):
+        split = next(i for i, limit in enumerate(limits) if done / total < limit - 1e-9 or i == len(limits) - 1)
+        if empty and (split > empty[0] or len(sizes) - number <= len(empty)):
+            split = empty[0]
+        empty = [i for i in empty if i != split]
+        found.append(split)
+    return found
 
 
 def splits_of(items: Sequence[Item], config: DatasetConfig) -> list[Item]:

@@ -20,10 +20,10 @@ from adbench.data.items import (
     DatasetConfig,
     Item,
     decide_masks,
-    of_split,
 )
 from adbench.data.phantoms import drawn
 from adbench.data.returned import fault_in
+from adbench.data.splits import of_split
 from adbench.errors import AdbenchError, PluginError
 from adbench.plugins import registry
 from adbench.plugins.blame import blaming
@@ -75,7 +75,7 @@ class IndexedDataset:
     def split(self, name: str) -> list[Item]:
         """Return the items of a split; raises DataError where it is empty, or is `test` and lacks a class."""
         if name not in self._splits:
-            config = None if name == "test" else self.config
+            config = self.config if self.dealt or name != "test" else None
             items = [item for item in self.items if item.id not in self.set_aside] if self.set_aside else self.items
             self._splits[name] = of_split(items, name, self.name, self.root, config)
         return self._splits[name]

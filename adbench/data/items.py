@@ -363,23 +363,3 @@ def count(items: Sequence[Item], split: str) -> tuple[int, int]:
     """Return (normal, abnormal) images of a split."""
     labels = Counter(item.label for item in items if item.split == split)
     return labels[0], labels[1]
-
-
-def of_split(
-    items: Sequence[Item], split: str, dataset: str, root: Path, config: DatasetConfig | None = None
-) -> list[Item]:
-    """Return the items of one split, which must have both classes where it is the test split.
-
-    With `config` the error says so where other `split_shares` would fill the split.
-    """
-    chosen = [item for item in items if item.split == split]
-    normal, abnormal = count(items, split)
-    if not chosen or (split == "test" and not (normal and abnormal)):
-        hint = f"Look into {root}."
-        if config is not None and config.split_shares is not None:
-            hint += f" Images without splits are split by dataset.split_shares={config.split_shares}; try [0.5,0,0.5]."
-        raise DataError(
-            f"dataset {dataset!r} at {root} has {normal} normal and {abnormal} abnormal images in its {split} split; "
-            f"{'both classes are' if split == 'test' else 'at least one is'} needed. {hint}"
-        )
-    return chosen

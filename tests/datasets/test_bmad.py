@@ -10,7 +10,8 @@ from PIL import Image
 from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, count, of_split
+from adbench.data.items import DatasetConfig, Item, count
+from adbench.data.splits import of_split
 from adbench.errors import DataError
 from adbench.plugins import registry
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adbench.data.items import Item, count
+from adbench.data.items import SPLITS, Item, count
 from adbench.datasets.splits import deal
 from adbench.errors import AdbenchError, DataError
 
@@ -67,3 +69,21 @@ def test_files_are_copies_only_if_every_byte_is_the_same(tmp_path: Path) -> None
         splits = {item.path.name: item.split for item in deal(items, [0.5, 0, 0.5], seed)}
         together.append({pair for pair in ("ab", "ac", "ad", "ae", "cd") if splits[pair[0]] == splits[pair[1]]})
     assert set.intersection(*together) == {"ab"}
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    st.sampled_from([[0.5, 0, 0.5], [0.2, 0.3, 0.5], [0, 0.5, 0.5], [0, 0, 1]]),
+    st.integers(0, 20),
+)
+def test_every_split_with_a_share_gets_a_patient_where_there_are_as_many(
+    sizes: list[int], shares: list[float], seed: int
+) -> None:
+    items = rows(1, [f"p{number}" for number, size in enumerate(sizes) for _ in range(size)])
+    filled = {item.split for item in deal(items, shares, seed)}
+    wanted = {split for split, share in zip(SPLITS, shares, strict=True) if share}
+    assert filled <= wanted
+    if len(sizes) >= len(wanted):
+        assert filled == wanted
+    elif len(sizes) == 2:  # train, valid and test
+        assert filled == {"train", "test"}

@@ -8,7 +8,8 @@ import pytest
 from adbench.config import layers
 from adbench.config import words as config
 from adbench.data.fingerprint import digest, fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, check_ids, decide_masks, of_split
+from adbench.data.items import DatasetConfig, Item, check_ids, decide_masks
+from adbench.data.splits import of_split
 from adbench.errors import AdbenchError, DataError
 
 
@@ -86,6 +87,13 @@ def test_an_empty_split_of_a_set_that_is_dealt_names_the_shares() -> None:
     with pytest.raises(DataError, match=r"dataset\.split_shares=\[0, 0, 1\]; try \[0\.5,0,0\.5\]"):
         of_split(items, "train", "x", Path("data"), dealt)
     assert of_split(items, "test", "x", Path("data"), dealt) == items
+
+
+def test_a_class_of_one_patient_is_in_one_split_and_the_error_says_so() -> None:
+    items = [replace(row("a", 0), patient="Eve"), row("b", 1), row("c", 1)]
+    dealt = DatasetConfig("t", "o", split_shares=[0.5, 0, 0.5])
+    with pytest.raises(DataError, match=r"in its train split.*All normal images are of one patient, 'Eve'"):
+        of_split(items, "train", "x", Path("data"), dealt)
 
 
 def test_a_split_that_no_id_names_enters_the_fingerprint() -> None:
