@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.leaderboard import splitting
 from adbench.records.record import Record
 
 OF_A_RUN = ("support", "seed", "held_out")  # facts in which the runs of one row differ
@@ -53,7 +52,7 @@ def other_tests(records: Sequence[Record]) -> Iterator[str]:
     """
     first: dict[str, Record] = {}
     for record in records:
-        facts, split = record.content["facts"], splitting(record)
+        facts, split = record.content["facts"], record.splitting
         if facts.get("abnormal_support"):
             continue
         other = first.setdefault(json.dumps([facts["data"], facts["dataset_facets"], split], sort_keys=True), record)
@@ -67,7 +66,7 @@ def alike(records: Sequence[Record]) -> Iterator[Pair]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         facts = {key: value for key, value in record.content["facts"].items() if key not in OF_A_RUN}
-        groups[json.dumps([facts, splitting(record)], sort_keys=True)].append(record)
+        groups[json.dumps([facts, record.splitting], sort_keys=True)].append(record)
     for members in groups.values():
         first: dict[str, Record] = {}
         for record in members if len({one.key for one in members}) > 1 else ():

@@ -21,7 +21,7 @@ from adbench.system.files import discard, write_atomically
 from adbench.system.progress import counting
 from adbench.system.text import warn
 
-VERSION = 2  # of what is computed; another one computes again
+VERSION = 3  # of what is computed; another one computes again
 FOLDER = "intervals"  # in the cache
 TABLES = ("records", "rows", "pairs")
 
@@ -54,9 +54,11 @@ def _key(records: Sequence[Record], long: pd.DataFrame, metrics: Sequence[str], 
     names = ("record.json", "predictions.parquet", IMAGE_HISTOGRAMS)
     files = [[record.path / name for name in names if os.path.lexists(record.path / name)] for record in records]
     where = digest(ascii("".join(sorted(str(record.path.parent.absolute()) for record in records))))
-    found = hash_files(
-        [file for some in files for file in some], cache / "hashes" / f"{where[:20]}.json", "records"
-    ).rows
+    every, memory = [file for some in files for file in some], cache / "hashes" / f"{where[:20]}.json"
+    try:
+        found = hash_files(every, memory, "records").rows
+    except AdbenchError:  # the cache may be full, or another user's
+        found = hash_files(every, memory, "records", keep=False).rows
     contents = sorted(
         [record.key, *(found[file][0] for file in some)] for record, some in zip(records, files, strict=True)
     )

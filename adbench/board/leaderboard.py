@@ -139,6 +139,15 @@ def with_leaks(names: Sequence[str]) -> list[str]:
     return [f"{name}{end}" for name in names for end in ("", "_last", "_leak")]
 
 
+def base_of(metric: str) -> str:
+    """Return the metric that a last-epoch or leak variant is of.
+
+    >>> base_of("image_auroc_leak"), base_of("image_auroc")
+    ('image_auroc', 'image_auroc')
+    """
+    return metric.removesuffix("_last").removesuffix("_leak")
+
+
 def unit(metric: str) -> str:
     """Return the unit of a figure or cost.
 
@@ -190,18 +199,13 @@ def table(records: Sequence[Record], costs: bool = False) -> pd.DataFrame:
     return long.merge(more.reset_index(), on=[*ROW, "dataset", "metric"])
 
 
-def splitting(record: Record) -> dict[str, Any]:
-    """Return how adbench split the images of a record; empty where they have splits of their own."""
-    return dict((record.content.get("dataset") or {}).get("split") or {})
-
-
 def run_of(record: Record) -> tuple[int, int, int, int]:
     """Return in which run of its row a record is: draw (-1: none), seed, split seed and fold (-1: no cross-validation).
 
     The split seed is 0 where the images have splits of their own.
     """
     kind, _, number = str(record.content["support"]["source"]).partition(":")
-    split = splitting(record)
+    split = record.splitting
     fold = split.get("fold")
     draw = int(number) if kind == "draw" else -1
     return draw, int(record.content["facts"]["seed"]), int(split.get("seed", 0)), -1 if fold is None else int(fold)
@@ -231,7 +235,7 @@ def partial_folds(records: Sequence[Record]) -> list[str]:
     for record, line in zip(records, lines(records), strict=True) if folded else ():
         *run, fold = run_of(record)
         if fold >= 0:
-            folds = int(splitting(record)["folds"])
+            folds = int(record.splitting["folds"])
             have.setdefault((*line.values(), folds, *run, line["method"], line["dataset"]), set()).add(fold)
     sentences = []
     for (*_, folds, draw, seed, split, method, dataset), found in have.items():
@@ -338,13 +342,13 @@ def _protocol(record: Record) -> str:
 
 def _column(record: Record) -> str:
     """Return the name of a record's column: its dataset, with the number of folds in a cross-validation."""
-    folds = splitting(record).get("folds")
+    folds = record.splitting.get("folds")
     return f"{_dataset(record)} ({folds} folds)" if folds else _dataset(record)
 
 
 def _content(record: Record) -> str:
     """Return a hash of what is tested: the same for all splits that adbench makes of the same images in one way."""
-    facts, split = record.content["facts"], splitting(record)
+    facts, split = record.content["facts"], record.splitting
     # Where support images leave the test split, other draws leave others.
     images = None if split or facts.get("abnormal_support") else record.content["test_images"]
     data = [split.get(key) for key in ("images", "shares", "folds")] if split else [facts["data"], images]

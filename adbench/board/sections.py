@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from adbench.board.averages import averages, completed
-from adbench.board.figure import STANDARD, VISIBLE, rank
-from adbench.board.leaderboard import COSTS, MEAN, ROW, with_leaks
+from adbench.board.figure import STANDARD, TITLES, VISIBLE, rank
+from adbench.board.leaderboard import COSTS, MEAN, ROW, base_of, with_leaks
 from adbench.board.peers import complete
 from adbench.board.stand_ins import warning_of
 from adbench.records.standing import caveat
@@ -155,20 +155,24 @@ def ranks(section: Section, metric: str) -> list[str]:
 
 def notes(section: Section) -> list[str]:
     """Return what is to be said of a section: of its backbones, and of intervals with the figures they are of."""
-    said: dict[str, set[tuple[int, str]]] = {}
-    for (dataset, _), column in section.columns.items():
+    said: dict[str, set[tuple[int, str, str]]] = {}
+    titles = {metric: TITLES.get(base := base_of(metric), base.replace("_", " ")) for _, metric in section.columns}
+    for (dataset, metric), column in section.columns.items():
         texts: list[str] = column["ci_note"].fillna("").tolist() if "ci_note" in column else []
         for row, text in enumerate(texts):
             if text:
-                said.setdefault(text, set()).add((row, dataset))
+                said.setdefault(text, set()).add((row, dataset, titles[metric]))
     names = [" ".join(filter(None, map(str, row))) for row in section.rows.to_numpy()]
     datasets = list(dict.fromkeys(dataset for dataset, _ in section.columns))
+    metrics = list(dict.fromkeys(titles.values()))
     sentences = [f"warning: {section.warning}"] if section.warning else []
     for text, places in said.items():
-        rows = sorted({row for row, _ in places})
-        where = [dataset for dataset in datasets if any(name == dataset for _, name in places)]
+        rows = sorted({row for row, *_ in places})
+        where = [dataset for dataset in datasets if any(name == dataset for _, name, _ in places)]
+        which = [metric for metric in metrics if any(name == metric for *_, name in places)]
         parts = ["; ".join(names[row] for row in rows)] if len(rows) < len(names) else []
         parts += [f"on {', '.join(where)}"] if len(where) < len(datasets) else []
+        parts += [f"in {', '.join(which)}"] if len(which) < len(metrics) else []
         sentences.append(f"{' '.join(parts) or 'every row'}: {text}")
     return sentences
 

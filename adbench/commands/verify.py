@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imports torch
     from adbench.running.apply import LoadKeys
     from adbench.system.session import Session
 
+OTHER_IMAGES = "whether the tables are what the method gives of the other test images. --rescore all finds it"
 SHOWN = 12  # records up to which each has its table; of more, only those with findings
 
 
@@ -187,8 +188,10 @@ def _check_one(
         if wanted:
             sentences, scored = check_scores(again, machine, count, f"{title}: scoring")
             report.add("scores", sentences)
-            report.notes.append(f"scores: {counted(scored.images, 'image')} scored again: {scored.how}")
-            report.unchecked += scored.unchecked
+            there = record.content["test_images"]
+            of_all = f" of {there}" if scored.images < there else ""
+            report.notes.append(f"scores: {scored.images}{of_all} images scored again: {scored.how}")
+            report.unchecked += [*scored.unchecked, *([OTHER_IMAGES] if of_all else [])]
         if retrain:
             sentences, scored = check_training(again, title)
             report.add("training", sentences)

@@ -66,6 +66,11 @@ class Record:
         own = self.content.get("capability", {}).get("own_backbone", False)
         return str(self.content["backbone"]["model"] if own else self.content["resolved"]["backbone"])
 
+    @property
+    def splitting(self) -> dict[str, Any]:
+        """How adbench split its images; empty where they have splits of their own."""
+        return dict((self.content.get("dataset") or {}).get("split") or {})
+
     def _repr_html_(self) -> str:
         """Show what it is and its figures in a notebook."""
         resolved, support = self.content["resolved"], self.content["support"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.pixel import Estimate
-from adbench.statistics.jackknife import covariance
-from adbench.statistics.mrmc import ROUNDING, interval, on_logit
+from adbench.statistics.jackknife import ROUNDING, covariance
+from adbench.statistics.mrmc import interval, on_logit
 from adbench.statistics.patients import Groups, sums
 from adbench.statistics.thresholds import check_share
 

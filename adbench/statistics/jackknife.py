@@ -11,6 +11,7 @@ from adbench.errors import AdbenchError
 from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-13  # of equal figures, relative to them
 
 
 def without_each(figure: Callable[[NDArray[np.bool_]], float], groups: Groups) -> Floats:
@@ -28,7 +29,8 @@ def without_each(figure: Callable[[NDArray[np.bool_]], float], groups: Groups) -
 def covariance(replicates: Floats) -> Floats:
     """Return the (K, K) jackknife covariance of K figures from their values without each of I patients, (I, K).
 
-    (I - 1) / I times the sum of squares and products about the mean. Leave out, for all figures alike, the patients
+    (I - 1) / I times the sum of squares and products about the mean; exactly 0 for a figure that no patient changes by
+    more than rounding. Leave out, for all figures alike, the patients
     who cannot enter the figure: for a sensitivity those without an abnormal image.
 
     Raises AdbenchError where a figure does not exist without some patient, and with fewer than two patients.
@@ -44,5 +46,6 @@ def covariance(replicates: Floats) -> Floats:
         raise AdbenchError(
             f"without patient {missing[0]} of {count} the figure does not exist: no other patient has such an image."
         )
-    centred = replicates - replicates.mean(axis=0)
+    same = np.ptp(replicates, axis=0) <= ROUNDING * np.abs(replicates).max(axis=0)
+    centred = np.where(same, 0.0, replicates - replicates.mean(axis=0))
     return np.asarray((count - 1) / count * centred.T @ centred)

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
+from adbench.statistics.jackknife import ROUNDING
 
 Floats = NDArray[np.float64]
-ROUNDING = 1e-13  # of means of equal figures, relative to them
 
 
 @dataclass(frozen=True)

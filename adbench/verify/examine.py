@@ -162,7 +162,7 @@ def first_finding(record: Record) -> str | None:
 
 def examine(path: Path) -> Report | None:
     """Check a record without its data; None for the folder of a cell that failed."""
-    report = Report(path, path.name)
+    report = Report(path, name=path.name)
     try:
         record = read(path)
     except FailedCellError:
@@ -178,10 +178,11 @@ def examine(path: Path) -> Report | None:
 
 
 def in_words(record: Record) -> str:
-    """Say which cell a record is of, as in "madclip on brainmri, few_shot, 4 shots, draw 0, seed 0"."""
-    facts, support = record.content["facts"], record.content["support"]
+    """Say which cell a record is of, as in "madclip on brainmri, few_shot, 4 shots, draw 0, seed 0, fold 1 of 3"."""
+    facts, support, split = record.content["facts"], record.content["support"], record.splitting
     shots = f"{support['shots']} shots, {support['source'].replace(':', ' ')}, " if support["source"] != "none" else ""
-    return f"{facts['method']} on {facts['dataset']}, {record.content['protocol']}, {shots}seed {facts['seed']}"
+    fold = f", fold {split['fold']} of {split['folds']}" if split.get("folds") else ""
+    return f"{facts['method']} on {facts['dataset']}, {record.content['protocol']}, {shots}seed {facts['seed']}{fold}"
 
 
 def _unchecked(record: Record) -> list[str]:

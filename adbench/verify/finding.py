@@ -37,7 +37,8 @@ class Finding:
 class Report:
     """What was found in one record.
 
-    name: what it is, in words. done: the checks that were made. notes: in sentences, how they were made.
+    key: that of its record; empty where that can't be read. name: what it is, in words.
+    done: the checks that were made. notes: in sentences, how they were made.
     unchecked: in sentences, what was not checked.
     """
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.board.leaderboard import ROW, lines, run_of, splitting
+from adbench.board.leaderboard import ROW, lines, run_of
 from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
 from adbench.records import pictures, tables
@@ -59,7 +59,7 @@ class SiteRecord(NamedTuple):
         """Draw, seed, split and fold, in which averaged records differ."""
         kind = "draw" if self.draw.isdecimal() else "support"
         text = f"{kind} {self.draw}, seed {self.seed}" if self.draw else f"seed {self.seed}"
-        if splitting(self.record):
+        if self.record.splitting:
             _, _, split, fold = run_of(self.record)
             text += f", split {split}" + (f", fold {fold}" if fold >= 0 else "")
         return text

@@ -56,9 +56,11 @@ def test_a_flipped_byte_is_found(few) -> None:
     pd.testing.assert_frame_equal(first.rows, kept.intervals_of(*few).rows, check_dtype=False)
 
 
-def test_what_cannot_be_kept_is_still_computed(few, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("blocked", [[kept.FOLDER], ["hashes"], [kept.FOLDER, "hashes"]])
+def test_what_cannot_be_kept_is_still_computed(few, blocked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     records, long, metrics, cache = few
     cache.mkdir()
-    (cache / kept.FOLDER).write_text("in the way")
+    for folder in blocked:
+        (cache / folder).write_text("in the way")
     assert len(kept.intervals_of(records, long, metrics, cache).rows) == 1
-    assert "are not kept for the next time" in capsys.readouterr().err
+    assert ("are not kept for the next time" in capsys.readouterr().err) == (kept.FOLDER in blocked)

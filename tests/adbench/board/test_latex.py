@@ -12,6 +12,7 @@ import pytest
 
 from adbench.board.latex import escape, to_latex
 from adbench.board.leaderboard import ROW
+from adbench.board.sections import notes, sections
 
 
 def row(method: str, mean: float, **changes: object) -> dict[str, object]:
@@ -58,6 +59,15 @@ def test_intervals_ranks_and_rules_between_numbers_of_shots() -> None:
     assert "method & shots & rank & Brain MRI" in text
     assert "% z 0: no interval: x" in text
     assert "mean and its 95 \\% interval for new patients and new draws; bold: rows that the best one of" in text
+
+
+def test_a_note_on_one_of_several_metrics_names_it() -> None:
+    rows = [judged_row("a", 90.0, 1), judged_row("a", 80.0, 1, metric="pixel_auroc", ci_note="no interval: x")]
+    rows += [judged_row("a", 70.0, 1, metric="pixel_ap", ci_note="no interval: x")]
+    (section,) = sections(pd.DataFrame(rows), ["image_auroc", "pixel_auroc", "pixel_ap"])
+    assert notes(section) == ["in pixel AUROC, pixel AP: no interval: x"]
+    (section,) = sections(pd.DataFrame(rows), ["pixel_ap"])
+    assert notes(section) == ["every row: no interval: x"]
 
 
 def test_one_row_has_no_best() -> None:

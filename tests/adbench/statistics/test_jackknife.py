@@ -197,3 +197,11 @@ def test_the_general_jackknife() -> None:
     values = np.array([1.0, 2.0, 4.0])
     got = without_each(lambda keep: float(values[keep].sum()), np.array([0, 1, 1]))
     assert got.tolist() == [6.0, 1.0]
+
+
+def test_a_figure_that_no_patient_changes_has_no_variance_though_it_is_rounded() -> None:
+    same = np.full(9, 2 / 3) + np.array([0, 1, -1, 0, 2, 0, 0, 1, 0]) * np.spacing(2 / 3)
+    moves = np.linspace(0.6, 0.7, 9)
+    found = covariance(np.stack([same, moves], axis=1))
+    assert found[0].tolist() == [0, 0]
+    assert found[1, 1] == pytest.approx(8 * np.var(moves))

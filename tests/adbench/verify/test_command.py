@@ -214,6 +214,29 @@ def test_a_table_for_each_record_and_a_sentence_for_each_finding(good: Path, tam
     assert any("the data: content, labels" in sentence for sentence in content["not_checked"])
 
 
+@pytest.mark.parametrize("damage", ["a table less", "cut", "no record.json"])
+def test_what_cant_be_read_is_a_finding_and_the_other_records_are_checked(
+    good: Path, tampered: Tampered, adbench: Any, damage: str
+) -> None:
+    broken = shutil.copytree(good, tampered.path.parent / "0123456789abcdef0123")
+    if damage == "a table less":
+        (broken / "lesions.parquet").unlink()
+    elif damage == "cut":
+        (broken / "record.json").write_text("{")
+    else:
+        (broken / "record.json").unlink()
+    tampered.edit("metrics.image_auroc", 0.99)
+    answer = adbench("verify", tampered.path.parent)
+    assert answer.code == 1
+    assert "FINDING record: " in answer.out
+    assert broken.name in answer.out
+    assert "FINDING figures: metrics.image_auroc is 0.99" in answer.out
+    answer = adbench("verify", tampered.path.parent, "--json")
+    assert answer.code == 1
+    found = {Path(one["record"]).name: one["checks"]["record"] for one in json.loads(answer.out)["records"]}
+    assert found == {broken.name: "1 finding", good.name: "ok"}
+
+
 def test_a_record_of_an_older_adbench_is_read_and_what_was_not_checked_is_said(
     tampered: Tampered, adbench: Any
 ) -> None:
