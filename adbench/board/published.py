@@ -176,8 +176,8 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
     A setting is method, protocol, training sets, shots, dataset and metric, whichever epoch was chosen; an ablation's
     figure is that of rows with its setting alone. Where several papers print the same setting, the method's own paper
     comes first. Phantom data are compared with nothing, nor are backbones that have only ever seen drawings, nor images
-    in the layout of a published set that are not that set. On another backbone than the paper's there is no difference,
-    and `source` says so.
+    in the layout of a published set that are not that set. On another backbone than the paper's, or on its own with
+    random weights, there is no difference, and `source` says so.
     """
     known, settings, _ = collect(registry.config_folders())
     ordered = settings.loc[settings["joined"], "own"].sort_values(ascending=False, kind="stable").index
@@ -196,7 +196,9 @@ def compared(long: pd.DataFrame) -> pd.DataFrame:
     comparable = (merged["data"] == "real") & ~merged["stand_in"] & (merged["content"] == "")
     merged["published"] = merged["published"].where(comparable)
     there, theirs = merged["published"].notna(), merged.pop("theirs").fillna("")
-    other = there & (theirs != "") & (theirs != merged["backbone"])
+    random = merged["variant"].str.contains("weights=random", regex=False)
+    other = there & (theirs != "") & ((theirs != merged["backbone"]) | random)
+    theirs = theirs.where(theirs != merged["backbone"], theirs + " with trained weights")
     merged["source"] = merged["source"].where(~other, merged["source"] + ", backbone " + theirs).where(there, "")
     merged["difference"] = (merged["mean"] - merged["published"]).where(~other)
     return merged

@@ -133,9 +133,12 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     source_hash = checked.method.source_hash  # before the data, whose reading may take minutes: as it was imported
     target = open_dataset(config.dataset, config, session)
     target.split("test")
-    notes = [] if target.phantom or not checked.backbone.stand_in else [drawings_only(config.backbone)]
-    if checked.method.capability.own_backbone and checked.backbone.weights == "random":
-        notes.append(random_weights(checked.backbone, config.method_name))
+    notes = []
+    if checked.method.capability.own_backbone:
+        if checked.backbone.weights == "random":
+            notes.append(random_weights(checked.backbone, config.method_name))
+    elif not target.phantom:
+        notes += untrained(config.backbone, checked.backbone)
     notes += [*checked.notes, *target.notes]
     sets = training_sets(config, checked.method.capability, protocol, target, session)
     _check_least(sets, checked.method.capability.least_support, config.method_name)
@@ -179,12 +182,15 @@ def _check_least(sets: tuple[TrainingSet, ...], least: int, method: str) -> None
         )
 
 
-def drawings_only(backbone: str) -> str:
-    """Return the warning of a run on real images with a backbone that stands in for a pretrained one."""
-    return (
-        f"WARNING: {backbone} has only ever seen drawings. On real images its figures say nothing of a method with a "
-        "pretrained backbone: adbench list backbones shows those."
-    )
+def untrained(name: str, backbone: BackboneConfig) -> list[str]:
+    """Return the warning of a run on real images with a backbone that was not trained, or on drawings alone."""
+    if not (backbone.stand_in or backbone.weights == "random"):
+        return []
+    why = "has random weights" if backbone.weights == "random" else "has only ever seen drawings"
+    return [
+        f"WARNING: {name} {why}. On real images its figures say nothing of a method with a pretrained backbone: "
+        "adbench list backbones shows those."
+    ]
 
 
 def _support_notes(target: IndexedDataset, sets: tuple[TrainingSet, ...]) -> list[str]:

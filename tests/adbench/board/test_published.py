@@ -194,6 +194,11 @@ ZERO = {"protocol": "zero_shot", "shots": 0, "backbone": "ViT-B-16-plus-240"}
         (FEW_NORMAL | {"method": "clip_normal"}, 74.31, "MVFA (CVPR 2024) Table 1, backbone not stated"),
         ({"protocol": "full_normal", "shots": "full", "method": "patchcore"}, 91.55, "backbone wide-resnet-50-2"),
         ({"method": "madclip", "backbone": "ViT-B-16"}, 95.9, "Table 1, backbone ViT-L-14-336"),
+        (
+            {"method": "madclip", "backbone": "ViT-L-14-336", "weights": "random-5"},
+            95.9,
+            "Table 1, backbone ViT-L-14-336 with trained weights",
+        ),
     ],
 )
 def test_each_figure_is_joined_to_its_own_row_and_another_backbone_is_named(

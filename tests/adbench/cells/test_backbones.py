@@ -134,12 +134,21 @@ def test_kind_levels_and_statistics_are_in_the_key(tiny: Path) -> None:
     assert (args["model"], args["weights"]) != (vit["model"], vit["weights"])
 
 
-def test_a_run_on_real_images_says_that_the_backbone_saw_drawings(tiny: Path) -> None:
-    words = ["method=clip", "backbone.weights=random"]
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["method=clip"], "phantom-clip has only ever seen drawings"),
+        (["method=clip", "backbone.weights=random"], "phantom-clip has random weights"),
+        (
+            ["method=patchcore", "shots=2", "backbone=resnet-18", "backbone.weights=random"],
+            "resnet-18 has random weights",
+        ),
+    ],
+)
+def test_a_run_on_real_images_says_that_the_backbone_never_saw_any(words: list[str], says: str, tiny: Path) -> None:
     real = resolve(parse([*words, f"data_root={tiny}"])[0])
-    assert real.notes[0].startswith("WARNING: phantom-clip has only ever seen drawings.")
-    checked_phantoms = checked("method=clip")
-    assert not any("drawings" in note for note in checked_phantoms.notes)
+    assert [note.partition(". ")[0] + "." for note in real.notes if note.startswith("WARNING")] == [f"WARNING: {says}."]
+    assert not any(note.startswith("WARNING") for note in resolve(parse(words)[0]).notes)
 
 
 def test_weights_of_the_hub_are_refused_offline_in_one_sentence(
