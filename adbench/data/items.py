@@ -334,16 +334,21 @@ def _check_pattern(pattern: str | None) -> None:
 def decide_masks(config: DatasetConfig, items: Sequence[Item]) -> DatasetConfig:
     """Return the configuration with `masks` decided: true where it is none and every abnormal image has one.
 
-    Raises DataError where some abnormal images have masks and others don't.
+    Raises DataError where some abnormal images have masks and others don't, with the mask of one, if possible of the
+    same folder.
     """
     if config.masks is not None:
         return config
     abnormal = [item for item in items if item.label]
     without = [item for item in abnormal if item.mask is None]
     if without and len(without) < len(abnormal):
+        one = without[0]
+        masked = [item for item in abnormal if item.mask]
+        other = next((item for item in masked if item.path.parent == one.path.parent), masked[0])
+        have = "has" if len(without) == 1 else "have"
         raise DataError(
-            f"the abnormal image {without[0].path} has no mask, one of {len(without)} of {len(abnormal)}. Give a mask "
-            "for each, or ignore them all: dataset.masks=false"
+            f"{len(without)} of {len(abnormal)} abnormal images {have} no mask, as {one.path}; {other.path.name} has "
+            f"{other.mask_files[0]}. Give a mask for each, or ignore them all: dataset.masks=false"
         )
     return replace(config, masks=bool(abnormal) and not without)
 

@@ -216,7 +216,7 @@ def test_splits_of_volumes_are_checked_by_patient(tmp_path: Path) -> None:
         ),
         (
             lambda path: path.rename(path.with_name("b0.nii.gz")),
-            r"the abnormal image .*a0\.nii\.gz has no mask, one of 4 of 10",
+            r"4 of 10 abnormal images have no mask, as .*a0\.nii\.gz; a\d\.nii\.gz has .*/masks/a\d\.nii\.gz",
         ),
     ],
 )

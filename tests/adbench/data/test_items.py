@@ -34,7 +34,7 @@ def test_masks_are_settled_by_what_is_there() -> None:
     assert decide_masks(facts, [row("a", 0), row("b", 1, "m")]).masks is True
     assert decide_masks(facts, [row("a", 0), row("b", 1)]).masks is False
     assert decide_masks(facts, [row("a", 0)]).masks is False
-    with pytest.raises(DataError, match=r"c\.png has no mask, one of 1 of 2.*dataset\.masks=false"):
+    with pytest.raises(DataError, match=r"1 of 2 abnormal images has no mask, as c\.png; b\.png has m\. .*masks=false"):
         decide_masks(facts, [row("b", 1, "m"), row("c", 1)])
     told = DatasetConfig("t", "o", masks=False)
     assert decide_masks(told, [row("b", 1, "m"), row("c", 1)]) is told
