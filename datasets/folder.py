@@ -12,7 +12,6 @@ images by patient (splits.py).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from adbench.data.frames import Frame
 from adbench.data.items import CLASSES, Item, Split
 from adbench.data.listing import below, list_images, stem_of, subfolders
 from adbench.data.volumes import is_volume
-from adbench.errors import DataError, did_you_mean
+from adbench.errors import DataError
 
 from .class_folders import (
     ClassFolder,
@@ -34,21 +33,17 @@ from .class_folders import (
     mask_folders,
     read_class,
 )
+from .columns import meant
 from .defects import has_defects, read_defects
 from .layout import Layout, entries, item, need_mask
-from .splits import SPLIT_KEYS, SPLIT_NAMES, TABLE_SPLITS, check_patients, splits_of
+from .rows import NUMBERS, check_masks, frame_of, image_below, label_of, split_of
+from .splits import SPLIT_KEYS, SPLIT_NAMES, check_patients, splits_of
 from .stacks import Stacks, in_series, look, name_patients, spread
-from .tables import NamedFiles, Row, file_below, known_values, read_table
+from .tables import NamedFiles, Row, known_values, read_table
 from .unread import unread
 
 TABLE = "images.csv"
 NEEDED, OPTIONAL = ("path", "label"), ("split", "mask", "patient", "subgroup")
-NUMBERS = ("slice", "frame")  # columns with the number of an image in a file that holds several
-LABELS = {"0": 0, "normal": 0, "1": 1, "abnormal": 1}
-OTHER_LABELS = (  # as other tools write them
-    dict.fromkeys(("false", "good", "healthy", "ok", "negative"), 0)
-    | dict.fromkeys(("true", "ungood", "bad", "anomaly", "anomalous", "diseased", "positive"), 1)
-)  # fmt: skip
 NOT_SPLIT = "they have no splits, and adbench gives each patient one"
 
 
@@ -137,7 +132,8 @@ class Folder(Layout):
             self.unused |= dict.fromkeys(("mask_threshold", "mask_background"), why)
 
     def _read_table(self, folder: Path, table: Path) -> tuple[list[Item], Stacks]:
-        rows = [known_values(row, OPTIONAL[:3]) for row in read_table(table, NEEDED, OPTIONAL, self.notes)]
+        rows = read_table(table, NEEDED, OPTIONAL, self.notes, NUMBERS)
+        rows = [known_values(row, (*OPTIONAL[:3], *NUMBERS)) for row in rows]
         given = [row for row in rows if row["split"]]
         if given and len(given) < len(rows):
             row = next(row for row in rows if not row["split"])
@@ -145,17 +141,19 @@ class Folder(Layout):
                 f"{row.where} has no split, while row {given[0].number} has one. Give a split to all rows or to none."
             )
         listed = [(row, self._row(folder, row)) for row in rows]
+        check_masks(listed)
         self._note_masks(folder, table, rows[0])
         homes = sorted({file.path.parent for _, file in listed if file.path.is_relative_to(folder)})
         named = [file for _, file in listed]
         self.notes += unread(folder, homes, named, self.config.masks is not False, deep=False, known=(table,))
         found = look((file.path for _, file in listed), self.config, self.remember)
+        self.notes += meant(table, rows[0].values, self._lacking(rows[0], found))
         files = NamedFiles()
         whole: dict[Path, Row] = {}
         items: list[Item] = []
         origin: dict[tuple[str, Frame | None], Row] = {}
         for row, file in listed:
-            one = replace(file, frame=_frame(row)) if found.holds_several(file.path) else file
+            one = replace(file, frame=frame_of(row)) if found.holds_several(file.path) else file
             files.add(one.path, f"{row['path']}{one.frame or ''}", row, one.frame.number if one.frame else None)
             if (one.id, one.frame) in origin:
                 number = origin[one.id, one.frame].number
@@ -185,6 +183,17 @@ class Folder(Layout):
             check_patients(items, lambda item: origin[item.id, item.frame].where)
         return items, found
 
+    def _lacking(self, row: Row, found: Stacks) -> list[str]:
+        """Return the columns that a table lacks, and that would change how its images are read."""
+        asked = {
+            "patient": self.config.patient_pattern is None,
+            "split": True,
+            "mask": self.config.masks is not False,
+            "slice": "frame" not in row.values
+            and any(map(found.holds_several, (*found.volumes, *found.headers, *found.pages))),
+        }
+        return [name for name, wanted in asked.items() if wanted and name not in row.values]
+
     def _note_masks(self, folder: Path, table: Path, row: Row) -> None:
         """Add a note where there are masks and no column names them."""
         if self.config.masks is False or "mask" in row.values:
@@ -194,17 +203,12 @@ class Folder(Layout):
                 self.notes.append(f"{place} is not read: {table.name} has no column mask, which would name its files.")
 
     def _row(self, folder: Path, row: Row) -> Item:
-        label, split = label_of(row["label"]), TABLE_SPLITS.get(row["split"].lower() or "test")
-        if label is None:
-            raise DataError(f"{row.where}: unknown label {row['label']!r}: {did_you_mean(row['label'], LABELS)}")
-        if split is None:
-            raise DataError(f"{row.where}: unknown split {row['split']!r}: {did_you_mean(row['split'], SPLIT_NAMES)}")
+        label, split = label_of(row), split_of(row)
         absolute = self.config.allow_absolute_paths
-        path, mask = file_below(folder, row["path"], row.where, absolute), None
-        if row["mask"] and not label:
-            raise DataError(f"{row.where}: a normal image has a mask, {row['mask']}. Remove the mask or fix the label.")
+        path, mask = image_below(folder, row["path"], row.where, absolute), None
         if row["mask"] and self.config.masks is not False:
-            mask = tuple(file_below(folder, text.strip(), row.where, absolute) for text in row["mask"].split(";"))
+            texts = [text.strip() for text in row["mask"].split(";")]
+            mask = tuple(image_below(folder, text, row.where, absolute) for text in texts)
         if label and mask is None and self.config.masks:
             raise DataError(f"{row.where}: the abnormal image has no mask. Without masks: dataset.masks=false")
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
@@ -309,21 +313,3 @@ def _names_repeat(label: int, classes: Sequence[ClassFolder]) -> bool:
     groups = [group for group in classes if group.label == label]
     names = [below(path, group.folder) for group in groups for path in group.images] if len(groups) > 1 else []
     return len(set(names)) < len(names)
-
-
-def _frame(row: Row) -> Frame | None:
-    """The image that a row of a table names in a file that holds several; None: all of them."""
-    column, text = next(((name, row[name]) for name in NUMBERS if row[name]), ("", ""))
-    if text and not text.isdecimal():
-        raise DataError(f"{row.where}: the {column} {text!r} is no number; the images of a file are numbered from 0.")
-    return Frame(int(text)) if text else None
-
-
-def label_of(text: str) -> int | None:
-    """Return the label that a word or number of a table means; None where that is not clear.
-
-    >>> [label_of(text) for text in ("Normal", "1.0", "0,0", "TRUE", "bad", "lesion?")]
-    [0, 1, 0, 1, 1, None]
-    """
-    text = re.sub(r"^([01])[.,]0+$", r"\1", text.lower())
-    return (LABELS | OTHER_LABELS).get(text)

@@ -186,7 +186,7 @@ def spread(
         if number is not None and number >= count:
             raise DataError(f"{item.path} has no slice {number}: it has {count}, numbered from 0 to {count - 1}.")
         frames = slices(item.path, stats, config.slice_axis) if stats else [Frame(n) for n in range(count)]
-        if item.label and not item.mask_files:
+        if item.label and not item.mask_files and number is None:
             unmasked.append(item.path)
         for frame in frames if number is None else [frames[number]]:
             one = replace(item, id=f"{item.id}{frame}", frame=frame, position=frame.number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import difflib
 import io
 import json
 import os
@@ -14,15 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from adbench.data.listing import check_file
 from adbench.data.text import read_text
 from adbench.errors import DataError
 from adbench.system.text import folded
 
-MISSING = frozenset(
-    {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "unknown", "-", "--", "?", "."}
-)  # as tools write it
-ABOUT = frozenset({"path", "file", "filename", "name", "id", "ids", "no", "nr", "num", "number", "code", "key", "uid",
-                   "data", "dataset", "set", "image", "img", "type", "col", "column"})  # fmt: skip
+from .columns import header_of
+
+MISSING = frozenset({  # as tools write it: pandas `<NA>`, databases `\N`
+    "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "null", "<null>", "(null)", "\\n", "none", "nil", "missing",
+    "unknown", "-", "--", "?", ".",
+})  # fmt: skip
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
@@ -44,13 +45,18 @@ class Row:
 
 
 def read_table(
-    file: Path, needed: Collection[str], known: Collection[str] = (), notes: list[str] | None = None
+    file: Path,
+    needed: Collection[str],
+    known: Collection[str] = (),
+    notes: list[str] | None = None,
+    numbers: Collection[str] = (),
 ) -> list[Row]:
     """Read a table whose first row names the columns, in any letter case.
 
     Text is read as `read_text` does; values are separated by commas, semicolons, tabs or `|`, whichever makes the
     needed columns. Blank rows, and empty values beyond the last column, are passed over. Where `notes` is given, a
-    sentence is added to it for what had to be guessed: the encoding of text that is not Unicode.
+    sentence is added to it for what had to be guessed: the encoding of text that is not Unicode. `numbers`: columns
+    that are known too, but whose names other columns may resemble, such as `slice` and `slide`.
 
     Raises DataError for a missing column of `needed`, a column whose name is nearly one of `needed` and `known` (it
     would be ignored), a row with more or fewer values than columns, and a table without rows.
@@ -69,7 +75,7 @@ def read_table(
             if not any(stripped):
                 continue
             if not header:
-                header = _header(file, stripped, needed, known)
+                header = header_of(file, stripped, needed, known, numbers)
                 named = max(number for number, value in enumerate(stripped, 1) if value)
                 continue
             while not stripped[-1] and len(stripped) > len(header):
@@ -143,7 +149,7 @@ def file_below(base: Path, text: str, where: str, absolute: bool = False) -> Pat
         raise DataError(f"{where}: {text} climbs out of {base}; only files below it are read.")
     file = base / (os.path.normpath(path) if ".." in path.parts else path)
     if not _is_file(file, where):
-        raise DataError(f"{where}: there is no file {text} in {base}{_nearly(file)}.")
+        raise DataError(f"{where}: {_missing(file, text, base)}")
     return file
 
 
@@ -173,13 +179,23 @@ def _is_file(file: Path, where: str) -> bool:
         raise DataError(f"{where}: {str(file)[:80]}... cannot be looked for: {error.strerror}.") from error
 
 
-def _nearly(file: Path) -> str:
-    """Return a hint at a file whose name differs in letter case, or in how an accented letter is written."""
-    if not file.parent.is_dir():
-        return ""
+def _missing(file: Path, text: str, base: Path) -> str:
+    """Say what is in the place of a file that a row names as `text`: nothing, a folder, a broken link or a pipe.
+
+    Where there is nothing, a file is named whose name differs in letter case, or in how an accented letter is written.
+    """
+    if file.is_dir():
+        return f"there is no file {text} in {base}: {text} is a folder. Name each of its images in a row of its own."
+    if os.path.lexists(file):
+        try:
+            check_file(file)
+        except DataError as error:
+            return str(error)
     wanted = folded(file.name)
-    near = sorted(name for name in os.listdir(file.parent) if folded(name) == wanted)
-    return f"; there is {near[0]}, which is written differently" if near else ""
+    names = os.listdir(file.parent) if file.parent.is_dir() else []
+    near = sorted(name for name in names if folded(name) == wanted and name != file.name)
+    hint = f"; there is {near[0]}, which is written differently" if near else ""
+    return f"there is no file {text} in {base}{hint}."
 
 
 def _text(file: Path, notes: list[str] | None = None) -> str:
@@ -213,32 +229,3 @@ def _separator(text: str, needed: Collection[str]) -> str:
         return 0
 
     return max(SEPARATORS, key=found)
-
-
-def _header(file: Path, names: list[str], needed: Collection[str], known: Collection[str]) -> list[str]:
-    """Return the names of the columns, needed and known ones as they are spelled there."""
-    spelling = {name.casefold(): name for name in (*known, *needed)}
-    header = [spelling.get(name.casefold(), name) for name in names]
-    missing = [name for name in needed if name not in header]
-    if missing:
-        has = ", ".join(name or "(unnamed)" for name in header)
-        raise DataError(f"{file} has no column {', '.join(missing)}; its columns are {has}.")
-    twice = {name for name in header if name and header.count(name) > 1}
-    if twice:
-        raise DataError(f"{file} has two columns called {sorted(twice)[0]}. Keep one.")
-    for name in sorted(set(header) - {*needed, *known, ""}) if known else ():
-        near = difflib.get_close_matches(name.lower(), [*needed, *known], n=1, cutoff=0.75)
-        near = near or [one for one in known if one not in header and _is_about(name, one)]
-        if near:
-            raise DataError(f"{file} has a column {name!r}; is it meant to be {near[0]!r}? Rename it to be sure.")
-    return header
-
-
-def _is_about(name: str, known: str) -> bool:
-    """Whether the name of a column is a known one with a word that says nothing more, as in `mask_path`.
-
-    >>> _is_about("Mask path", "mask"), _is_about("data_split", "split"), _is_about("patient_weight", "patient")
-    (True, True, False)
-    """
-    parts = re.split(r"[^a-z0-9]+", name.lower())
-    return known in parts and {part for part in parts if part} <= {known, *ABOUT}

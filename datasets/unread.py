@@ -32,7 +32,8 @@ def unread(
     adbench's own records are passed over. Nothing is raised: what a dataset doesn't need may be damaged.
     """
     used = {os.path.normpath(path) for item in items for path in (item.path, *item.mask_files)}
-    images, others, notes, otherwise = list[Path](), list[Path](), list[str](), set(known)
+    images, others, notes = list[Path](), list[Path](), list[str]()
+    otherwise = used | {os.path.normpath(path) for path in known}
     for place in places:
         try:
             listing = list_images(place, deep=deep)
@@ -40,7 +41,11 @@ def unread(
             notes.append(f"{place} was not looked through for images that are not read: {error}")
             continue
         images += [path for path in listing.images if os.path.normpath(path) not in used]
-        others += [path for path in listing.others if path not in otherwise and ending_of(path.name) not in TEXTS]
+        others += [
+            path
+            for path in listing.others
+            if os.path.normpath(path) not in otherwise and ending_of(path.name) not in TEXTS
+        ]
     if images:  # a link may lead to a file that is read by its own name
         real = {os.path.realpath(path) for path in used}
         images = [path for path in _no_records(images, folder) if os.path.realpath(path) not in real]

@@ -187,7 +187,11 @@ class DataModule(pl.LightningDataModule):
         target, chosen = self._check_set_up(), self.held_out_items
         if chosen is None or not chosen.items:
             return None, 0
-        images = open_images(target, chosen.items, self.format, self.cache, f"{target.name} held out", masks=False)
+        title, how = f"{target.name} held out", self.format
+        claimed = [item for item in chosen.items if not item.label and item.mask_files]
+        if target.config.masks and claimed:  # the mask of a normal image must be empty
+            arrays.masks(claimed, target.hashes, self.cache, how.eval_size, target.config, title)
+        images = open_images(target, chosen.items, how, self.cache, title, masks=False)
         contents = [content_of(image) for image in images.images]
         learned = {content_of(np.moveaxis(image.numpy(), 0, 2)) for image in self.support.images}
         tested = sum(content in self.test_contents for content in contents)

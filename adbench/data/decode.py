@@ -122,6 +122,26 @@ def image_size(image: ImagePath) -> tuple[int, int]:
         return (height, width) if _orientation(file) >= 5 else (width, height)
 
 
+def is_read(path: Path) -> bool:
+    """Whether a file is taken for an image: by its ending, or else as DICOM or by Pillow, by its first bytes.
+
+    What Pillow opens may still be damaged, or hold several images. Raises DataError for a file that may not be read.
+    """
+    if path.name.lower().endswith(IMAGES):
+        return True
+    try:
+        if dicom.is_dicom(path):
+            return True
+        with Image.open(path) as file:
+            return not isinstance(file, ImageFile.StubImageFile)  # of a format that Pillow knows and does not decode
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except Image.DecompressionBombError:
+        return True  # decoding names the error
+    except Exception:  # PIL raises all kinds of errors for what it does not know
+        return False
+
+
 def page_count(path: Path) -> int:
     """Return the number of pages of a TIFF file, 1 for any other and for one that can't be read.
 

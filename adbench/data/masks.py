@@ -133,7 +133,8 @@ def check_mask(
         if covered and config.own_images:
             raise DataError(
                 f"the normal image {image} has a mask, {files[0]}, of which {percent(covered)} is abnormal. Move the "
-                "image to the abnormal ones, or remove the mask; without any masks: dataset.masks=false"
+                "image to the abnormal ones (in a table, fix its label), or remove the mask; without any masks: "
+                "dataset.masks=false"
             )
         return
     if not covered and config.empty_masks != "allow":

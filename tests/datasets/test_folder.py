@@ -127,6 +127,9 @@ def table(tmp_path: Path) -> Path:
     for name in ("a", "b", "c", "d"):
         picture(tmp_path / "scans" / f"{name}.png", ord(name))
         picture(tmp_path / "lesions" / f"{name}.png", 0)
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    for name in ("x", "x.mha"):
+        (tmp_path / "scans" / name).write_bytes(b"NDims = 3\n")
     return tmp_path
 
 
@@ -175,18 +178,30 @@ def test_a_table_of_another_name_and_place(table: Path, tmp_path_factory: pytest
     ("rows", "says"),
     [
         ([], r"images\.csv has no rows"),
-        (["scans/a.png,sick,test,,,"], r"images\.csv row 2: unknown label 'sick'.*Allowed: 0, 1, abnormal, normal"),
+        (
+            ["scans/a.png,sick,test,,,"],
+            r"images\.csv row 2: unknown label 'sick'.*Allowed: 0, 1, abnormal, .*diseased, .*healthy, ",
+        ),
         (["scans/a.png,0,tset,,,"], r"row 2: unknown split 'tset': did you mean 'test'"),
         (["../a.png,0,test,,,"], r"row 2: \.\./a\.png climbs out of"),
         (["scans/../../a.png,0,test,,,"], r"row 2: scans/\.\./\.\./a\.png climbs out of"),
         (["/data/a.png,0,test,,,"], r"row 2: /data/a\.png is an absolute path.*dataset\.allow_absolute_paths=true"),
         (["C:\\data\\a.png,0,test,,,"], r"row 2: C:\\data\\a\.png is an absolute path"),
         (["scans/x.png,0,test,,,"], r"row 2: there is no file scans/x\.png in"),
-        (["scans,0,test,,,"], r"row 2: there is no file scans in"),
+        (["scans,0,test,,,"], r"row 2: there is no file scans in .*: scans is a folder\. Name each of its images in"),
+        (["gone.png,0,test,,,"], r"row 2: .*gone\.png is a link to nowhere, which does not exist"),
+        (["scans/x.mha,0,test,,,"], r"row 2: scans/x\.mha has the ending \.mha, .* Read are \.png, .* such as GIF"),
+        (["scans/x,0,test,,,"], r"row 2: scans/x has no ending, and its content is of no format that is read"),
+        (["scans/b.png,1,test,scans/x.mha,,"], r"row 2: scans/x\.mha has the ending \.mha"),
+        (["scans/b.png,1,test,./scans/b.png,,"], r"row 2: the mask \./scans/b\.png is itself an image, that of row 2"),
+        ([GOOD[0], "scans/b.png,1,test,lesions/a.png;scans/a.png,,"], r"row 3: the mask .* an image, that of row 2"),
         ([",0,test,,,"], r"row 2: the path is empty"),
         ([GOOD[0], GOOD[0]], r"row 3 names scans/a\.png again, as row 2 did"),
         ([GOOD[0], "scans/b.png,0,,,,"], r"row 3 has no split, while row 2 has one"),
-        (["scans/a.png,0,test,lesions/a.png,,"], r"row 2: a normal image has a mask, lesions/a\.png"),
+        (
+            ["scans/a.png,0,test,lesions/a.png,,", "scans/b.png,1,test,,,"],
+            r"row 2: a normal image has a mask, lesions/a\.png, and no abnormal image has one",
+        ),
         (["scans/a.png,1,test,lesions/x.png,,"], r"row 2: there is no file lesions/x\.png"),
         (["scans/a.png,0,test"], r"row 2 has 3 values for 6 columns"),
         (['"scans/a.png,0,test,,,'], r"row \d is not readable CSV"),
