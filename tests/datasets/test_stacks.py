@@ -19,6 +19,7 @@ from adbench.data import arrays, series, stamps, support
 from adbench.data.decode import open_image
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, decide_masks
+from adbench.data.masks import read_masks
 from adbench.errors import AdbenchError, DataError
 from adbench.plugins import registry
 
@@ -325,6 +326,17 @@ def test_a_table_names_volumes_or_single_slices(brains: Path) -> None:
         *((f"test/abnormal/abnormal/a0.nii.gz#00{n}", "abnormal/a0") for n in (2, 3)),
         ("test/normal/abnormal/a1.nii.gz#001", "abnormal/a1"),
         ("test/abnormal/abnormal/a1.nii.gz#003", "abnormal/a1"),
+    ]
+
+
+def test_each_row_of_a_volume_may_name_its_mask(brains: Path) -> None:
+    """As in tables of LGG: normal slices of an ill patient, whose part of the mask is empty, and abnormal ones."""
+    slices = (1, 2, 3, 4)
+    table(brains, *(f"abnormal/a0.nii.gz,{int(n in (2, 3))},test,masks/a0.nii.gz,,{n}" for n in slices))
+    items, _ = folder(brains)
+    assert [(i.frame.number, i.label) for i in items if i.frame] == [(n, int(n in (2, 3))) for n in slices]
+    assert [read_masks(i.mask_images, DatasetConfig("t", "o"), i.image).pixels.any() for i in items] == [
+        bool(i.label) for i in items
     ]
 
 
