@@ -1,6 +1,6 @@
 """The image files of a folder: one listing for datasets, `adbench score` and the data doctor.
 
-Hidden files and folders hold no data, nor does what systems leave behind (`@eaDir`, `__MACOSX`, `Thumbs.db`, ...).
+Hidden files and folders hold no data, nor does what systems leave behind (`@eaDir`, `@Recycle`, `Thumbs.db`, ...).
 Links to folders are followed; a folder that several links lead to is read once. What has an image's name but can't be
 read as a file, such as a broken link or a pipe, is an error: no image is lost without a word. No file is opened here,
 except for the first bytes of those without an ending, which may be DICOM.
@@ -20,10 +20,12 @@ from adbench.data.dicom import is_dicom
 from adbench.errors import DataError
 from adbench.system.text import counted
 
-# Of Synology, macOS, Windows and Linux; DICOMDIR is an index of DICOM files, without pixels.
+# Of Synology, QNAP, NetApp, macOS, Windows and Linux; DICOMDIR is an index of DICOM files, without pixels.
 LITTER = frozenset({
-    "@eadir", "#recycle", "#snapshot", "__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini",
-    "$recycle.bin", "system volume information", "lost+found", "dicomdir",
+    "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@__thumb", "~snapshot", "__macosx",
+    "network trash folder", "temporary items", "thevolumesettingsfolder", "icon\r", "thumbs.db", "ehthumbs.db",
+    "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information", "dfsrprivate",
+    "lost+found", "dicomdir",
 })  # fmt: skip
 PACKED = (".gz", ".bz2", ".xz", ".zst")  # an ending that says little without the one before it, as in .nii.gz
 MOST_TEXT = 1024  # bytes of a link that was copied as text

@@ -181,3 +181,19 @@ def test_subfolders_can_be_left_out_by_name(tmp_path: Path) -> None:
 
 def test_hidden_names() -> None:
     assert not [name for name in ("scan.png", "eaDir", "MACOSX", "thumbs", "a.db") if is_hidden(name)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        "@Recycle", "@Recently-Snapshot", "@eaDir", "@tmp", "#recycle", "#Snapshot", "~snapshot", ".snapshot", ".zfs",
+        "RECYCLER", "$Recycle.Bin", "System Volume Information", "Network Trash Folder", "Temporary Items", "LOST+FOUND",
+        "__MACOSX", ".Trash-1000", "DfsrPrivate",
+    ),
+)  # fmt: skip
+def test_trash_and_snapshots_of_systems_hold_no_images(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "a.png", tmp_path / name / "a.png", tmp_path / "p1" / name.upper() / "b.png")
+    listing = list_images(tmp_path, deep=True)
+    assert listing.images == [tmp_path / "a.png"]
+    assert listing.hidden_folders == 2
+    assert subfolders(tmp_path) == [tmp_path / "p1"]
