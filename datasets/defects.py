@@ -9,7 +9,7 @@ Ids and subgroups are those of mvtec.py: a category of MVTec AD has the same con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from adbench.config import layers
@@ -18,25 +18,30 @@ from adbench.data.listing import below, stem_of, subfolders
 from adbench.errors import DataError, did_you_mean
 from adbench.system.text import counted
 
-from .class_folders import ClassFolder, check_apart, check_ignored, find_masks, left_aside, mask_folders, read_class
+from .class_folders import ClassFolder, check_ignored, left_aside, mask_folders, read_class
+from .class_masks import SplitMasks, find_masks
 from .layout import Layout, item, need_mask
 from .pairing import add_masks
+from .twice import check_apart
 
 Splits = Mapping[Path, Split]
 
 
-def has_defects(layout: Layout, splits: Splits, folder: Path) -> bool:
+def has_defects(layout: Layout, splits: Splits, masks: SplitMasks) -> bool:
     """Whether `test/` holds folders of defects: some that no class is called, or one with masks in `ground_truth/`."""
     config = layout.config
     kinds = _kinds(config, splits)
-    masked = {path.name.lower() for masks in mask_folders(folder, config) for path in subfolders(masks)}
+    apart = [*masks.loose, *(path for place in splits for path in masks.of_split[place] if path.parent != place)]
+    masked = {path.name.lower() for each in apart for path in subfolders(each)}
     # Next to `abnormal/`, a folder such as `unlabelled/` is no defect.
     unusual = not kinds & _lower(_usual(layout)) and not kinds <= _lower(config.abnormal_folders)
     return bool(kinds & masked) or unusual
 
 
-def read_defects(layout: Layout, splits: Splits, folder: Path) -> list[Item]:
+def read_defects(layout: Layout, splits: Splits, folder: Path, masks: SplitMasks, around: Sequence[Path]) -> list[Item]:
     """Return the items of all splits; where `dataset.abnormal_folders` is set, of these defects alone.
+
+    around: the folders that may hold ignored ones.
 
     Raises DataError for a name in it that no folder of `test/` has, and for whatever class_folders.py refuses. What is
     left out is in the layout's notes.
@@ -44,8 +49,7 @@ def read_defects(layout: Layout, splits: Splits, folder: Path) -> list[Item]:
     config = layout.config
     kinds = _kinds(config, splits)
     chosen = _chosen(layout, kinds, splits)
-    masks_there = mask_folders(folder, config)
-    layout.notes += left_aside(folder, [*splits, *masks_there], config, splits=True)
+    layout.notes += left_aside(folder, [*splits, *mask_folders(folder, config)], config, "splits")
     groups: dict[Path, list[ClassFolder]] = {}
     for place in splits:
         named = {path: path.name.lower() for path in subfolders(place)}
@@ -55,16 +59,16 @@ def read_defects(layout: Layout, splits: Splits, folder: Path) -> list[Item]:
         layout.notes += left_aside(place, [*labels, *mask_folders(place, config)], config)
         groups[place] = [read_class(label, path, config, layout.notes) for path, label in labels.items()]
     every = [group for several in groups.values() for group in several]
-    check_apart(every)
-    check_ignored([folder, *splits], every, config)
-    masks = _masks(layout, groups, splits, folder)
+    layout.notes += check_apart(every)
+    check_ignored(around, every, config)
+    found = _masks(layout, groups, splits, folder, masks)
     items: list[Item] = []
     for place, several in groups.items():
         for group in several:
             if group.label and group.folder.name.lower() not in chosen:
                 layout.notes.append(f"{group.folder} with {counted(len(group.images), 'image')} left out.")
             else:
-                items += _items(layout, group, splits[place], masks)
+                items += _items(layout, group, splits[place], found)
     return items
 
 
@@ -83,19 +87,19 @@ def _items(
 
 
 def _masks(
-    layout: Layout, groups: Mapping[Path, list[ClassFolder]], splits: Splits, folder: Path
+    layout: Layout, groups: Mapping[Path, list[ClassFolder]], splits: Splits, folder: Path, folders: SplitMasks
 ) -> dict[Path, tuple[Path, ...]]:
     """Return the masks of abnormal images: in ground_truth/<defect>/ for the test split, and in each split."""
     masks: dict[Path, tuple[Path, ...]] = {}
     if layout.config.masks is False:
         return masks
     for place, several in groups.items():
-        add_masks(masks, find_masks(place, several, layout.config, layout.notes))
-    if mask_folders(folder, layout.config):
+        add_masks(masks, find_masks(place, folders.of_split[place], several, layout.config, layout.notes))
+    if folders.loose:
         tested = [group for place, several in groups.items() if splits[place] == "test" for group in several]
         # What lies among the images was found above.
         tested = [ClassFolder(g.label, g.folder, g.images, {}, g.read, g.skipped) for g in tested]
-        add_masks(masks, find_masks(folder, tested, layout.config, layout.notes))
+        add_masks(masks, find_masks(folder, folders.loose, tested, layout.config, layout.notes))
     return masks
 
 

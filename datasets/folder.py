@@ -2,6 +2,7 @@
 
     <root>/{normal,abnormal}/**           and <root>/masks/** with the paths of the abnormal images; or
     <root>/{train,valid,test}/{normal,abnormal,masks}/**
+    <root>/images/...                     the class folders or splits, and <root>/masks/ next to images/
     <root>/{train/good,test/{good,<defect>},ground_truth/<defect>}/**     MVTec AD's layout (defects.py)
     <root>/images.csv                     path, label; and where they are known split, mask, patient, subgroup, slice
 
@@ -23,16 +24,8 @@ from adbench.data.listing import below, list_images, stem_of, subfolders
 from adbench.data.volumes import is_volume
 from adbench.errors import DataError
 
-from .class_folders import (
-    ClassFolder,
-    check_apart,
-    check_ignored,
-    class_folders,
-    find_masks,
-    left_aside,
-    mask_folders,
-    read_class,
-)
+from .class_folders import ClassFolder, check_ignored, class_folders, left_aside, mask_folders, read_class
+from .class_masks import SplitMasks, find_masks, masks_apart, masks_by_split
 from .columns import meant
 from .defects import has_defects, read_defects
 from .layout import Layout, entries, item, need_mask
@@ -40,6 +33,7 @@ from .rows import NUMBERS, check_masks, frame_of, image_below, label_of, split_o
 from .splits import SPLIT_KEYS, SPLIT_NAMES, check_patients, splits_of
 from .stacks import Stacks, in_series, look, name_patients, spread
 from .tables import NamedFiles, Row, known_values, read_table
+from .twice import check_apart
 from .unread import unread
 
 TABLE = "images.csv"
@@ -71,6 +65,14 @@ class Folder(Layout):
         "lesion_free_slices",
     )
     phantom_images: ClassVar[dict[str, int]] = {"train": 60, "valid": 80, "test": 60}
+
+    outer: Path | None = None  # set by `index`: the folder that holds the dataset's, where `data_root=` names that one
+
+    def index(self, root: Path) -> list[Item]:
+        """Return the items of all splits; masks may lie next to the folder `images/` that holds the images."""
+        folder = self.folder(root)
+        self.outer = None if folder == root else root
+        return super().index(root)
 
     def looks(self, folder: Path) -> bool:
         """Whether there is a table or a class folder."""
@@ -218,47 +220,59 @@ class Folder(Layout):
     def _read_folders(self, folder: Path) -> tuple[list[Item], Stacks]:
         self.unused["allow_absolute_paths"] = "there is no table"
         splits = _split_folders(folder)
+        apart, notes = masks_apart(folder, self.outer, self.config)
+        self.notes += notes
+        near = [*mask_folders(folder, self.config), *apart]
         if not splits:
             self.unused["allow_patient_overlap"] = NOT_SPLIT
             classes = self._list(folder)
-            check_apart(classes)
-            check_ignored([folder], classes, self.config)
-            items, found = self._look(self._items(folder, "test", classes))
+            self.notes += check_apart(classes)
+            check_ignored(self._around(folder), classes, self.config)
+            items, found = self._look(self._items(folder, "test", classes, near))
             return splits_of(items, self.config), found
         self.unused |= dict.fromkeys(SPLIT_KEYS, "their folders give the splits")
-        loose, masks = class_folders(folder, self.config), mask_folders(folder, self.config)
+        loose = class_folders(folder, self.config)
         if loose:
             raise DataError(
                 f"{folder} holds both {loose[0][1].name}/ and {splits[0].name}/. Put all class folders into splits, or "
                 "none."
             )
         places = {place: SPLIT_NAMES[place.name.lower()] for place in splits}
-        if has_defects(self, places, folder):
-            items = read_defects(self, places, folder)
+        masks = masks_by_split(near, places, self.config, self.notes)
+        around = [*self._around(folder), *splits]
+        if has_defects(self, places, masks):
+            items = read_defects(self, places, folder, masks, around)
         else:
-            items = self._read_splits(folder, splits, masks)
+            items = self._read_splits(folder, splits, masks, around)
         items, found = self._look(items)
         if not self.config.allow_patient_overlap:
             check_patients(items, lambda item: str(item.path))
         return items, found
 
-    def _read_splits(self, folder: Path, splits: Sequence[Path], masks: Sequence[Path]) -> list[Item]:
-        """Return the items of the class folders of splits; `masks` are folders next to them."""
-        if masks and self.config.masks is not False:
+    def _read_splits(
+        self, folder: Path, splits: Sequence[Path], masks: SplitMasks, around: Sequence[Path]
+    ) -> list[Item]:
+        """Return the items of the class folders of splits; `around`: the folders that may hold ignored ones."""
+        if masks.loose and self.config.masks is not False:
+            place, first = masks.loose[0], splits[0].name
             raise DataError(
-                f"{masks[0]} lies next to {splits[0].name}/, where it is not read. Put masks into the folders of their "
-                "splits, next to the class folders. Without masks: dataset.masks=false"
+                f"{place} lies next to {first if place.parent == folder else folder.name}/, where it is not read. Put "
+                f"masks into the folders of their splits, next to the class folders, or into {place.name}/{first}/ and "
+                "so on. Without masks: dataset.masks=false"
             )
-        self.notes += left_aside(folder, [*splits, *masks], self.config, splits=True)
+        self.notes += left_aside(folder, [*splits, *mask_folders(folder, self.config)], self.config, "splits")
         listed = {place: self._list(place) for place in splits}
         groups = [group for classes in listed.values() for group in classes]
-        check_apart(groups)
-        check_ignored([folder, *splits], groups, self.config)
+        self.notes += check_apart(groups)
+        check_ignored(around, groups, self.config)
         return [
             item
             for place, classes in listed.items()
-            for item in self._items(place, SPLIT_NAMES[place.name.lower()], classes)
+            for item in self._items(place, SPLIT_NAMES[place.name.lower()], classes, masks.of_split[place])
         ]
+
+    def _around(self, folder: Path) -> list[Path]:
+        return [folder] if self.outer is None else [folder, self.outer]
 
     def _list(self, place: Path) -> list[ClassFolder]:
         """List the class folders of a place."""
@@ -269,10 +283,12 @@ class Folder(Layout):
         self.notes += left_aside(place, known, self.config)
         return [read_class(label, path, self.config, self.notes) for label, path in found]
 
-    def _items(self, place: Path, split: Split, classes: Sequence[ClassFolder]) -> list[Item]:
+    def _items(
+        self, place: Path, split: Split, classes: Sequence[ClassFolder], mask_folders: Sequence[Path]
+    ) -> list[Item]:
         """Return the items of the class folders of a place."""
         use_masks = self.config.masks is not False
-        masks = find_masks(place, classes, self.config, self.notes) if use_masks else {}
+        masks = find_masks(place, mask_folders, classes, self.config, self.notes) if use_masks else {}
         where = " or ".join(f"{name}/" for name in self.config.mask_folders)
         several = {label for label in range(len(CLASSES)) if _names_repeat(label, classes)}
         items = []
@@ -282,7 +298,7 @@ class Folder(Layout):
                 stem = stem_of(inner)
                 mask = masks.get(path)
                 if group.label and self.config.masks:
-                    mask = need_mask(masks, path, f"{stem}.* in {where} in {place}")
+                    mask = need_mask(masks, path, f"{stem}.* in {where} in {self.outer or place}")
                 name = f"{group.folder.name}/{inner}" if group.label in several else inner
                 patient = self.patients.of(stem)
                 items.append(item(split, group.label, path, name, mask, patient))

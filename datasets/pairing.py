@@ -185,7 +185,7 @@ def meant(name: str) -> list[str]:
 
 
 def _two_masks(image: Path, first: Path, second: Path) -> DataError:
-    return DataError(f"the abnormal image {image} has 2 masks, {first} and {second}. Keep one of them.")
+    return DataError(f"the image {image} has 2 masks, {first} and {second}. Keep one of them.")
 
 
 class _Names:

@@ -149,7 +149,7 @@ def list_images(folder: Path, deep: bool = False, skip: Collection[str] = ()) ->
         if not waiting:  # links come last, so that a folder is read under its own path
             links.sort(key=_parts, reverse=True)
         place = waiting.pop() if waiting else links.pop()
-        identity = _identity(place)
+        identity = identity_of(place)
         if identity in listing.folders or identity in above:
             listing.repeated.append(Path(place))
             continue
@@ -183,6 +183,15 @@ def list_images(folder: Path, deep: bool = False, skip: Collection[str] = ()) ->
     listing.others = [Path(path) for path in sorted(others, key=_parts)]
     listing.repeated.sort()
     return listing
+
+
+def identity_of(path: str | Path) -> Identity:
+    """Return the device and inode of a file or folder, or of what a link leads to."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(Path(path), error) from error
+    return status.st_dev, status.st_ino
 
 
 def left_out(listing: Listing) -> list[str]:
@@ -241,18 +250,10 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         raise _unreadable(Path(entry.path), error) from error
 
 
-def _identity(folder: str) -> Identity:
-    try:
-        status = os.stat(folder)
-    except OSError as error:
-        raise _unreadable(Path(folder), error) from error
-    return status.st_dev, status.st_ino
-
-
 def _above(folder: str) -> set[Identity]:
     """The folders above, by the path given and by the real one: a link to one of them leads round in a circle."""
     paths = {parent for path in (os.path.abspath(folder), os.path.realpath(folder)) for parent in Path(path).parents}
-    return {_identity(os.fspath(path)) for path in paths}
+    return {identity_of(os.fspath(path)) for path in paths}
 
 
 def _is_dicom(entry: os.DirEntry[str]) -> bool:

@@ -101,6 +101,18 @@ def test_masks_that_fit_nothing_are_an_error_and_single_ones_are_named(part: Pat
     assert count(items, "test") == (3, 6)
 
 
+@pytest.mark.parametrize("name", ["gt", "ground truth"])
+def test_masks_in_a_folder_of_another_name_are_offered(part: Path, name: str) -> None:
+    (part / "ground_truth").rename(part / name)
+    with pytest.raises(
+        DataError, match=rf"holds {name}/ with 6 images, .*Read: .*mask_folders=\[masks,.*{name}"
+    ) as caught:
+        read(part)
+    assert "Splits are called" not in str(caught.value)
+    items, notes = read(part, mask_folders=[name])
+    assert (all(item.mask for item in items if item.label), notes) == (True, [])
+
+
 def test_defects_in_train_are_read_and_other_folders_there_are_refused(part: Path) -> None:
     shutil.copytree(part / "test" / "dent", part / "train" / "dent")
     assert count(read(part)[0], "train") == (3, 3)

@@ -429,12 +429,12 @@ def test_masks_among_the_images_are_no_images(tmp_path: Path) -> None:
     names = [f"{kind} ({n}){end}.png" for kind in ("normal", "benign") for n in (1, 2) for end in ("", "_mask")]
     fill(tmp_path, *(f"{'normal' if name[0] == 'n' else 'bad'}/{name}" for name in names), "bad/benign (2)_mask_1.png")
     items, notes = read(tmp_path, split_shares=[0, 0, 1])
-    assert [(i.label, len(i.mask_files)) for i in items] == [(1, 1), (1, 2), (0, 0), (0, 0)]
+    assert [(i.label, len(i.mask_files)) for i in items] == [(1, 1), (1, 2), (0, 1), (0, 1)]
     assert notes == [
         "3 files in bad/ have the name of a mask of another image there, and are read as their masks: for example "
         "benign (1)_mask.png.",
-        "2 files in normal/ have the name of a mask of another image there, and are left out: for example "
-        "normal (1)_mask.png.",
+        "2 files in normal/ have the name of a mask of another image there, and are read as their masks, which must be "
+        "empty where masks are used: for example normal (1)_mask.png.",
     ]
     assert [len(i.mask_files) for i in index(tmp_path, masks=False)] == [0, 0, 0, 0]
     fill(tmp_path, "masks/benign (1).png")

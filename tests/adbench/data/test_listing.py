@@ -185,11 +185,11 @@ def test_hidden_names() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         "@Recycle", "@Recently-Snapshot", "@eaDir", "@tmp", "#recycle", "#Snapshot", "~snapshot", ".snapshot", ".zfs",
-        "RECYCLER", "$Recycle.Bin", "System Volume Information", "Network Trash Folder", "Temporary Items", "LOST+FOUND",
-        "__MACOSX", ".Trash-1000", "DfsrPrivate",
-    ),
+        "RECYCLER", "$Recycle.Bin", "System Volume Information", "Network Trash Folder", "Temporary Items",
+        "LOST+FOUND", "__MACOSX", ".Trash-1000", "DfsrPrivate",
+    ],
 )  # fmt: skip
 def test_trash_and_snapshots_of_systems_hold_no_images(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "a.png", tmp_path / name / "a.png", tmp_path / "p1" / name.upper() / "b.png")
