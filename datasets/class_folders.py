@@ -141,20 +141,20 @@ def left_aside(place: Path, read: Collection[Path], config: DatasetConfig, what:
     for path in (*listing.images, *listing.others):
         if path.name.lower() in names:
             raise DataError(f"{path} is a file; a folder of images is expected there.")
-    notes = []
+    name, notes = place.absolute().name, []  # of `.` too
     if others:
         few = ", ".join(f"{path.name}/" for path in others[:3]) + (", …" if len(others) > 3 else "")
-        notes.append(f"{place.name}/ holds {counted(len(others), 'other folder')} without images: {few}.")
+        notes.append(f"{name}/ holds {counted(len(others), 'other folder')} without images: {few}.")
     if listing.images:
         number = len(listing.images)
         notes.append(
-            f"{counted(number, 'image')} in {place.name}/ {'lies' if number == 1 else 'lie'} in no class folder and "
+            f"{counted(number, 'image')} in {name}/ {'lies' if number == 1 else 'lie'} in no class folder and "
             f"{'is' if number == 1 else 'are'} left out: for example {listing.images[0].name}."
         )
     if loose := [path for path in listing.others if ending_of(path.name) not in TEXTS]:
         few = ", ".join(path.name for path in loose[:3]) + (", …" if len(loose) > 3 else "")
         are = "is" if len(loose) == 1 else "are"
-        notes.append(f"{counted(len(loose), 'other file')} in {place.name}/ {are} not read: {few}.")
+        notes.append(f"{counted(len(loose), 'other file')} in {name}/ {are} not read: {few}.")
     return notes
 
 

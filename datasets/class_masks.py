@@ -115,7 +115,9 @@ def find_masks(
         checked = {mask for files in of_normal.masks.values() for mask in files}
         unused = [path for path in pairs.unused if path not in checked]
         if unused and not names:
-            notes.append(f"{files_in(len(unused), folder)} no use: there is no abnormal image in {place.name}/.")
+            notes.append(
+                f"{files_in(len(unused), folder)} no use: there is no abnormal image in {place.absolute().name}/."
+            )
         elif unused:
             notes.append(
                 f"{files_in(len(unused), folder)} the name of no abnormal image, and no use: for example "

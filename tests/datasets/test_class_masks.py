@@ -47,13 +47,15 @@ def test_masks_next_to_images_are_read(tmp_path: Path, mask: str) -> None:
     assert masks_of(read(tmp_path / "images")[0], tmp_path) == {"images/abnormal/b.png": []}
 
 
-def test_what_else_lies_next_to_images_is_noted_or_named(tmp_path: Path) -> None:
+def test_what_else_lies_next_to_images_is_noted_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, "images/normal/a.png", "images/abnormal/b.png", "overview.png")
     (tmp_path / "labels.csv").touch()
     assert read(tmp_path)[1] == [
         f"1 image in {tmp_path.name}/ lies in no class folder and is left out: for example overview.png.",
         f"1 other file in {tmp_path.name}/ is not read: labels.csv.",
     ]
+    monkeypatch.chdir(tmp_path)
+    assert read(Path())[1][1] == f"1 other file in {tmp_path.name}/ is not read: labels.csv."
     fill(tmp_path, "more/abnormal/c.png")
     says = r"holds more/ with 1 image, .*Next to images/ only masks are read: move .*dataset\.ignored_folders=\[more\]"
     with pytest.raises(DataError, match=says):
