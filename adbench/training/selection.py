@@ -22,7 +22,7 @@ from torch import Tensor
 from adbench.cells.cell import Cell
 from adbench.cells.datamodule import DataModule
 from adbench.cells.holdout import folds
-from adbench.errors import NumericalError
+from adbench.errors import AdbenchError, NumericalError
 from adbench.method import Method, Support
 from adbench.metrics import image_metrics
 from adbench.scoring.evaluate import evaluate
@@ -44,7 +44,7 @@ class Selection:
 class EpochSelector(pl.Callback):
     """After each epoch, ask `validate` for a figure and keep the weights of the first best one.
 
-    `validate` is None where the epoch is known: training then ends after epoch `stop`.
+    `validate` is None where the epoch is known: training then ends after epoch `stop`, if not before by itself.
     """
 
     def __init__(self, support: Support, validate: Callable[[Method[Any]], float] | None, stop: int = 0) -> None:
@@ -58,8 +58,8 @@ class EpochSelector(pl.Callback):
         """Score in the middle of the training, and leave no trace in it."""
         assert isinstance(pl_module, Method)
         epoch = trainer.current_epoch + 1
-        if self.stop:
-            trainer.should_stop = epoch >= self.stop
+        if epoch == self.stop:
+            trainer.should_stop = True
         if self.validate is None:
             return
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
@@ -102,11 +102,11 @@ def fit_and_choose(
     if rule == "support_cv":
         curve = broadcast(cross_validate(cell, support, device))
         epoch = best(curve)
-        fit(method, support, config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+        _fit_until(epoch, cell, method, support, device, callbacks)
         return Selection(rule, epoch, curve), {}
     if rule.startswith("fixed:"):
         epoch = int(rule.removeprefix("fixed:"))
-        fit(method, support, config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+        _fit_until(epoch, cell, method, support, device, callbacks)
         return Selection(rule, epoch), {}
     seen: dict[str, float | None] = {}
 
@@ -126,6 +126,19 @@ def fit_and_choose(
     return Selection(rule, best(chooser.curve), chooser.curve), seen
 
 
+def _fit_until(
+    epoch: int, cell: Cell, method: Method[Any], support: Support, device: torch.device,
+    callbacks: Sequence[pl.Callback],
+) -> None:  # fmt: skip
+    """Fit for so many epochs; raises AdbenchError where the method ends its training earlier."""
+    fit(method, support, cell.config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+    if (reached := method.trainer.current_epoch) < epoch:
+        raise AdbenchError(
+            f"the training of {cell.config.method_name} ended after epoch {reached}, and selection="
+            f"{cell.config.selection} scores epoch {epoch}. selection=last scores the epoch after which it ends."
+        )
+
+
 def _sum(metrics: Mapping[str, float | None]) -> float:
     """Return image AUROC plus, where there are masks, pixel AUROC: the criterion of the authors of MVFA and MadCLIP."""
     return math.fsum(metrics.get(name) or 0.0 for name in ("image_auroc", "pixel_auroc"))
@@ -134,7 +147,8 @@ def _sum(metrics: Mapping[str, float | None]) -> float:
 def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[int, float]:
     """Return for each epoch the image AUROC over the support, every image scored by a fit that didn't see it.
 
-    Each image is scored under the name of its own dataset.
+    Each image is scored under the name of its own dataset. Epochs that some fit did not reach, because the method ends
+    its training by itself, are left out.
     """
     groups, config, origins = folds(cell.training_sets, cell.config.method), cell.config, np.array(support.datasets)
     scores: dict[int, NDArray[np.float32]] = {}
@@ -155,13 +169,14 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
                     raise NumericalError(
                         f"{config.method_name} gives an image of its support a score that is not finite."
                     )
-                scores.setdefault(m.current_epoch + 1, np.zeros(len(support), np.float32))[part] = values
+                scores.setdefault(m.current_epoch + 1, np.full(len(support), np.nan, np.float32))[part] = values
             return 0.0
 
         fit(method, rest, config, device, [EpochSelector(rest, validate)])
         method.forget_training()
     labels = support.labels.numpy()
-    return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in scores.items()}
+    whole = {epoch: column for epoch, column in scores.items() if np.isfinite(column).all()}
+    return {epoch: float(image_metrics(column, labels)["image_auroc"] or 0.0) for epoch, column in whole.items()}
 
 
 def rows(support: Support, keep: NDArray[np.bool_]) -> Support:

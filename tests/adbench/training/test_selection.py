@@ -253,6 +253,41 @@ class Bank(Method[Params]):
 """
 
 
+STOPPING = """
+    def on_train_epoch_end(self):
+        # A fold of a cross-validation ends after epoch 2, a training with the whole support after epoch {whole}.
+        self.trainer.should_stop = self.current_epoch + 1 >= ({whole} if len(self.rows) == {images} else 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "whole", "says"),
+    [
+        ("last", 1, ""),
+        ("fixed:1", 2, ""),
+        ("fixed:3", 2, "the training of Bank ended after epoch 2, and selection=fixed:3 scores epoch 3"),
+        ("support_cv", 3, ""),
+    ],
+)
+def test_a_method_that_ends_its_training_by_itself(
+    adbench, tiny: Path, tmp_path: Path, rule: str, whole: int, says: str
+) -> None:
+    (tmp_path / "bank.py").write_text(BANK + STOPPING.format(whole=whole, images=4))
+    words = [f"method={tmp_path}/bank.py:Bank", f"selection={rule}", "shots=2", f"data_root={tiny}", "gallery=0"]
+    words += ["method.epochs=5"]
+    answer = adbench("run", *words, f"runs={tmp_path / 'runs'}", "input_size=56", "eval_size=56")
+    if says:
+        assert answer.code == 2
+        assert says in answer.err
+        assert not list((tmp_path / "runs").glob("*/record.json"))
+        return
+    assert answer.code == 0, answer.err
+    (record,) = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/record.json")]
+    assert record["selection"]["epoch"] <= min(whole, 2)
+    if rule == "support_cv":
+        assert list(record["selection"]["curve"]) == ["1", "2"]
+
+
 def test_figures_of_the_oracle_never_stand_without_their_caveat(adbench, train, tiny: Path, tmp_path: Path) -> None:
     train("selection=oracle")
     (record,) = (tmp_path / "runs").glob("*/record.json")
