@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from adbench.backbone import halves
 from adbench.backbone.attention import with_one_product
+from adbench.backbone.clip_configs import building
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.entering import entering
@@ -214,7 +215,7 @@ def _build(name: str, config: BackboneConfig, input_size: int, activation: str, 
 
     model_kwargs = model_config(config, name)
     model_kwargs["vision_cfg"] = {**model_kwargs["vision_cfg"], "image_size": input_size, "patch_dropout": 0.0}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), building(config.model, name):
         torch.manual_seed(config.seed)
         model = openclip.CLIP(**model_kwargs, quick_gelu=activation == "quick_gelu")
     if path is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adbench.backbone import hf
 from adbench.backbone.config import BackboneConfig
 from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.text import said
 
 Model = Mapping[str, Any]  # open_clip's configuration
 KEYS = ("embed_dim", "vision_cfg", "text_cfg", "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale")
@@ -50,6 +52,17 @@ def _unreadable(config: BackboneConfig, name: str, why: str) -> AdbenchError:
         f"backbone {name!r} ({config.model}) has no ViT with a text tower whose blocks can be read one by one: {why}. "
         "Choose one such as ViT-B-16, ViT-L-14-336 or ViT-B-16-SigLIP2."
     )
+
+
+@contextlib.contextmanager
+def building(model_name: str, name: str) -> Iterator[None]:
+    """Turn what open_clip, timm or transformers say of impossible values into one sentence."""
+    try:
+        yield
+    except AdbenchError:
+        raise
+    except Exception as error:  # of any constructor of theirs, for any arguments
+        raise AdbenchError(f"backbone {name!r}: open_clip can't build {model_name}: {said(error)}.") from error
 
 
 def no_folder(model: Model, config: BackboneConfig, name: str) -> str:

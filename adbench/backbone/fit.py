@@ -31,7 +31,9 @@ def fitted(state: Mapping[str, Tensor], config: BackboneConfig, name: str, file:
     elif described:
         from adbench.backbone.openclip import outline
 
-        wanted = {key: tuple(value.shape) for key, value in outline(model_config(config, name)).state_dict().items()}
+        with clip_configs.building(config.model, name):
+            model = outline(model_config(config, name))
+        wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
         ours = {key: value for key, value in state.items() if key not in _DERIVED}
         missing = {k: shape for k, shape in wanted.items() if k not in ours or tuple(ours[k].shape) != shape}
         extra = {key: tuple(value.shape) for key, value in ours.items() if key not in wanted}

@@ -123,11 +123,22 @@ def shape_of(config: Mapping[str, Any]) -> tuple[int, int, bool]:
     """Return depth and width of a text tower of Hugging Face's, and whether word vectors can be run through it."""
     from adbench.backbone.openclip import arch_dict
 
-    keys = arch_dict[config["model_type"]]["config_names"]
+    kind = config.get("model_type")
+    if kind not in arch_dict:
+        raise AdbenchError(
+            f"a text configuration of {kind!r} is none that open_clip reads. Possible are {', '.join(arch_dict)}."
+        )
+    keys = arch_dict[kind]["config_names"]
     try:
-        return int(config[keys["layers"]]), int(config[keys["width"]]), config["model_type"] in FROM_WORDS
+        layers, width = config[keys["layers"]], config[keys["width"]]
     except KeyError as error:
-        raise AdbenchError(f"a text configuration of {config['model_type']} has no {error.args[0]}.") from error
+        raise AdbenchError(f"a text configuration of {kind} has no {error.args[0]}.") from error
+    for key, value in ((keys["layers"], layers), (keys["width"], width)):
+        if type(value) is not int or value < 1:
+            raise AdbenchError(
+                f"a text configuration of {kind} has {key}={value!r}, where a whole number above 0 is needed."
+            )
+    return layers, width, kind in FROM_WORDS
 
 
 FROM_WORDS = ("bert", "roberta", "xlm-roberta")

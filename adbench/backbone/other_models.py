@@ -5,10 +5,9 @@ The image tower is one of timm or open_clip's own; the text tower is an object o
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from torch import Tensor, nn
 
 from adbench.backbone import hf, siglip_names
 from adbench.backbone.attention import with_one_product
-from adbench.backbone.clip_configs import KEYS, Model, is_timm, no_folder
+from adbench.backbone.clip_configs import KEYS, Model, building, is_timm, no_folder
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.outline import outlines
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.timm_models import refuse_other_vits, renamed
 from adbench.errors import AdbenchError
-from adbench.system.text import said
 
 # What adbench reads of text_cfg and vision_cfg, and open_clip does not: some of `config.json`, known before its folder
 # is there, and the arguments of the GELU of timm's model, such as {"approximate": "tanh"}.
@@ -73,21 +71,10 @@ def _vision(vision: Mapping[str, Any], size: int | None = None) -> dict[str, Any
 def _image_outline(embed_dim: int, vision: str, model_name: str, name: str) -> Any:
     from adbench.backbone.openclip import CustomTextCLIP
 
-    with outlines(), _building(model_name, name):
+    with outlines(), building(model_name, name):
         tower = CustomTextCLIP(embed_dim, json.loads(vision), {"layers": 1, "width": 64, "heads": 1}).visual
     refuse_other_vits(tower.trunk, model_name, name)
     return tower
-
-
-@contextlib.contextmanager
-def _building(model_name: str, name: str) -> Iterator[None]:
-    """Turn what open_clip, timm or transformers say of impossible values into one sentence."""
-    try:
-        yield
-    except AdbenchError:
-        raise
-    except Exception as error:  # of any constructor of theirs, for any arguments
-        raise AdbenchError(f"backbone {name!r}: open_clip can't build {model_name}: {said(error)}.") from error
 
 
 def new_model(model: Model, config: BackboneConfig, name: str, folder: Path | None, size: int | None = None) -> Any:
@@ -104,7 +91,7 @@ def new_model(model: Model, config: BackboneConfig, name: str, folder: Path | No
             raise AdbenchError(no_folder(model, config, name))
         hf.check_transformers_config(name, folder)
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-    with _building(config.model, name):
+    with building(config.model, name):
         built = CustomTextCLIP(**(given | {"text_cfg": text}), quick_gelu=config.activation == "quick_gelu").float()
         if is_timm(model):
             refuse_other_vits(built.visual.trunk, config.model, name)

@@ -15,6 +15,7 @@ from typing import Any
 
 from adbench.backbone import clip_configs, hf
 from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.model_files import read_model
 from adbench.config.schema import OWN
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
@@ -47,7 +48,7 @@ def clip_config(config: BackboneConfig, name: str) -> dict[str, Any]:
     """Return open_clip's configuration of a CLIP; one whose blocks can't be read one by one is refused."""
     if config.model.endswith(".json"):
         with _beside(name, config.model) as path:
-            model: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            model = read_model(path, config, name)
     else:
         from adbench.backbone.openclip import get_model_config, list_models
 
@@ -119,7 +120,8 @@ def parameters(config: BackboneConfig, name: str) -> int | None:
         return other_models.parameters(model, config, name, folder)
     from adbench.backbone.openclip import outline
 
-    return sum(p.numel() for p in outline(model_config(config, name)).parameters())
+    with clip_configs.building(config.model, name):
+        return sum(p.numel() for p in outline(model_config(config, name)).parameters())
 
 
 def is_here(config: BackboneConfig, name: str) -> bool:

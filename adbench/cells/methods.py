@@ -131,9 +131,12 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
 
 def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:
     """Return the registered backbones that have all that a method needs with these parameters."""
+    from adbench.method import naming_the_method
+
     names = []
     for name in sorted(registry.config_files("backbone")):
-        with contextlib.suppress(AdbenchError):  # a YAML of somebody else, or parameters that another depth refuses
+        # A backbone or method of somebody else may be broken, and another depth may refuse the parameters.
+        with contextlib.suppress(AdbenchError), naming_the_method(method_class.__name__, "capability"):
             shape = architecture(layers.section(BackboneConfig, "backbone", name), name)
             if unmet(method_class.capability(params, shape), shape) is None:
                 names.append(name)
