@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 import traceback
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
@@ -19,16 +18,16 @@ from torch.utils.data import Dataset
 from adbench.backbone.capability import Capability, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
+from adbench.backbone.faults import fault_of
 from adbench.backbone.features import FrozenFeatures
 from adbench.backbone.intact import marks
 from adbench.backbone.kept import DISK
-from adbench.backbone.outputs import ACTIVATIONS, STATISTICS
 from adbench.data.fingerprint import digest
 from adbench.errors import AdbenchError, MethodError, RecordError, ReturnError
 from adbench.plugins import registry
 from adbench.plugins.blame import blaming
 from adbench.system.lightning import pl
-from adbench.system.text import printable
+from adbench.system.text import said_of
 
 __all__ = [
     "Batch", "Capability", "Method", "Scores", "Support",
@@ -309,67 +308,9 @@ def _function_of(error: BaseException) -> str | None:
 
 
 def fault_in(capability: object, shape: Architecture) -> str | None:
-    """Return what is wrong with what `capability` returned on a backbone of that shape; None: nothing.
-
-    That the backbone is of another kind than the method needs is no fault: `unmet` says it.
-    """
-    if not isinstance(capability, Capability):
-        return f"{said_of(capability)} came back, where a Capability is needed"
-    choices: dict[str, tuple[object, tuple[object, ...]]] = {
-        "support": (capability.support, ("none", "normal", "both")),
-        "resize": (capability.resize, ("bicubic", "bilinear")),
-        "activation": (capability.activation, ("native", *ACTIVATIONS)),
-        "normalisation": (capability.normalisation, ("native", *STATISTICS)),
-    }
-    choices |= {
-        name: (getattr(capability, name), (True, False))
-        for name in (
-            "pooled",
-            "maps",
-            "stochastic",
-            "grey",
-            "transductive",
-            "text",
-            "class_token",
-            "projection",
-            "word_vectors",
-            "own_backbone",
-        )
-    }
-    for name, (value, allowed) in choices.items():
-        if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
-            return f"{name}={said_of(value)}, which is none of {', '.join(map(str, allowed))}"
-    depth = shape.depth
-    possible: dict[str, tuple[Sequence[int], str]] = {
-        name: (range(depth + 1), f"blocks 1 to {depth} (0: what enters the first)")
-        for name in (["blocks", "registers"] if depth else [])
-    }
-    if depth and capability.vv:
-        start = capability.vv_from
-        if type(start) is not int or not 1 <= start <= depth:
-            return f"vv_from={said_of(start)}, where a block from 1 to {depth} is needed"
-        possible["vv"] = range(start, depth + 1), f"blocks {start} to {depth}"
-    if shape.stages:
-        numbers = [stage.number for stage in shape.stages]
-        possible["stages"] = numbers, f"stages {', '.join(map(str, numbers))}"
-    for name in ("blocks", "registers", "vv", "stages"):
-        chosen, (among, words) = getattr(capability, name), possible.get(name, (range(10**6), "numbers"))
-        each = isinstance(chosen, (tuple, list)) and all(type(number) is int and number in among for number in chosen)
-        if not each or len(set(chosen)) < len(chosen):
-            shown = said_of(list(chosen) if isinstance(chosen, tuple) else chosen)
-            return f"{name}={shown}, where {words} can each be named once"
-    if isinstance(capability.threshold, float) and not math.isfinite(capability.threshold):
-        return f"threshold={capability.threshold}"
-    return None
-
-
-def said_of(value: object) -> str:
-    """Return a value of somebody else's class in one short line: what Python prints, else the class."""
-    try:
-        text = printable(" ".join(repr(value)[:1000].split()))
-        return text if len(text) <= 120 else f"{text[:119]}…"
-    except BaseException:  # `__repr__` may be anybody's
-        return f"a {type(value).__name__}"
+    """Return in words what is wrong with what `capability` returned on a backbone of that shape; None: nothing."""
+    fault = fault_of(capability, shape)
+    return None if fault is None else str(fault)
 
 
 def defining(name: str) -> list[str]:

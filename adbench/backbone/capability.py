@@ -9,7 +9,44 @@ from adbench.backbone.config import Architecture
 from adbench.backbone.outputs import Outputs
 from adbench.config.schema import OWN
 from adbench.data.decode import Filter
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, did_you_mean
+from adbench.system.text import said_of
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a field of a Capability: its value, and what is needed or can be chosen instead.
+
+    >>> str(Fault("blocks", (13,), "blocks 1 to 12 can each be named once"))
+    'blocks=[13], where blocks 1 to 12 can each be named once'
+    >>> Fault("normalisation", "clp", choices=("native", "clip")).remedy
+    "did you mean 'clip'? Allowed: clip, native."
+    """
+
+    field: str
+    value: object
+    needed: str = ""
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = said_of(list(self.value) if isinstance(self.value, tuple) else self.value)
+        if not self.field:
+            return f"{shown} came back, where {self.needed}"
+        among = f"which is none of {', '.join(self.choices)}" if self.choices else f"where {self.needed}"
+        return f"{self.field}={shown}, {among}"
+
+    @property
+    def remedy(self) -> str:
+        """What a user can set instead."""
+        return f"{did_you_mean(str(self.value), self.choices) if self.choices else self.needed}."
+
+
+class DeclarationError(AdbenchError):
+    """A field of a Capability has a value that is possible on no backbone."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(f"{fault.field}={said_of(fault.value)} is not possible: {fault.remedy}")
 
 
 @dataclass(frozen=True)
@@ -67,13 +104,13 @@ class Capability:
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 0:
-            raise AdbenchError(f"epochs={self.epochs!r} is not possible: a whole number of epochs, 0 or more.")
+            raise DeclarationError(Fault("epochs", self.epochs, "a whole number of epochs, 0 or more, is needed"))
         if type(self.least_support) is not int or self.least_support < 1:
-            raise AdbenchError(f"least_support={self.least_support!r} is not possible: a number of images, 1 or more.")
+            raise DeclarationError(Fault("least_support", self.least_support, "1 image or more is needed"))
         if not 0 < self.gpu_share <= 1:
-            raise AdbenchError(f"gpu_share={self.gpu_share:g} is not possible: a share of one GPU, as in 0.5.")
+            raise DeclarationError(Fault("gpu_share", self.gpu_share, "a share of one GPU, as in 0.5, is needed"))
         if self.memory_gb is not None and not 0 < self.memory_gb < float("inf"):
-            raise AdbenchError(f"memory_gb={self.memory_gb:g} is not possible: gigabytes above 0, or None.")
+            raise DeclarationError(Fault("memory_gb", self.memory_gb, "gigabytes above 0, or None, are needed"))
 
     @property
     def outputs(self) -> Outputs:

@@ -70,6 +70,11 @@ def chosen_levels(
         )
     if not architecture.stages:
         return Levels(tuple(params.blocks) or blocks, ())
+    have = [stage.number for stage in architecture.stages]
+    if any(number not in have for number in params.stages):
+        raise AdbenchError(
+            f"method.stages={params.stages} is not possible: stages {', '.join(map(str, have))} can each be named once."
+        )
     return Levels((), tuple(architecture.stage(number).number for number in params.stages or stages))
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adbench.backbone.capability import Capability, unmet
+from adbench.backbone.capability import Capability, DeclarationError, Fault, unmet
 from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.faults import fault_of
 from adbench.backbone.weights import architecture
 from adbench.config import layers
 from adbench.config.schema import OWN, Overrides
@@ -96,7 +97,7 @@ class ResolvedMethod:
 def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, shape: Architecture) -> ResolvedMethod:
     """Import a method and resolve its parameters and what it declares."""
     layers.check_installed(name)
-    from adbench.method import Method, fault_in, naming_the_method, said_of, unwritten
+    from adbench.method import Method, naming_the_method, said_of, unwritten
 
     method_class = registry.find("method", name).load()
     if not (isinstance(method_class, type) and issubclass(method_class, Method)):
@@ -110,15 +111,18 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
         raise MethodError(f"the method {called} has version={said_of(method_class.version)}, where a text is needed.")
     with naming_the_method(called, "Params"):
         params = layers.method_params(method_class.Params, name, schedule, words)
-    with naming_the_method(called, "capability"):
-        capability = method_class.capability(params, shape)
+    try:
+        with naming_the_method(called, "capability"):
+            capability = method_class.capability(params, shape)
+    except DeclarationError as error:
+        raise _wrong(error.fault, called, backbone, params, words) from error
     if isinstance(capability, Capability) and (needed := unmet(capability, shape)):
         raise AdbenchError(
             f"{called} needs {needed}, which {backbone} (kind {shape.kind}) does not have. "
             f"Backbones that do: {', '.join(_suitable(method_class, params)) or 'none is registered'}."
         )
-    if fault := fault_in(capability, shape):
-        raise MethodError(f"capability() of the method {called} is wrong on {backbone}: {fault}.")
+    if fault := fault_of(capability, shape):
+        raise _wrong(fault, called, backbone, params, words)
     kept, odd = plain({"params": params, "capability": capability, "version": method_class.version})
     if odd:
         raise AdbenchError(
@@ -127,6 +131,28 @@ def resolve_method(name: str, schedule: str, words: Overrides, backbone: str, sh
         )
     asked = Asked(name, schedule, words, backbone, shape)
     return ResolvedMethod(asked, kept["params"], capability, method_class.version, lambda: (method_class, params))
+
+
+def _wrong(fault: Fault, method: str, backbone: str, params: Any, words: Overrides) -> AdbenchError:
+    """Return the error for a wrong Capability: the user's, where it passes on what the words say, else the method's."""
+    for key in words:
+        if _passed_on(fault, key, value := getattr(params, key, None)):
+            return AdbenchError(f"method.{key}={value} is not possible: {fault.remedy}")
+    return MethodError(f"capability() of the method {method} is wrong on {backbone}: {fault}.")
+
+
+def _passed_on(fault: Fault, key: str, value: object) -> bool:
+    """Whether a parameter is what a field of a Capability was filled with: `blocks` by blocks, levels or patch_block.
+
+    >>> _passed_on(Fault("blocks", (0, 13)), "patch_block", 13), _passed_on(Fault("blocks", (13,)), "epochs", 13)
+    (True, False)
+    """
+    if not isinstance(fault.value, (tuple, list)):
+        return key == fault.field and value == fault.value
+    names = (fault.field, fault.field.removesuffix("s"), "levels")
+    if not any(key == name or key.endswith(f"_{name}") for name in names):
+        return False
+    return tuple(value) == tuple(fault.value) if isinstance(value, (tuple, list)) else value in fault.value
 
 
 def _suitable(method_class: type[Method[Any]], params: Any) -> list[str]:

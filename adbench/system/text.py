@@ -94,6 +94,15 @@ def said(error: BaseException, most: int = 300) -> str:
     return f"{name}: {cut(text, most)}" if text else name
 
 
+def said_of(value: object) -> str:
+    """Return a value of somebody else's class in one short line: what Python prints, else the class."""
+    try:
+        text = printable(" ".join(repr(value)[:1000].split()))
+        return text if len(text) <= 120 else f"{text[:119]}…"
+    except BaseException:  # `__repr__` may be anybody's
+        return f"a {type(value).__name__}"
+
+
 def warn(text: str) -> None:
     """Print a warning on standard error."""
     print(f"adbench: warning: {printable(text)}", file=sys.stderr, flush=True)

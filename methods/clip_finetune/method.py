@@ -155,7 +155,8 @@ def _check(p: Params, shape: Architecture) -> None:
     some_of(p, towers=("vision", "text"))
     positive(p, "temperature")
     # At least one image block stays frozen: the cache holds its output. The text tower may be trained as a whole.
+    # Of a backbone without these towers nothing is said here: a run refuses it.
     depths = {"vision": shape.depth - 1, "text": shape.text_depth}
     most = min(depths[tower] for tower in p.towers)
-    if not 1 <= p.last_blocks <= most:
+    if shape.depth and shape.text_depth and not 1 <= p.last_blocks <= most:
         raise AdbenchError(f"method.last_blocks={p.last_blocks} is not possible: 1 to {most} blocks can be trained.")

@@ -401,7 +401,7 @@ def _bce(probability: Tensor, labels: Tensor, rule: str) -> Tensor:
 
 def _levels(p: Params, architecture: Architecture) -> tuple[int, ...]:
     levels = architecture.checked_levels(p.levels or architecture.levels(4))
-    if not set(p.score_levels) <= set(levels):
+    if architecture.depth and not set(p.score_levels) <= set(levels):  # without blocks a run refuses it
         raise AdbenchError(
             f"method.score_levels={p.score_levels} is not possible: choose from the levels {list(levels)}."
         )

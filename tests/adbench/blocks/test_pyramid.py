@@ -85,7 +85,7 @@ def test_levels_are_those_named_or_the_methods_own_of_the_backbones_kind() -> No
             {"stages": [2]},
             r"method\.stages=\[2\] is not possible: the backbone is a ViT.* method\.blocks=\[6, 9\]",
         ),
-        (CNN, {"stages": [7]}, r"stage 7 is not possible: the backbone has 1, 2, 3"),
+        (CNN, {"stages": [7]}, r"method\.stages=\[7\] is not possible: stages 1, 2, 3 can each be named once"),
     ],
 )
 def test_levels_of_another_kind_of_backbone_are_refused(

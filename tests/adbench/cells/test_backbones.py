@@ -84,6 +84,15 @@ def test_a_method_on_the_wrong_kind_names_the_backbones_that_would_do() -> None:
         checked("method=tests/adbench/cells/blocks_only.py:BlocksOnly", "backbone=siglip2-b")
 
 
+@pytest.mark.parametrize("backbone", ["resnet-18", "dinov2-s"])
+def test_blocks_are_counted_of_towers_that_are_there(backbone: str) -> None:
+    for word in ("method.last_blocks=2", "method.last_blocks=3", "method.towers=[vision,text]"):
+        with pytest.raises(AdbenchError, match=rf"clip_finetune needs a text tower, which {backbone} .*: phantom-clip"):
+            checked("method=clip_finetune", f"backbone={backbone}", "input_size=112", word)
+    with pytest.raises(AdbenchError, match=rf"mvfa needs .*, which {backbone} .*: phantom-clip"):
+        checked("method=mvfa", f"backbone={backbone}", "input_size=112", "method.score_levels=[3]")
+
+
 def test_a_method_that_reads_text_says_so() -> None:
     text = {name for name in standalone() if _capability(name).text}
     assert {
