@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from adbench.backbone import halves
 from adbench.backbone.attention import with_one_product
 from adbench.backbone.clip_configs import building
-from adbench.backbone.config import Architecture, BackboneConfig
+from adbench.backbone.config import ACTIVATIONS, STATISTICS, Architecture, BackboneConfig
 from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.entering import entering
-from adbench.backbone.outputs import ACTIVATIONS, STATISTICS, Outputs
+from adbench.backbone.outputs import Outputs
 from adbench.backbone.tensors import read_safetensors, refuse_unfit
 from adbench.backbone.vv import attend, vv_stream
 from adbench.backbone.weights import model_config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,12 @@ from adbench.config.schema import OWN
 from adbench.errors import AdbenchError, did_you_mean
 
 KINDS = ("clip", "vit", "cnn")
+ACTIVATIONS = ("gelu", "quick_gelu")
+STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 @dataclass(unsafe_hash=True)
@@ -57,7 +63,9 @@ class BackboneConfig:
         ranges.check(self, ranges.OF_BACKBONE, "backbone")
         self.levels, self.mean, self.std = tuple(self.levels), tuple(self.mean), tuple(self.std)
         if self.kind not in (*KINDS, OWN):
-            raise AdbenchError(f"backbone.kind={self.kind} is not possible: {did_you_mean(self.kind, KINDS)}")
+            raise _unknown("kind", self.kind, KINDS)
+        if self.normalisation not in (allowed := ("own", *STATISTICS)):
+            raise _unknown("normalisation", self.normalisation, allowed)
         three = len(self.mean) == len(self.std) == 3
         three = three and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
         if (self.normalisation == "own") != bool(self.mean or self.std) or ((self.mean or self.std) and not three):
@@ -68,6 +76,8 @@ class BackboneConfig:
             )
         if self.kind == "clip" and self.activation == "own":
             raise AdbenchError("backbone.activation is missing: a CLIP was trained with `gelu` or `quick_gelu`.")
+        if self.kind == "clip" and self.activation not in ACTIVATIONS:
+            raise _unknown("activation", self.activation, ACTIVATIONS)
         if self.kind != "clip" and self.activation != "own":
             raise AdbenchError(
                 f"backbone.activation={self.activation} is not possible: a {self.kind} of timm's has its own."
@@ -84,6 +94,10 @@ class BackboneConfig:
         """
         facts: dict[str, Any] = {} if self.kind == "clip" else {"kind": self.kind}
         return facts | ({"backbone_levels": list(self.levels)} if self.levels else {})
+
+
+def _unknown(key: str, value: str, allowed: Sequence[str]) -> AdbenchError:
+    return AdbenchError(f"backbone.{key}={value} is not possible: {did_you_mean(value, allowed)}")
 
 
 NOTHING = BackboneConfig("no network", "none", "none", 224, normalisation="none", kind=OWN)  # of which nothing is read

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from adbench.backbone.config import Architecture, BackboneConfig
-from adbench.backbone.outputs import POOLED, STATISTICS, Outputs, check_size
+from adbench.backbone.config import STATISTICS, Architecture, BackboneConfig
+from adbench.backbone.outputs import POOLED, Outputs, check_size
 from adbench.backbone.weights import architecture, model_hash, weights_file
 from adbench.errors import AdbenchError, did_you_mean
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from adbench.backbone.capability import Capability, Fault
-from adbench.backbone.config import Architecture
-from adbench.backbone.outputs import ACTIVATIONS, STATISTICS
+from adbench.backbone.config import ACTIVATIONS, STATISTICS, Architecture
 
 SWITCHES = (
     "pooled", "maps", "stochastic", "grey", "transductive", "text", "class_token", "projection", "word_vectors",

@@ -100,3 +100,19 @@ def test_what_a_method_makes_up_itself_names_the_method(tmp_path: Path, fields: 
     assert str(refused).startswith(f"capability() of the method Wrong is wrong on phantom-clip: {said}")
     assert isinstance(refused, MethodError)
     assert refused.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("normalisation=imagnet", "did you mean 'imagenet'? Allowed: clip, imagenet, none, own"),
+        ("normalisation=native", "Allowed: clip, imagenet, none, own"),
+        ("activation=relu", "Allowed: gelu, quick_gelu"),
+        ("activation=native", "Allowed: gelu, quick_gelu"),
+    ],
+)
+def test_what_a_backbone_was_trained_with_is_checked_before_anything_is_built(word: str, said: str) -> None:
+    refused = refusal("method=patchcore", f"backbone.{word}")
+    assert refused.exit_code == 2
+    assert str(refused).startswith(f"backbone.{word} is not possible: ")
+    assert str(refused).endswith(said)
