@@ -52,6 +52,9 @@ class ReturnError(MethodError):
     """A function of a method returned something else than its contract says."""
 
 
+FULL = "32-true"  # the precision in which a number overflows last
+
+
 class NumericalError(AdbenchError):
     """A score, a map or a loss is not finite."""
 
@@ -65,8 +68,16 @@ class LossError(NumericalError):
     """
 
     def __init__(self, terms: str, place: str = "") -> None:
-        self.place = place
-        super().__init__(f"the loss is not finite: {terms}. Try precision=32-true or a smaller learning rate.")
+        self.terms, self.place = terms, place
+        super().__init__(f"the loss is not finite: {terms}. Try precision={FULL} or a smaller learning rate.")
+
+    def at(self, precision: str) -> str:
+        """Say it of a training at some precision: full precision is no advice where it is that.
+
+        >>> LossError("dice is nan").at("32-true")
+        'the loss is not finite: dice is nan. Try a smaller learning rate.'
+        """
+        return f"the loss is not finite: {self.terms}. Try a smaller learning rate." if precision == FULL else str(self)
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

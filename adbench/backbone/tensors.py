@@ -37,7 +37,7 @@ def check_type(value: Tensor, key: str, file: str) -> None:
 def refuse_unfit(
     file: str, config: BackboneConfig, name: str, state: Mapping[str, Tensor], missing: Shapes, extra: Shapes
 ) -> None:
-    """Raise AdbenchError where a file's tensors are not those of the model.
+    """Raise AdbenchError where a file's tensors are not those of the model, or are not finite.
 
     missing: shapes that the model needs and the file lacks or has otherwise, by name; extra: shapes of tensors that the
     model has no place for.
@@ -51,3 +51,16 @@ def refuse_unfit(
             f"first is {key}: the file has {has}, the model needs {missing.get(key, 'nothing')}. Choose the backbone "
             "that the weights belong to."
         )
+    refuse_endless(file, state)
+
+
+def refuse_endless(file: str, state: Mapping[str, Tensor]) -> None:
+    """Raise AdbenchError for a tensor that holds NaN or infinity.
+
+    What a tensor's sum says is enough where it is finite, and reads the memory once.
+    """
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(value.sum().isfinite()) and not bool(value.isfinite().all()):
+            raise AdbenchError(
+                f"{file} is refused: {key[:80]!r} in it holds NaN or infinity. Fetch the file or export it again."
+            )

@@ -156,7 +156,7 @@ class Fitted:
                 show_test_images(self.method, everything, *how)  # type: ignore[arg-type]  # its rows are arrays
                 self._turn.seen = everything
             ((_, scores),) = score_images(self.method, array, *how)
-        check_finite(scores, names, config.method_name)
+        check_finite(scores, names, config.method_name, config.precision)
         maps = None if scores.maps is None else resize_maps(scores.maps, self.method.backbone.input_size)
         return Scores(scores.image, maps)
 

@@ -137,7 +137,8 @@ def _scored(
     for start in batches:
         rows = slice(start, min(start + config.batch_size, len(test)))
         for _, scores in score_images(method, test.images[rows], *how):
-            yield start, *columns_of(scores, test.ids[rows], config.method_name, again.cell.eval_size)
+            names, size = test.ids[rows], again.cell.eval_size
+            yield start, *columns_of(scores, names, config.method_name, size, config.precision)
 
 
 def _parameters_differ(record: Record, fitted: Fitted) -> Iterator[str]:

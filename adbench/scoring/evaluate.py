@@ -60,7 +60,7 @@ def evaluate(
     scored = score_images(method, images.images, *how, (rank(), world_size()))
     for start, scores in track(scored, f"scoring {images.name}", count):
         rows = slice(start, start + len(scores.image))
-        columns[start], maps = columns_of(scores, images.ids[rows], config.method_name, size)
+        columns[start], maps = columns_of(scores, images.ids[rows], config.method_name, size, config.precision)
         image_evaluator.update(scores.image, images.labels[rows])
         if maps is None or pixel_evaluator is None or images.masks is None:
             continue

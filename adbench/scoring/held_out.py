@@ -37,8 +37,8 @@ class HeldOutOutcome:
 class Tally:
     """Collects scores and normal pixels of images in any order; `result` is the same whatever the order was."""
 
-    def __init__(self, items: Sequence[Item], size: int) -> None:
-        self.items, self.size = items, size
+    def __init__(self, items: Sequence[Item], size: int, precision: str) -> None:
+        self.items, self.size, self.precision = items, size, precision
         normal = np.array([item.label == 0 for item in items])
         self.place = np.where(normal, np.cumsum(normal) - 1, -1)  # of a normal image among the normal ones
         self.columns: dict[int, tuple[float, float]] = {}
@@ -46,7 +46,7 @@ class Tally:
 
     def add(self, rows: Sequence[int], scores: Scores, method: str) -> None:
         """Add the scores of some images, by their place in `items`; NumericalError where one is not finite."""
-        columns, maps = columns_of(scores, [self.items[row].id for row in rows], method, self.size)
+        columns, maps = columns_of(scores, [self.items[row].id for row in rows], method, self.size, self.precision)
         for at, row in enumerate(rows):
             largest = float("nan") if maps is None else float(columns["map_max"][at])
             self.columns[row] = float(columns["score"][at]), largest
@@ -75,7 +75,7 @@ class Tally:
 
 def score_held_out(cell: Cell, method: Method[Any], images: ImageSet) -> HeldOutOutcome:
     """Score held-out images without a trace in torch's generator; several processes of a cell share the batches."""
-    config, tally = cell.config, Tally(images.items, cell.eval_size)
+    config, tally = cell.config, Tally(images.items, cell.eval_size, cell.config.precision)
     how = images.dataset, images.object_name, config.batch_size, config.precision
     count = len(range(rank() * config.batch_size, len(images), world_size() * config.batch_size))
     devices = [method.backbone.device] if method.backbone.device.type == "cuda" else []

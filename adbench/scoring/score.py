@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from adbench.backbone.features import autocast
 from adbench.data.image_set import to_tensor
-from adbench.errors import NumericalError
+from adbench.errors import FULL, NumericalError
 from adbench.method import Batch, Method, Scores, naming_the_method
 from adbench.scoring.returned import scores_of
 from adbench.system import cores
@@ -75,8 +75,12 @@ def resize_maps(maps: Tensor, size: int) -> Tensor:
     return F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
 
 
-def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
-    """Raise NumericalError naming the first image whose score or map is not finite."""
+def check_finite(scores: Scores, names: Sequence[str], method: str, precision: str = FULL) -> None:
+    """Raise NumericalError naming the first image whose score or map is not finite; `precision` is the cell's."""
+    divides = "the method divides by zero, or a number overflows"
+    advice = (
+        f"At precision={FULL} {divides}." if precision == FULL else f"Try precision={FULL}; if it stays, {divides}."
+    )
     for kind, values in (("score", scores.image), ("map", scores.maps)):
         if values is None:
             continue
@@ -84,18 +88,18 @@ def check_finite(scores: Scores, names: Sequence[str], method: str) -> None:
         if bad.any():
             raise NumericalError(
                 f"{method} gives {names[int(bad.nonzero()[0])]} a {kind} that is not finite (one of {int(bad.sum())} "
-                f"in its batch). Try precision=32-true; if it stays, the method divides by zero."
+                f"in its batch). {advice}"
             )
 
 
 def columns_of(
-    scores: Scores, names: Sequence[str], method: str, size: int
+    scores: Scores, names: Sequence[str], method: str, size: int, precision: str
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32] | None]:
     """Return the columns of the predictions that scores give, (B,) each, and the maps (B, size, size), or none.
 
     Raises NumericalError, naming the image, for a score or map that is not finite.
     """
-    check_finite(scores, names, method)
+    check_finite(scores, names, method, precision)
     columns = {"score": scores.image.numpy()}
     if scores.maps is None:
         return columns, None

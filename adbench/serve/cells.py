@@ -145,10 +145,10 @@ class ServedCell:
         """
         with self.lock, torch.no_grad():
             method, batch = self._method(overrides), self._batch(shown)
-            name = self.fitted.config.method_name
-            with naming_the_method(name), autocast(method.backbone.device, self.fitted.config.precision):
+            name, precision = self.fitted.config.method_name, self.fitted.config.precision
+            with naming_the_method(name), autocast(method.backbone.device, precision):
                 scores = scores_of(method, batch)
-            check_finite(scores, [shown.name], name)
+            check_finite(scores, [shown.name], name, precision)
             maps = None if scores.maps is None else resize_maps(scores.maps.float().cpu(), method.backbone.input_size)
         return Scored(float(scores.image.float()[0]), None if maps is None else maps[0])
 

@@ -115,7 +115,9 @@ def fit(
                 try:
                     trainer.fit(method, datamodule=shards)
                 except LossError as error:
-                    raise NumericalError(f"{name}, {error.place or place_of(trainer)}: {error}") from error
+                    raise NumericalError(
+                        f"{name}, {error.place or place_of(trainer)}: {error.at(config.precision)}"
+                    ) from error
     method.eval().to(device)
     with naming_the_method(name, "build_memory"):
         method.build_memory(support)

@@ -22,7 +22,7 @@ def score_support(cell: Cell, support: Support, device: torch.device, epoch: int
     """
     config, sets = cell.config, cell.training_sets
     items = [item for one in sets for item in one.support]
-    groups, tally = folds(sets, config.method, "operating"), Tally(items, cell.eval_size)
+    groups, tally = folds(sets, config.method, "operating"), Tally(items, cell.eval_size, cell.config.precision)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         for fold in range(int(groups.max()) + 1):

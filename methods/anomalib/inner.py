@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adbench.backbone.tensors import read_safetensors
+from adbench.backbone.tensors import read_safetensors, refuse_endless
 from adbench.backbone.timm_models import fitting
 from adbench.data.fingerprint import CONTENT
 from adbench.errors import AdbenchError
@@ -132,4 +132,6 @@ def _load(inner: Any, weights: Path, name: str) -> None:
         raise AdbenchError(
             f"{weights} does not hold {next(iter(missing))}, which the network of anomalib's {name} needs."
         )
-    network.load_state_dict({key: value for key, value in state.items() if key in network.state_dict()})
+    used = {key: value for key, value in state.items() if key in network.state_dict()}
+    refuse_endless(str(weights), used)
+    network.load_state_dict(used)
