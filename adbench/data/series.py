@@ -170,10 +170,10 @@ def oddities(headers: Mapping[Path, Header]) -> list[str]:
     notes = []
     damaged = [(path, header.unread) for path, header in headers.items() if header.unread]
     if damaged:
-        (path, tags), have = damaged[0], "file has" if len(damaged) == 1 else "files have"
+        path, tags = damaged[0]
         notes.append(
             f"{path} has values that can't be read and count as absent: {', '.join(tags)}. {len(damaged)} of "
-            f"{len(headers)} DICOM {have} such."
+            f"{len(headers)} DICOM files {'has' if len(damaged) == 1 else 'have'} such."
         )
     scouts = [path for path, header in headers.items() if header.scout]
     if scouts:

@@ -204,4 +204,6 @@ def test_one_damaged_tag_takes_nothing_else_of_a_header(tmp_path: Path, tag: str
     header = read_header(path)
     assert header == Header(patient="P7", study="1.2", series="1.2.3", image="1.2.3", modality="MR", unread=(tag,))
     (note,) = oddities({path: header, tmp_path / "b.dcm": Header()})
-    assert note.startswith(f"{path} has values that can't be read and count as absent: {tag}. 1 of 2 DICOM")
+    assert note.startswith(
+        f"{path} has values that can't be read and count as absent: {tag}. 1 of 2 DICOM files has such"
+    )
