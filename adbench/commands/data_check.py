@@ -20,7 +20,7 @@ from adbench.config.words import parse
 from adbench.data.doctor import examine as doctor
 from adbench.data.doctor.finding import LEVELS, Finding, ScannedDataset
 from adbench.data.doctor.measure import measure_images, measure_masks
-from adbench.data.indexed import dataset_class, dataset_config, find_root, index_items
+from adbench.data.indexed import dataset_config, find_root, index_items, is_phantom, items_of, new_dataset
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import AdbenchError, DataError, did_you_mean
 from adbench.plugins import registry
@@ -43,7 +43,7 @@ def check(name: str, words: Sequence[str], as_json: bool, out: Path | None) -> b
         dataset,
         measure_images([item.image for item in items], config.cache_dir, name + slices, dataset.intensity_range),
         measure_masks(masks, dataset, config.cache_dir, name + slices),
-        dataset_class(name)(name, dataset).is_phantom(root),
+        is_phantom(name, dataset, root),
     )
     findings += doctor.examine(data)
     levels = Counter(finding.level for finding in findings)
@@ -114,7 +114,7 @@ def _index_anyway(
         for masks in (dataset.masks, False):
             lenient = dataclasses.replace(dataset, allow_patient_overlap=True, masks=masks)
             with contextlib.suppress(DataError):
-                return [refused], dataset_class(name)(name, lenient).index(root), lenient
+                return [refused], items_of(name, new_dataset(name, lenient), root), lenient
         raise
 
 

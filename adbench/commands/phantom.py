@@ -24,7 +24,11 @@ def _take(share: dict[str, str]) -> None:
 
 
 def _draw(name: str, facts: DatasetConfig, root: Path, counts: dict[str, int]) -> None:
-    registry.find("dataset", name).load()(name, facts).draw_phantom(root, counts)
+    from adbench.data.indexed import naming_the_dataset, phantom_drawer
+
+    drawer = phantom_drawer(name, facts)
+    with naming_the_dataset(name, "draw_phantom"):
+        drawer.draw_phantom(root, counts)
 
 
 def _named(text: str) -> list[str]:
@@ -33,14 +37,14 @@ def _named(text: str) -> list[str]:
 
 
 def usable() -> list[str]:
-    """Return every dataset but those of broken packages, each of which is noted on standard error."""
+    """Return every dataset that draws phantoms; each other one, as of a broken package, is noted on standard error."""
+    from adbench.data.indexed import phantom_drawer
     from adbench.data.items import DatasetConfig
 
     names = []
-    for name, entry in registry.entries("dataset").items():
+    for name in registry.entries("dataset"):
         try:
-            layers.section(DatasetConfig, "dataset", name)
-            entry.load()
+            phantom_drawer(name, layers.section(DatasetConfig, "dataset", name))
         except AdbenchError as error:
             print(f"note: {name} is left out: {error}", file=sys.stderr)
         else:
@@ -50,16 +54,19 @@ def usable() -> list[str]:
 
 def draw_phantoms(root: Path, dataset: str, counts: dict[str, int]) -> None:
     """Draw the phantoms of datasets below `root`: names, groups and wildcards with commas between, or `all`."""
+    from adbench.data.indexed import phantom_drawer
     from adbench.data.items import DatasetConfig
     from adbench.system.files import unwritable
     from adbench.system.progress import track
 
     names = usable() if dataset == "all" else _named(dataset)
+    facts = [layers.section(DatasetConfig, "dataset", name) for name in names]
+    for name, config in zip(names, facts, strict=True):
+        phantom_drawer(name, config)  # says which can't be drawn before any is
     try:
         root.mkdir(parents=True, exist_ok=True)
         processes = min(len(names), available())
         with ProcessPoolExecutor(processes, get_context("spawn"), _take, (shared(processes),)) as executor:
-            facts = [layers.section(DatasetConfig, "dataset", name) for name in names]
             drawn = executor.map(_draw, names, facts, [root] * len(names), [counts] * len(names))
             for _ in track(drawn, "drawing phantoms", len(names)):
                 pass

@@ -19,7 +19,7 @@ from adbench.commands.keys import SUPPORT_KEYS
 from adbench.config.schema import RunConfig
 from adbench.config.words import parse
 from adbench.data import support as supports
-from adbench.data.indexed import as_published, dataset_class, find_root, index_items, open_dataset
+from adbench.data.indexed import as_published, find_root, index_items, is_phantom, open_dataset
 from adbench.data.items import CLASSES, SPLITS, DatasetConfig, Item
 from adbench.data.support_lists import is_named
 from adbench.errors import AdbenchError
@@ -37,8 +37,7 @@ def describe(name: str, words: Sequence[str], out: Path | None) -> None:
     config, dataset = open_config(name, words)
     root = find_root(name, dataset, config.data_root, config.cache_dir)
     items, notes = index_items(name, dataset, root, config.words("dataset"), config.cache_dir)
-    phantom = dataset_class(name)(name, dataset).is_phantom(root)
-    dataset, _, unlike = as_published(name, dataset, items, phantom)
+    dataset, _, unlike = as_published(name, dataset, items, is_phantom(name, dataset, root))
     console = table_console()
     lines = {
         "title": dataset.title,

@@ -25,7 +25,7 @@ from adbench.config.words import parse
 from adbench.conformance.wiring import rewire, rewired, wiring
 from adbench.data.decode import read_image
 from adbench.data.image_set import to_tensor
-from adbench.data.indexed import dataset_class
+from adbench.data.indexed import phantom_drawer
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.masks import read_masks
 from adbench.data.shrink import resized
@@ -157,7 +157,7 @@ def new_bench(backbone: BackboneConfig | None = None, words: Sequence[str] = ())
     (run,) = parse(list(words))
     facts = layers.section(DatasetConfig, "dataset", run.dataset)
     backbone = backbone or layers.section(BackboneConfig, "backbone", run.backbone, run.words("backbone"))
-    dataset = dataset_class(run.dataset)(run.dataset, facts)
+    dataset = phantom_drawer(run.dataset, facts)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantoms"
         dataset.draw_phantom(root, {"train": 0, "valid": 4 * SHOTS, "test": PROBES})

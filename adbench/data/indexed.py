@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from adbench.config import layers
 from adbench.config.schema import NO_WORDS, Overrides, RunConfig
@@ -19,6 +20,7 @@ from adbench.data.items import (
     Dataset,
     DatasetConfig,
     Item,
+    PhantomDataset,
     decide_masks,
 )
 from adbench.data.phantoms import drawn
@@ -167,15 +169,47 @@ def _list_items(
     for key, value in (("cache", cache), ("keep", keep)):
         if hasattr(dataset, key):
             setattr(dataset, key, value)
-    with naming_the_dataset(name, "index"):
-        items = dataset.index(root)
-    if registry.find("dataset", name).foreign and (fault := fault_in(items)):
-        raise PluginError(f"index() of the dataset {name} returned {fault}.")
+    items = items_of(name, dataset, root)
     unused: dict[str, str] = getattr(dataset, "unused", {})
     for key in words:
         if key in unused:
             raise AdbenchError(f"dataset.{key} has no effect on the images of {root}: {unused[key]}; leave it out.")
     return items, (*getattr(dataset, "notes", ()), *depth_notes(items, config, "intensity_range" in words))
+
+
+def items_of(name: str, dataset: Dataset, root: Path) -> list[Item]:
+    """Return what `index` of a dataset lists; PluginError where that of another package returns something else."""
+    with naming_the_dataset(name, "index"):
+        items = dataset.index(root)
+    if registry.find("dataset", name).foreign and (fault := fault_in(items)):
+        raise PluginError(f"index() of the dataset {name} returned {fault}.")
+    return items
+
+
+def is_phantom(name: str, config: DatasetConfig, root: Path) -> bool:
+    """Whether the images at `root` were drawn by the dataset's class; False for one that draws no phantoms."""
+    dataset = new_dataset(name, config)
+    if not callable(getattr(dataset, "is_phantom", None)):
+        return False
+    with naming_the_dataset(name, "is_phantom"):
+        return bool(cast(PhantomDataset, dataset).is_phantom(root))
+
+
+def phantom_drawer(name: str, config: DatasetConfig) -> PhantomDataset:
+    """Return a dataset that draws phantoms of itself; PluginError where its class does not."""
+    dataset = new_dataset(name, config)
+    if not callable(getattr(dataset, "draw_phantom", None)):
+        raise PluginError(f"{name} draws no phantoms: name the folder of its images with data_root=DIR.")
+    if not isinstance(dataset, PhantomDataset):
+        raise PluginError(
+            f"the class of the dataset {name} has draw_phantom(), which also needs phantom_version() and is_phantom(). "
+            "Write them, or name the folder of its images with data_root=DIR."
+        )
+    with naming_the_dataset(name, "phantom_version"):
+        version: object = dataset.phantom_version()
+    if not isinstance(version, str):
+        raise PluginError(f"phantom_version() of the dataset {name} returned {version!r}, where a text is needed.")
+    return dataset
 
 
 def _is_dealt(dataset: Dataset) -> bool:
@@ -197,8 +231,7 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
     config = decide_masks(config, items)
     _check_mask_words(config, words)
     hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
-    with naming_the_dataset(name, "is_phantom"):
-        phantom = bool(new_dataset(name, config).is_phantom(root))
+    phantom = is_phantom(name, config, root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
     config, published, unlike = as_published(name, config, items, phantom)
     notes += unlike
@@ -228,5 +261,6 @@ def find_root(name: str, dataset: DatasetConfig, data_root: str, cache: Path, of
             f"dataset={name} reads your own images: name their folder with data_root=DIR. "
             "docs/datasets.md describes its layout."
         )
+    drawer = phantom_drawer(name, dataset)
     with naming_the_dataset(name, "draw_phantom"):
-        return drawn(new_dataset(name, dataset), name, cache, offline)
+        return drawn(drawer, name, cache, offline)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from adbench.config import ranges
 from adbench.data.frames import Frame, ImagePath, image_path
@@ -196,6 +196,11 @@ class Dataset(Protocol):
     def index(self, root: Path) -> list[Item]:
         """Look at the folder `root` and return every item; raises DataError where it can't be this dataset."""
         ...
+
+
+@runtime_checkable
+class PhantomDataset(Dataset, Protocol):
+    """A dataset that also draws phantoms of itself; one without these functions is read from `data_root=DIR` alone."""
 
     def phantom_version(self) -> str:
         """Return a name that changes whenever the phantoms do."""

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from adbench.data.fingerprint import hash_files
-from adbench.data.items import Dataset
+from adbench.data.items import PhantomDataset
 from adbench.system.files import alone, damaged, replacing, write_atomically
 from adbench.system.session import NotThereError
 
 
-def drawn(drawer: Dataset, name: str, cache: Path, offline: bool = False) -> Path:
+def drawn(drawer: PhantomDataset, name: str, cache: Path, offline: bool = False) -> Path:
     """Return the folder of a dataset's phantoms, drawing them unless they are there, whole.
 
     `offline`: raise NotThereError instead of drawing. Raises AdbenchError where the cache can't be written.
