@@ -62,7 +62,8 @@ class Subject:
         if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
             raise AdbenchError(f"{self.name!r} is {self.method_class!r}, which is no subclass of adbench.Method.")
         if missing := unwritten(self.method_class):
-            raise MethodError(f"the method {missing}. It is defined in {inspect.getfile(self.method_class)}.")
+            file = locate.source_file(self.method_class)
+            raise MethodError(f"the method {missing}." + (f" It is defined in {file}." if file else ""))
 
     @functools.cached_property
     def params(self) -> Any:
@@ -236,21 +237,20 @@ class Subject:
         return ", ".join(_where(self.method_class, name) for name in names)
 
     def said(self, error: BaseException) -> str:
-        """Return an error's class and first line, and the deepest place in the method's own file."""
+        """Return an error's class and first line, and the deepest place in the method's own file or notebook."""
         if isinstance(error, MethodError) and error.__cause__ is not None:
             error = error.__cause__
-        file = inspect.getfile(self.method_class)
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        at = f" ({Path(file).name}:{frames[-1].lineno})" if frames else ""
+        at = ""
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__") == self.method_class.__module__:
+                at = f" ({Path(frame.f_code.co_filename).name}:{line})"
         return said(error) + at
 
 
 def _yaml_of(method_class: type[Method[Any]]) -> dict[str, Any]:
     """Return the YAML next to a class, as for `FILE.py:Class`, or an empty dictionary."""
-    try:
-        path = locate.config_near(inspect.getfile(method_class), True, "method", method_class.__name__, exact=False)
-    except (OSError, TypeError):
-        return {}
+    file = locate.source_file(method_class)
+    path = locate.config_near(file, True, "method", method_class.__name__, exact=False) if file else None
     return layers.load_yaml(path) if path else {}
 
 
@@ -272,12 +272,12 @@ def _where(method_class: type[Any], name: str) -> str:
     title = f"{method_class.__name__}.{name}"
     if qualified.endswith(f".{name}"):  # of a class that it inherits from, perhaps
         title = qualified.rpartition("<locals>.")[2]
+    file = locate.source_file(function)
     try:
-        file = inspect.getsourcefile(function)
         line = inspect.getsourcelines(function)[1]
     except (OSError, TypeError):
         return title
-    return f"{title} ({Path(file or '').name}:{line})"
+    return f"{title} ({Path(file).name}:{line})" if file else title
 
 
 def equal(one: Scores, two: Scores) -> bool:

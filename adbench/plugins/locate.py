@@ -79,13 +79,28 @@ def source_hash(loaded: Any) -> str:
     if known is not None:
         return str(known)
     try:
-        file = inspect.getsourcefile(loaded)
-        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()[:16]
-    except (OSError, TypeError) as error:
+        return hashlib.sha256(Path(source_file(loaded) or "").read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        name = loaded.__qualname__
+        if loaded.__module__ == "__main__" and not hasattr(module, "__file__"):
+            file = f"{name.lower()}.py"
+            raise AdbenchError(
+                f"{name} is defined in a notebook or at Python's prompt, and the hash of a method's file names the "
+                f"cell. Write it into a file, as a notebook's cell does that begins with %%writefile {file}, and give "
+                f"method={file}:{name}."
+            ) from error
         raise AdbenchError(
             f"the source of {loaded!r} cannot be read, and its hash names the cell. Register it by an entry point in "
             "the group adbench.methods instead."
         ) from error
+
+
+def source_file(defined: Any) -> str | None:
+    """Return the Python file that defines a class or function; None where there is none, as in a notebook."""
+    try:
+        return inspect.getsourcefile(defined)
+    except (OSError, TypeError):  # OSError: a class of __main__ where that is no file
+        return None
 
 
 def config_near(module: str, file: bool, kind: str, name: str, exact: bool) -> Path | None:

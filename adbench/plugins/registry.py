@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adbench.errors import AdbenchError, PluginError, did_you_mean
 from adbench.plugins import locate
+from adbench.plugins.remedy import remedy
 from adbench.system.text import said
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Entry:
             raise
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             if not self.registered:
-                raise PluginError(f"{self.target} cannot be imported: {said(error)}. Fix it.") from error
+                what_to_do = remedy(locate.ImportPath(module, attribute, self.file), error)
+                raise PluginError(f"{self.target} cannot be imported: {said(error)}. {what_to_do}") from error
             raise PluginError(
                 f"{self.name!r} is registered by {self.package} as {self.target}, which cannot be imported: "
                 f"{said(error)}. Fix or uninstall that package."

@@ -47,6 +47,7 @@ from tests.adbench.conformance.leaving_traces import (
     PatchesForward,
     ReplacesPart,
 )
+from tests.adbench.plugins.packages import OWN, defined_in_a_notebook
 
 EVERY = [*BROKEN, *LEAVING]
 OTHERS = [*ALSO_BROKEN, *ALSO_LEAVING]
@@ -179,6 +180,27 @@ def test_check_method_tells_all_in_one_assertion() -> None:
     assert text.startswith(f"Constant fails 1 of {len(CHECKS)} checks (0 not run)\nrange: expected floating-point")
     assert "saw the same value 1 everywhere in image" in text
     check_method(Sound, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "seen"),
+    [
+        (".norm(dim=1)", ".norm(dim=gone)", r"NameError: name 'gone' is not defined \(<cell 1>:23\)"),
+        (".norm(dim=1)", "", r"returned image of shape \(6, \d+\) for 6 images"),
+    ],
+)
+def test_a_class_of_a_notebook_that_is_wrong_fails_checks(
+    bench: Bench, monkeypatch, right: str, wrong: str, seen: str
+) -> None:
+    failed = failures(examine(defined_in_a_notebook(monkeypatch, OWN.replace(right, wrong)), {}, bench))
+    assert any(re.search(seen, result.seen) for result in failed.values()), failed
+    assert {result.look.partition(" ")[0] for result in failed.values()} == {"Own.score"}
+
+
+def test_a_class_of_a_notebook_without_score_is_named(monkeypatch) -> None:
+    half = defined_in_a_notebook(monkeypatch, OWN.replace("def score(", "def scores("))
+    with pytest.raises(AdbenchError, match=r"the method Own has no score\(self, batch\).*write it\.$"):
+        check_method(half)
 
 
 def test_check_method_wants_a_method_and_known_parameters() -> None:

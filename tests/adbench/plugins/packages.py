@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
 
 OWN = """
 from __future__ import annotations
@@ -42,6 +47,14 @@ def install(folder: Path, package: str, points: dict[str, list[str]], files: dic
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     groups = [f"[adbench.{group}]\n" + "\n".join(lines) for group, lines in points.items()]
     (info / "entry_points.txt").write_text("\n".join(groups) + "\n")
+
+
+def defined_in_a_notebook(monkeypatch: pytest.MonkeyPatch, code: str) -> Any:
+    """Execute code as a notebook's cell does, in a `__main__` that is no file, and return its class `Own`."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(code, "<cell 1>", "exec", dont_inherit=True), vars(main))
+    return vars(main)["Own"]
 
 
 def only(runs: Path) -> tuple[Path, dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from adbench.config import layers
 from adbench.config import words as config
 from adbench.errors import AdbenchError
 from adbench.plugins import locate, registry
-from tests.adbench.plugins.packages import OWN, only
+from tests.adbench.plugins.packages import OWN, defined_in_a_notebook, only
 
 
 def test_a_method_in_a_file_runs_is_recorded_and_scores(adbench, own: Path, tiny: Path) -> None:
@@ -147,3 +148,68 @@ def test_what_a_beginner_writes_wrong_is_named(adbench, own: Path, word: str, sa
         assert answer.code in (1, 2)
         assert re.search(says, answer.err + answer.out), answer.err + answer.out
         assert "Traceback" not in answer.err
+
+
+def test_a_method_of_a_notebook_is_to_be_written_into_a_file(adbench, tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    defined_in_a_notebook(monkeypatch, OWN)
+    answer = adbench("run", "method=__main__:Own", f"data_root={tiny}", f"runs={tmp_path / 'runs'}")
+    assert answer.code == 2
+    assert "Own is defined in a notebook or at Python's prompt" in answer.err
+    assert "a notebook's cell does that begins with %%writefile own.py, and give method=own.py:Own." in answer.err
+    assert "entry point" not in answer.err
+
+
+def test_a_file_that_imports_its_neighbour_is_told_where_python_looks(
+    adbench, own: Path, tiny: Path, monkeypatch
+) -> None:
+    own.with_name("own_neighbour.py").write_text("ONE = 1\n")
+    own.write_text(
+        OWN.replace("import Batch", "import Batch\nfrom own_neighbour import ONE\nfrom adbench import Batch")
+    )
+    words = ["method=own.py:Own", f"data_root={tiny}", "gallery=0"]
+    answer = adbench("run", *words)
+    assert answer.code == 2
+    assert answer.err.strip().endswith(
+        "No module named 'own_neighbour'. own_neighbour lies next to own.py, and Python looks for modules on its path "
+        f"alone: set PYTHONPATH={own.parent}, or make a package of both: adbench new-method NAME"
+    )
+    assert str(own.parent) not in sys.path
+    monkeypatch.syspath_prepend(own.parent)  # as PYTHONPATH does
+    monkeypatch.delitem(sys.modules, "own_neighbour", raising=False)
+    assert adbench("run", *words).code == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "word", "says"),
+    [
+        (
+            {"own.py": "from .near import one\n", "near.py": ""},
+            "own.py:Own",
+            "write `import x` in place of `from . import x` and set PYTHONPATH={}, or make a package: adbench new-",
+        ),
+        (
+            {"a/__init__.py": "", "a/b/__init__.py": "", "a/b/own.py": "from .near import one\n"},
+            "a/b/own.py:Own",
+            "this one belongs to the package a: set PYTHONPATH={}, and give method=a.b.own:Own",
+        ),
+        ({"own_place.py": ""}, "own_place:Own", "It is a file of the current folder: method=own_place.py:Own"),
+        (
+            {"own_place/here.py": ""},
+            "own_place.here:Own",
+            "own_place lies in the current folder, and Python looks on its path alone: set PYTHONPATH={}",
+        ),
+        ({"own.py": "import own_gone\n"}, "own.py:Own", "No module named 'own_gone'. Fix it."),
+        ({"own.py": "import json.own_gone\n"}, "own.py:Own", "No module named 'json.own_gone'. Fix it."),
+    ],
+)
+def test_what_cannot_be_imported_is_told_what_to_do(
+    adbench, tmp_path: Path, monkeypatch, files: dict[str, str], word: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])  # as the command `adbench` has it
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    answer = adbench("run", f"method={word}")
+    assert answer.code == 2
+    assert says.format(tmp_path) in answer.err
