@@ -254,6 +254,12 @@ def _check_names(config: RunConfig) -> None:
     registry.find("executor", config.executor)
     backbones = registry.config_files("backbone")
     if config.backbone not in (*backbones, OWN):
+        if config.backbone.endswith((".yaml", ".yml")) or "/" in config.backbone or "\\" in config.backbone:
+            raise AdbenchError(
+                f"backbone={config.backbone} is not possible: a backbone is named, and its YAML comes in by a package, "
+                "from the folder backbone/ of what that registers in the group adbench.configs: see docs/backbones.md, "
+                "A backbone of your own. Other weights of a known architecture: backbone.weights=FILE.safetensors"
+            )
         raise AdbenchError(
             f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)}. "
             "Other weights of a known architecture: backbone.weights=FILE.safetensors"

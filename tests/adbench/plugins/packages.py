@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,23 @@ def install(folder: Path, package: str, points: dict[str, list[str]], files: dic
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     groups = [f"[adbench.{group}]\n" + "\n".join(lines) for group, lines in points.items()]
     (info / "entry_points.txt").write_text("\n".join(groups) + "\n")
+
+
+def pip_install(printed: str, folder: Path, site: Path) -> None:
+    """Install into `site` what a page prints: blocks that begin with a comment, the path of the file."""
+    for text, name in files_printed(printed):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (project,) = folder.glob("*/pyproject.toml")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check"]
+    pip += ["--no-build-isolation", "--no-deps", "--target", str(site), str(project.parent)]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def files_printed(text: str) -> list[tuple[str, str]]:
+    """Return content and path of each file that a page prints."""
+    return re.findall(r"```\w+\n(# (\w+/\S+)\n.*?)```", text, re.S)
 
 
 def defined_in_a_notebook(monkeypatch: pytest.MonkeyPatch, code: str) -> Any:

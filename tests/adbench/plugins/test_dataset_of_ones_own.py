@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.adbench.plugins.packages import DATASET, install, only
+from tests.adbench.plugins.packages import DATASET, files_printed, install, only, pip_install
 from tests.adbench.plugins.test_strangers_code import SCANS, one_sentence
 
 PAGE = Path(__file__).parents[3] / "docs" / "your-own-method.md"
@@ -40,15 +38,8 @@ def draw_ward(root: Path) -> Path:
 
 def test_the_dataset_of_the_page_is_installed_and_read_as_printed(adbench, site: Path, tmp_path: Path) -> None:
     section = PAGE.read_text().partition("\n## A dataset of your own\n")[2].partition("\n## ")[0]
-    files = re.findall(r"```\w+\n(# (ward/\S+)\n.*?)```", section, re.S)
-    assert len(files) == 3
-    for text, name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check"]
-    pip += ["--no-build-isolation", "--no-deps", "--target", str(site), str(tmp_path / "ward")]
-    done = subprocess.run(pip, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert len(files_printed(section)) == 3
+    pip_install(section, tmp_path / "typed", site)
     root = draw_ward(tmp_path / "images")
     where = [f"data_root={root}", f"cache={tmp_path / 'cache'}"]
 
