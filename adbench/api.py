@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -15,6 +15,7 @@ from adbench.board import published as papers
 from adbench.board.averages import completed
 from adbench.bundles.read import opened
 from adbench.config import words as config_words
+from adbench.config.given import plain, plain_keys
 from adbench.config.words import parse
 from adbench.errors import AdbenchError, SweepError, did_you_mean
 from adbench.executors import Failure
@@ -23,6 +24,7 @@ from adbench.records.record import Record, incomplete
 from adbench.running import devices
 from adbench.sweeps import sweep
 from adbench.sweeps.costs import cost_of, costs
+from adbench.system.text import cut
 
 Text = str | Sequence[str]
 Number = int | Sequence[int]
@@ -71,9 +73,10 @@ class RunKeys(TypedDict, total=False):
 def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     """Fit and score a method and return its record; a list of records where a keyword has several values.
 
-    Keywords are the keys of `adbench run`. Several values are a list, or the command line's spelling: "clip,patchcore",
-    "bmad", "*". Keys with a dot, such as `method.epochs`, go into `overrides`. What is recorded already in `runs` is
-    read back. As a run does, this leaves torch one thread for each piece of work and seeds its global generator.
+    Keywords are the keys of `adbench run`. Several values are a list, an array or a Series, or the command line's
+    spelling: "clip,patchcore", "bmad", "*". Keys with a dot, such as `method.epochs`, go into `overrides`. What is
+    recorded already in `runs` is read back. As a run does, this leaves torch one thread for each piece of work and
+    seeds its global generator.
 
     Raises AdbenchError for a keyword or value that can't be used. Where one cell is asked for and fails, its own error;
     where one of several fails, SweepError, once all others are recorded.
@@ -88,7 +91,7 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
     words = words_of(keys)
     asked = parse(words)
     tasks = sweep.plan(asked)
-    several = len(asked) > 1 or any(isinstance(value, (list, tuple, range)) for value in keys.values())
+    several = len(asked) > 1 or any(isinstance(value, list) for value in plain_keys(keys).values())
     config = asked[0]
     executor = executors.of(config, len(tasks))
     with closing(executor):
@@ -113,10 +116,11 @@ def words_of(keys: Mapping[str, Any]) -> list[str]:
         raise AdbenchError(
             f"overrides={keys['overrides']!r} is not possible: give a dictionary, as in {{'method.epochs': 10}}."
         )
-    for key, value in keys.items():
-        if isinstance(value, (list, tuple, range)) and not value:
-            raise AdbenchError(f"{key}={value}: a value is missing. Give at least one.")
-    return config_words.words_of(keys)
+    given = plain_keys(keys)
+    for key, value in given.items():
+        if value == []:
+            raise AdbenchError(f"{key}=[]: a value is missing. Give at least one.")
+    return config_words.words_of(given)
 
 
 def _run_here(tasks: Sequence[sweep.Task], words: Sequence[str], several: bool) -> dict[str, str]:
@@ -219,7 +223,10 @@ def leaderboard(
     several = [records] if isinstance(records, (Record, str, Path)) else records
     several = list(several) if isinstance(several, Iterable) else several  # it may be a generator
     if not isinstance(several, Iterable) or not all(isinstance(each, (Record, str, Path)) for each in several):
-        raise AdbenchError(f"leaderboard({records!r}) is not possible: give records, or folders of records.")
+        raise AdbenchError(
+            f"leaderboard({cut(repr(records), 60)}) is not possible: give records, or folders of records."
+        )
+    method, dataset, protocol = (_names(keys, key) for key in ("method", "dataset", "protocol"))
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]
     if not folders:
         raise AdbenchError("no record given: leaderboard(records) takes records, or folders of records.")
@@ -230,8 +237,7 @@ def leaderboard(
             raise incomplete("of the leaderboard", left_out)
         for sentence in left_out:
             warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
-        named = keys.get("method"), keys.get("dataset"), keys.get("protocol")
-        chosen = board.choose(collected, *map(_joined, named))
+        chosen = board.choose(collected, method, dataset, protocol, board.KEYWORD)
         long = board.table(chosen, keys.get("costs", False))
         wide = papers.added(long) if keys.get("published") else long
         if not keys.get("intervals", len(chosen) <= board.FEW):
@@ -246,5 +252,13 @@ def leaderboard(
     return judged(wide, measured)
 
 
-def _joined(names: Text | None) -> str | None:
-    return names if names is None or isinstance(names, str) else ",".join(names)
+def _names(keys: LeaderboardKeys, key: str) -> str | None:
+    """Return the names that a keyword gives, with commas; None where it gives none."""
+    value: Any = keys.get(key)
+    value = plain(key, list(value) if isinstance(value, (Set, Iterator)) else value)
+    if value is None:
+        return None
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(one, str) for one in several):
+        raise AdbenchError(f"{key}={value} is not possible: give names, as a list or with commas.")
+    return ",".join(several)

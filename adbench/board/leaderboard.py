@@ -37,6 +37,7 @@ UNITS = {
 }  # fmt: skip
 COSTS = tuple(UNITS)
 FEW = 200  # records whose intervals are computed without being asked for
+OPTION, KEYWORD = "--{} {}", "{}={}"  # how a command line and Python name the records of a leaderboard
 TOLERANCE = 0.01  # percentage points, the last printed decimal: machines differ in the last bits
 
 
@@ -83,10 +84,10 @@ def _differ(first: dict[str, float], second: dict[str, float]) -> str:
     return ", ".join(differences)
 
 
-def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
+def matching(kind: str, text: str, names: Iterable[str], option: str = OPTION) -> set[str]:
     """Return those of some names that a comma-separated list of names, groups and wildcards selects.
 
-    Raises AdbenchError where a word of the list selects none.
+    Raises AdbenchError where a word of the list selects none; `option` is how the message writes what was given.
 
     >>> sorted(matching("dataset", "bmad_masked,mvtec/*", ["busi", "mvtec/cable", "resc"]))
     ['mvtec/cable', 'resc']
@@ -96,13 +97,17 @@ def matching(kind: str, text: str, names: Iterable[str]) -> set[str]:
         patterns = groups.groups().get(word, {}).get(kind, [word])
         matches = {name for name in known if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
         if not matches:
-            raise AdbenchError(f"--{kind} {word} matches no record: {did_you_mean(word, known)}")
+            raise AdbenchError(f"{option.format(kind, word)} matches no record: {did_you_mean(word, known)}")
         selected |= matches
     return selected
 
 
 def choose(
-    records: Sequence[Record], method: str | None = None, dataset: str | None = None, protocol: str | None = None
+    records: Sequence[Record],
+    method: str | None = None,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    option: str = OPTION,
 ) -> list[Record]:
     """Keep the records of some methods, datasets and protocols, written as for `matching`.
 
@@ -112,7 +117,7 @@ def choose(
     chosen = ("method", method, _method), ("dataset", dataset, _dataset), ("protocol", protocol, _protocol)
     for kind, text, name in chosen:
         if text is not None:
-            selected = matching(kind, text, map(name, kept))
+            selected = matching(kind, text, map(name, kept), option)
             kept = [record for record in kept if name(record) in selected]
     return kept
 

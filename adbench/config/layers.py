@@ -73,11 +73,17 @@ def _unfit(schema: type[Any], layers: tuple[Mapping[str, Any], Any], what: str, 
         return AdbenchError(f"unknown key {name!r} for {what}: {did_you_mean(name.rpartition('.')[2], known)}")
     if kind := kinds.needed(schema, name):
         value = kinds.given(layers, name)
-        return AdbenchError(f"{what}: {name} cannot be set: {kind} is needed, and {value} is given.")
+        more = " Several cells: one run for each value." if what != "run" and _several(kind, value) else ""
+        return AdbenchError(f"{what}: {name} cannot be set: {kind} is needed, and {value} is given.{more}")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
     if "$" in reason:  # a text of OmegaConf's whose places were not filled
         reason = "a value is of another type"
     return AdbenchError(f"{what}: {name or 'a key'} cannot be set: {reason}.")
+
+
+def _several(kind: str, value: str) -> bool:
+    """Whether a list, or values with commas, were given where one number or truth is needed."""
+    return not kind.startswith(("a list", "a mapping", "a text")) and (value.startswith("[") or "," in value)
 
 
 def method_config(name: str) -> dict[str, Any]:

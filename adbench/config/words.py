@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 from adbench.config import axes as axes_of
+from adbench.config.given import plain_keys
 from adbench.config.groups import NAMED, expand, trainings
 from adbench.config.kinds import kinds_of, needed
 from adbench.config.layers import (
@@ -82,24 +83,32 @@ def parse(words: Sequence[str]) -> list[RunConfig]:
 def words_of(keys: Mapping[str, Any]) -> list[str]:
     """Write Python values as the words of a command line: a list is an axis; `overrides` holds keys with a dot.
 
+    Raises AdbenchError for an object that is no value of a key (`given.plain`).
+
     >>> words_of({"shots": [4, 16], "support": None, "overrides": {"method.levels": [6, 12]}})
     ['shots=4,16', 'support=null', 'method.levels=[6, 12]']
     """
     words = []
-    for key, value in keys.items():
+    for key, value in plain_keys(keys).items():
         if key == "overrides":
             words += [f"{name}={_override(name, override)}" for name, override in value.items()]
-        elif isinstance(value, (list, tuple, range)):
-            words.append(f"{key}={','.join(_word(one) for one in value)}")
         else:
-            words.append(f"{key}={_word(value)}")
+            words.append(f"{key}={_axis(key, value)}")
     return words
 
 
 def _override(key: str, value: Any) -> str:
-    if key in axes_of.DOTTED and isinstance(value, (list, tuple, range)):
-        return ",".join(map(_word, value))
-    return write_value(value, typed=True)
+    is_axis = key in axes_of.DOTTED and isinstance(value, list)
+    return _axis(key, value) if is_axis else write_value(value, typed=True)
+
+
+def _axis(key: str, value: Any) -> str:
+    several = value if isinstance(value, list) else [value]
+    for one in several:
+        if isinstance(one, (list, dict)):
+            kind = "list" if isinstance(one, list) else "dictionary"
+            raise AdbenchError(f"{key}= can't hold the {kind} {one}: give one value, or a list of values.")
+    return ",".join(map(_word, several))
 
 
 def _word(value: Any) -> str:

@@ -22,6 +22,7 @@ from adbench.backbone.contract import Backbone, Features
 from adbench.backbone.features import autocast
 from adbench.cells.protocols import SUPPORT_LABELS
 from adbench.config import layers
+from adbench.config.given import plain
 from adbench.config.schema import RunConfig
 from adbench.config.words import defaults, parse
 from adbench.conformance.bench import PROBES, SHOTS, Bench
@@ -48,7 +49,7 @@ class Subject:
 
     def __init__(self, method: str | type[Method[Any]], words: Mapping[str, Any], bench: Bench) -> None:
         self.bench = bench
-        self.words = words
+        self.words = {key: plain(f"method.{key}", value) for key, value in words.items()}
         self.wrote = False  # whether a fit has written into its support
         self.changed: list[str] = []  # settings of the process that the method has changed
         self.strays = newer()
@@ -57,8 +58,13 @@ class Subject:
             self.name, self.yaml = method, layers.method_config(method)
             with unchanged(self.changed):
                 self.method_class: type[Method[Any]] = registry.find("method", method).load()
-        else:
+        elif isinstance(method, type):
             self.name, self.method_class, self.yaml = method.__name__, method, _yaml_of(method)
+        else:
+            raise AdbenchError(
+                f"check_method takes a class or a name, and an object of type {type(method).__name__} is given. Give "
+                "the class, as in check_method(MyMethod), or its name, as in check_method('FILE.py:MyMethod')."
+            )
         if not (isinstance(self.method_class, type) and issubclass(self.method_class, Method)):
             raise AdbenchError(f"{self.name!r} is {self.method_class!r}, which is no subclass of adbench.Method.")
         if missing := unwritten(self.method_class):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adbench.config.given import plain
 from adbench.data.fingerprint import digest
 from adbench.data.frames import split_name
 from adbench.data.items import CLASSES, Item
@@ -93,7 +94,9 @@ class FewShotSampler:
     classes: tuple[int, ...] = (0, 1)
 
     def __post_init__(self) -> None:
-        """Check the values."""
+        """Check the values; numbers of NumPy are plain ones from here on."""
+        for name in ("shots", "draw"):
+            object.__setattr__(self, name, plain(name, getattr(self, name)))
         if self.shots != "full" and (not isinstance(self.shots, int) or self.shots < 0):
             raise AdbenchError(
                 f"shots={self.shots} is not possible: give a number of images per class, as in 16, or `full` for all."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adbench.errors import FailedCellError, RecordError
+from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.metrics.patient import How, by_patient
 from adbench.metrics.per_image import Contributions, from_columns
 from adbench.records import tables
@@ -301,8 +301,13 @@ def read_all(runs: str | os.PathLike[str]) -> list[Record]:
     """Read every finished record in a folder, or the one record that `runs` itself is; failed cells are passed over.
 
     A record in the folder that can't be used is passed over with a warning; as `runs` itself it raises RecordError.
+    Raises AdbenchError for what is no path.
     """
-    runs = Path(runs)
+    if not isinstance(runs, (str, os.PathLike)):
+        raise AdbenchError(
+            f"read_all takes a folder of records, as in 'runs', and an object of type {type(runs).__name__} is given."
+        )
+    runs = Path(runs).expanduser()
     paths = places(runs)
     if paths == [runs]:
         return [read(runs)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -15,6 +17,7 @@ from adbench.backbone.build import build
 from adbench.backbone.config import NOTHING, BackboneConfig
 from adbench.backbone.weights import check_weights, weights_hash
 from adbench.config import layers
+from adbench.config.given import plain, plain_keys
 from adbench.config.schema import OWN, RunConfig, validate
 from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, RecordError, did_you_mean
@@ -57,7 +60,12 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     for key in keys:
         if key not in LoadKeys.__annotations__:
             raise AdbenchError(f"unknown key {key!r} for load: {did_you_mean(key, LoadKeys.__annotations__)}")
-    record = record if isinstance(record, Record) else read(Path(record).expanduser())
+    values = plain_keys(keys)
+    for key in ("method", "weights", "cache"):
+        if not isinstance(values.get(key), (str, NoneType)):
+            raise AdbenchError(f"{key}={values[key]} is not possible: give a text.")
+    overrides = _plain_overrides(overrides)
+    record = _record(record)
     path, content, facts = record.path, record.content, record.content["facts"]
     try:
         config = RunConfig.of_record(content["resolved"], device="auto", cache=None)
@@ -68,20 +76,20 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     except (TypeError, ValueError, KeyError, AdbenchError) as error:
         raise damaged(path, reason(error)) from error
     state = _state(path, record.key)
-    machine = {key: value for key, value in keys.items() if key != "weights" and value is not None}
+    machine = {key: value for key, value in values.items() if key != "weights" and value is not None}
     try:
         validate(config)
     except (AdbenchError, TypeError) as error:
         raise damaged(path, reason(error)) from error
-    config = dataclasses.replace(config, **machine)  # type: ignore[arg-type]  # of the types in LoadKeys
+    config = dataclasses.replace(config, **machine)
     validate(config)
-    method_class = _method_class(record, keys.get("method"))
+    method_class = _method_class(record, values.get("method"))
     if "${" in json.dumps(facts["params"]):
         raise damaged(path, "facts.params holds ${, which would be looked up on this machine")
     params = layers.merge(method_class.Params, facts["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
-    notes = _backbone_of(record, backbone_config, config, keys.get("weights"))
+    notes = _backbone_of(record, backbone_config, config, values.get("weights"))
     weights = weights_hash(backbone_config, config.backbone, config.cache_dir)
     if weights != made_with:
         raise RecordError(
@@ -108,6 +116,26 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     method.loader_workers = config.loader_workers
     changed = tuple(f"method.{key}" for key in overrides or {})
     return Fitted(record, method.to(device).eval(), capability, dataset, config, notes, changed)
+
+
+def _record(given: Any) -> Record:
+    """Return the one record that is given, or that a path names."""
+    if isinstance(given, Record):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return read(Path(given).expanduser())
+    raise AdbenchError(
+        f"load takes one record, or the path of its folder, and an object of type {type(given).__name__} is given. Of "
+        "several, load each: [adbench.load(record) for record in records]."
+    )
+
+
+def _plain_overrides(overrides: Any) -> dict[str, Any]:
+    if overrides is None or isinstance(overrides, Mapping):
+        return {str(key): plain(f"method.{key}", value) for key, value in (overrides or {}).items()}
+    raise AdbenchError(
+        f"overrides={overrides!r} is not possible: give a dictionary, as in {{'prompts.normal': ['healthy {{}}']}}."
+    )
 
 
 def _refused(overrides: Mapping[str, Any], made: Any, name: str, error: Exception) -> AdbenchError:

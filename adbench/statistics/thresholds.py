@@ -42,7 +42,7 @@ def check_share(name: str, value: float) -> float:
     >>> check_share("specificity", 0.95)
     0.95
     """
-    if not (isinstance(value, (int, float)) and 0 < value < 1):
+    if not (isinstance(value, (int, float, np.floating)) and 0 < value < 1):
         raise AdbenchError(f"{name}={value} is not possible: a share between 0 and 1 is needed, as in 0.95.")
     return float(value)
 

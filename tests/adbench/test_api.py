@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from adbench.config.schema import KEYS
 from adbench.config.words import defaults
 from adbench.errors import DataError, RecordError, SweepError
 from adbench.running.apply import LoadKeys
+from adbench.testing import check_method
 
 RUN = {"method": "patchcore", "shots": 2, "gallery": 0}
 
@@ -108,6 +110,21 @@ def test_a_keyword_or_value_that_cannot_be_used_is_one_sentence(call, keys, wron
     assert "\n" not in str(caught.value)
 
 
+def test_arrays_are_axes_and_numbers_of_numpy_are_numbers(keys) -> None:
+    cells = ad.plan(**keys | {"method": np.array(["clip", "patchcore"]), "shots": pd.Series([1, 2])})
+    assert cells["method"].tolist() == ["clip", "patchcore", "patchcore"]
+    assert isinstance(ad.run(**keys | {"seed": np.arange(1)}), list), "an array is an axis, whatever its length"
+    record = ad.run(**keys | {"shots": np.int64(2)}, overrides={"method.neighbours": np.int64(3)})
+    assert record.content["facts"]["params"]["neighbours"] == 3
+
+
+def test_a_list_where_one_number_is_needed_says_how_several_cells_are_written(keys) -> None:
+    with pytest.raises(ad.AdbenchError, match=r"and \[1, 3\] is given\. Several cells: one run for each value\."):
+        ad.plan(**keys, overrides={"method.neighbours": [1, 3]})
+    with pytest.raises(ad.AdbenchError, match=r"a list such as .* is needed, and 3 is given\.$"):
+        ad.plan(**keys, overrides={"method.blocks": 3})
+
+
 def test_one_cell_that_fails_raises_its_own_error_and_several_a_sweep_error(keys) -> None:
     with pytest.raises(ad.AdbenchError, match="shots=99 is more than there are"):
         ad.run(**keys | {"shots": 99})
@@ -144,7 +161,16 @@ def test_leaderboard_refuses_what_it_cannot_show(record: ad.Record, tmp_path: Pa
     for wrong in (4, [4], None):
         with pytest.raises(ad.AdbenchError, match=r"leaderboard\(.*\) is not possible: give records, or folders"):
             ad.leaderboard(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ad.AdbenchError, match=r"^method=clap matches no record: Allowed: patchcore"):
+        ad.leaderboard(record, method="clap")
+    for names in (3, [3], []):
+        with pytest.raises(ad.AdbenchError, match=r"^dataset=.* is not possible: give names, as a list or with commas"):
+            ad.leaderboard(record, dataset=names)  # type: ignore[arg-type]
+    with pytest.raises(ad.AdbenchError, match="method= takes names, and the class object is given"):
+        ad.leaderboard(record, method=object)  # type: ignore[arg-type]
     method = record.content["resolved"]["method"]
+    for names in ({method}, iter([method]), np.array([method]), pd.Series([method])):
+        assert ad.leaderboard(record, method=names).equals(ad.leaderboard(record, method=method))
     assert ad.leaderboard(record, method=[method, method]).equals(ad.leaderboard(record, method=method))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "record.json").write_text("{")
@@ -164,6 +190,43 @@ def test_load_refuses_an_unknown_keyword_as_run_does(record: ad.Record) -> None:
         ad.load(record, device="gpu")
     for key in LoadKeys.__annotations__:
         assert key in str(ad.load.__doc__)
+
+
+class Mine(ad.Method):
+    """A method that stands in no file of its own."""
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: ad.load([r]), "load takes one record, .* an object of type list is given. Of several, load each"),
+        (lambda r: ad.load(None), "load takes one record, .* an object of type NoneType is given"),
+        (lambda r: ad.load(r, method=Mine), "the class Mine is given.*method=FILE.py:Mine"),
+        (lambda r: ad.load(r, weights=3), "weights=3 is not possible: give a text"),
+        (lambda r: ad.load(r, ["x"]), r"overrides=\['x'\] is not possible: give a dictionary"),
+        (lambda r: ad.load(r, {"neighbours": {3}}), "method.neighbours= can't be of type set: give a list"),
+        (lambda r: ad.run(method=Mine), "the class Mine is given.*method=FILE.py:Mine"),
+        (lambda r: ad.read_all(r), "read_all takes a folder of records, as in 'runs', and an object of type Record"),
+        (lambda r: ad.DataModule({"busi"}), "dataset= can't be of type set: give a list"),
+        (lambda r: check_method(Mine.__new__(Mine)), "an object of type Mine is given. Give the class, as in"),
+        (lambda r: check_method(None), "an object of type NoneType is given. Give the class"),
+        (lambda r: check_method("clip", block={1}), "method.block= can't be of type set"),
+    ],
+)
+def test_a_thing_of_another_kind_is_one_sentence(record: ad.Record, call, message: str) -> None:
+    with pytest.raises(ad.AdbenchError, match=message) as caught:
+        call(record)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_and_texts_of_numpy_are_taken_as_those_of_python(keys, fitted: ad.Fitted) -> None:
+    clip = ad.run(**keys | {"method": "clip"})
+    prompts = {"prompts.normal": np.array(["healthy {}"]), "prompts.abnormal": pd.Series(["ill {}"])}
+    params = ad.load(clip, prompts | {"temperature": np.float64(0.1)}, device=torch.device("cpu")).method.params
+    assert (params.prompts.normal, params.prompts.abnormal, params.temperature) == (["healthy {}"], ["ill {}"], 0.1)
+    assert fitted.thresholds(np.float32(0.5)) == fitted.thresholds(0.5)
+    assert ad.FewShotSampler(shots=np.int64(4), draw=np.int64(1)) == ad.FewShotSampler(shots=4, draw=1)
+    assert type(ad.FewShotSampler(shots=np.int64(4)).shots) is int
 
 
 def test_a_fitted_method_prints_as_one_line(fitted: ad.Fitted, record: ad.Record) -> None:
