@@ -8,7 +8,7 @@ import fnmatch
 import functools
 
 from adbench.config.layers import lacking, load_yaml
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, PluginError
 from adbench.plugins import locate, registry
 
 # Keys whose values are names, which groups and wildcards can stand for.
@@ -69,7 +69,7 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
     if "*" in text or "?" in text:
         matched = [name for name in known if fnmatch.fnmatchcase(name, text)]
         if kind == "method":  # what lacks its package is asked for by name only
-            matched = [name for name in matched if lacking(name) is None]
+            matched = [name for name in matched if not _is_lacking(name)]
         matched += [name for group in members if fnmatch.fnmatchcase(group, text) for name in members[group]]
         if not matched:
             raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *members]))}")
@@ -80,6 +80,13 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
             f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(members[near[0]])}?"
         )
     return [text]
+
+
+def _is_lacking(method: str) -> bool:
+    try:
+        return lacking(method) is not None
+    except PluginError:  # its own cell says what is wrong with it
+        return False
 
 
 def trainings(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import ScalarNode, YAMLError, compose
 
 from adbench.config import kinds, ranges
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError, PluginError, did_you_mean
 from adbench.plugins import locate, registry
 from adbench.system.text import said
 
@@ -46,6 +46,14 @@ def load_yaml(file: Traversable | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AdbenchError(f"{file} holds a {type(content).__name__}; a mapping of keys to values is needed.")
     return {str(key): value for key, value in content.items()}
+
+
+def _shipped(file: Traversable) -> dict[str, Any]:
+    """Read the YAML of a package; one that can't be read costs the cells that need it."""
+    try:
+        return load_yaml(file)
+    except AdbenchError as error:
+        raise PluginError(str(error)) from error
 
 
 def merge(schema: type[P], base: Mapping[str, Any], over: Any, what: str) -> P:
@@ -90,12 +98,13 @@ def method_config(name: str) -> dict[str, Any]:
     """The YAML of a method, empty where it ships none.
 
     Its keys: title, display_name, params, schedules, presets; and requires, the package of an extra that it needs.
+    Raises PluginError for one that can't be used, of whomever it is.
     """
     file = registry.config_file("method", name)
-    content = load_yaml(file) if file else {}
+    content = _shipped(file) if file else {}
     extra = set(content) - {"title", "display_name", "params", "schedules", "presets", "requires"}
     if extra:
-        raise AdbenchError(
+        raise PluginError(
             f"{file}: unknown key {extra.pop()!r}; allowed: title, display_name, params, presets, requires, schedules"
         )
     return content
@@ -173,7 +182,7 @@ def section(schema: type[P], kind: registry.Kind, name: str, overrides: Mapping[
     if file is None:
         files = registry.config_files(kind)
         raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
-    return merge(schema, load_yaml(file), DictConfig(dict(overrides)), f"{kind} {name!r}")
+    return merge(schema, _shipped(file), DictConfig(dict(overrides)), f"{kind} {name!r}")
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -39,7 +40,7 @@ from adbench.config.schema import (
     check_together,
     check_value,
 )  # fmt: skip
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AdbenchError, PluginError, did_you_mean
 from adbench.plugins import registry
 
 NULLS = ("null", "Null", "NULL", "~")
@@ -172,7 +173,7 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
         cell = dict(zip(plain, values, strict=True))
         which = cell.get("method", str(defaults()["method"])), cell.get("preset", str(defaults()["preset"]))
         if which not in bases:
-            base = defaults() | (preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
+            base = defaults() | (_preset(*which) if which[1] not in ("none", defaults()["preset"]) else {})
             bases[which] = _base(json.dumps(base))
             for key in KEYS:
                 if key not in plain:
@@ -201,9 +202,20 @@ def _build(axes: Mapping[str, Sequence[str]]) -> list[RunConfig]:
     return configs
 
 
+def _preset(method: str, name: str) -> dict[str, Any]:
+    """Return the keys of a preset; of a method that can't be used none, as its cells will say."""
+    try:
+        return preset(method, name)
+    except PluginError:
+        return {}
+
+
 def _parts(dataset: str, combination: Mapping[str, str]) -> list[dict[str, str]]:
     """Return what dotted axes stand for on a dataset; of an unknown one nothing, as `_check_names` will say."""
-    return axes_of.expanded(dataset, combination) if dataset in registry.entries("dataset") else [{}]
+    try:
+        return axes_of.expanded(dataset, combination) if dataset in registry.entries("dataset") else [{}]
+    except PluginError:  # its cells say what is wrong with it
+        return [dict(combination)]
 
 
 def _merged(common: Mapping[str, dict[str, Any]], part: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -258,8 +270,10 @@ def _check_executor(config: RunConfig) -> None:
 
 
 def _check_names(config: RunConfig) -> None:
-    registry.find("method", config.method)
-    registry.find("dataset", config.dataset)
+    with contextlib.suppress(PluginError):  # two packages register it: that costs its own cells
+        registry.find("method", config.method)
+    with contextlib.suppress(PluginError):
+        registry.find("dataset", config.dataset)
     registry.find("executor", config.executor)
     backbones = registry.config_files("backbone")
     if config.backbone not in (*backbones, OWN):

@@ -58,7 +58,7 @@ class Entry:
     def load(self) -> Any:
         """Import the module and return the registered object."""
         if self.clash:
-            raise AdbenchError(self.clash)
+            raise PluginError(self.clash)
         module, _, attribute = self.target.rpartition(":")
         try:
             loaded: Any = locate.import_file(module) if self.file else import_module(module)
@@ -148,7 +148,7 @@ def _has(module: Any, wanted: str) -> str:
 
 
 def find(kind: Kind, name: str) -> Entry:
-    """Return the entry called `name`; unknown names raise with the nearest ones.
+    """Return the entry called `name`; unknown names raise with the nearest ones, two of one name PluginError.
 
     A method may also be named by where it is: `my_method.py:MyMethod` or `my_package.module:MyMethod`.
     """
@@ -166,7 +166,7 @@ def find(kind: Kind, name: str) -> Entry:
             f"unknown {kind} {name!r}: {did_you_mean(name, known)}. `adbench list {kind}s` shows them with a line each."
         )
     if known[name].clash:
-        raise AdbenchError(known[name].clash)
+        raise PluginError(known[name].clash)
     return known[name]
 
 
@@ -211,14 +211,14 @@ def shipped(kind: Kind) -> dict[str, dict[str, Traversable]]:
 def shipped_file(kind: Kind, name: str, package: str = OWN) -> Traversable | None:
     """Return `<kind>/<name>.yaml` of the package, else of the only other one that ships it; None where none does.
 
-    Raises AdbenchError where two others ship it.
+    Raises PluginError where two others ship it.
     """
     files = shipped(kind).get(name, {})
     if package in files or not files:
         return files.get(package)
     if len(files) > 1:
         (other, first), (another, second), *_ = files.items()
-        raise AdbenchError(
+        raise PluginError(
             f"two packages ship {kind}/{name}.yaml: {other} ({first}) and {another} ({second}). Rename one."
         )
     return next(iter(files.values()))
@@ -229,6 +229,7 @@ def config_file(kind: Kind, name: str) -> Traversable | None:
 
     Next to the class means `adbench_configs/<kind>/<name>.yaml` in the folder of its module or of a package around it.
     For a method that is registered nowhere, <name> is that of its class, in any case and with or without underscores.
+    Raises PluginError where a package brings none that can be used, or two.
     """
     entry = find(kind, name)
     shipped = None if ":" in name else shipped_file(kind, name, entry.package)
@@ -236,8 +237,8 @@ def config_file(kind: Kind, name: str) -> Traversable | None:
         return shipped
     broken = _shipped()[1].get(entry.package)
     if broken:
-        raise AdbenchError(f"the {kind} {name!r} cannot be used: {entry.package} brings it, and {broken}.")
+        raise PluginError(f"the {kind} {name!r} cannot be used: {entry.package} brings it, and {broken}.")
     nearby = locate.config_near(entry.target.rpartition(":")[0], entry.file, kind, entry.name, exact=":" not in name)
     if shipped is not None and nearby is not None and str(shipped) != str(nearby):
-        raise AdbenchError(f"the {kind} {name!r} has two configurations: {shipped} and {nearby}. Remove one.")
+        raise PluginError(f"the {kind} {name!r} has two configurations: {shipped} and {nearby}. Remove one.")
     return shipped or nearby

@@ -9,6 +9,7 @@ import pytest
 from adbench.config import layers
 from adbench.config import words as config
 from adbench.plugins import registry
+from adbench.sweeps import sweep
 
 
 def test_a_broken_package_stops_no_command_that_does_not_need_it(adbench, wreck: Path, tiny: Path, tmp_path) -> None:
@@ -67,6 +68,42 @@ def test_who_names_a_broken_package_gets_one_sentence(adbench, wreck: Path, word
     assert answer.err.startswith("adbench: ")
     assert answer.err.count("\n") == 1
     assert says in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "broken", "says"),
+    [
+        ("method=clip,twice", "twice", "two packages register the method 'twice'"),
+        ("method=cli?,wreck,twi*", "twice", "two packages register the method 'twice'"),
+        ("method=clip,wreck", "wreck", "the method 'wreck' cannot be used: wreckage brings it"),
+        ("method=clip dataset=brainmri,twice", "twice", "two packages register the dataset 'twice'"),
+        ("method=clip backbone=phantom-clip,wreck", "wreck", "wreck.yaml is not readable YAML"),
+        ("method=clip,twice preset=paper backbone=phantom-clip", "twice", "two packages register the method 'twice'"),
+    ],
+)
+def test_a_broken_package_costs_its_own_cells_of_a_sweep(
+    wreck: Path, tiny: Path, tmp_path, words, broken, says
+) -> None:
+    layers.executor_sections.cache_clear()
+    asked = config.parse([*words.split(), f"data_root={tiny}", "shots=2", f"runs={tmp_path / 'runs'}"])
+    tasks = sweep.plan(asked, offline=True)
+    assert tasks[0].state == "to run", tasks[0].error
+    (task,) = (task for task in tasks if broken in (task.config.method, task.config.dataset, task.config.backbone))
+    assert task.state == "impossible"
+    assert says in str(task.error)
+
+
+def test_all_methods_are_run_but_the_broken_ones(wreck: Path, tiny: Path, tmp_path: Path) -> None:
+    layers.executor_sections.cache_clear()
+    tasks = sweep.plan(config.parse(["method=*", f"data_root={tiny}", "shots=2", f"runs={tmp_path}"]), offline=True)
+    states = {task.config.method: task.state for task in tasks}
+    assert {name for name, state in states.items() if state == "impossible"} == {
+        "wreck",
+        "twice",
+        "strange",
+        "nameless",
+    }
+    assert states["clip"] == states["patchcore"] == "to run"
 
 
 def test_all_phantoms_are_those_of_packages_that_are_not_broken(wreck: Path, capsys) -> None:
