@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from adbench._version import __version__
 from adbench.board.site.command import again
+from adbench.bundles.needs import needs
 from adbench.bundles.read import COMMANDS, INDEX, README, RECORDS, SUMS
 from adbench.bundles.scrub import Pseudonyms, anonymised, without_paths
 from adbench.errors import AdbenchError, RecordError
@@ -24,6 +25,7 @@ from adbench.records.hashes import RECORD, content_hash, names_in
 from adbench.records.record import Record, to_json
 from adbench.system.files import unwritable, write_atomically
 from adbench.system.session import Session
+from adbench.system.text import printable
 
 TIME = (1980, 1, 1, 0, 0, 0)  # of every member: the earliest that a zip can hold
 KEY_BYTES = 32
@@ -35,7 +37,8 @@ ABOUT = """The records of {count} cells, bundled by adbench {version}.
     sha256sum -c SHA256SUMS       checks the files of the unpacked archive
 
 bundle.json    each record with its command, and each data set with its licence
-commands.sh    the commands; DATA stands for the folder of the images
+commands.sh    the commands, and the hashes of sources and files that they
+               name; DATA stands for the folder of the images
 records/       one folder for each cell, named by the cell's key
 
 {said}
@@ -60,7 +63,8 @@ def bundle(records: Sequence[Record], pictures: bool, names: Pseudonyms | None) 
         files |= {f"{RECORDS}/{record.key}/{file}": data for file, data in parts.items()}
         command = again(content, session)
         index.append({"key": record.key, "command": command.command, "caveat": command.caveat})
-        commands += [f"# {record.key}", *([f"# {command.caveat}"] if command.caveat else []), command.command]
+        lines = [record.key, *needs(content), *([printable(command.caveat)] if command.caveat else [])]
+        commands += [*(f"# {line}" for line in lines), command.command]
     about = {
         "adbench": __version__, "anonymised": names is not None, "pictures": pictures, "records": index,
         "datasets": _licences(records),
