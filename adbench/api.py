@@ -24,7 +24,7 @@ from adbench.records.record import Record, incomplete
 from adbench.running import devices
 from adbench.sweeps import sweep
 from adbench.sweeps.costs import cost_of, costs
-from adbench.system.text import cut
+from adbench.system.text import cut, printable
 
 Text = str | Sequence[str]
 Number = int | Sequence[int]
@@ -112,11 +112,14 @@ def run(**keys: Unpack[RunKeys]) -> Record | list[Record]:
 
 def words_of(keys: Mapping[str, Any]) -> list[str]:
     """Write keywords as the words of a command line; AdbenchError for an empty list."""
-    if not isinstance(keys.get("overrides", {}), Mapping):
-        raise AdbenchError(
-            f"overrides={keys['overrides']!r} is not possible: give a dictionary, as in {{'method.epochs': 10}}."
-        )
     given = plain_keys(keys)
+    for section, inner in given.get("overrides", {}).items():
+        if isinstance(inner, dict) and inner and "." not in section:
+            name, value = next(iter(inner.items()))
+            raise AdbenchError(
+                f"overrides={{{section!r}: …}} is not possible: write keys with a dot, as in "
+                f"{{{f'{section}.{name}'!r}: {value!r}}}."
+            )
     for key, value in given.items():
         if value == []:
             raise AdbenchError(f"{key}=[]: a value is missing. Give at least one.")
@@ -221,10 +224,11 @@ def leaderboard(
             hint = did_you_mean(key, LeaderboardKeys.__annotations__)
             raise AdbenchError(f"unknown key {key!r} for leaderboard: {hint}")
     several = [records] if isinstance(records, (Record, str, Path)) else records
-    several = list(several) if isinstance(several, Iterable) else several  # it may be a generator
-    if not isinstance(several, Iterable) or not all(isinstance(each, (Record, str, Path)) for each in several):
+    if isinstance(several, Iterable) and not isinstance(several, (pd.DataFrame, Mapping)):
+        several = list(several)  # it may be a generator
+    if not isinstance(several, list) or not all(isinstance(each, (Record, str, Path)) for each in several):
         raise AdbenchError(
-            f"leaderboard({cut(repr(records), 60)}) is not possible: give records, or folders of records."
+            f"leaderboard({cut(printable(repr(records)), 60)}) is not possible: give records, or folders of records."
         )
     method, dataset, protocol = (_names(keys, key) for key in ("method", "dataset", "protocol"))
     folders = [each.path if isinstance(each, Record) else Path(each).expanduser() for each in several]

@@ -18,11 +18,13 @@ def plain_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
     >>> plain_keys({"method": ("clip",), "overrides": {"method.levels": range(2)}})
     {'method': ['clip'], 'overrides': {'method.levels': [0, 1]}}
     """
-    return {key: plain_keys(value) if _is_overrides(key, value) else plain(key, value) for key, value in keys.items()}
+    return {key: _overrides(value) if key == "overrides" else plain(key, value) for key, value in keys.items()}
 
 
-def _is_overrides(key: str, value: Any) -> bool:
-    return key == "overrides" and isinstance(value, Mapping)
+def _overrides(values: Any) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise AdbenchError(f"overrides={values!r} is not possible: give a dictionary, as in {{'method.epochs': 10}}.")
+    return {str(key): plain(str(key), value) for key, value in values.items()}
 
 
 def plain(key: str, value: Any) -> Any:

@@ -101,6 +101,7 @@ def test_keys_with_a_dot_go_into_overrides(keys) -> None:
         ({"shots": -1}, "shots=-1 is not possible: at least 0 is needed"),
         ({"method": "patchcroe"}, "did you mean 'patchcore'"),
         ({"method": []}, r"method=\[\]: a value is missing"),
+        ({"overrides": {"method": {"blocks": [1]}}}, r"write keys with a dot, as in {'method.blocks': \[1\]}\."),
         ({"overrides": ["method.blocks=1"]}, r"overrides=.* is not possible: give a dictionary, as in {'method.ep"),
     ],
 )
@@ -158,8 +159,8 @@ def test_leaderboard_refuses_what_it_cannot_show(record: ad.Record, tmp_path: Pa
         ad.leaderboard(record, metod="clip")
     with pytest.raises(ad.AdbenchError, match="no record given"):
         ad.leaderboard([])
-    for wrong in (4, [4], None):
-        with pytest.raises(ad.AdbenchError, match=r"leaderboard\(.*\) is not possible: give records, or folders"):
+    for wrong in (4, [4], None, {}, [[record]], ad.plan(**RUN)):
+        with pytest.raises(ad.AdbenchError, match=r"^leaderboard\(.*\) is not possible: give records, or folders"):
             ad.leaderboard(wrong)  # type: ignore[arg-type]
     with pytest.raises(ad.AdbenchError, match=r"^method=clap matches no record: Allowed: patchcore"):
         ad.leaderboard(record, method="clap")
@@ -208,6 +209,7 @@ class Mine(ad.Method):
         (lambda r: ad.run(method=Mine), "the class Mine is given.*method=FILE.py:Mine"),
         (lambda r: ad.read_all(r), "read_all takes a folder of records, as in 'runs', and an object of type Record"),
         (lambda r: ad.DataModule({"busi"}), "dataset= can't be of type set: give a list"),
+        (lambda r: ad.DataModule("busi", overrides=["dataset.category"]), "overrides=.* give a dictionary"),
         (lambda r: check_method(Mine.__new__(Mine)), "an object of type Mine is given. Give the class, as in"),
         (lambda r: check_method(None), "an object of type NoneType is given. Give the class"),
         (lambda r: check_method("clip", block={1}), "method.block= can't be of type set"),
