@@ -298,7 +298,7 @@ def test_what_is_not_possible_is_refused(bench, cnn_bench, support) -> None:
             bench.new("uniad", **{key: value})
     with pytest.raises(AdbenchError, match=r"method.blocks=\[3\] is not possible: the backbone is a CNN"):
         cnn_bench.new("uniad", blocks="[3]")
-    with pytest.raises(AdbenchError, match="stage 9 is not possible"):
+    with pytest.raises(AdbenchError, match=r"method.stages=\[9\] is not possible: stages 0"):
         cnn_bench.new("uniad", stages="[9]")
     with pytest.raises(AdbenchError, match=r"method.jitter_channels has no effect with method.jitter_scale=0"):
         bench.new("uniad", jitter_scale=0, jitter_channels=272)
