@@ -36,7 +36,7 @@ def lengths(vectors: Tensor) -> Tensor:
     """Return the lengths (..., 1) of fp32 vectors (..., C); the gradient at a zero vector is 0.
 
     The same bits as torch's norm, forward and backward: its backward pass fills zeros by a mask in the vectors' shape,
-    which on a CPU takes longer than all its arithmetic.
+    which on a CPU takes as long as its arithmetic.
 
     >>> lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[5.0], [0.0]]
