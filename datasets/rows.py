@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from adbench.data.decode import IMAGES, is_read
 from adbench.data.frames import Frame
 from adbench.data.items import Item, Split
-from adbench.data.listing import ending_of
+from adbench.data.listing import ending_of, identity_of
 from adbench.errors import DataError, did_you_mean
 
 from .patients import WHOLE
@@ -77,10 +76,10 @@ def check_masks(listed: Sequence[tuple[Row, Item]]) -> None:
     The mask of a normal image must be empty, which a run checks where it reads masks.
     """
     masked = [(row, item) for row, item in listed if item.mask_files]
-    images = {_identity(item.path): row for row, item in listed} if masked else {}
+    images = {identity_of(item.path): row for row, item in listed} if masked else {}
     for row, item in masked:
         for mask in item.mask_files:
-            other = images.get(_identity(mask))
+            other = images.get(identity_of(mask))
             if other is not None:
                 raise DataError(
                     f"{row.where}: the mask {row['mask']} is itself an image, that of row {other.number}. Name the "
@@ -92,8 +91,3 @@ def check_masks(listed: Sequence[tuple[Row, Item]]) -> None:
             f"{row.where}: a normal image has a mask, {row['mask']}, and no abnormal image has one. Remove the mask or "
             "fix the label. Without masks: dataset.masks=false"
         )
-
-
-def _identity(file: Path) -> tuple[int, int]:
-    status = os.stat(file)
-    return status.st_dev, status.st_ino

@@ -28,6 +28,15 @@ TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.item
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
 
 
+def metric_title(metric: str) -> str:
+    """Return the printed name of a metric or cost.
+
+    >>> metric_title("pixel_auroc"), metric_title("fit_seconds")
+    ('pixel AUROC', 'fit seconds')
+    """
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
 def decimals(value: float) -> str:
     """Write a number with two decimals."""
     return f"{value:.2f}"

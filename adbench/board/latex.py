@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.board.figure import HEADLINE, TITLES, between_of, marks_of, shown
+from adbench.board.figure import HEADLINE, between_of, marks_of, metric_title, shown
 from adbench.board.names import display_name
 from adbench.board.sections import Section, counts, notes, ranks, runs, sections
 
@@ -91,7 +91,7 @@ def _header(section: Section, keys: Sequence[str]) -> Iterator[str]:
     over, rules, first = [""] * len(keys), [], len(keys) + 1
     for metric, group in groupby(section.columns, key=lambda column: column[1]):
         width = len(list(group))
-        over.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(TITLES.get(metric, metric.replace('_', ' ')))}}}")
+        over.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(metric_title(metric))}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     yield " & ".join(over) + r" \\"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adbench.board.averages import completed
-from adbench.board.figure import STANDARD, TITLES, figure, marks_of
+from adbench.board.figure import STANDARD, figure, marks_of, metric_title
 from adbench.board.leaderboard import COSTS, ROW, unit, with_leaks
 from adbench.board.sections import Section, drawn, notes, ranks, sections
 from adbench.board.stand_ins import warning_of
@@ -70,7 +70,7 @@ def parts(long: pd.DataFrame, figures: Sequence[str] = STANDARD, marks: Mapping[
             ]
             header = [*single.rows.columns, *(["rank"] if places else [])]
             header += [f"{dataset}{titles[metric]}" for dataset, metric in single.columns]
-            yield Part(single, f"{TITLES.get(base, base.replace('_', ' '))}, {units}", header, lines, notes(single))
+            yield Part(single, f"{metric_title(base)}, {units}", header, lines, notes(single))
 
 
 def _texts(column: pd.DataFrame, uneven: Sequence[bool], marks: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adbench.board.averages import averages, completed
-from adbench.board.figure import STANDARD, TITLES, VISIBLE, rank
+from adbench.board.figure import STANDARD, VISIBLE, metric_title, rank
 from adbench.board.leaderboard import COSTS, MEAN, ROW, base_of, with_leaks
 from adbench.board.peers import complete
 from adbench.board.stand_ins import warning_of
@@ -156,7 +156,7 @@ def ranks(section: Section, metric: str) -> list[str]:
 def notes(section: Section) -> list[str]:
     """Return what is to be said of a section: of its backbones, and of intervals with the figures they are of."""
     said: dict[str, set[tuple[int, str, str]]] = {}
-    titles = {metric: TITLES.get(base := base_of(metric), base.replace("_", " ")) for _, metric in section.columns}
+    titles = {metric: metric_title(base_of(metric)) for _, metric in section.columns}
     for (dataset, metric), column in section.columns.items():
         texts: list[str] = column["ci_note"].fillna("").tolist() if "ci_note" in column else []
         for row, text in enumerate(texts):

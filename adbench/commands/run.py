@@ -18,6 +18,7 @@ from adbench.executors import start as executors
 from adbench.plugins import registry
 from adbench.records import provenance
 from adbench.records.record import LOGS, folders
+from adbench.records.standing import caveat, standing
 from adbench.system.garbage import settle, uncollected
 from adbench.system.text import counted, printable
 
@@ -260,8 +261,6 @@ def _notes_of_records(pairs: Sequence[tuple[Cell, Record]]) -> list[str]:
 
 def _caveats(records: Sequence[Record]) -> list[str]:
     """Say why figures are not compared with clean ones, as where the test split chose the epoch, each reason once."""
-    from adbench.records.standing import caveat, standing
-
     found = Counter(why for record in records if (why := caveat(standing(record))))
     of = counted(len(records), "record")
     return [f"warning: {f'{n} of {of}: ' if len(records) > 1 else ''}{why}" for why, n in found.items()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from adbench.board.figure import TITLES
+from adbench.board.figure import metric_title
 from adbench.board.leaderboard import figures, unlike_published
 from adbench.board.operating import image_point
 from adbench.board.site import charts, curves
@@ -115,7 +115,7 @@ def _figures(entry: SiteRecord, alone: pd.DataFrame | None) -> Iterator[tuple[st
     for name, value in (metrics | figures(entry.record)).items():
         half = entry.content["half_widths"].get(name)
         width = "" if name not in metrics else half_width(half) if half else "none"
-        yield TITLES.get(name, name.replace("_", " ")), f"{value:.2f}", between.get(name, "–"), width
+        yield metric_title(name), f"{value:.2f}", between.get(name, "–"), width
 
 
 def _known(alone: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
@@ -126,7 +126,7 @@ def _remarks(alone: pd.DataFrame) -> list[str]:
     """Say why figures have no interval, each reason once with its figures."""
     reasons: dict[str, list[str]] = {}
     for metric, note in alone.loc[alone["note"] != "", ["metric", "note"]].itertuples(index=False, name=None):
-        reasons.setdefault(note, []).append(TITLES.get(metric, metric))
+        reasons.setdefault(note, []).append(metric_title(metric))
     return [f"No interval of {', '.join(names)}: {note}" for note, names in reasons.items()]
 
 

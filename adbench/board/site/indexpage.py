@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from adbench.board.figure import metric_title
 from adbench.board.leaderboard import with_leaks
 from adbench.board.sections import sections
 from adbench.board.site.records import SiteRecord, dataset_page
 from adbench.board.site.shots import WHISKERS, Key, LineStyle, chart, has_intervals, legend
-from adbench.board.site.tables import FILTERS, listing, matrix, metric_title, owners
+from adbench.board.site.tables import FILTERS, listing, matrix, owners
 from adbench.records.standing import caveat
 
 NOTES = {

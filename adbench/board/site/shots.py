@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from adbench.board.figure import metric_title
 from adbench.board.leaderboard import ROW
 from adbench.board.site import charts
-from adbench.board.site.tables import metric_title
 
 LINE_KEYS = [key for key in ROW if key not in ("data", "standing", "shots")]
 WHISKERS = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.board.figure import TITLES, between_of, marks_of, shown
+from adbench.board.figure import between_of, marks_of, metric_title, shown
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
 from adbench.board.sections import Section, notes, ranking_column, ranks
 from adbench.board.site.records import SiteRecord, anchor, dataset_page
@@ -66,11 +66,6 @@ def owners(entries: Sequence[SiteRecord]) -> Owners:
     for entry in sorted(entries, key=lambda entry: entry.order):
         members[entry.group, entry.line["dataset"]].append(entry)
     return members
-
-
-def metric_title(metric: str) -> str:
-    """Return the printed name of a metric."""
-    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def caption(section: Section) -> str:
