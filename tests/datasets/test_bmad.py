@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.fingerprint import fingerprint, hash_items
 from adbench.data.items import DatasetConfig, Item, count
 from adbench.data.splits import of_split
 from adbench.errors import DataError
-from adbench.plugins import registry
+from tests.datasets.sets import facts_of, grey, opened, read
 
 
 def index(root: Path, name: str = "brainmri", **changes: object) -> tuple[list[Item], DatasetConfig]:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    for key, value in changes.items():
-        setattr(facts, key, value)
-    return registry.find("dataset", name).load()(name, facts).index(root), facts
+    dataset = opened(name, **changes)
+    return dataset.index(root), dataset.config
 
 
 def as_archive(root: Path) -> None:
@@ -96,12 +93,10 @@ def test_splits_classes_and_patients(tiny: Path) -> None:
     ],
 )
 def test_patients_come_from_real_file_names(tmp_path: Path, name: str, stem: str, patient: str | None) -> None:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    root = tmp_path / facts.folders[0]
+    root = tmp_path / facts_of(name).folders[0]
     for split in ("valid", "test"):
         for folder in ("good", "Ungood"):
-            (root / split / folder).mkdir(parents=True)
-            Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / split / folder / f"{stem}.png")
+            grey(root / split / folder / f"{stem}.png")
     items, _ = index(tmp_path, name, masks=False)
     assert {i.patient for i in items} == {patient}
 
@@ -166,11 +161,9 @@ def test_a_split_or_class_in_two_folders_is_refused(tiny: Path, old: str, new: s
 def test_images_next_to_the_folder_of_images_are_named(tiny: Path) -> None:
     place = tiny / "Brain" / "test" / "good"
     shutil.copy(next((place / "img").iterdir()), place / "stray.png")
-    dataset = registry.find("dataset", "brainmri").load()(
-        "brainmri", layers.section(DatasetConfig, "dataset", "brainmri")
-    )
-    assert len(dataset.index(tiny)) == 22
-    assert dataset.notes == ["1 image in Brain/ is not read: 1 in test/good/, for example stray.png."]
+    items, notes = read(tiny, "brainmri")
+    assert len(items) == 22
+    assert notes == ["1 image in Brain/ is not read: 1 in test/good/, for example stray.png."]
 
 
 def test_a_test_split_of_one_class_is_refused(tiny: Path) -> None:

@@ -8,24 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
-from adbench.data.items import DatasetConfig, Item
+from adbench.data.items import Item
 from adbench.errors import DataError
-from adbench.plugins import registry
-
-
-def read(root: Path, **changes: object) -> tuple[list[Item], list[str]]:
-    """The items, and the notes on what was left out."""
-    config = layers.section(DatasetConfig, "dataset", "folder", changes)
-    dataset = registry.find("dataset", "folder").load()("folder", config)
-    return dataset.index(root), dataset.notes
-
-
-def fill(root: Path, *names: str) -> None:
-    for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(seed).integers(0, 200, (16, 16), dtype=np.uint8)
-        Image.fromarray(pixels).save(root / name)
+from tests.datasets.sets import fill, read
 
 
 def masks_of(items: list[Item], root: Path) -> dict[str, list[str]]:

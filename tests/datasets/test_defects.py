@@ -5,32 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from adbench.config import layers
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, count, decide_masks
+from adbench.data.items import count, decide_masks
 from adbench.errors import DataError
-from adbench.plugins import registry
-
-
-def facts_of(**changes: object) -> DatasetConfig:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
-    for key, value in changes.items():
-        setattr(facts, key, value)
-    return facts
-
-
-def picture(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 200, (16, 16), dtype=np.uint8)).save(path)
-
-
-def read(root: Path, **changes: object) -> tuple[list[Item], list[str]]:
-    dataset = registry.find("dataset", "folder").load()("folder", facts_of(**changes))
-    return dataset.index(root), dataset.notes
+from tests.datasets.sets import facts_of, index, noise, read
 
 
 @pytest.fixture
@@ -38,11 +18,11 @@ def part(tmp_path: Path) -> Path:
     """Two defects whose images have the same names, with masks."""
     root = tmp_path / "part"
     for i in range(3):
-        picture(root / "train" / "good" / f"{i:03d}.png", i)
-        picture(root / "test" / "good" / f"{i:03d}.png", 10 + i)
+        noise(root / "train" / "good" / f"{i:03d}.png", i)
+        noise(root / "test" / "good" / f"{i:03d}.png", 10 + i)
         for number, defect in enumerate(("dent", "stain")):
-            picture(root / "test" / defect / f"{i:03d}.png", 20 + 10 * number + i)
-            picture(root / "ground_truth" / defect / f"{i:03d}_mask.png", 0)
+            noise(root / "test" / defect / f"{i:03d}.png", 20 + 10 * number + i)
+            noise(root / "ground_truth" / defect / f"{i:03d}_mask.png", 0)
     return root
 
 
@@ -58,8 +38,7 @@ def test_every_folder_of_test_but_the_normal_one_is_a_defect_with_masks(part: Pa
 def test_it_has_the_content_of_a_category_of_mvtec(part: Path, tmp_path: Path, cache: Path) -> None:
     items, _ = read(part)
     part.rename(tmp_path / "tile")
-    config = layers.section(DatasetConfig, "dataset", "mvtec", {"category": "tile"})
-    same = registry.find("dataset", "mvtec").load()("mvtec", config).index(tmp_path)
+    same = index(tmp_path, "mvtec", category="tile")
     again, _ = read(tmp_path / "tile")
     prints = {fingerprint(each, hash_items(each, cache, "x")) for each in (same, again)}
     assert len(prints) == 1
@@ -90,7 +69,7 @@ def test_chosen_defects_and_what_is_left_out(part: Path) -> None:
 def test_masks_that_fit_nothing_are_an_error_and_single_ones_are_named(part: Path) -> None:
     masks = sorted((part / "ground_truth" / "dent").iterdir())
     shutil.copy(masks[0], masks[0].with_name("999_mask.png"))
-    picture(part / "ground_truth" / "scratch" / "000_mask.png", 0)
+    noise(part / "ground_truth" / "scratch" / "000_mask.png", 0)
     (note,) = read(part)[1]
     assert note.startswith("2 files in ground_truth/ have the name of no abnormal image, and no use")
     for path in (part / "ground_truth").rglob("*.png"):
@@ -131,11 +110,11 @@ def test_a_folder_of_test_may_be_ignored(part: Path) -> None:
 
 def test_abnormal_folders_of_the_usual_names_are_read_as_before(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        picture(tmp_path / split / "normal" / "a.png", 1)
-        picture(tmp_path / split / "abnormal" / "b.png", 2)
+        noise(tmp_path / split / "normal" / "a.png", 1)
+        noise(tmp_path / split / "abnormal" / "b.png", 2)
     items, _ = read(tmp_path)
     assert sorted(item.id for item in items if item.split == "test") == ["test/abnormal/b.png", "test/normal/a.png"]
-    picture(tmp_path / "test" / "unlabelled" / "c.png", 3)
+    noise(tmp_path / "test" / "unlabelled" / "c.png", 3)
     with pytest.raises(DataError, match="unlabelled/ with 1 image, which is no class folder"):
         read(tmp_path)
 

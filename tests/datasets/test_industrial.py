@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from adbench.config import layers
 from adbench.config import words as config
@@ -15,6 +13,7 @@ from adbench.data.fingerprint import hash_items
 from adbench.data.items import DatasetConfig, Item
 from adbench.errors import DataError
 from adbench.plugins import registry
+from tests.datasets.sets import grey
 
 
 def facts_of(name: str, *words: str) -> DatasetConfig:
@@ -26,22 +25,17 @@ def index(root: Path, name: str, *words: str) -> list[Item]:
     return registry.find("dataset", name).load()(name, facts_of(name, *words)).index(root)
 
 
-def picture(path: Path, value: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
-
-
 @pytest.fixture
 def mvtec(tmp_path: Path) -> Path:
     """Two categories; image names repeat between defects and categories, as in the real set."""
     for category in ("bottle", "grid"):
         base = tmp_path / "mvtec_ad" / category
         for i in range(3):
-            picture(base / "train" / "good" / f"{i:03d}.png", i)
+            grey(base / "train" / "good" / f"{i:03d}.png", i)
         for defect in ("good", "broken", "stained"):
-            picture(base / "test" / defect / "000.png", 100)
+            grey(base / "test" / defect / "000.png", 100)
             if defect != "good":
-                picture(base / "ground_truth" / defect / "000_mask.png", 255)
+                grey(base / "ground_truth" / defect / "000_mask.png", 255)
     return tmp_path
 
 
@@ -96,7 +90,7 @@ def visa(tmp_path: Path) -> Path:
     for number, row in enumerate(ROWS):
         for path in row.split(",")[3:]:
             if path:
-                picture(root / path, 2 if "Masks" in path else 50 + number)
+                grey(root / path, 2 if "Masks" in path else 50 + number)
     return tmp_path
 
 

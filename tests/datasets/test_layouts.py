@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import groups, layers
+from adbench.config import groups
 from adbench.data import arrays
 from adbench.data.decode import image_size
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, count, decide_masks
+from adbench.data.items import Item, count, decide_masks
 from adbench.datasets.layout import Layout
 from adbench.errors import AdbenchError, DataError
 from adbench.plugins import registry
+from tests.datasets.sets import opened
 
 # Normal and abnormal images in train, valid and test of a phantom of 12, 8 and 24 images.
 COUNTS = {
@@ -32,14 +33,6 @@ COUNTS = {
 }
 MASKED = ("busi", "folder", "mvtec", "visa")
 SIZE = {"train": 12, "valid": 8, "test": 24}
-
-
-def opened(name: str, **changes: object) -> Layout:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    for key, value in changes.items():
-        setattr(facts, key, value)
-    dataset: Layout = registry.find("dataset", name).load()(name, facts)
-    return dataset
 
 
 @pytest.fixture(scope="module")

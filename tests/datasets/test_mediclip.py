@@ -9,26 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.fingerprint import hash_items
-from adbench.data.items import DatasetConfig, Item, count
+from adbench.data.items import count
 from adbench.errors import DataError
-from adbench.plugins import registry
-
-
-def index(root: Path, name: str, **changes: object) -> list[Item]:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    for key, value in changes.items():
-        setattr(facts, key, value)
-    return registry.find("dataset", name).load()(name, facts).index(root)
-
-
-def picture(path: Path, value: int = 0, size: int = 8) -> Path:
-    """A grey square whose file differs with `value`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((size, size), value, np.uint8)).save(path)
-    return path
+from tests.datasets.sets import facts_of, grey, index, read
 
 
 def samples(root: Path, split: str, *rows: object) -> None:
@@ -42,9 +27,9 @@ def busi(tmp_path: Path) -> Path:
     """MediCLIP's BUSI: two normal images to train on, one of each kind to test on."""
     root = tmp_path / "busi"
     for i, name in enumerate(["train/normal/normal_0", "train/normal/normal_1", "test/normal/normal_2"]):
-        picture(root / "images" / f"{name}.jpg", i)
-    picture(root / "images/test/abnormal/benign_0.jpg", 100)
-    picture(root / "images/test/ground_true/benign_mask_0.jpg", 255)
+        grey(root / "images" / f"{name}.jpg", i)
+    grey(root / "images/test/abnormal/benign_0.jpg", 100)
+    grey(root / "images/test/ground_true/benign_mask_0.jpg", 255)
     samples(root, "train", *({"filename": f"train/normal/normal_{i}.jpg", "label": 0} for i in (0, 1)))
     bad = {"filename": "test/abnormal/benign_0.jpg", "label": 1, "mask": "test/ground_true/benign_mask_0.jpg"}
     samples(root, "test", {"filename": "test/normal/normal_2.jpg", "label": 0, "clsname": "normal"}, "", bad)
@@ -99,7 +84,7 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
     root = tmp_path / "Dataset_BUSI_with_GT"
     for number, name in enumerate(("normal", "benign", "malignant")):
         for i in (1, 2, 3, 4):
-            picture(root / name / f"{name} ({i}).png", 10 * number + i)
+            grey(root / name / f"{name} ({i}).png", 10 * number + i)
             left = np.zeros((8, 8), np.uint8)
             left[2:4, 0:3] = 255 * (name != "normal")
             Image.fromarray(left).save(root / name / f"{name} ({i})_mask.png")
@@ -114,7 +99,7 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
     assert all(i.mask is None for i in items if not i.label), "a normal image has an empty mask file: not a lesion"
     double = next(i for i in items if i.id == "test/abnormal/malignant (2).png")
     assert [path.name for path in double.mask or ()] == ["malignant (2)_mask.png", "malignant (2)_mask_1.png"]
-    facts = layers.section(DatasetConfig, "dataset", "busi")
+    facts = facts_of("busi")
     (mask,), _ = arrays.masks([double], hash_items([double], cache, "busi"), cache, 8, facts, "x")
     assert mask.sum() == 6 + 6
     assert mask[2, 0] == mask[5, 7] == 1
@@ -128,9 +113,9 @@ def test_busi_of_its_owner_joins_several_masks(tmp_path: Path, cache: Path) -> N
 def test_kaggle_brain_mri_of_its_owner_is_dealt_and_its_copies_left_aside(tmp_path: Path) -> None:
     root = tmp_path / "archive"
     for i in range(12):
-        picture(root / "no" / f"N{i}.jpg", i)
-        picture(root / "yes" / f"Y{i}.JPG", 100 + i)
-        picture(root / "brain_tumor_dataset" / "no" / f"N{i}.jpg", i)
+        grey(root / "no" / f"N{i}.jpg", i)
+        grey(root / "yes" / f"Y{i}.JPG", 100 + i)
+        grey(root / "brain_tumor_dataset" / "no" / f"N{i}.jpg", i)
     items = index(root, "brainmri_kaggle")
     assert len(items) == 24
     assert [count(items, split) for split in ("train", "valid", "test")] == [(4, 4), (0, 0), (8, 8)]
@@ -145,7 +130,7 @@ FINDINGS = (
 
 def film(root: Path, split: str, patient: int, view: str, **values: str) -> str:
     path = f"{split}/patient{patient:05d}/study1/view1_{view.lower()}.jpg"
-    picture(root / path, patient)
+    grey(root / path, patient)
     columns = [values.get(name.replace(" ", "_"), "") for name in FINDINGS.split(",")]
     return ",".join([f"CheXpert-v1.0-small/{path}", view, *columns])
 
@@ -173,11 +158,7 @@ def test_chexpert_of_stanford_reads_frontal_films_of_either_class(tmp_path: Path
         ("test", 1, "patient00008", "Cardiomegaly"),
     ]
     assert items[1].id == "train/abnormal/patient00003/study1/view1_frontal.jpg"
-    dataset = registry.find("dataset", "chexpert").load()(
-        "chexpert", layers.section(DatasetConfig, "dataset", "chexpert")
-    )
-    dataset.index(tmp_path)
-    assert dataset.notes == ["train.csv: 1 film from the side and 3 of neither class are left out."]
+    assert read(tmp_path, "chexpert")[1] == ["train.csv: 1 film from the side and 3 of neither class are left out."]
     (root / "valid.csv").write_text("\n".join([header, valid[0].replace(",1.0,", ",yes,")]) + "\n")
     with pytest.raises(DataError, match=r"valid\.csv row 2: Cardiomegaly is 'yes'; 1, 0, -1 and empty are possible"):
         index(tmp_path, "chexpert")

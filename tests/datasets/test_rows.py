@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
 from adbench.data.decode import open_image
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.masks import check_mask, read_masks
 from adbench.errors import DataError
-from adbench.plugins import registry
+from tests.datasets.sets import opened
 
 TEST = {"split_shares": [0, 0, 1]}
 
@@ -35,10 +34,7 @@ def root(tmp_path: Path) -> Path:
 def read(root: Path, *rows: str, **changes: object) -> tuple[list[Item], list[str]]:
     """The items of a table, by id, and the notes."""
     (root / "images.csv").write_text("\n".join(rows) + "\n")
-    config: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
-    for key, value in (TEST | changes).items():
-        setattr(config, key, value)
-    dataset = registry.find("dataset", "folder").load()("folder", config)
+    dataset = opened(**(TEST | changes))
     return sorted(dataset.index(root), key=lambda item: item.id), dataset.notes
 
 

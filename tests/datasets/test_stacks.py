@@ -4,90 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from adbench.config import layers
 from adbench.data import arrays, series, stamps, support
 from adbench.data.decode import open_image
 from adbench.data.fingerprint import fingerprint, hash_items
-from adbench.data.items import DatasetConfig, Item, decide_masks
-from adbench.data.masks import read_masks
-from adbench.errors import AdbenchError, DataError
-from adbench.plugins import registry
-
-SHAPE = (8, 10, 6)
-LESION = {2: 1, 3: 2}  # of a mask, voxels by slice
-
-
-def volume(path: Path, seed: int, lesion: bool = False, affine: np.ndarray | None = None) -> Path:
-    """Write a block of noise in slices 1 to 4 of 6; with `lesion` bright voxels in slices 2 and 3."""
-    voxels = np.zeros(SHAPE, np.int16)
-    voxels[1:7, 1:9, 1:5] = np.random.default_rng(seed).integers(100, 200, (6, 8, 4))
-    if lesion:
-        voxels[lesions() > 0] = 400
-    return nifti(path, voxels, affine)
-
-
-def lesions() -> np.ndarray:
-    labels = np.zeros(SHAPE, np.uint8)
-    for number, voxels in LESION.items():
-        labels[3 : 3 + voxels, 4, number] = number
-    return labels
-
-
-def nifti(path: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
-    return path
-
-
-def dicom(path: Path, frames: np.ndarray, **values: Any) -> Path:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = values.get("SOPInstanceUID", f"1.2.{abs(hash(path))}")
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
-    data.PixelData = frames.astype(np.uint8).tobytes()
-    for name, value in values.items():
-        setattr(data, name, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
-def noise(seed: int, frames: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 250, (frames, 6, 8)).astype(np.uint8)
-
-
-def folder(root: Path, cache: Path | None = None, **changes: object) -> tuple[list[Item], Any]:
-    config: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
-    for key, value in changes.items():
-        setattr(config, key, value)
-    dataset = registry.find("dataset", "folder").load()("folder", config)
-    dataset.cache = cache
-    return dataset.index(root), dataset
-
-
-@pytest.fixture
-def brains(tmp_path: Path) -> Path:
-    """Four healthy and four ill patients, with masks."""
-    root = tmp_path / "brains"
-    for number in range(4):
-        volume(root / "normal" / f"n{number}.nii.gz", number)
-        volume(root / "abnormal" / f"a{number}.nii.gz", 10 + number, lesion=True)
-        nifti(root / "masks" / f"a{number}.nii.gz", lesions())
-    return root
+from adbench.data.items import decide_masks
+from adbench.errors import DataError
+from tests.datasets.stacks import SHAPE, dicom, folder, lesions, nifti, random_frames, volume
 
 
 def test_a_volume_is_a_patient_and_its_slices_are_the_images(brains: Path) -> None:
@@ -246,7 +174,7 @@ def test_keys_of_volumes_have_no_effect_without_them(adbench, tmp_path: Path, br
     for kind in ("normal", "abnormal"):
         for number in range(2):
             (tmp_path / "flat" / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(noise(number)[0]).save(tmp_path / "flat" / kind / f"{kind}{number}.png")
+            Image.fromarray(random_frames(number)[0]).save(tmp_path / "flat" / kind / f"{kind}{number}.png")
     out = tmp_path / "sheet.png"
     for key in ("slice_axis=coronal", "volume_window=[1,99]", "empty_slices=keep", "lesion_free_slices=normal"):
         answer = adbench("data", "describe", "folder", f"data_root={tmp_path / 'flat'}", f"dataset.{key}", "--out", out)
@@ -261,9 +189,9 @@ def test_keys_of_volumes_have_no_effect_without_them(adbench, tmp_path: Path, br
 
 
 def test_frames_of_dicom_and_pages_of_tiff_are_images_of_one_patient(tmp_path: Path) -> None:
-    dicom(tmp_path / "normal" / "cine.dcm", noise(1, 3), PatientID="P1")
-    dicom(tmp_path / "normal" / "other.dcm", noise(2, 2))
-    dicom(tmp_path / "abnormal" / "ill.dcm", noise(3, 3), PatientID="P2")
+    dicom(tmp_path / "normal" / "cine.dcm", random_frames(1, 3), PatientID="P1")
+    dicom(tmp_path / "normal" / "other.dcm", random_frames(2, 2))
+    dicom(tmp_path / "abnormal" / "ill.dcm", random_frames(3, 3), PatientID="P2")
     marks = np.zeros((3, 6, 8), np.uint8)
     marks[1, 2, 3] = 255
     pages = [Image.fromarray(page) for page in marks]
@@ -288,7 +216,7 @@ def test_a_series_is_sorted_by_position_and_its_patient_stays_together(tmp_path:
         for number, height in enumerate((30, -10, 10)):
             values = {"ImagePositionPatient": [0, 0, height], "PatientID": f"P{patient}"} | lie
             values |= {"StudyInstanceUID": f"1.{patient}", "SeriesInstanceUID": f"1.{patient}.5"}
-            dicom(tmp_path / kind / f"IM{patient}{number}.dcm", noise(10 * patient + number), **values)
+            dicom(tmp_path / kind / f"IM{patient}{number}.dcm", random_frames(10 * patient + number), **values)
     items, dataset = folder(tmp_path)
     assert not dataset.notes
     for patient in range(4):
@@ -300,95 +228,6 @@ def test_a_series_is_sorted_by_position_and_its_patient_stays_together(tmp_path:
         assert items.index(own[-1]) - items.index(own[0]) == 2, "slices of a series follow each other"
     by_name, _ = folder(tmp_path, patient_pattern="IM(?P<patient>.)")
     assert {i.patient for i in by_name} == {"0", "1", "2", "3"}, "a pattern goes before the header"
-
-
-HEADER = "path,label,split,mask,patient,slice"
-
-
-def table(root: Path, *rows: str, header: str = HEADER) -> None:
-    (root / "images.csv").write_text("\n".join([header, *rows]) + "\n")
-
-
-def test_a_table_names_volumes_or_single_slices(brains: Path) -> None:
-    table(
-        brains,
-        "normal/n0.nii.gz,0,train,,P7,2",
-        "normal/n0.nii.gz,0,train,,P7,4",
-        "normal/n1.nii.gz,0,test,,,",
-        "abnormal/a0.nii.gz,1,test,masks/a0.nii.gz,,",
-        "abnormal/a1.nii.gz,0,test,,,1",
-        "abnormal/a1.nii.gz,1,test,masks/a1.nii.gz,,3",
-    )
-    items, _ = folder(brains)
-    assert [(i.id, i.patient) for i in items] == [
-        *((f"train/normal/normal/n0.nii.gz#00{n}", "P7") for n in (2, 4)),
-        *((f"test/normal/normal/n1.nii.gz#00{n}", "normal/n1") for n in (1, 2, 3, 4)),
-        *((f"test/abnormal/abnormal/a0.nii.gz#00{n}", "abnormal/a0") for n in (2, 3)),
-        ("test/normal/abnormal/a1.nii.gz#001", "abnormal/a1"),
-        ("test/abnormal/abnormal/a1.nii.gz#003", "abnormal/a1"),
-    ]
-
-
-def test_each_row_of_a_volume_may_name_its_mask(brains: Path) -> None:
-    """As in tables of LGG: normal slices of an ill patient, whose part of the mask is empty, and abnormal ones."""
-    slices = (1, 2, 3, 4)
-    table(brains, *(f"abnormal/a0.nii.gz,{int(n in (2, 3))},test,masks/a0.nii.gz,,{n}" for n in slices))
-    items, _ = folder(brains)
-    assert [(i.frame.number, i.label) for i in items if i.frame] == [(n, int(n in (2, 3))) for n in slices]
-    assert [read_masks(i.mask_images, DatasetConfig("t", "o"), i.image).pixels.any() for i in items] == [
-        bool(i.label) for i in items
-    ]
-
-
-def test_a_column_of_slices_means_nothing_for_single_images(tmp_path: Path) -> None:
-    for name in "ab":
-        Image.fromarray(noise(ord(name))[0]).save(tmp_path / f"{name}.png")
-    table(tmp_path, "a.png,0,test,,,17", "b.png,1,test,,,top")
-    assert [i.id for i in folder(tmp_path)[0]] == ["test/normal/a.png", "test/abnormal/b.png"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "says"),
-    [
-        (["normal/n0.nii.gz,0,test,,,6"], r"n0\.nii\.gz has no slice 6: it has 6, numbered from 0 to 5"),
-        (["normal/n0.nii.gz,0,test,,,top"], r"row 2: the slice 'top' is no number"),
-        (["normal/n0.nii.gz,0,test,,,2"] * 2, r"row 3 names normal/n0\.nii\.gz#002 again, as row 2 did"),
-        (["normal/n0.nii.gz,0,test,,,"] * 2, r"row 3 names normal/n0\.nii\.gz again, as row 2 did"),
-        (
-            ["normal/n0.nii.gz,0,test,,,", "normal/n0.nii.gz,0,test,,,2"],
-            r"row 3 names one image of n0\.nii\.gz, and row 2 all of them",
-        ),
-        (
-            ["normal/n0.nii.gz,0,test,,,1", "normal/n0.nii.gz,0,train,,,2"],
-            r"row 3: patient normal/n0 is in train here and in test by .*row 2",
-        ),
-    ],
-)
-def test_rows_that_name_no_slice_are_named(brains: Path, rows: list[str], says: str) -> None:
-    table(brains, *rows)
-    with pytest.raises(DataError, match=says):
-        folder(brains)
-
-
-def test_a_support_list_names_slices(brains: Path, tmp_path: Path) -> None:
-    items, _ = folder(brains, split_shares=[1, 0, 0])
-    hashes = hash_items(items, tmp_path / "cache", "x")
-
-    def listed(text: str) -> list[str]:
-        (tmp_path / "list.txt").write_text(text)
-        chosen, _ = support.from_list(tmp_path / "list.txt", items, hashes, (0,), "the train split", items)
-        return [i.id for i in chosen]
-
-    assert listed("n-0: n1.nii.gz#2 normal/n0.nii.gz#004") == [
-        "train/normal/n1.nii.gz#002",
-        "train/normal/n0.nii.gz#004",
-    ]
-    with pytest.raises(AdbenchError, match=r"names n1\.nii\.gz, which holds 4 normal images.*as in n1\.nii\.gz#001"):
-        listed("n-0: n1.nii.gz")
-    with pytest.raises(AdbenchError, match=r"names n1\.nii\.gz#5, which is no normal image.*it isn't there"):
-        listed("n-0: n1.nii.gz#5")
-    with pytest.raises(AdbenchError, match=r"names a1\.nii\.gz#3, which is no normal image.*it is abnormal"):
-        listed("n-0: a1.nii.gz#3")
 
 
 def test_volumes_run_are_checked_described_and_scored(adbench, brains: Path, tmp_path: Path) -> None:
@@ -460,7 +299,7 @@ def test_dicom_files_without_patient_are_those_of_their_study(tmp_path: Path) ->
             given = {"PatientID": f"P{number}"} if piece else {}
             dicom(
                 place,
-                noise(10 * number + piece),
+                random_frames(10 * number + piece),
                 StudyInstanceUID=f"1.2.{number}",
                 SOPInstanceUID=f"1.{number}{piece}",
                 **given,
@@ -470,8 +309,14 @@ def test_dicom_files_without_patient_are_those_of_their_study(tmp_path: Path) ->
 
 def test_a_dicom_segmentation_is_no_image(tmp_path: Path) -> None:
     for number, place in enumerate(("normal/a", "normal/b", "abnormal/c", "abnormal/d")):
-        dicom(tmp_path / f"{place}.dcm", noise(number), PatientID=place, SOPInstanceUID=f"1.{number}", Modality="MR")
-    dicom(tmp_path / "abnormal/e.dcm", noise(5), PatientID="abnormal/d", SOPInstanceUID="1.9", Modality="SEG")
+        dicom(
+            tmp_path / f"{place}.dcm",
+            random_frames(number),
+            PatientID=place,
+            SOPInstanceUID=f"1.{number}",
+            Modality="MR",
+        )
+    dicom(tmp_path / "abnormal/e.dcm", random_frames(5), PatientID="abnormal/d", SOPInstanceUID="1.9", Modality="SEG")
     items, dataset = folder(tmp_path)
     assert len(items) == 4
     assert any("e.dcm is a DICOM SEG, no image, and is left out (one of 1)" in note for note in dataset.notes)
@@ -488,7 +333,7 @@ def test_a_damaged_volume_says_how_it_is_damaged(brains: Path) -> None:
 def test_headers_of_dicom_are_read_once(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(stamps, "SETTLED_NS", -(10**12))  # files that were written a moment ago count as unchanged
     for number, place in enumerate(("normal/a", "normal/b", "abnormal/c", "abnormal/d")):
-        dicom(tmp_path / "set" / f"{place}.dcm", noise(number), SOPInstanceUID=f"1.{number}", Modality="MR")
+        dicom(tmp_path / "set" / f"{place}.dcm", random_frames(number), SOPInstanceUID=f"1.{number}", Modality="MR")
     first = folder(tmp_path / "set", tmp_path / "cache")[0]
     monkeypatch.setattr(series, "read_header", None)
     assert folder(tmp_path / "set", tmp_path / "cache")[0] == first

@@ -15,6 +15,7 @@ from adbench.data.items import DatasetConfig, Item
 from adbench.datasets.tables import read_table
 from adbench.errors import DataError
 from adbench.plugins import registry
+from tests.datasets.sets import opened
 
 ROWS = [
     ("path", "label", "split", "mask", "patient"),
@@ -35,10 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 def read(root: Path, data: bytes | str, **changes: object) -> tuple[list[Item], list[str]]:
     (root / "images.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
-    config: DatasetConfig = layers.section(DatasetConfig, "dataset", "folder")
-    for key, value in changes.items():
-        setattr(config, key, value)
-    dataset = registry.find("dataset", "folder").load()("folder", config)
+    dataset = opened(**changes)
     return dataset.index(root), dataset.notes
 
 

@@ -6,28 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from adbench.config import layers
 from adbench.data import arrays
 from adbench.data.decode import read_image
 from adbench.data.fingerprint import hash_items
-from adbench.data.items import DatasetConfig, Item, count
+from adbench.data.items import count
 from adbench.datasets.adni import middle_slice
 from adbench.errors import DataError
-from adbench.plugins import registry
-
-
-def index(root: Path, name: str, **changes: object) -> list[Item]:
-    facts: DatasetConfig = layers.section(DatasetConfig, "dataset", name)
-    for key, value in changes.items():
-        setattr(facts, key, value)
-    return registry.find("dataset", name).load()(name, facts).index(root)
-
-
-def picture(path: Path, value: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((4, 4), value, np.uint8)).save(path)
+from tests.datasets.sets import grey, index
 
 
 @pytest.fixture
@@ -35,7 +21,7 @@ def nih(tmp_path: Path) -> Path:
     root = tmp_path / "NIHChest"
     rows = ["Image Index,Finding Labels,Follow-up #,Patient ID"]
     for i, findings in enumerate(["No Finding", "Mass|Nodule", "No Finding", "Hernia"]):
-        picture(root / f"images_{1 + i % 2:03d}" / "images" / f"0000000{i}_000.png", i)
+        grey(root / f"images_{1 + i % 2:03d}" / "images" / f"0000000{i}_000.png", i)
         rows.append(f"0000000{i}_000.png,{findings},0,{i // 2}")
     (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(rows) + "\n")
     (root / "train_val_list.txt").write_text("00000000_000.png\n00000001_000.png\n")
@@ -96,7 +82,7 @@ def octdl(tmp_path: Path) -> Path:
         disease = "NO" if patient < 4 else "RVO"
         for n in (1, 2):
             name = f"{disease.lower()}_{patient}_{n}"
-            picture(root / disease / f"{name}.jpg", 10 * patient + n)
+            grey(root / disease / f"{name}.jpg", 10 * patient + n)
             rows.append(f"{name},{disease},,,{patient},OD")
     (root / "OCTDL_labels.csv").write_text("\n".join(rows) + "\n")
     return root
@@ -137,7 +123,7 @@ def adni(tmp_path: Path) -> Path:
         subject = f"002_S_000{n}"
         for number in (2, 10, 9, 1, 30):
             name = f"ADNI_{subject}_MR_MP-RAGE__br_raw_20060418201311245_{number}_S13408_I{n}.png"
-            picture(root / subject / "MP-RAGE" / "2006-04-18" / f"I{n}" / name, number)
+            grey(root / subject / "MP-RAGE" / "2006-04-18" / f"I{n}" / name, number)
         rows.append(f'"I{n}","{subject}","{group}","F"')
     (root / "collection.csv").write_text("\n".join(rows) + "\n")
     return root
@@ -176,7 +162,7 @@ def test_adni_reads_dicom_as_it_is_delivered(tmp_path: Path, adni: Path) -> None
 
 def test_bad_input_of_adni_is_named(adni: Path) -> None:
     volume = adni / "002_S_0000" / "MP-RAGE" / "2006-04-18" / "I0"
-    picture(volume / "first slice.png")
+    grey(volume / "first slice.png")
     with pytest.raises(DataError, match=r"first slice\.png has no slice number in its name"):
         index(adni, "adni")
     for path in volume.iterdir():

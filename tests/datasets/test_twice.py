@@ -5,31 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.config import layers
-from adbench.data.items import DatasetConfig
 from adbench.errors import DataError
-from adbench.plugins import registry
+from tests.datasets.sets import fill, read
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("train/normal/a", "train/abnormal/b", "test/normal/c", "test/abnormal/d")):
-        (tmp_path / name).parent.mkdir(parents=True)
-        pixels = np.random.default_rng(seed).integers(0, 200, (16, 16), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    fill(tmp_path, "train/normal/a.png", "train/abnormal/b.png", "test/normal/c.png", "test/abnormal/d.png")
     return tmp_path
 
 
 def notes_on(root: Path) -> list[str]:
-    config = layers.section(DatasetConfig, "dataset", "folder")
-    dataset = registry.find("dataset", "folder").load()("folder", config)
-    dataset.index(root)
-    notes: list[str] = dataset.notes
-    return notes
+    return read(root)[1]
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])

@@ -6,21 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from adbench.data.items import Item
-from tests.datasets.test_layouts import opened
+from tests.datasets.sets import grey, opened, read
 
 SIZE = {"train": 6, "valid": 4, "test": 8}
 PUBLISHED = ["brainmri", "chestxray", "mvtec", "visa", "busi", "brainmri_kaggle", "chexpert", "nihchest", "octdl"]
-
-
-def read(root: Path, name: str, **changes: object) -> tuple[list[Item], list[str]]:
-    """The items, and the notes."""
-    dataset = opened(name, **changes)
-    return dataset.index(root), dataset.notes
 
 
 def draw(root: Path, name: str) -> Path:
@@ -30,21 +21,16 @@ def draw(root: Path, name: str) -> Path:
     return dataset.folder(root)
 
 
-def picture(path: Path, value: int = 7) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_whatever_is_no_image_of_a_published_set_is_named(tmp_path: Path, name: str) -> None:
     folder = draw(tmp_path, name)
     items, notes = read(tmp_path, name)
     assert notes == []
     home = items[0].path.parent
-    picture(home / "older" / "scan.png")
-    picture(folder / "more" / "another.bmp")
+    grey(home / "older" / "scan.png")
+    grey(folder / "more" / "another.bmp")
     (home / "picture.gif").write_bytes(b"GIF89a")
-    picture(folder / "runs" / "0123" / "gallery" / "scan.png")
+    grey(folder / "runs" / "0123" / "gallery" / "scan.png")
     (folder / "runs" / "0123" / "record.json").write_text("{}")
     again, (images, strange) = read(tmp_path, name)
     assert again == items
@@ -61,7 +47,7 @@ def test_whatever_is_no_image_of_a_published_set_is_named(tmp_path: Path, name: 
 ])  # fmt: skip
 def test_masks_without_an_image_are_named(tmp_path: Path, name: str, place: str) -> None:
     folder = draw(tmp_path, name)
-    picture(folder / place, 255)
+    grey(folder / place, 255)
     _, (note,) = read(tmp_path, name)
     where, _, file = place.rpartition("/")
     assert note == (
@@ -104,8 +90,8 @@ def test_films_of_chexpert_and_volumes_of_adni_that_are_left_out_are_counted(tmp
 
 def test_images_that_a_table_does_not_name_are_named(tmp_path: Path) -> None:
     for name in ("a", "b", "c", "d", "e"):
-        picture(tmp_path / "scans" / f"{name}.png", ord(name))
-    picture(tmp_path / "elsewhere" / "f.png")
+        grey(tmp_path / "scans" / f"{name}.png", ord(name))
+    grey(tmp_path / "elsewhere" / "f.png")
     rows = ["path,label", "scans/a.png,normal", "scans/b.png,abnormal", "scans/c.png,normal", "scans/d.png,abnormal"]
     (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
     _, notes = read(tmp_path, "folder", split_shares=[0, 0, 1])
@@ -118,7 +104,7 @@ def test_the_empty_mask_of_a_normal_image_in_medicips_lists_is_checked(tmp_path:
     first, *rest = file.read_text().splitlines()
     row = json.loads(first)
     assert row["label"] == 0
-    picture(folder / "images" / "test" / "ground_true" / "own.png", 255)
+    grey(folder / "images" / "test" / "ground_true" / "own.png", 255)
     file.write_text("\n".join([json.dumps(row | {"mask": "test/ground_true/own.png"}), *rest]))
     items, _ = read(tmp_path, "busi")
     (one,) = (item for item in items if item.mask and not item.label)
@@ -138,7 +124,7 @@ def test_what_a_set_does_not_need_may_be_damaged(tmp_path: Path) -> None:
 
 def test_the_table_itself_and_texts_are_no_loss(tmp_path: Path) -> None:
     for name in ("a", "b", "c", "d"):
-        picture(tmp_path / f"{name}.png", ord(name))
+        grey(tmp_path / f"{name}.png", ord(name))
         (tmp_path / f"{name}.txt").write_text("about it")
     rows = ["path,label", "a.png,normal", "b.png,abnormal", "c.png,normal", "d.png,abnormal"]
     (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
