@@ -30,7 +30,7 @@ test-slow: $(STAMP) test-older-torch test-lowest  ## what takes more than a minu
 test-browser: $(STAMP)  ## the site and the page of `serve` in a real Chromium; installs Debian's, as root or through sudo
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -q
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -qy --no-install-recommends chromium chromium-driver
-	$(BIN)/python -m pytest -m slow tests/test_browser.py tests/adbench/serve/test_page.py
+	$(BIN)/python -m pytest -m slow tests/test_browser.py tests/adbench/serve/browser
 
 test-anomalib:  ## anomalib's models with random weights, in an environment of their own
 	@test -x $(VENV)-anomalib/bin/python || $(PYTHON) -m venv $(VENV)-anomalib

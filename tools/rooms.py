@@ -7,6 +7,7 @@ A room is a folder of adbench/, or a module at its top. Every arrow points down:
 
 from __future__ import annotations
 
+import argparse
 import ast
 import graphlib
 import sys
@@ -139,7 +140,9 @@ def draw() -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 where the picture is stale")
+    if parser.parse_args().check:
         sys.exit(PICTURE.read_text(encoding="utf-8") != draw())
     PICTURE.write_text(draw(), encoding="utf-8")
     print(f"drawn: {PICTURE.relative_to(ROOT)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adbench.cells.cell import ELSEWHERE, Cell, TrainingSet, in_words
 from adbench.cells.holdout import folds
 from adbench.config import layers
-from adbench.data.fingerprint import digest
+from adbench.data.fingerprint import digest, file_hash
 from adbench.data.indexed import IndexedDataset
 from adbench.data.items import SUPPORT_SPLITS, DatasetConfig, Item
 from adbench.data.support import draw_order
@@ -67,7 +67,7 @@ def choose(
     config = target.config
     first = (config.support_split, *config.support_fill) if first is None else first
     learned = [item for one in sets if one.dataset.name == target.name for item in one.support]
-    content = {name: whole[:64] for name, whole in target.hashes.items()}  # of the image, without its masks
+    content = {name: file_hash(whole) for name, whole in target.hashes.items()}
     people = {item.patient for item in learned} - {None}
     copies = {content[item.id] for item in learned}
     tested = target.split("test")

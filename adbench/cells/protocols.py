@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from adbench.cells.cell import ELSEWHERE, FULL_SPLIT, NEED_TRAIN_ON, TrainingSet, in_words
 from adbench.config.schema import RunConfig
 from adbench.data import support as supports
-from adbench.data.fingerprint import digest
+from adbench.data.fingerprint import digest, file_hash
 from adbench.data.indexed import IndexedDataset, dataset_class, open_dataset
 from adbench.data.items import CLASSES, Item
 from adbench.data.support_lists import is_named, named_list
@@ -242,7 +242,7 @@ def without_support(target: IndexedDataset, sets: tuple[TrainingSet, ...]) -> In
     if not taken:
         return target
     test, patients = target.split("test"), {item.patient for item in taken} - {None}
-    content = {item.id: target.hashes[item.id][:64] for item in test}  # of the image, without its masks
+    content = {item.id: file_hash(target.hashes[item.id]) for item in test}
     copies = {content[item.id] for item in taken}
     gone = {item.id for item in test if content[item.id] in copies or item.patient in patients}
     for label, kind in enumerate(CLASSES):

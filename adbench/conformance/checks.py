@@ -43,7 +43,7 @@ def _parameters(s: Subject) -> str | None:
             return f"files names {name!r}, which Params does not have"
     if not isinstance(s.method_class.version, str):
         return f"version is {s.method_class.version!r}, no text"
-    assert s.params is not None
+    _ = s.params
     for kind, reads in (("schedule", s.resolved), ("preset", s.preset)):
         for name in s.yaml.get(f"{kind}s") or {}:
             if name not in ALLOWED[kind]:
@@ -81,7 +81,7 @@ def _constructor(s: Subject) -> str | None:
 )
 def _fit(s: Subject) -> str | None:
     try:
-        assert s.fitted is not None
+        _ = s.fitted  # fitted on first use
     except Exception as error:
         said, declared = s.said(error), s.capability.support
         if declared != "both":
@@ -97,7 +97,7 @@ def _fit(s: Subject) -> str | None:
 @check("batch alone", "scores from images, features and names: a Batch has no label, mask or path", "score", gate=True)
 def _batch(s: Subject) -> str | None:
     try:
-        assert s.scores is not None
+        _ = s.scores  # scored on first use
     except ReturnError as error:  # the next check's
         if not str(error).startswith("score()"):
             raise
@@ -107,7 +107,7 @@ def _batch(s: Subject) -> str | None:
 @check("shapes", "image (B,) and maps (B, h, w), or none where maps=False is declared", "score", gate=True)
 def _shapes(s: Subject) -> str | None:
     try:
-        assert s.scores is not None
+        _ = s.scores  # scored on first use
     except ReturnError as error:
         return str(error).rstrip(".")
     return None
@@ -206,7 +206,7 @@ def _other_images(s: Subject) -> str | None:
 
 @check("inputs", "support and batch left as they were given", "prepare", "build_memory", "score")
 def _inputs(s: Subject) -> str | None:
-    assert s.fitted is not None
+    _ = s.fitted
     if s.wrote:
         return "a support that the fit has written into"
     batch = s.batch()
@@ -228,7 +228,7 @@ def _save_and_load(s: Subject) -> str | None:
 @check("frozen backbone", "a backbone unchanged, in eval mode, without gradient, and not in the saved state", "build",
        "training_step")  # fmt: skip
 def _frozen(s: Subject) -> str | None:
-    assert s.fitted is not None
+    _ = s.fitted
     if damage := s.bench.damage(s.backbone):
         return damage
     matrices = {name: value for name, value in s.backbone.model.state_dict().items() if value.ndim >= 2}

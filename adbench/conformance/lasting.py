@@ -19,7 +19,7 @@ SECONDS = 0.3  # of the processor, after which it is not that many
 @check("other fits", "scores that follow from the method's own support, whatever was fitted before", "prepare",
        "build_memory", "score")  # fmt: skip
 def _other_fits(s: Subject) -> str | None:
-    assert s.scores is not None  # the first fit of all
+    _ = s.scores  # the first fit of all
     if s.capability.support != "none":
         for scores, images in ((s.few, "other, fewer images"), (s.unmasked, "as many other images")):
             if equal(scores, s.scores):
@@ -36,14 +36,14 @@ def _other_fits(s: Subject) -> str | None:
 @check("settings", "settings of the process, its environment and torch's functions left as they were", "build",
        "prepare", "build_memory", "score")  # fmt: skip
 def _settings(s: Subject) -> str | None:
-    assert s.scores is not None
+    _ = s.scores
     return s.changed[0] if s.changed else None
 
 
 @check("threads", "no thread that Python waits for, and no process, left by a fit or by `score`", "build", "prepare",
        "score")  # fmt: skip
 def _threads(s: Subject) -> str | None:
-    assert s.scores is not None
+    _ = s.scores
     left = s.strays()
     return f"{left[0]}, which is still running" if left else None
 

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.data.decode import DECODING, Filter, read_image
-from adbench.data.fingerprint import check_unchanged, digest
+from adbench.data.fingerprint import check_unchanged, digest, image_content
 from adbench.data.items import DatasetConfig, Item
 from adbench.data.levels import IntensityRange
 from adbench.data.mask_facts import MaskFacts, remembered
 from adbench.data.masks import check_mask, read_masks
 from adbench.data.shrink import resized
 from adbench.errors import AdbenchError, DataError
+from adbench.system import cores
 from adbench.system.files import alone, atomic, discard
 from adbench.system.progress import track
 
@@ -32,14 +33,14 @@ def images(
     items: Sequence[Item], hashes: Mapping[str, str], cache: Path, size: int, resize: Filter, grey: bool, title: str,
     intensity_range: IntensityRange | None = None,
 ) -> NDArray[np.uint8]:  # fmt: skip
-    """Return (N, size, size, 3) uint8, memory-mapped from the cache, whose key is the images' content, not their paths.
+    """Return (N, size, size, 3) uint8, memory-mapped from the cache, whose key is the images' content.
 
     hashes: content hashes by item id. resize, grey, intensity_range: see `read_image`. title: the text of the progress
     bar.
     """
     scale = [] if intensity_range is None else [str(list(map(float, intensity_range)))]
     settings = ["images", str(DECODING), str(size), resize, str(grey), *scale]
-    key = digest("\n".join([*settings, *(hashes[i.id] for i in items)]))
+    key = digest("\n".join([*settings, *(image_content(i, hashes[i.id]) for i in items)]))
 
     def decode(item: Item) -> NDArray[np.uint8]:
         pixels = read_image(item.image, size, resize, grey, intensity_range)
@@ -72,7 +73,7 @@ def masks(
 
     def measure() -> list[MaskFacts]:
         if len(facts) < len(items):  # the masks come from the cache
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            with ThreadPoolExecutor(cores.available()) as pool:
                 for _ in track(_ahead(pool, decode, items), f"measuring masks {title}", len(items)):
                     pass
         return [facts[item.id] for item in items]
@@ -146,7 +147,7 @@ def _decode_all(
 ) -> None:
     # Written in order, not through a memory map: a full disk is then an error and not a crash.
     # Pillow decodes outside the interpreter lock, so threads are enough.
-    with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with atomic(path) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(cores.available()) as pool:
         file.write(_header(shape))
         for pixels in track(_ahead(pool, decode, items), title, len(items)):
             file.write(pixels.tobytes())

@@ -15,6 +15,7 @@ from adbench.errors import DataError
 CONTENT = "sha256:"  # stands before the hash of a file or folder where a parameter names one
 CONTENTS = "contents.json"  # remembers the hashes of such files, in the folder `hashes` of the cache
 CHUNK = 1 << 16  # bytes read at a time: most images are one or two
+DIGITS = 64  # of a SHA-256
 
 
 def digest(text: str) -> str:
@@ -89,6 +90,16 @@ def hash_items(items: Sequence[Item], cache: Path, title: str, keep: bool = True
     return hashes
 
 
+def file_hash(content: str) -> str:
+    """Return the hash of the image's file alone, from an item's content as `hash_items` gives it."""
+    return content[:DIGITS]
+
+
+def image_content(item: Item, content: str) -> str:
+    """Return what of an item's content, as `hash_items` gives it, belongs to the image: its file and its frame."""
+    return file_hash(content) + (item.frame.content if item.frame else "")
+
+
 def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", "masks"]) -> None:
     """Raise DataError where the image or a mask of an item has another content than when `hashes` were made.
 
@@ -96,7 +107,7 @@ def check_unchanged(item: Item, hashes: Mapping[str, str], of: Literal["image", 
     """
     stamps = hashes.stamps if isinstance(hashes, Hashes) else {}
     paths, content = (item.path, *item.mask_files), hashes[item.id]
-    files = [(path, content[64 * place : 64 * place + 64]) for place, path in enumerate(paths)]
+    files = [(path, content[DIGITS * place : DIGITS * (place + 1)]) for place, path in enumerate(paths)]
     for path, expected in files[:1] if of == "image" else files[1:]:
         stamp = stamps.get(path)
         if (stamp is None or stamp_of(path) != stamp) and _hash_file(path)[0] != expected:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from adbench.errors import DataError
+from adbench.system import cores
 from adbench.system.memory import recall, remember
 from adbench.system.progress import track
 
@@ -73,7 +74,7 @@ def measured(
         else:
             stale[path] = stamp
     if stale:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores.available()) as pool:
             found = pool.map(lambda item: _steady(measure, *item), stale.items())
             for path, (stamp, when, row) in zip(stale, track(found, title, len(stale)), strict=True):
                 rows[path] = row

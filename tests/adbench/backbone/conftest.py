@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from adbench.backbone.build import build
 from adbench.backbone.config import BackboneConfig
 from adbench.backbone.contract import Backbone
+from adbench.backbone.other_clips import OtherText
+from tests.adbench.backbone.other_clips import BERT, MODELS, facts, text_folder
 
 SMALL = {"depth": 3, "embed_dim": 32, "num_heads": 2}
 # The families that the shipped YAMLs name, each with the pixels of its images here.
@@ -41,5 +45,29 @@ def small() -> Callable[[str], Backbone]:
         if model not in built:
             built[model] = build(model, timm_facts(model), VITS.get(model, 64))
         return built[model]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with open_clip's configurations of `MODELS` and their text folders."""
+    place = tmp_path_factory.mktemp("clips")
+    for name, model in MODELS.items():
+        (place / f"{name}.json").write_text(json.dumps(model))
+    text_folder(place / "text", BERT)
+    text_folder(place / "roberta-text", BERT | {"model_type": "roberta", "pad_token_id": 0, "type_vocab_size": 1})
+    return place
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(clips: Path) -> Callable[[str], OtherText]:
+    """Build a model of `MODELS`, each once."""
+    built: dict[str, Backbone] = {}
+
+    def of(kind: str) -> Backbone:
+        if kind not in built:
+            built[kind] = build(kind, facts(clips, kind), 32)
+        return built[kind]
 
     return of

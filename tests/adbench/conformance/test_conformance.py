@@ -144,6 +144,15 @@ def test_a_thread_that_nobody_ends_does_not_keep_the_command(tmp_path: Path) -> 
     assert "the thread waiting, which is still running" in done.stdout
 
 
+def test_checks_are_made_without_asserts_too(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text(RAISES)
+    command = [sys.executable, "-O", "-m", "adbench", "check-method", f"{tmp_path / 'raises.py'}:Raises"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    verdicts = dict(re.findall(r"^  (\w[\w ]*?) +(passed|failed|not run) ", done.stdout, re.M))
+    assert [verdicts[name] for name in ("fit", "batch alone", "shapes")] == ["passed", "failed", "not run"]
+
+
 SOUND = [DrawsWithoutEffect, DrawsGloballyWithoutEffect, Transductive, Named, Levels, Edited, RefusesOtherWords]
 
 
@@ -270,3 +279,24 @@ def test_a_method_of_stages_is_examined_on_a_cnn_and_refused_on_a_clip(adbench, 
     answer = adbench("check-method", method, *cnn, *own)
     assert answer.code == 0, answer.out
     assert "backbone=resnet-18" in answer.out.splitlines()[0]
+
+
+RAISES = """
+from dataclasses import dataclass
+
+from adbench import Capability, Method
+
+
+@dataclass
+class Params:
+    pass
+
+
+class Raises(Method[Params]):
+    @classmethod
+    def capability(cls, params, architecture):
+        return Capability(support="none", blocks=(1,), stochastic=False, maps=False)
+
+    def score(self, batch):
+        raise ValueError("no score today")
+"""

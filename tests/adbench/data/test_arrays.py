@@ -38,6 +38,20 @@ def decoded(items: list[Item], hashes: Hashes, cache: Path) -> tuple[bytes, byte
     return images.tobytes(), masks.tobytes()
 
 
+def test_another_mask_decodes_masks_again_and_no_image(items: list[Item], tmp_path: Path) -> None:
+    def arrays_of() -> list[str]:
+        decoded(items, hash_items(items, tmp_path / "cache", "x"), tmp_path / "cache")
+        return sorted(str(np.load(path, "r").shape[1:]) for path in (tmp_path / "cache" / "decoded").glob("*.npy"))
+
+    images, masks = "(4, 4, 3)", "(4, 4)"
+    assert arrays_of() == [masks, images]
+    with Image.open(items[1].mask_files[0]) as mask:
+        pixels = np.asarray(mask).copy()
+    pixels[0, 0] ^= 255
+    Image.fromarray(pixels).save(items[1].mask_files[0])
+    assert arrays_of() == [masks, masks, images]
+
+
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.parametrize("which", ["image", "mask"])
 def test_a_file_that_changes_between_hashing_and_decoding_is_named(
