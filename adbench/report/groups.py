@@ -41,7 +41,8 @@ def subgroups(test: ScoredImages, threshold: float | None, level: float) -> list
     """Return the subgroups that the dataset names, in alphabetical order; empty where it names none."""
     names = test.table["subgroup"]
     return [
-        _part(test, str(one), (names == one).to_numpy(), threshold, level) for one in sorted(names.dropna().unique())
+        _part(test, str(one), (names == one).to_numpy(np.bool_, na_value=False), threshold, level)
+        for one in sorted(names.dropna().unique())
     ]
 
 

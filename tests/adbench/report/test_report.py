@@ -145,6 +145,18 @@ def test_subgroups_of_few_patients_are_marked_and_unknown_patients_are_said(reco
     assert "No figures by patient" in page.text
 
 
+def test_images_of_no_subgroup_are_in_none(record, tmp_path: Path, page_of) -> None:
+    """As in a table of one's own images that names the diagnosis of abnormal ones alone."""
+
+    def named(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(subgroup=pd.array(np.where(table["label"] == 1, "cyst", None), dtype="string"))
+
+    made = record(predictions=named)
+    ill = int((made.predictions()["label"] == 1).sum())
+    groups = page_of(write([made], tmp_path / "report")).parts["groups"]
+    assert f"cyst {ill} 0 " in groups
+
+
 def test_names_of_strangers_are_shown_and_not_run(record, tmp_path: Path, page_of) -> None:
     odd = record({"notes": [HOSTILE]}, lambda table: table.assign(image=table["image"] + HOSTILE))
     index = write([odd], tmp_path / "report")
