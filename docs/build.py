@@ -24,38 +24,36 @@ import typer.main
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 CONTENTS: dict[str, list[str]] = {
-    "Use": [
-        "tour",
+    "First steps": ["tour", "own-images", "command-line", "terms", "python"],
+    "Compare methods": [
         "datasets",
         "data-check",
-        "python",
-        "serve",
-        "your-own-method",
-        "backbones",
-        "anomalib",
         "protocols",
+        "backbones",
         "sweeps",
-        "reproduce",
         "clusters",
         "precision",
         "gpu",
         "trackers",
-    ],
-    "Results": [
+        "anomalib",
         "leaderboard",
-        "statistics",
-        "operating-points",
-        "report",
-        "reviewers",
         "site",
+        "statistics",
         "metrics",
-        "records",
+    ],
+    "Publish, reproduce, review": [
+        "reproduce",
         "publish",
         "check-a-paper",
+        "reviewers",
+        "records",
+        "records-of-others",
+        "caches",
     ],
+    "Use a trained method": ["score", "serve", "operating-points", "report"],
+    "Develop": ["your-own-method", "architecture", "phantoms", "dependencies", "reference", "changelog"],
     "Methods": [],  # every folder in methods/
     "Benchmarks": [],  # every page in docs/benchmarks/
-    "Reference": ["reference", "architecture", "phantoms", "dependencies", "changelog"],
 }
 
 

@@ -51,11 +51,13 @@ def test_every_command_of_the_pages_can_be_typed(page: str, line: str) -> None:
     """Options and arguments are examined by the command line's own parser, and the words of a cell by theirs."""
     words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     command, path = typer.main.get_command(app), []
-    while words and hasattr(command, "commands"):
+    while words and not words[0].startswith("-") and hasattr(command, "commands"):
         name, command, words = command.resolve_command(typer.Context(command), words)
         path.append(name)
     if len(path) == len(line.split()) - 1:
         return  # a sentence speaks of it
+    if words in (["--help"], ["--install-completion"]):
+        return  # they end a command when they are read
     context = command.make_context(" ".join(path), list(words))
     if path[0] in ("run", "plan", "support") and page != "your-own-method.md":  # whose method is made there, by a test
         assert config.parse(context.params["words"] or [])

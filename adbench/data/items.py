@@ -89,7 +89,7 @@ class DatasetConfig:
     mask_background: grey values or palette indices (0 to 65535) of a mask that are healthy, all others being abnormal;
         empty: the threshold decides.
     intensity_range: the values that become black and white, in images of more than 8 bits and in DICOM: see
-        docs/datasets.md; None: each image's own window, else its own lowest and highest value.
+        docs/own-images.md; None: each image's own window, else its own lowest and highest value.
     empty_masks: "error" refuses the empty mask of an abnormal image, "allow" takes it.
     full_masks: "error" refuses a mask that covers more than 90 % of its image, or more than half and its border, as an
         inverted one does; "allow" takes it, with a note above 90 %.

@@ -59,7 +59,7 @@ class Written(NamedTuple):
 
 
 def score_files(fitted: Fitted, paths: Sequence[Path], out: Path, options: Options | None = None) -> Written:
-    """Score images and write a folder about them: docs/records.md lists its files.
+    """Score images and write a folder about them: docs/score.md lists its files.
 
     Of a file that holds several images each is scored; its row is called as in `scan.nii.gz#012`. Volumes are sliced as
     the record's dataset configuration says. Heatmaps of one call share one colour scale: from the median of the maps'
