@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -26,7 +26,6 @@ from adbench.blocks.fusion import Branches, bounds, fuse, widest
 from adbench.blocks.losses import dice, finite_sum, focal
 from adbench.blocks.maps import IMAGE_SCORES, patch_map, scored_by_map
 from adbench.blocks.memory_bank import cosine_distance
-from adbench.blocks.precision import in_fp32, l2_normalize
 from adbench.blocks.prompts import Prompts
 from adbench.blocks.rows import Rows, common, in_batches, rows_with
 from adbench.blocks.similarity import TextEmbeddings, abnormal_logit
@@ -36,8 +35,8 @@ from adbench.method import Batch, Capability, Method, Scores, Support
 from adbench.system import cores
 from adbench.system.pieces import Piece, compute, split
 
-KINDS = ("segmentation", "detection")
-Streams = Mapping[int, Tensor]  # by block
+from .adapters import KINDS, Adapters, Streams
+
 Banks = Mapping[str, Tensor]  # by kind, (levels, rows, embed_dim)
 Compare = Callable[[list[Tensor], Tensor], list[Tensor]]  # each level's features with the text or a bank
 IMAGES = 8  # at most, of a piece of a training step
@@ -71,18 +70,6 @@ class Params:
     text_share: float = 0.5  # of the zero-shot branch in the fusion; 1: no bank at all
 
 
-class Adapter(nn.Module):
-    """The bottleneck of one level: `down` gives the features to compare, `up` the update of the stream."""
-
-    def __init__(self, width: int, embed_dim: int, activation: str, projector: bool) -> None:
-        super().__init__()
-        leaky = activation == "leaky_relu"
-        act = nn.LeakyReLU(0.01) if leaky else nn.ReLU()
-        self.down = nn.Sequential(nn.Linear(width, embed_dim, bias=False), act)
-        if not projector:
-            self.up = nn.Sequential(nn.Linear(embed_dim, width, bias=False), act if leaky else nn.Identity())
-
-
 class MVFA(Method[Params]):
     """Adapters in the residual stream of a frozen CLIP; features are cached up to the first level."""
 
@@ -111,11 +98,8 @@ class MVFA(Method[Params]):
         """Create the adapters (by kind, then level), the empty banks and the fusion's bounds."""
         p, shape = self.params, self.backbone.architecture
         self.levels = _levels(p, shape)
-        self.adapters = nn.ModuleDict()
+        self.adapters = Adapters(shape, self.levels, p.adapter_activation, p.keep, p.projectors)
         for kind in KINDS:
-            self.adapters[kind] = nn.ModuleList(
-                Adapter(shape.width, shape.embed_dim, p.adapter_activation, p.projectors) for _ in self.levels
-            )
             self.register_buffer(f"{kind}_bank", torch.empty(0, 0, 0))  # (levels, rows, embed_dim)
         for name in ("map_bounds", "score_bounds"):  # (text, bank) x (smallest, largest)
             self.register_buffer(name, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
@@ -252,31 +236,10 @@ class MVFA(Method[Params]):
     def _score_is_maximum(self) -> bool:
         return scored_by_map(self.params.image_score, bool(self.has_masks))
 
-    def _adapter(self, kind: str, level: int) -> Adapter:
-        adapter = self.adapters.get_submodule(f"{kind}.{level}")
-        assert isinstance(adapter, Adapter)
-        return adapter
-
     def _features(self, streams: Streams) -> dict[str, list[Tensor]]:
         """Run the adapted tower; return by kind, per level, the unit features (B, 1 + patches, embed_dim)."""
-        p = self.params
-        writers = KINDS if self._learns_masks or p.inject_untrained else ("detection",)
-        features: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
-        x = streams[self.levels[0]].float()
-        for i, level in enumerate(self.levels):
-            if i and p.projectors:
-                x = streams[level].float()
-            elif i:
-                x = self.backbone.run_blocks(x, self.levels[i - 1] + 1, level)
-            bottleneck = {kind: in_fp32(self._adapter(kind, i).down, x) for kind in KINDS}
-            for kind in KINDS:
-                features[kind].append(l2_normalize(bottleneck[kind]))
-            if not p.projectors and level != self.levels[-1]:
-                share = (1 - p.keep) / 2
-                x = (1 - share * len(writers)) * x
-                for kind in writers:
-                    x = x + share * in_fp32(self._adapter(kind, i).up, bottleneck[kind])
-        return features
+        writers = KINDS if self._learns_masks or self.params.inject_untrained else ("detection",)
+        return self.adapters.features(self.backbone, streams, writers)
 
     # The text branch, then the bank branch: one tensor per level, for pixels (B, H, W) or for images (B,).
 

@@ -12,7 +12,8 @@ from adbench.blocks.prompts import ABNORMAL, NORMAL, TEMPLATES, ensemble
 from adbench.config import layers
 from adbench.config import words as config
 from adbench.errors import AdbenchError
-from adbench.methods.mvfa.method import KINDS, MVFA, Adapter, Params, _bce
+from adbench.methods.mvfa.adapters import KINDS, Adapter
+from adbench.methods.mvfa.method import MVFA, Params, _bce
 from adbench.scoring.score import show_test_images
 from adbench.training.fit import fit
 
