@@ -261,7 +261,7 @@ def _facts(
         "precision": config.precision,
         "batch_size": config.batch_size,
         "selection": config.selection,
-        "trainer": trainer_facts(config.words("trainer")) if capability.epochs else {},
+        "trainer": trainer_facts(config.words("trainer"), config.deterministic) if capability.epochs else {},
     }
     facts |= backbone.facts() | config.kernels
     if target.set_aside:

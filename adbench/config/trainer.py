@@ -41,6 +41,12 @@ REFUSED = {
     "model_registry": "it has no effect",
 }  # fmt: skip
 SWITCHES = ("detect_anomaly", "benchmark", "sync_batchnorm")
+NEVER_NULL = ("max_steps", "accumulate_grad_batches")  # numbers for which Lightning takes no null
+# Values with which a key is the same as left out, besides null; `benchmark` is what deterministic= makes of it.
+UNSET = {
+    "devices": 1, "min_epochs": 0, "max_steps": -1, "min_steps": 0, "accumulate_grad_batches": 1,
+    "gradient_clip_val": 0, "gradient_clip_algorithm": "norm", "sync_batchnorm": False,
+}  # fmt: skip
 # Keys that change no result: how several devices work together, what is printed, logged or looked at during a training.
 NOT_FACTS = (
     "strategy", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "profiler",
@@ -71,7 +77,9 @@ def check_trainer(overrides: Mapping[str, Any]) -> None:
             "trainer.limit_train_batches=0 leaves nothing to learn from: at least 1, or a share, is needed."
         )
     for key in ranges.OF_TRAINER.keys() & overrides.keys() - {"devices"}:
-        if overrides[key] is not None and type(overrides[key]) not in (int, float):
+        if key not in NEVER_NULL and overrides[key] is None:
+            continue
+        if type(overrides[key]) not in (int, float):
             raise AdbenchError(
                 f"trainer.{key}={brief(overrides[key])} is not possible: a number, {ranges.OF_TRAINER[key]}."
             )
@@ -118,13 +126,22 @@ def _refused(given: Mapping[str, Any]) -> str:
     return ""
 
 
-def trainer_facts(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `trainer.X=` keys that can change a result.
+def trainer_facts(overrides: Mapping[str, Any], deterministic: bool = True) -> dict[str, Any]:
+    """Return the `trainer.X=` keys that can change a result, without those whose value is the same as left out.
 
-    >>> trainer_facts({"devices": 2, "strategy": "ddp"}), trainer_facts({"devices": 1})
+    >>> trainer_facts({"devices": 2, "strategy": "ddp"}), trainer_facts({"devices": 1, "gradient_clip_val": None})
     ({'devices': 2}, {})
     """
-    return {key: v for key, v in overrides.items() if key not in NOT_FACTS and not (key == "devices" and v == 1)}
+    unset = UNSET | {"benchmark": not deterministic}
+    values = {key: _canonical(key, value) for key, value in overrides.items() if key not in NOT_FACTS}
+    return {key: value for key, value in values.items() if value is not None and value != unset.get(key)}
+
+
+def _canonical(key: str, value: Any) -> Any:
+    """Return a value as all that mean the same: 1.0 is 1, but of `limit_train_batches` it is all batches, as null is."""
+    if isinstance(value, float) and value.is_integer():
+        return None if (key, value) == ("limit_train_batches", 1) else int(value)
+    return value
 
 
 def num_devices(overrides: Mapping[str, Any]) -> int:

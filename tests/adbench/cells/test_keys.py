@@ -162,3 +162,44 @@ def test_several_devices_are_another_cell_only_where_something_is_trained(data: 
         assert (one.key == two.key) is same
     (seed,), (other) = cells(data, "method=patchcore", "seed=0"), cells(data, "method=patchcore", "seed=1")[0]
     assert seed.key != other.key, "a coreset below 1 begins at a random row"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "devices=1", "accumulate_grad_batches=1", "accumulate_grad_batches=1.0", "benchmark=false", "benchmark=null",
+        "min_epochs=null", "min_epochs=0", "min_steps=null", "max_steps=-1", "gradient_clip_val=null",
+        "gradient_clip_val=0.0", "gradient_clip_algorithm=norm", "limit_train_batches=null", "limit_train_batches=1.0",
+        "sync_batchnorm=false", "plugins=null",
+    ],
+)  # fmt: skip
+def test_a_trainer_key_at_its_default_is_the_cell_without_it(data: Path, word: str) -> None:
+    (plain,), (cell,) = cells(data, "method=madclip"), cells(data, "method=madclip", f"trainer.{word}")
+    assert cell.key == plain.key
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "accumulate_grad_batches=2", "benchmark=true", "min_epochs=1", "min_steps=1", "max_steps=0", "max_steps=1",
+        "gradient_clip_val=1", "gradient_clip_algorithm=value", "limit_train_batches=1", "limit_train_batches=0.5",
+        "sync_batchnorm=true",
+    ],
+)  # fmt: skip
+def test_a_trainer_key_that_changes_a_training_is_another_cell(data: Path, word: str) -> None:
+    (plain,), (cell,) = cells(data, "method=madclip"), cells(data, "method=madclip", f"trainer.{word}")
+    assert cell.key != plain.key
+
+
+def test_a_whole_number_is_the_same_cell_however_it_is_written(data: Path) -> None:
+    for key, one, other in (("gradient_clip_val", "2", "2.0"), ("limit_train_batches", "3", "3.0")):
+        (first,), (second,) = (cells(data, "method=madclip", f"trainer.{key}={text}") for text in (one, other))
+        assert first.key == second.key
+
+
+def test_without_deterministic_kernels_the_default_of_benchmark_is_true(data: Path) -> None:
+    (plain,), (given,), (off,) = (
+        cells(data, "method=madclip", "deterministic=false", *more)
+        for more in ((), ("trainer.benchmark=true",), ("trainer.benchmark=false",))
+    )
+    assert plain.key == given.key != off.key

@@ -133,6 +133,8 @@ def test_numbers_of_a_method(method: str, key: str) -> None:
             "trainer.limit_test_batches is not possible: adbench validates and tests without",
         ),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0 leaves nothing to learn from"),
+        ("trainer.accumulate_grad_batches=null", "trainer.accumulate_grad_batches=null is not possible: a number, at"),
+        ("trainer.max_steps=null", "trainer.max_steps=null is not possible: a number, at least -1 is needed"),
         ("trainer.detect_anomaly=x", 'trainer.detect_anomaly="x" is not possible: true or false is needed.'),
         ("method.epochs=3 trainer.min_epochs=9", "trainer.min_epochs=9 is not possible: 3 epochs are run"),
         ("trainer.gradient_clip_val=.nan", "trainer.gradient_clip_val=nan is not possible: at least 0 is needed"),
