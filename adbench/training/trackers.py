@@ -244,7 +244,8 @@ def curves(config: RunConfig, tracker: Tracker | None) -> list[pl.Callback]:
     """Return the callbacks that log a fit's loss: none without `logger=`; the same in every process of a cell."""
     if config.logger == "none":
         return []
-    return [Curves(tracker, int(config.words("trainer").get("log_every_n_steps", 1)))]
+    every = config.words("trainer").get("log_every_n_steps")
+    return [Curves(tracker, 1 if every is None else int(every))]
 
 
 class Curves(pl.Callback):

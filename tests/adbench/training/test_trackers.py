@@ -19,7 +19,9 @@ import pytest
 import yaml
 
 from adbench.config import trackers as config_trackers
+from adbench.config.words import parse
 from adbench.records.record import read, read_all
+from adbench.training.trackers import Curves, curves
 
 
 @pytest.fixture
@@ -330,3 +332,10 @@ def test_trackers_that_broke_off_or_were_late_are_in_the_summary() -> None:
     )
     assert "3 cells tracked; 1 kept offline: `wandb sync /w/offline-run-*` uploads them" in found
     assert "1 not uploaded in time: `wandb sync --include-online '/w/run 2'` uploads them" in found
+
+
+def test_every_step_is_logged_where_log_every_n_steps_is_null() -> None:
+    (run,) = parse(["logger=csv", "trainer.log_every_n_steps=null"])
+    (callback,) = curves(run, None)
+    assert isinstance(callback, Curves)
+    assert callback.every == 1
