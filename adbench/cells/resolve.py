@@ -106,7 +106,8 @@ def check_config(config: RunConfig, session: Session) -> CheckedConfig:
     check_operating(config.operating, config.method_name, protocol, capability.support, capability.transductive)
     session.once(check_trainer, config.words("trainer"))
     session.once(check_logger, config.logger, config.words("wandb"))
-    config, notes = _settle(config, capability, protocol)
+    config, notes = _settle(config, method, protocol)
+    _check_selection(config, capability)
     named = config.schedule != "short" and config.preset == "none"  # a preset names a schedule for every method
     if named and session.once(_is_short, config.method, config.schedule):
         notes.append(f"{config.method_name} has one schedule: schedule={config.schedule} has no effect.")
@@ -292,8 +293,9 @@ def _contents(method: ResolvedMethod, config: RunConfig, session: Session) -> di
     return found
 
 
-def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[RunConfig, list[str]]:
+def _settle(config: RunConfig, method: ResolvedMethod, protocol: str) -> tuple[RunConfig, list[str]]:
     """Set the keys that can have no effect here to the values that all such cells share, with a note on each."""
+    capability = method.capability
     notes: list[str] = []
 
     def settle(note: str, **keys: Any) -> None:
@@ -320,31 +322,8 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
     rule, epochs = config.selection, capability.epochs
     if epochs == 0 and rule != "last":
         settle(f"{config.method_name} has no epochs: selection is set to last.", selection="last")
-    elif rule == f"fixed:{epochs}":
+    elif rule == f"fixed:{epochs}" and not _may_end_early(config, method):
         settle(f"selection={rule} is the last epoch: selection is set to last.", selection="last")
-    elif rule.startswith("fixed:") and int(rule.removeprefix("fixed:")) > epochs:
-        raise AdbenchError(
-            f"selection={rule} is not possible: {config.method_name} runs {epochs} epochs here. "
-            f"Use selection=fixed:{epochs} or fewer, or method.epochs={rule.removeprefix('fixed:')}."
-        )
-    elif (late := {"min_epochs", "min_steps"} & config.words("trainer").keys()) and (
-        rule != "last" or config.operating == "support_cv"
-    ):
-        asks = f"selection={rule}" if rule != "last" else "operating=support_cv"
-        raise AdbenchError(
-            f"trainer.{min(late)} is not possible with {asks}, which may end a training earlier. Leave it out, or use "
-            "selection=last and another operating=."
-        )
-    elif (least := config.words("trainer").get("min_epochs") or 0) > epochs > 0:
-        raise AdbenchError(
-            f"trainer.min_epochs={least} is not possible: {epochs} epochs are run. Use method.epochs={least}, or leave "
-            "it out."
-        )
-    elif rule == "support_cv" and capability.support != "both":
-        raise AdbenchError(
-            f"selection=support_cv is not possible for {config.method_name}: it learns from "
-            f"{LEARNS_FROM[capability.support]}. Use selection=last or fixed:N."
-        )
     if not capability.maps and config.eval_size != defaults()["eval_size"]:
         note = f"{config.method_name} draws no maps here: eval_size is set to {defaults()['eval_size']}."
         settle(note, eval_size=defaults()["eval_size"])
@@ -354,6 +333,44 @@ def _settle(config: RunConfig, capability: Capability, protocol: str) -> tuple[R
         have = "has" if len(unused) == 1 else "have"
         notes.append(f"{config.method_name} has no epochs: {', '.join(unused)} {have} no effect.")
     return config, notes
+
+
+def _may_end_early(config: RunConfig, method: ResolvedMethod) -> bool:
+    """Whether a training may be over before its last epoch: `fixed:N` is then an error, and `last` is not.
+
+    No method that adbench brings ends its training by itself; of others nothing declares it.
+    """
+    return "max_steps" in trainer_facts(config.words("trainer")) or method.source is not None
+
+
+def _check_selection(config: RunConfig, capability: Capability) -> None:
+    """Raise AdbenchError where the training that a settled configuration asks for has no epoch as `selection=` says."""
+    rule, epochs = config.selection, capability.epochs
+    if epochs == 0:
+        return
+    if rule.startswith("fixed:") and (wanted := int(rule.removeprefix("fixed:"))) > epochs:
+        raise AdbenchError(
+            f"selection={rule} is not possible: {config.method_name} runs {epochs} epochs here. "
+            f"Use selection=fixed:{epochs} or fewer, or method.epochs={wanted}."
+        )
+    if rule == "support_cv" and capability.support != "both":
+        raise AdbenchError(
+            f"selection=support_cv is not possible for {config.method_name}: it learns from "
+            f"{LEARNS_FROM[capability.support]}. Use selection=last or fixed:N."
+        )
+    trainer = trainer_facts(config.words("trainer"))
+    late = {"min_epochs", "min_steps"} & trainer.keys()
+    if late and (rule != "last" or config.operating == "support_cv"):
+        asks = f"selection={rule}" if rule != "last" else "operating=support_cv"
+        raise AdbenchError(
+            f"trainer.{min(late)} is not possible with {asks}, which may end a training earlier. Leave it out, or use "
+            "selection=last and another operating=."
+        )
+    if (least := trainer.get("min_epochs", 0)) > epochs:
+        raise AdbenchError(
+            f"trainer.min_epochs={least} is not possible: {epochs} epochs are run. Use method.epochs={least}, or leave "
+            "it out."
+        )
 
 
 def _no_support_split(config: RunConfig, capability: Capability, protocol: str) -> str:

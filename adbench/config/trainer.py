@@ -138,7 +138,7 @@ def trainer_facts(overrides: Mapping[str, Any], deterministic: bool = True) -> d
 
 
 def _canonical(key: str, value: Any) -> Any:
-    """Return a value as all that mean the same: 1.0 is 1, but of `limit_train_batches` it is all batches, as null is."""
+    """Return a value as all that mean the same: 1.0 as 1, but of `limit_train_batches`, where it is all, as null."""
     if isinstance(value, float) and value.is_integer():
         return None if (key, value) == ("limit_train_batches", 1) else int(value)
     return value

@@ -142,7 +142,8 @@ def _check_selection(content: Mapping[str, Any]) -> Iterator[str]:
     curve = {int(key): float(value) for key, value in (selection.get("curve") or {}).items()}
     by_scores = rule in ("oracle", "valid", "support_cv")
     wanted = int(rule[6:]) if rule.startswith("fixed:") and rule[6:].isdigit() else epochs if rule == "last" else None
-    early = "max_steps" in (facts.get("trainer") or {})  # a training of so many steps may end before
+    # A training of so many steps may end before, and a method that adbench doesn't bring may end it by itself.
+    early = rule == "last" and ("max_steps" in (facts.get("trainer") or {}) or "source" in facts)
     if wanted is not None and epoch is not None and not (epoch == wanted or (early and 0 < epoch < wanted)):
         yield f"selection.epoch is {epoch}, and selection={rule} scores epoch {wanted}"
     if by_scores != bool(curve):

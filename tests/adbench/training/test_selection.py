@@ -194,6 +194,36 @@ def test_a_training_that_may_not_end_early_is_refused_where_it_has_to(adbench, t
     assert f"trainer.min_epochs is not possible with {words[0]}" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trainer.min_epochs=99"], "trainer.min_epochs=99 is not possible: 3 epochs are run"),
+        (["operating=support_cv", "trainer.min_epochs=2"], "trainer.min_epochs is not possible with operating=support"),
+        (["operating=support_cv", "trainer.min_epochs=0"], ""),
+    ],
+)
+def test_a_rule_that_is_settled_skips_no_check(tiny: Path, words: list[str], says: str) -> None:
+    for rule in ([], ["selection=fixed:3"]):
+        (run,) = config.parse(["method=madclip", "shots=4", f"data_root={tiny}", "method.epochs=3", *words, *rule])
+        if says:
+            with pytest.raises(AdbenchError, match=says):
+                resolve(run)
+        else:
+            assert resolve(run).config.selection == "last"
+
+
+def test_the_last_epoch_by_its_number_is_settled_only_where_no_training_ends_before(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "bank.py").write_text(BANK)
+    for words, rule in (
+        (["method=madclip"], "last"),
+        (["method=madclip", "trainer.max_steps=-1"], "last"),
+        (["method=madclip", "trainer.max_steps=1"], "fixed:3"),
+        ([f"method={tmp_path}/bank.py:Bank"], "fixed:3"),
+    ):
+        (run,) = config.parse([*words, "method.epochs=3", "selection=fixed:3", "shots=2", f"data_root={tiny}"])
+        assert resolve(run).config.selection == rule
+
+
 def test_the_epoch_is_that_which_was_run(train) -> None:
     (record,) = train("trainer.max_steps=1")
     assert record["selection"]["epoch"] == 1
@@ -266,6 +296,7 @@ STOPPING = """
         ("last", 1, ""),
         ("fixed:1", 2, ""),
         ("fixed:3", 2, "the training of Bank ended after epoch 2, and selection=fixed:3 scores epoch 3"),
+        ("fixed:5", 2, "the training of Bank ended after epoch 2, and selection=fixed:5 scores epoch 5"),
         ("support_cv", 3, ""),
     ],
 )
@@ -284,6 +315,7 @@ def test_a_method_that_ends_its_training_by_itself(
     assert answer.code == 0, answer.err
     (record,) = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/record.json")]
     assert record["selection"]["epoch"] <= min(whole, 2)
+    assert adbench("verify", tmp_path / "runs").code == 0
     if rule == "support_cv":
         assert list(record["selection"]["curve"]) == ["1", "2"]
 
