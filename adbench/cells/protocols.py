@@ -159,11 +159,6 @@ def training_set(
     dataset: IndexedDataset, split: str, config: RunConfig, labels: tuple[int, ...], session: Session
 ) -> TrainingSet:
     """Draw the support of some classes (0 normal, 1 abnormal) from a split, or take the list that `support=` names."""
-    allowed: tuple[str, ...] = ("train", "valid")
-    if config.protocol in OF_TEST_SPLITS:
-        allowed += ("test",)
-    if split not in allowed:
-        raise AdbenchError(f"dataset.support_split={split} is not possible: a support comes from train or valid.")
     if is_named(config.support):
         return session.once(_published, dataset, split, config.support, config.shots, labels)
     if config.support:

@@ -109,10 +109,6 @@ def dataset_config(name: str, words: Overrides = NO_WORDS) -> DatasetConfig:
             "dataset.folds and dataset.split_shares exclude each other: with folds one is the test split, and the "
             "others are train. Keep one."
         )
-    if config.fold is not None and config.folds is None:
-        raise AdbenchError(
-            f"dataset.fold={config.fold} is one of dataset.folds: give their number, as in dataset.folds=5."
-        )
     if config.folds is not None and config.support_split != "train":
         raise AdbenchError(
             f"dataset.support_split={config.support_split} has no images with dataset.folds={config.folds}: each fold "
