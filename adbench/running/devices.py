@@ -126,8 +126,8 @@ def _listen(children: Sequence[Child], notice: Notice | None) -> None:
                 number = children.index(child)
                 failures.append(AdbenchError(f"the process of device {number} of {len(children)} {value}."))
         # When one process stops, the others report a lost connection: an AdbenchError is the cause, so raise it first.
-        for error in sorted(failures, key=lambda error: not isinstance(error, AdbenchError)):
-            raise error
+        if failures:
+            raise min(failures, key=lambda error: not isinstance(error, AdbenchError))
 
 
 def _serve(
