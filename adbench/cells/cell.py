@@ -87,9 +87,7 @@ class Cell:
 
     config: RunConfig
     method: ResolvedMethod
-    capability: Capability
     backbone: BackboneConfig
-    protocol: str
     target: IndexedDataset
     training_sets: tuple[TrainingSet, ...]
     holdouts: tuple[Holdout, ...]
@@ -103,6 +101,16 @@ class Cell:
     def key(self) -> str:
         """The content hash that names the record: 20 hexadecimal digits."""
         return key_of(self.facts)
+
+    @property
+    def capability(self) -> Capability:
+        """What its method declares."""
+        return self.method.capability
+
+    @property
+    def protocol(self) -> str:
+        """Its protocol, `auto` resolved."""
+        return str(self.facts["protocol"])
 
     @property
     def method_class(self) -> type[Method[Any]]:

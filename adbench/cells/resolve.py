@@ -165,11 +165,19 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
         for split, more in by_split(one.items).items()
         if split != one.split
     ]
-    facts = _facts(checked, target, sets, holdouts, manifest, session)
     return Cell(
-        config, checked.method, checked.method.capability, checked.backbone, protocol, target, sets, holdouts, manifest,
-        facts, source_hash, tuple(notes), time.perf_counter() - start,
-    )  # fmt: skip
+        config=config,
+        method=checked.method,
+        backbone=checked.backbone,
+        target=target,
+        training_sets=sets,
+        holdouts=holdouts,
+        manifest=manifest,
+        facts=_facts(checked, target, sets, holdouts, manifest, session),
+        source_hash=source_hash,
+        notes=tuple(notes),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _check_least(sets: tuple[TrainingSet, ...], least: int, method: str) -> None:
