@@ -257,8 +257,8 @@ def _facts(
             backbone,
             config.backbone,
             config.cache_dir,
-            session.offline,
-            session.began if config.force else 0.0,
+            offline=session.offline,
+            since=session.since(config.force),
         ),
         "model": session.once(model_hash, backbone, config.backbone),
         "activation": _native(capability.activation, backbone.activation),
@@ -290,10 +290,9 @@ def _contents(method: ResolvedMethod, config: RunConfig, session: Session) -> di
     for key, named in method.files.items():
         if named is None:
             continue
-        since = session.began if config.force else 0.0
         try:
-            path = Path(named).expanduser()
-            found[key] = session.once(content_of, path, config.cache_dir, not session.offline, since)
+            path, since = Path(named).expanduser(), session.since(config.force)
+            found[key] = session.once(content_of, path, config.cache_dir, keep=not session.offline, since=since)
         except DataError as error:
             raise AdbenchError(f"method.{key}={named} is not possible: {error}") from error
     return found

@@ -226,7 +226,7 @@ def _index(name: str, words: Overrides, data_root: str, cache: Path, session: Se
     items, notes = _list_items(name, dataset, config, root, words, cache, keep=not session.offline)
     config = decide_masks(config, items)
     _check_mask_words(config, words)
-    hashes = hash_items(items, cache, name, not session.offline, session.began if again else 0.0)
+    hashes = hash_items(items, cache, name, not session.offline, session.since(again))
     phantom = is_phantom(name, config, root)
     notes += damage_notes(items, cache, name, keep=not session.offline)
     config, published, unlike = as_published(name, config, items, phantom)

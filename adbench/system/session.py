@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, ParamSpec, TypeVar
 
 from adbench.errors import AdbenchError
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+P = ParamSpec("P")
 
 
 class NotThereError(AdbenchError):
@@ -28,8 +28,12 @@ class Session:
         self._answers: dict[Hashable, Any] = {}
         self._errors: dict[Hashable, AdbenchError] = {}
 
-    def once(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Return `function(*args)`; later calls with equal arguments return the first answer.
+    def since(self, force: bool) -> float:
+        """Return since when what is remembered of a file counts, in seconds since 1970: with `force`, since `began`."""
+        return self.began if force else 0.0
+
+    def once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return `function(*args, **kwargs)`; later calls with equal arguments return the first answer.
 
         An AdbenchError is kept in an offline session alone, which only looks: elsewhere a later call may find more. The
         arguments are the whole key, so the function must depend on nothing else; each must be hashable.
@@ -42,12 +46,12 @@ class Session:
         >>> session.once(double, 4), session.once(double, 4), calls
         (8, 8, [4])
         """
-        key = (function, *args)
+        key = (function, args, tuple(sorted(kwargs.items())))
         if key in self._errors:
             raise self._errors[key].with_traceback(None)
         if key not in self._answers:
             try:
-                self._answers[key] = function(*args)
+                self._answers[key] = function(*args, **kwargs)
             except AdbenchError as error:
                 if self.offline:
                     self._errors[key] = error
