@@ -131,7 +131,7 @@ def open_cell(checked: CheckedConfig, session: Session) -> Cell:
     config, protocol = checked.config, checked.protocol
     source_hash = checked.method.source_hash  # before the data, whose reading may take minutes: as it was imported
     target = open_dataset(config.dataset, config, session)
-    target.split("test")
+    target.check_split("test")
     notes = []
     if checked.method.capability.own_backbone:
         if checked.backbone.weights == "random":

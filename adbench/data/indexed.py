@@ -82,6 +82,10 @@ class IndexedDataset:
             self._splits[name] = of_split(items, name, self.name, self.root, config)
         return self._splits[name]
 
+    def check_split(self, name: str) -> None:
+        """Raise DataError where a split is empty, or is `test` and lacks a class."""
+        self.split(name)
+
     @cached_property
     def _splits(self) -> dict[str, list[Item]]:
         return {}
