@@ -39,7 +39,7 @@ from adbench.system import cores
 from adbench.system.lightning import pl
 from adbench.system.text import said
 from adbench.training.fit import fit
-from adbench.training.selection import EpochSelector
+from adbench.training.selection import EachEpoch, StopAfter
 
 EPOCHS = 2  # the contract shows itself in two epochs; how well a method learns is no part of it
 
@@ -179,15 +179,14 @@ class Subject:
         support = self.support() if support is None else support
         method = self.new(seed)
 
-        def validate(m: Method[Any]) -> float:
+        def look(m: Method[Any]) -> None:
             self._show_test_images(m)
             self.score(m, self.bench.images()[:1])
-            return 0.0
 
-        selector = EpochSelector(support, validate if looked_at else None, EPOCHS)
+        callbacks = [StopAfter(EPOCHS), *([EachEpoch(support, look)] if looked_at else [])]
         before, self.seeded = content(_tensors(support)), global_states()
         with unchanged(self.changed):
-            fit(method, support, self.bench.run, torch.device("cpu"), [selector])
+            fit(method, support, self.bench.run, torch.device("cpu"), callbacks)
             self.wrote |= content(_tensors(support)) != before
             method.forget_training()
             self._show_test_images(method)

@@ -12,7 +12,7 @@ from adbench.scoring.held_out import HeldOutOutcome, Tally
 from adbench.scoring.score import score_images
 from adbench.system.ranks import broadcast
 from adbench.training.fit import fit, new_method
-from adbench.training.selection import EpochSelector, rows
+from adbench.training.selection import StopAfter, rows
 
 
 def score_support(cell: Cell, support: Support, device: torch.device, epoch: int) -> HeldOutOutcome:
@@ -28,7 +28,7 @@ def score_support(cell: Cell, support: Support, device: torch.device, epoch: int
         for fold in range(int(groups.max()) + 1):
             held = groups == fold
             method, rest, seen = new_method(cell, device), rows(support, ~held), rows(support, held)
-            stops = [EpochSelector(rest, None, stop=epoch)] if epoch < method.declared.epochs else []
+            stops = [StopAfter(epoch)] if epoch < method.declared.epochs else []
             fit(method, rest, config, device, stops)
             method.forget_training()
             pixels, places = seen.images.permute(0, 2, 3, 1).numpy(), np.flatnonzero(held)

@@ -41,37 +41,51 @@ class Selection:
     curve: dict[int, float] = field(default_factory=dict)
 
 
-class EpochSelector(pl.Callback):
-    """After each epoch, ask `validate` for a figure and keep the weights of the first best one.
+class StopAfter(pl.Callback):
+    """End the training after an epoch, counted from 1, if not before by itself."""
 
-    `validate` is None where the epoch is known: training then ends after epoch `stop`, if not before by itself.
-    """
-
-    def __init__(self, support: Support, validate: Callable[[Method[Any]], float] | None, stop: int = 0) -> None:
-        self.support = support
-        self.validate = validate
-        self.stop = stop
-        self.curve: dict[int, float] = {}
-        self.best: Mapping[str, Tensor] = {}
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score in the middle of the training, and leave no trace in it."""
-        assert isinstance(pl_module, Method)
-        epoch = trainer.current_epoch + 1
-        if epoch == self.stop:
+        """Ask the trainer to stop."""
+        if trainer.current_epoch + 1 == self.epoch:
             trainer.should_stop = True
-        if self.validate is None:
-            return
+
+
+class EachEpoch(pl.Callback):
+    """After each epoch, call `look` with the method as if its training were over, and leave no trace in it."""
+
+    def __init__(self, support: Support, look: Callable[[Method[Any]], object]) -> None:
+        self.support = support
+        self.look = look
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look in the middle of the training."""
+        assert isinstance(pl_module, Method)
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad():
             pl_module.eval()
             pl_module.build_memory(self.support)
-            figure = self.validate(pl_module)
-            if not self.curve or figure > max(self.curve.values()):
-                self.best = state_of(pl_module)
-            self.curve[epoch] = figure
+            self.look(pl_module)
             pl_module.train()
-        pl_module.log("selection", figure, rank_zero_only=True)
+
+
+class EpochChooser:
+    """Asks `validate` for a figure of each epoch, and keeps the state of the first best one."""
+
+    def __init__(self, validate: Callable[[Method[Any]], float]) -> None:
+        self.validate = validate
+        self.curve: dict[int, float] = {}
+        self.best: Mapping[str, Tensor] = {}
+
+    def __call__(self, method: Method[Any]) -> None:
+        """Look at a method after an epoch."""
+        figure = self.validate(method)
+        if not self.curve or figure > max(self.curve.values()):
+            self.best = state_of(method)
+        self.curve[method.current_epoch + 1] = figure
+        method.log("selection", figure, rank_zero_only=True)
 
 
 def best(curve: Mapping[int, float]) -> int:
@@ -118,8 +132,8 @@ def fit_and_choose(
         figures = [_sum(evaluate(cell, m, holdout, of_images=False).metrics) for holdout in data.holdouts]
         return math.fsum(figures) / len(figures)
 
-    chooser = EpochSelector(support, validate)
-    fit(method, support, config, device, [chooser, *callbacks])
+    chooser = EpochChooser(validate)
+    fit(method, support, config, device, [EachEpoch(support, chooser), *callbacks])
     method.load_fitted(chooser.best)
     method.eval().to(device)
     method.build_memory(support)
@@ -131,7 +145,7 @@ def _fit_until(
     callbacks: Sequence[pl.Callback],
 ) -> None:  # fmt: skip
     """Fit for so many epochs; raises AdbenchError where the method ends its training earlier."""
-    fit(method, support, cell.config, device, [EpochSelector(support, None, stop=epoch), *callbacks])
+    fit(method, support, cell.config, device, [StopAfter(epoch), *callbacks])
     if (reached := method.trainer.current_epoch) < epoch:
         raise AdbenchError(
             f"the training of {cell.config.method_name} ended after epoch {reached}, and selection="
@@ -157,7 +171,7 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
         method, rest = new_method(cell, device), rows(support, ~held)
         parts = [held & (origins == name) for name in dict.fromkeys(origins[held].tolist())]
 
-        def validate(m: Method[Any], parts: Sequence[NDArray[np.bool_]] = parts) -> float:
+        def score(m: Method[Any], parts: Sequence[NDArray[np.bool_]] = parts) -> None:
             for part in parts:
                 seen = rows(support, part)
                 pixels = seen.images.permute(0, 2, 3, 1).numpy()
@@ -170,9 +184,8 @@ def cross_validate(cell: Cell, support: Support, device: torch.device) -> dict[i
                         f"{config.method_name} gives an image of its support a score that is not finite."
                     )
                 scores.setdefault(m.current_epoch + 1, np.full(len(support), np.nan, np.float32))[part] = values
-            return 0.0
 
-        fit(method, rest, config, device, [EpochSelector(rest, validate)])
+        fit(method, rest, config, device, [EachEpoch(rest, score)])
         method.forget_training()
     labels = support.labels.numpy()
     whole = {epoch: column for epoch, column in scores.items() if np.isfinite(column).all()}
