@@ -203,11 +203,16 @@ def seen_of(cell: Cell) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def parameters_of(method: Method[Any]) -> dict[str, int]:
+    """Return how many parameters a method trains, and how many it has with those of its backbone."""
+    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    return {"trainable": trainable, "total": trainable + method.backbone.parameters()}
+
+
 def _content(
     cell: Cell, method: Method[Any], outcome: Outcome, words: Sequence[str], seconds: dict[str, float]
 ) -> dict[str, Any]:
     device = method.backbone.device.type
-    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
     entry = registry.find("method", cell.config.method)
     histogram = None
     if outcome.histogram is not None:
@@ -242,7 +247,7 @@ def _content(
         "image_histograms": None if outcome.contributions is None else {"shift": outcome.contributions.shift},
         "lesions": None if outcome.lesions is None else outcome.lesions.head(),
         "test_images": len(outcome.predictions),
-        "parameters": {"trainable": trainable, "total": trainable + method.backbone.parameters()},
+        "parameters": parameters_of(method),
         "seconds": seconds,
         "peak_memory": provenance.peak_memory(device),
         "code": provenance.code() | ({"method_source": cell.source_hash} if cell.source_hash else {}),

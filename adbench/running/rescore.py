@@ -17,7 +17,7 @@ from adbench.records import provenance
 from adbench.records.record import Record
 from adbench.running import devices
 from adbench.running.apply import Fitted, LoadKeys, load
-from adbench.running.cell import STAGES
+from adbench.running.cell import STAGES, parameters_of
 from adbench.running.recheck import Reopened
 from adbench.running.remap import MapsAgain
 from adbench.scoring.score import columns_of, score_images, show_test_images
@@ -143,9 +143,7 @@ def _scored(
 
 def _parameters_differ(record: Record, fitted: Fitted) -> Iterator[str]:
     stated = record.content["parameters"]
-    trainable = sum(p.numel() for p in fitted.method.parameters() if p.requires_grad)
-    total = trainable + fitted.method.backbone.parameters()
-    for name, found in (("trainable", trainable), ("total", total)):
+    for name, found in parameters_of(fitted.method).items():
         if stated.get(name, found) != found:
             yield f"parameters.{name} is {stated[name]:,}, and the method has {found:,}"
 
