@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
-from adbench.statistics.patients import Groups, sums
+from adbench.statistics.patients import Groups, renumbered, sums
 
 Floats = NDArray[np.float64]
 
@@ -34,12 +34,14 @@ def placements(scores: Floats, labels: NDArray[np.bool_]) -> Floats:
 def auroc_without_each(scores: Floats, labels: NDArray[np.bool_], groups: Groups) -> Floats:
     """Return the AUROC without each patient, (I,); NaN where a class would be missing.
 
-    Each is the count of rightly ordered pairs less the patient's own, over the pairs that are left.
+    groups: (N,), the patient of each image: any numbers, in whose order the AUROCs are returned. Each
+    is the count of rightly ordered pairs less the patient's own, over the pairs that are left.
 
     >>> scores, labels = np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True])
     >>> auroc_without_each(scores, labels, np.array([0, 1, 2, 1])).tolist()
     [0.75, 1.0, 1.0]
     """
+    groups = renumbered(groups)
     values = placements(scores, labels)
     m, n = int(labels.sum()), int((~labels).sum())
     # In pairs: an abnormal image has its value times n of them, a normal one its value times m.
@@ -57,10 +59,12 @@ def auroc_without_each(scores: Floats, labels: NDArray[np.bool_], groups: Groups
 def clustered_covariance(scores: Floats, labels: NDArray[np.bool_], groups: Groups) -> Floats:
     """Return the (K, K) covariance of the AUROCs of K scores (K, N) of the same images, clustered by patient.
 
-    With one image a patient it is DeLong's. Source: Obuchowski, Biometrics 53:567 (1997).
+    groups: (N,), the patient of each image, any numbers. With one image a patient it is DeLong's.
+    Source: Obuchowski, Biometrics 53:567 (1997).
 
     Raises AdbenchError with fewer than two patients that have an abnormal image, or a normal one.
     """
+    groups = renumbered(groups)
     values = np.stack([placements(row, labels) for row in scores])
     means = values[:, labels].mean(axis=1, keepdims=True)
     m, n = int(labels.sum()), int((~labels).sum())

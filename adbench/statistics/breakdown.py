@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from adbench.statistics import jackknife
 from adbench.statistics.auroc import auroc_without_each, placements
 from adbench.statistics.figures import LEAST_PATIENTS, Figure, figure
-from adbench.statistics.jackknife import without_each
-from adbench.statistics.patients import Groups, sums
+from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,32 +30,35 @@ def auroc(scores: Floats, labels: Bools, groups: Groups, level: float = 0.95) ->
     ill, well = (len(np.unique(groups[labels == label])) for label in (True, False))
     if not ill or not well:
         return Figure(None, why=f"there is no {'normal' if ill else 'abnormal'} image", patients=0)
-    own = np.unique(groups, return_inverse=True)[1]
     value = float(placements(scores, labels)[labels].mean())
     if min(ill, well) < LEAST_PATIENTS:
         kind = "an abnormal" if ill < LEAST_PATIENTS else "a normal"
         few = f"{min(ill, well)} patients with {kind} image are too few for an interval; {LEAST_PATIENTS} are needed"
         return Figure(value, why=few, patients=min(ill, well))
-    found = figure(value, auroc_without_each(scores, labels, own), level)
+    found = figure(value, auroc_without_each(scores, labels, groups), level)
     return Figure(found.value, found.low, found.high, found.why, min(ill, well))
 
 
 def mean(values: Floats, groups: Groups, level: float = 0.95) -> Figure:
     """Return the mean of values (N,) from 0 to 1, one an image, with its interval for new patients.
 
+    groups: as in `auroc`.
+
     >>> mean(np.array([0.25, 0.75]), np.array([0, 1])).value
     0.5
     """
-    return figure(*_mean(values, groups), level)
+    return figure(*jackknife.mean(values, groups), level)
 
 
 def per_image(counts: NDArray[np.integer], groups: Groups, level: float = 0.95) -> Figure:
     """Return the mean of counts (N,) over images, such as false positives, with its interval for new patients.
 
+    groups: as in `auroc`.
+
     >>> per_image(np.array([2, 0, 1, 1]), np.array([0, 0, 1, 2])).value
     1.0
     """
-    found = figure(*_mean(counts.astype(np.float64), groups), level, logit=False)
+    found = figure(*jackknife.mean(counts.astype(np.float64), groups), level, logit=False)
     low = None if found.low is None else max(found.low, 0.0)
     return Figure(found.value, low, found.high, found.why, found.patients)
 
@@ -63,26 +66,20 @@ def per_image(counts: NDArray[np.integer], groups: Groups, level: float = 0.95) 
 def spearman(x: Floats, y: Floats, groups: Groups, level: float = 0.95) -> Figure:
     """Return Spearman's rank correlation of x and y, (N,) each, with its jackknife interval; ties have mid-ranks.
 
+    groups: as in `auroc`.
+
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]), np.arange(3)).value
     1.0
     """
-    own = np.unique(groups, return_inverse=True)[1]
     value = _correlation(x, y)
     if not math.isfinite(value):
-        return Figure(None, why="it does not exist on these images: all values are equal", patients=len(np.unique(own)))
-    found = figure(value, without_each(lambda keep: _correlation(x[keep], y[keep]), own), level, logit=False)
+        equal = "it does not exist on these images: all values are equal"
+        return Figure(None, why=equal, patients=len(np.unique(groups)))
+    without = jackknife.without_each(lambda keep: _correlation(x[keep], y[keep]), groups)
+    found = figure(value, without, level, logit=False)
     if found.low is None or found.high is None:
         return found
     return Figure(found.value, max(found.low, -1.0), min(found.high, 1.0), found.why, found.patients)
-
-
-def _mean(values: Floats, groups: Groups) -> tuple[float, Floats]:
-    """Return a mean, and the mean without each patient, (I,)."""
-    own = np.unique(groups, return_inverse=True)[1]
-    total, images = sums(values, own), np.bincount(own)
-    left = images.sum() - images
-    without = np.divide(total.sum() - total, left, out=np.full(len(total), np.nan), where=left > 0)
-    return (float(values.mean()) if len(values) else math.nan), without
 
 
 def _correlation(x: Floats, y: Floats) -> float:

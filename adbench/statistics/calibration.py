@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from adbench.errors import AdbenchError
 from adbench.statistics.figures import Figure, figure
-from adbench.statistics.jackknife import without_each
+from adbench.statistics.jackknife import mean, without_each
 from adbench.statistics.patients import Groups
 
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ class ReliabilityBin:
 def platt(scores: NDArray[np.floating], labels: Bools, groups: Groups) -> Platt:
     """Fit Platt scaling to held-out images.
 
-    scores, labels, groups: (N,), higher is more abnormal; true where abnormal; the patient of each, as from `group`.
+    scores, labels, groups: (N,), higher is more abnormal; true where abnormal; the patient of each, any numbers.
     The targets are (N1 + 1) / (N1 + 2) for abnormal images and 1 / (N0 + 2) for normal ones, as Platt proposed, so
     that classes without overlap have a finite slope too.
     Raises AdbenchError where a class has images of fewer than 10 patients, where all scores are equal, and where higher
@@ -91,20 +91,18 @@ def platt(scores: NDArray[np.floating], labels: Bools, groups: Groups) -> Platt:
 def brier(probabilities: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
     """Return the Brier score, the mean of (probability - label)²: 0 is best (Brier, Mon. Weather Rev. 78:1, 1950).
 
+    groups: (N,), the patient of each image, any numbers.
+
     >>> brier(np.array([0.5, 1.0]), np.array([False, True]), np.arange(2)).value
     0.125
     """
-    squares = (probabilities - labels) ** 2
-    own, count = np.bincount(groups, squares), np.bincount(groups)
-    left = len(squares) - count
-    without = np.divide(squares.sum() - own, left, out=np.full(len(own), np.nan), where=left > 0)
-    return figure(float(squares.mean()), without, level)
+    return figure(*mean((probabilities - labels) ** 2, groups), level)
 
 
 def calibration_in_the_large(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
     """Return calibration in the large: the intercept of a logistic regression on the logits, with slope 1.
 
-    0 is right; below 0 the probabilities are too high on the whole.
+    groups: as in `brier`. 0 is right; below 0 the probabilities are too high on the whole.
     """
     return _regression(logits, labels, groups, level, with_slope=False)
 
@@ -112,7 +110,7 @@ def calibration_in_the_large(logits: Floats, labels: Bools, groups: Groups, leve
 def calibration_slope(logits: Floats, labels: Bools, groups: Groups, level: float = 0.95) -> Figure:
     """Return the calibration slope: of a logistic regression of the labels on the logits.
 
-    1 is right; below 1 the probabilities are too extreme.
+    groups: as in `brier`. 1 is right; below 1 the probabilities are too extreme.
     """
     return _regression(logits, labels, groups, level, with_slope=True)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.pixel import Estimate
-from adbench.statistics.jackknife import ROUNDING, covariance
+from adbench.statistics.jackknife import ROUNDING, covariance, mean, ratio
 from adbench.statistics.mrmc import interval, on_logit
-from adbench.statistics.patients import Groups, sums
+from adbench.statistics.patients import Groups
 from adbench.statistics.thresholds import check_share
 
 Floats = NDArray[np.float64]
@@ -66,14 +66,13 @@ def figure(value: float, without: Floats, level: float = 0.95, logit: bool = Tru
 def share(hits: NDArray[np.bool_], groups: Groups, level: float = 0.95) -> Figure:
     """Return the share of images that are hits: a sensitivity over abnormal images, a specificity over normal ones.
 
-    hits: (N,). groups: (N,), the patient of each image; only patients with such an image come in.
+    hits: (N,). groups: (N,), the patient of each image, any numbers; only patients with such an image come in.
 
     >>> one = share(np.arange(40) % 4 > 0, np.arange(40))
     >>> one.value, round(one.low, 3), round(one.high, 3)
     (0.75, 0.592, 0.861)
     """
-    _, own = np.unique(groups, return_inverse=True)
-    return figure(*_ratio(hits.astype(float), np.ones(len(hits)), own), level)
+    return figure(*mean(hits.astype(float), groups), level)
 
 
 def dice(tp: Floats, fp: Floats, positive: Floats, finer: Estimate | None = None, level: float = 0.95) -> Figure:
@@ -106,7 +105,7 @@ def predictive_values(
     """Return the positive and the negative predictive value at a prevalence, by Bayes' theorem.
 
     PPV = Se p / (Se p + (1 - Sp)(1 - p)), NPV = Sp (1 - p) / (Sp (1 - p) + (1 - Se) p).
-    called: (N,), whether an image is called abnormal. labels: (N,). groups: (N,), the patient of each image.
+    called: (N,), whether an image is called abnormal. labels: (N,). groups: (N,), the patient of each, any numbers.
 
     >>> called, labels = np.array([True, True, False, False]), np.array([True, False, True, False])
     >>> ppv, npv = predictive_values(called, labels, np.arange(4), prevalence=0.2)
@@ -114,8 +113,8 @@ def predictive_values(
     (0.2, 0.8)
     """
     p = check_share("prevalence", prevalence)
-    se, se_without = _ratio((called & labels).astype(float), labels.astype(float), groups)
-    sp, sp_without = _ratio((~called & ~labels).astype(float), (~labels).astype(float), groups)
+    se, se_without = ratio((called & labels).astype(float), labels.astype(float), groups)
+    sp, sp_without = ratio((~called & ~labels).astype(float), (~labels).astype(float), groups)
     figures = [
         figure(float(_bayes(se, sp, p)), _bayes(se_without, sp_without, p), level),
         figure(float(_bayes(sp, se, 1 - p)), _bayes(sp_without, se_without, 1 - p), level),
@@ -134,17 +133,6 @@ def _bayes(right: Floats | float, other: Floats | float, prior: float) -> Floats
 
 
 def _pooled(top: Floats, bottom: Floats, finer: Estimate | None, level: float) -> Figure:
-    own, without = _ratio(top, bottom, np.arange(len(top)))
+    own, without = ratio(top, bottom, np.arange(len(top)))
     value, half_width = finer or Estimate(own, 0.0)
     return figure(value, without, level, half_width=half_width)
-
-
-def _ratio(top: Floats, bottom: Floats, groups: Groups) -> tuple[float, Floats]:
-    """Return a ratio of sums, and the same without each patient (I,); NaN where the lower sum is 0."""
-    if not len(top):
-        return math.nan, np.empty(0)
-    above, below = top.sum(), bottom.sum()
-    own_above, own_below = sums(top, groups), sums(bottom, groups)
-    left = below - own_below
-    without = np.divide(above - own_above, left, out=np.full(len(left), np.nan), where=left > 0)
-    return float(above / below) if below > 0 else math.nan, without

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
 from adbench.statistics.auroc import auroc_without_each
-from adbench.statistics.patients import Groups, sums
+from adbench.statistics.jackknife import mean
+from adbench.statistics.patients import Groups, renumbered
 
 Floats = NDArray[np.float64]
 METRICS = ("image_auroc", "image_ap", "image_f1_max", "image_accuracy")
@@ -25,11 +26,12 @@ def image_figures_without_each(
 ) -> Floats:
     """Return the metrics without each patient, (I, K); NaN where one does not exist because a class is missing.
 
-    scores: (N,), higher is more abnormal. labels: (N,). groups: (N,), the patient of each image, as from `group`.
+    scores: (N,), higher is more abnormal. labels: (N,). groups: (N,), the patient of each image: any
+    numbers, in whose order the figures are returned.
     threshold: of the accuracy; score >= threshold is abnormal.
     Raises AdbenchError for an unknown metric, and for `image_accuracy` without a threshold.
     """
-    columns = []
+    columns, groups = [], renumbered(groups)
     for metric in metrics:
         if metric == "image_auroc":
             columns.append(auroc_without_each(scores, labels, groups))
@@ -39,9 +41,7 @@ def image_figures_without_each(
             if threshold is None:
                 raise AdbenchError("image_accuracy needs a threshold.")
             right = ((scores >= threshold) == labels).astype(float)
-            left = len(scores) - np.bincount(groups)
-            total = right.sum() - sums(right, groups)
-            columns.append(np.divide(total, left, out=np.full(len(left), np.nan), where=left > 0))
+            columns.append(mean(right, groups)[1])
         else:
             raise AdbenchError(f"{metric} is no image metric that has a jackknife; {', '.join(METRICS)} have.")
     return np.stack(columns, axis=1)

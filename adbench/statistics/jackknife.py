@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
-from adbench.statistics.patients import Groups
+from adbench.statistics.patients import Groups, renumbered, sums
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-13  # of equal figures, relative to them
@@ -17,13 +18,42 @@ ROUNDING = 1e-13  # of equal figures, relative to them
 def without_each(figure: Callable[[NDArray[np.bool_]], float], groups: Groups) -> Floats:
     """Return a figure without each patient, (I,).
 
+    groups: (N,), the patient of each image: any numbers, in whose order the figures are returned.
     figure: gets a mask (N,) of the images to keep, and returns NaN where the figure does not exist.
 
     >>> ages = np.array([40.0, 50.0, 60.0])
     >>> without_each(lambda keep: float(ages[keep].mean()), np.array([0, 1, 2])).tolist()
     [55.0, 50.0, 45.0]
     """
-    return np.array([figure(groups != patient) for patient in range(int(groups.max()) + 1)])
+    return np.array([figure(groups != patient) for patient in np.unique(groups)])
+
+
+def ratio(top: Floats, bottom: Floats, groups: Groups) -> tuple[float, Floats]:
+    """Return the ratio of the sums of top and bottom, (N,) each, and the same without each patient, (I,).
+
+    groups: as in `without_each`. A ratio is NaN where the lower sum is 0.
+
+    >>> ratio(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 4.0]), np.array([0, 1, 1]))
+    (0.6, array([0.625, 0.5  ]))
+    """
+    if not len(top):
+        return math.nan, np.empty(0)
+    own = renumbered(groups)
+    above, below = top.sum(), bottom.sum()
+    left = below - sums(bottom, own)
+    without = np.divide(above - sums(top, own), left, out=np.full(len(left), np.nan), where=left > 0)
+    return float(above / below) if below > 0 else math.nan, without
+
+
+def mean(values: Floats, groups: Groups) -> tuple[float, Floats]:
+    """Return the mean of values (N,), and the mean without each patient, (I,); NaN where no image is left.
+
+    groups: as in `without_each`.
+
+    >>> mean(np.array([40.0, 50.0, 60.0]), np.array([0, 1, 1]))
+    (50.0, array([55., 40.]))
+    """
+    return ratio(values, np.ones(len(values)), groups)
 
 
 def covariance(replicates: Floats) -> Floats:

@@ -43,8 +43,20 @@ def group(patients: Iterable[object], length: int | None = None) -> Groups:
     return numbers
 
 
+def renumbered(groups: NDArray[np.integer]) -> Groups:
+    """Return the patient of each image as a number from 0, (N,), in the order of the numbers given, without gaps.
+
+    >>> renumbered(np.array([30, 10, 30, 20])).tolist()
+    [2, 0, 2, 1]
+    """
+    return np.unique(groups, return_inverse=True)[1]
+
+
 def sums(values: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
-    """Return the sum of `values` (N,) or (K, N) over each patient's images, (I,) or (K, I)."""
+    """Return the sum of `values` (N,) or (K, N) over each patient's images, (I,) or (K, I).
+
+    groups: (N,), numbers from 0 without gaps, as from `group` or `renumbered`.
+    """
     count = int(groups.max()) + 1 if len(groups) else 0
     if values.ndim == 1:
         return np.bincount(groups, values, count).astype(np.float64)

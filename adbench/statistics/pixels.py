@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
 from adbench.metrics.per_image import Contributions
-from adbench.statistics.patients import Groups
+from adbench.statistics.patients import Groups, renumbered
 
 Floats = NDArray[np.float64]
 METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro", "pixel_aupro_05")
@@ -28,11 +28,12 @@ def pixel_figures(whole: Contributions, metrics: Sequence[str] = METRICS) -> Flo
 def pixel_figures_without_each(whole: Contributions, groups: Groups, metrics: Sequence[str] = METRICS) -> Floats:
     """Return the metrics without each patient, (I, K): the total less the patient's own; NaN where one does not exist.
 
-    groups: (N,), the patient of each image, as from `group`.
+    groups: (N,), the patient of each image: any numbers, in whose order the figures are returned.
     Raises AdbenchError where their number is not that of the images, and for an unknown metric.
     """
     if len(groups) != len(whole.regions):
         raise AdbenchError(f"{len(groups)} patients are given for {len(whole.regions)} images.")
+    groups = renumbered(groups)
     count = int(groups.max()) + 1 if len(groups) else 0
     regions = np.bincount(groups, whole.regions, count)
     places, bins, columns = _by_bin(whole)
