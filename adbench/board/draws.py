@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from adbench.board.leaderboard import ROW, TOLERANCE, figures, lines, partial_folds, run_of
+from adbench.board.leaderboard import ROW, differing, lines, partial_folds, run_of
 from adbench.records.record import Record
 
 PEERS = ("data", "protocol", "train_on", "shots", "selection")  # rows that share these are expected to have one design
@@ -130,11 +130,9 @@ def _named(runs: Sequence[Run]) -> str:
 
 
 def contradictions(records: Sequence[Record]) -> Iterator[str]:
-    """Yield a sentence for each two records of one cell whose figures differ."""
+    """Yield a sentence for each two records of one cell whose figures differ, as a leaderboard judges it."""
     first: dict[str, Record] = {}
     for record in records:
         other = first.setdefault(record.key, record)
-        mine, theirs = figures(record), figures(other)
-        names = {*mine, *theirs}
-        if any(name not in mine or name not in theirs or abs(mine[name] - theirs[name]) > TOLERANCE for name in names):
+        if differing(other, record):
             yield f"{other.path} and {record.path} are records of one cell with different figures"

@@ -62,7 +62,7 @@ def collect(folders: Sequence[Path], processes: int = 1) -> Collected:
     found, damaged = agreeing([path for folder in folders for path in places(folder)], cache_folder(), processes)
     for record in found:
         other = records.setdefault(record.key, record)
-        if other is record or not (differ := _differ(figures(other), figures(record))):
+        if other is record or not (differ := differing(other, record)):
             continue
         message = f"{other.path} and {record.path} are records of one cell with different figures: {differ}."
         conflicts.setdefault(record.key, f"{message} Keep one.")
@@ -72,11 +72,14 @@ def collect(folders: Sequence[Path], processes: int = 1) -> Collected:
     return Collected(kept, [*damaged, *conflicts.values()])
 
 
-def _differ(first: dict[str, float], second: dict[str, float]) -> str:
-    """Return the figures in which two records differ, as text; empty where they agree."""
-    differences = []
-    for name in dict.fromkeys([*first, *second]):
-        a, b = first.get(name), second.get(name)
+def differing(first: Record, second: Record) -> str:
+    """Return the figures in which two records of one cell differ, as text; empty where they agree.
+
+    Figures within `TOLERANCE` agree, and so does one that an older adbench did not compute with any.
+    """
+    differences, mine, theirs = [], figures(first), figures(second)
+    for name in dict.fromkeys([*mine, *theirs]):
+        a, b = mine.get(name), theirs.get(name)
         if name in LATER and (a is None or b is None):
             continue
         if a is None or b is None or abs(a - b) >= TOLERANCE:

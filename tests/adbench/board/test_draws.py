@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adbench.board.draws import contradictions, missing_runs
+from adbench.board.leaderboard import collect
 from adbench.records.record import Record, read_all
 
 Write = Callable[..., None]
@@ -100,3 +101,19 @@ def test_two_records_of_one_cell_that_differ(write_record: Write, tmp_path: Path
     (sentence,) = contradictions(records)
     assert sentence.endswith("are records of one cell with different figures")
     assert list(contradictions(records[:1] * 2)) == []
+
+
+def test_a_leaderboard_and_a_check_judge_two_records_of_one_cell_alike(write_record: Write, tmp_path: Path) -> None:
+    cells = {"nearly": (0.8, 0.80005), "further": (0.8, 0.8002), "older": (0.8, 0.8)}
+    for number, folder in enumerate(("a", "b")):
+        for key, values in cells.items():
+            write_record(tmp_path / folder, key, values[number])
+    file = tmp_path / "b" / "older" / "record.json"
+    content = json.loads(file.read_text())
+    content["metrics"] |= {"pixel_aupro_05": 0.7}  # which older versions did not compute
+    file.write_text(json.dumps(content))
+    records = [*read_all(tmp_path / "a"), *read_all(tmp_path / "b")]
+    (sentence,) = contradictions(records)
+    assert str(tmp_path / "a" / "further") in sentence
+    (left_out,) = collect([tmp_path / "a", tmp_path / "b"]).left_out
+    assert str(tmp_path / "a" / "further") in left_out
