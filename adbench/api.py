@@ -11,8 +11,7 @@ from typing import Any, TypedDict, Unpack
 import pandas as pd
 
 from adbench.board import leaderboard as board
-from adbench.board import published as papers
-from adbench.board.averages import completed
+from adbench.board.assembly import assembled
 from adbench.bundles.read import opened
 from adbench.config import words as config_words
 from adbench.config.given import plain, plain_keys
@@ -193,8 +192,8 @@ class LeaderboardKeys(TypedDict, total=False):
     """What `leaderboard` shows: each is optional.
 
     method, dataset, protocol: of these records alone; names, groups and wildcards, as a list or with commas.
-    published: add the papers' figures. costs: add times and memory. intervals: whether figures have intervals and
-    ranks; by default those of at most 200 records have, computed once and kept in the cache folder.
+    published: add the papers' figures, of these methods alone. costs: add times and memory. intervals: whether figures
+    have intervals and ranks; by default those of at most 200 records have, computed once and kept in the cache folder.
     """
 
     method: Text | None
@@ -242,18 +241,13 @@ def leaderboard(
         for sentence in left_out:
             warnings.warn(f"left out of the leaderboard: {sentence}", stacklevel=2)
         chosen = board.choose(collected, method, dataset, protocol, board.KEYWORD)
-        long = board.table(chosen, keys.get("costs", False))
-        wide = papers.added(long) if keys.get("published") else long
-        if not keys.get("intervals", len(chosen) <= board.FEW):
-            return completed(wide)
-        from adbench.board.intervals import judged
-        from adbench.board.kept import intervals_of
-        from adbench.config.schema import cache_folder
-
-        measured = intervals_of(chosen, long, board.FIGURES, cache_folder())
-    for sentence in measured.problems:
+        rows = board.table(chosen, keys.get("costs", False))
+        long, measured = assembled(
+            chosen, rows, method=method, published=keys.get("published", False), intervals=keys.get("intervals")
+        )
+    for sentence in measured.problems if measured is not None else ():
         warnings.warn(f"no interval: {sentence}", stacklevel=2)
-    return judged(wide, measured)
+    return long
 
 
 def _names(keys: LeaderboardKeys, key: str) -> str | None:

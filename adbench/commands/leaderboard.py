@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from adbench.system.text import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adbench.board.intervals import Measured
     from adbench.board.render import Part
     from adbench.records.record import Record
 
@@ -52,10 +51,10 @@ def show_leaderboard(
     if markdown and latex:
         raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
-    from adbench.board import published as papers
-    from adbench.board.averages import completed
+    from adbench.board.assembly import assembled
     from adbench.board.figure import HEADLINE, STANDARD
-    from adbench.system.files import check_outputs, write_output
+    from adbench.board.published import ACCURACY
+    from adbench.system.files import check_outputs
 
     check_outputs(csv=csv, json=json, predictions=predictions, html=html)
     if html is not None:
@@ -72,45 +71,24 @@ def show_leaderboard(
         left_out += more
     if not records:
         raise incomplete("of the leaderboard", left_out)
-    long = leaderboard.table(records, costs)
-    chosen = _chosen(metric, set(long["metric"]))
-    contents = set(long[["dataset", "content"]].itertuples(index=False, name=None))
-    notes = [f"{dataset}: {content}" for dataset, content in sorted(contents) if content]
-    notes += [*leaderboard.partial_folds(records), *map(printable, leaderboard.several_versions(records))]
-    if published:
-        long = papers.added(long)
-        if method is not None:
-            long = long[long["method"].isin(leaderboard.matching("method", method, long["method"]))]
-        notes += papers.problems()
-        if without := sorted({leaderboard.plain(name) for name in long["dataset"]} - set(papers.figures()["dataset"])):
-            notes.append(f"no published figures for {', '.join(without)}")
-    if chosen is not None:
-        long = long[long["metric"].isin([*leaderboard.with_leaks(chosen), *leaderboard.COSTS])]
-    measured = None
-    if intervals or (intervals is None and len(records) <= leaderboard.FEW):
-        from adbench.board.intervals import judged
-
-        measured = _measured(records, long, chosen, csv is not None or json is not None, markdown, html)
-        long = judged(long, measured)
-        problems = [f"no interval: {problem}" for problem in measured.problems]
-        left_out += problems if intervals else []
-        notes += [] if intervals else problems
-    elif intervals is None:
+    rows = leaderboard.table(records, costs)
+    chosen = _chosen(metric, set(rows["metric"]))
+    in_files = any(file is not None for file in (csv, json, html))
+    long, measured = assembled(
+        records, rows, method=method, published=published, metrics=chosen, intervals=intervals,
+        measured=chosen or (leaderboard.FIGURES if in_files else STANDARD if markdown else HEADLINE),
+    )  # fmt: skip
+    unmeasured = [] if measured is None else [f"no interval: {problem}" for problem in measured.problems]
+    left_out += unmeasured if intervals else []
+    notes = [*_notes(records, rows, published), *([] if intervals else unmeasured)]
+    if measured is None and intervals is None:
         notes.append(f"intervals of {len(records)} records take a while: --intervals computes them, once")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    long = completed(long)
-    for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
-        if file is not None:
-            write_output(file, text(long).encode(), f"file with --{option} FILE", files_of(collected))
-    if predictions is not None:
-        from adbench.board.scores import scores_of, to_csv
-
-        content = to_csv(scores_of(records)).encode()
-        write_output(predictions, content, "file with --predictions FILE", files_of(collected))
+    _write(records, long, collected, csv, json, predictions)
     extra = leaderboard.COSTS if costs else ()
-    if published and chosen is None and (long.loc[long["data"] == "published", "metric"] == papers.ACCURACY).any():
-        extra = (papers.ACCURACY, *extra)
+    if published and chosen is None and (long.loc[long["data"] == "published", "metric"] == ACCURACY).any():
+        extra = (ACCURACY, *extra)
     if html is not None:
         from adbench.board.site.build import write
 
@@ -131,6 +109,38 @@ def show_leaderboard(
                 print(f"written: {file}")
     if left_out:
         raise incomplete("of the leaderboard", left_out)
+
+
+def _notes(records: Sequence[Record], rows: pd.DataFrame, published: bool) -> Iterator[str]:
+    """Yield what readers of the records' own rows should know: other contents, missing folds, versions, papers."""
+    from adbench.board import leaderboard
+    from adbench.board import published as papers
+
+    contents = set(rows[["dataset", "content"]].itertuples(index=False, name=None))
+    yield from (f"{dataset}: {content}" for dataset, content in sorted(contents) if content)
+    yield from leaderboard.partial_folds(records)
+    yield from map(printable, leaderboard.several_versions(records))
+    if published:
+        yield from papers.problems()
+        without = {leaderboard.plain(name) for name in rows["dataset"]} - set(papers.figures()["dataset"])
+        if without:
+            yield f"no published figures for {', '.join(sorted(without))}"
+
+
+def _write(
+    records: Sequence[Record], long: pd.DataFrame, read: Sequence[Record],
+    csv: Path | None, json: Path | None, predictions: Path | None,
+) -> None:  # fmt: skip
+    """Write the files that are asked for; none may be a file of the records that were read."""
+    from adbench.board import render, scores
+    from adbench.system.files import write_output
+
+    for option, file, text in (("csv", csv, render.to_csv), ("json", json, render.to_json)):
+        if file is not None:
+            write_output(file, text(long).encode(), f"file with --{option} FILE", files_of(read))
+    if predictions is not None:
+        content = scores.to_csv(scores.scores_of(records)).encode()
+        write_output(predictions, content, "file with --predictions FILE", files_of(read))
 
 
 def _print_tables(parts: Iterable[Part]) -> None:
@@ -154,18 +164,3 @@ def _chosen(text: str | None, known: set[str]) -> list[str] | None:
         if name not in known:
             raise AdbenchError(f"--metric {name}: no record has it; there are {', '.join(sorted(known))}.")
     return names
-
-
-def _measured(
-    records: Sequence[Record], long: pd.DataFrame, chosen: Sequence[str] | None, files: bool, markdown: bool,
-    html: Path | None,
-) -> Measured:  # fmt: skip
-    """Return the intervals of the metrics that are shown or written: of all in files, unless some are chosen."""
-    from adbench.board.figure import HEADLINE, STANDARD
-    from adbench.board.kept import intervals_of
-    from adbench.board.leaderboard import FIGURES
-    from adbench.config.schema import cache_folder
-
-    shown = STANDARD if markdown else HEADLINE
-    own = long[long["data"] != "published"]
-    return intervals_of(records, own, chosen or (FIGURES if files or html else shown), cache_folder())

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import adbench as ad
 from adbench.board import papers, published
 from adbench.board.stand_ins import stand_ins
 from adbench.config.groups import groups
@@ -96,6 +97,20 @@ def test_two_contents_of_a_dataset_are_both_beside_the_paper(write_record, board
     assert own["dataset"].nunique() == 2
     assert own["difference"].notna().all()
     assert set(long[long["data"] == "published"]["dataset"]) == {"brainmri"}
+
+
+def test_the_methods_chosen_are_those_of_the_papers_rows_too(write_record, adbench, tmp_path: Path) -> None:
+    write_record(tmp_path / "runs", "a", 0.9, method="madclip")
+    write_record(tmp_path / "runs", "b", 0.8, method="mvfa")
+    in_python = ad.leaderboard(tmp_path / "runs", method="madclip", published=True, intervals=False)
+    assert set(in_python["data"]) == {"real", "published"}
+    assert set(in_python["method"]) == {"madclip"}
+    file = tmp_path / "board.csv"
+    words = "--method", "madclip", "--published", "--no-intervals", "--csv", file
+    assert adbench("leaderboard", tmp_path / "runs", *words).code == 0
+    in_csv = pd.read_csv(file)
+    assert in_csv[["data", "method", "dataset", "metric"]].equals(in_python[["data", "method", "dataset", "metric"]])
+    assert len(ad.leaderboard(tmp_path / "runs", published=True, intervals=False)["method"].unique()) > 2
 
 
 def test_datasets_that_no_paper_has_are_named(write_record, adbench, tmp_path: Path) -> None:
