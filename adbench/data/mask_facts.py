@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from adbench.data.fingerprint import digest
 from adbench.data.items import Item
 from adbench.data.masks import MAX_COVERED, percent
 from adbench.errors import AdbenchError
-from adbench.system.files import discard, write_atomically
+from adbench.system.memory import recall, remember
 from adbench.system.text import counted
 
 
@@ -33,19 +31,12 @@ class MaskFacts:
 
 def remembered(path: Path, count: int, measure: Callable[[], Sequence[MaskFacts]]) -> tuple[MaskFacts, ...]:
     """Return the facts of `count` masks from the file `path`; missing or damaged, it is measured and written again."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["hash"] == digest(json.dumps(content["masks"])) and len(content["masks"]) == count:
-            return tuple(MaskFacts(*row) for row in content["masks"])
-        discard(path, "its content is another")
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        discard(path, error)
+    rows = recall(path).get("masks", [])
+    if len(rows) == count:
+        return tuple(MaskFacts(*row) for row in rows)
     facts = tuple(measure())
-    rows = json.loads(json.dumps([astuple(one) for one in facts]))
     with contextlib.suppress(AdbenchError):  # the cache may belong to another user
-        write_atomically(path, json.dumps({"hash": digest(json.dumps(rows)), "masks": rows}).encode())
+        remember(path, {"masks": [astuple(one) for one in facts]})
     return facts
 
 

@@ -16,7 +16,7 @@ from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.records import tables
 from adbench.records.hashes import RECORD, names_in, stamp
 from adbench.records.record import MOST_JSON, Record, read
-from adbench.system.files import discard, write_atomically
+from adbench.system.memory import recall, remember
 from adbench.system.progress import counting
 from adbench.verify.examine import first_finding, in_processes
 
@@ -41,7 +41,7 @@ def agreeing(paths: Sequence[Path], cache: Path, processes: int = 1) -> tuple[li
     these are the same; a damaged memory is made again.
     """
     memory = cache / "verified.json"
-    known = _read(memory)
+    known = {hash: why for hash, (why,) in recall(memory).items()}
     began = time.time_ns()
     marks = [_mark(path, began) for path in paths]
     left_out, records = list[str](), dict[Mark, Record]()
@@ -64,7 +64,7 @@ def agreeing(paths: Sequence[Path], cache: Path, processes: int = 1) -> tuple[li
                     known[mark.hash] = sentence or ""
                 count(done)
         with contextlib.suppress(AdbenchError):  # the cache may belong to another user
-            _write(memory, known)
+            remember(memory, {hash: [why] for hash, why in list(known.items())[-MOST:]})
     for mark, why in found.items():
         if why:
             left_out.append(f"{mark.path} doesn't agree with itself: {why}. `adbench verify {mark.path}` shows all.")
@@ -86,26 +86,3 @@ def _mark(path: Path, now: int) -> Mark:
         whole.update(f"\0{name} {found}".encode("utf-8", "surrogateescape"))
         newest = max(newest, *(found[1:3] if found else ()))
     return Mark(path, data, whole.hexdigest()[:40], now - newest > SETTLED_NS)
-
-
-def _read(memory: Path) -> dict[str, str]:
-    try:
-        content = json.loads(memory.read_bytes())
-        if content["sha256"] == _sum(content["found"]):
-            return dict(content["found"])
-        why: object = "its checksum is another"
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        why = error
-    discard(memory, why)
-    return {}
-
-
-def _write(memory: Path, known: dict[str, str]) -> None:
-    kept = dict(list(known.items())[-MOST:])
-    write_atomically(memory, json.dumps({"sha256": _sum(kept), "found": kept}).encode())
-
-
-def _sum(found: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
