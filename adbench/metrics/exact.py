@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from adbench.metrics.arrays import as_maps, require_both_classes
 from adbench.metrics.image import average_precision, f1_max, roc_auc
+from adbench.metrics.pixel import LIMITS
 
 
-def exact_pixel(scores: Any, masks: Any, limit: float = 0.3) -> dict[str, float]:
+def exact_pixel(scores: Any, masks: Any, limit: float = LIMITS["pixel_aupro"]) -> dict[str, float]:
     """Return `pixel_auroc`, `pixel_ap`, `pixel_f1_max`, `pixel_aupro` (FPR up to `limit`), `pixel_aupro_05` (to 0.05).
 
     Args:
@@ -36,7 +37,7 @@ def exact_pixel(scores: Any, masks: Any, limit: float = 0.3) -> dict[str, float]
         "pixel_ap": average_precision(flat, abnormal),
         "pixel_f1_max": f1_max(flat, abnormal),
         "pixel_aupro": _aupro(maps, truth, limit),
-        "pixel_aupro_05": _aupro(maps, truth, 0.05),
+        "pixel_aupro_05": _aupro(maps, truth, LIMITS["pixel_aupro_05"]),
     }
 
 

@@ -16,6 +16,8 @@ from adbench.metrics.keys import to_floats
 
 Column = npt.NDArray[np.float64]
 
+METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro", "pixel_aupro_05")
+LIMITS = {"pixel_aupro": 0.3, "pixel_aupro_05": 0.05}  # of the false positive rate
 ROUNDING = 1e-12  # of the float64 sums that a bound is made of
 
 
@@ -64,8 +66,7 @@ def pixel_metrics(hist: Histogram) -> dict[str, Estimate]:
         "pixel_auroc": _auroc(curve),
         "pixel_ap": _ap(curve),
         "pixel_f1_max": _f1_max(curve),
-        "pixel_aupro": _aupro(curve, 0.3),
-        "pixel_aupro_05": _aupro(curve, 0.05),
+        **{name: _aupro(curve, limit) for name, limit in LIMITS.items()},
     }
 
 
@@ -102,7 +103,7 @@ def pixel_f1_max(hist: Histogram) -> Estimate:
     return _f1_max(_curve(hist, "pixel_f1_max"))
 
 
-def pixel_aupro(hist: Histogram, limit: float = 0.3) -> Estimate:
+def pixel_aupro(hist: Histogram, limit: float = LIMITS["pixel_aupro"]) -> Estimate:
     """Area under the per-region-overlap curve up to a false positive rate of `limit`, divided by it; in [0, 1].
 
     The overlap is the mean, over abnormal regions, of the part of a region at or above the threshold (Bergmann et al.,

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.errors import AdbenchError
+from adbench.metrics import pixel
 from adbench.metrics.per_image import Contributions
 from adbench.statistics.patients import Groups, renumbered
 
 Floats = NDArray[np.float64]
-METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro", "pixel_aupro_05")
-LIMITS = {"pixel_aupro": 0.3, "pixel_aupro_05": 0.05}  # of the false positive rate
+METRICS = pixel.METRICS
 CHUNK = 32  # patients at a time
 
 
@@ -76,8 +76,8 @@ def _figures(p: Floats, n: Floats, w: Floats, regions: Floats, metrics: Sequence
                 area = np.where(p > 0, p * tp / (tp + fp), 0).sum(axis=1, keepdims=True) / positives
             elif metric == "pixel_f1_max":
                 area = (2 * tp / (tp + fp + positives)).max(axis=1, keepdims=True)
-            elif metric in LIMITS:
-                limit, width = LIMITS[metric], n / negatives
+            elif metric in pixel.LIMITS:
+                limit, width = pixel.LIMITS[metric], n / negatives
                 used = np.clip(limit - (fp - n) / negatives, 0, width)
                 rise = np.where(width > 0, used / width, 0) * w
                 area = (used * (np.cumsum(w, axis=1) - w + rise / 2)).sum(axis=1, keepdims=True)
