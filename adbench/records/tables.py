@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +140,13 @@ def held_out_pixels(file: Path, shift: int) -> dict[str, Any]:
     return {"bin": bins, "pixels": pixels}
 
 
-def predictions(folder: Path, images: int, names: int = len(PREDICTIONS)) -> pd.DataFrame:
-    """Read predictions.parquet of a record of `images` test images: its first `names` columns, those that it has."""
+def predictions(folder: Path, images: int, names: Sequence[str] = tuple(PREDICTIONS)) -> pd.DataFrame:
+    """Read predictions.parquet of a record of `images` test images: some columns, those that it has.
+
+    names: the columns; image, label and score, which every record has, come first.
+    """
     file = folder / "predictions.parquet"
-    return _scored(file, dict(list(PREDICTIONS.items())[:names]), images)
+    return _scored(file, {name: PREDICTIONS[name] for name in names}, images)
 
 
 def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
@@ -162,15 +165,17 @@ def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
     return table
 
 
-def histogram(folder: Path, names: int = len(HISTOGRAM)) -> dict[str, Any]:
-    """Read histogram.parquet of a record: its first `names` columns as arrays (B,), a row per bin."""
+def histogram(folder: Path, names: Sequence[str] = tuple(HISTOGRAM)) -> dict[str, Any]:
+    """Read histogram.parquet of a record: some columns as arrays (B,), a row per bin.
+
+    names: the columns; `keys` is one of them.
+    """
     file = folder / "histogram.parquet"
-    kinds = dict(list(HISTOGRAM.items())[:names])
-    table = read_table(file, kinds, range(1, MOST_BINS + 1), names)
+    table = read_table(file, {name: HISTOGRAM[name] for name in names}, range(1, MOST_BINS + 1), len(names))
     if table.isna().to_numpy().any():
         raise unreadable(file, "a value is missing")
     columns = {str(name): table[name].to_numpy() for name in table}
-    keys, amounts = columns["keys"], [columns[name] for name in list(kinds)[1:4] if name in columns]
+    keys, amounts = columns["keys"], [column for name, column in columns.items() if name not in ("keys", "mixed")]
     if keys[0] < 0 or keys[-1] >= 2**32 or (keys[1:] <= keys[:-1]).any():
         raise unreadable(file, "its keys don't rise from 0 to 2**32")
     if any(

@@ -18,6 +18,8 @@ from adbench.records import pictures, tables
 from adbench.records.record import Record
 from adbench.system.progress import counting
 
+SHOWN = ("image", "label", "score", "map_max", "map_mean", "patient")  # columns of the predictions
+CURVES = ("keys", "positive", "negative")  # columns of the histogram that curves are made of
 GALLERY_TITLES = {
     "miss": "Worst misses: abnormal images with the lowest scores",
     "false_alarm": "Worst false alarms: normal images with the highest scores",
@@ -120,7 +122,7 @@ def predictions(record: Record) -> pd.DataFrame:
 
     Ties count half. Raises RecordError where they can't be read.
     """
-    table = tables.predictions(record.path, record.content["test_images"], names=6)
+    table = tables.predictions(record.path, record.content["test_images"], SHOWN)
     normal = table.loc[table["label"] == 0, "score"].sort_values().to_numpy()
     below = normal.searchsorted(table["score"], "left") + normal.searchsorted(table["score"], "right")
     return table.assign(share=below / (2 * max(len(normal), 1)))
@@ -131,7 +133,7 @@ def histogram(record: Record) -> dict[str, Any] | None:
 
     Raises RecordError where it can't be read.
     """
-    return None if record.content["histogram"] is None else tables.histogram(record.path, names=3)
+    return None if record.content["histogram"] is None else tables.histogram(record.path, CURVES)
 
 
 def readable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
