@@ -17,7 +17,7 @@ from adbench.report import page as pages
 from adbench.report.page import Options, title_of
 from adbench.report.summary import summary
 from adbench.statistics.thresholds import check_share
-from adbench.system.files import replacing
+from adbench.system.files import replacing, write_text
 from adbench.system.progress import counting
 from adbench.system.session import Session
 
@@ -84,7 +84,7 @@ def write(records: Sequence[Record], folder: Path, options: Options | None = Non
     with replacing(folder.resolve(), INSTEAD) as new, counting("writing the report", len(entries) + 1) as count:
         for done, entry in enumerate(entries, 1):
             content = pages.page(entry, options, samples, session) | common | {"summary": not single}
-            _text(new / ("index.html" if single else _file(entry)), fill("report.html", content, ""))
+            write_text(new / ("index.html" if single else _file(entry)), fill("report.html", content, ""))
             count(done)
         if not single:
             content = common | {
@@ -97,15 +97,11 @@ def write(records: Sequence[Record], folder: Path, options: Options | None = Non
                 "patients": len(set(samples.images(entries[0].record).groups.tolist())),
                 "images": len(samples.images(entries[0].record).groups),
             }  # fmt: skip
-            _text(new / "index.html", fill("summary.html", content, ""))
-        _text(new / SITE, listing(new, MARK))
+            write_text(new / "index.html", fill("summary.html", content, ""))
+        write_text(new / SITE, listing(new, MARK))
         check_folder(folder)
     return folder / "index.html"
 
 
 def _file(entry: SiteRecord) -> str:
     return f"{entry.name}.html"
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -33,6 +33,7 @@ from adbench.scoring.held_out import HeldOutOutcome, score_held_out
 from adbench.scoring.lesions import map_thresholds
 from adbench.scoring.probe import level_maps_of, maps_of, throughput
 from adbench.statistics.patients import group
+from adbench.system.clock import timestamp
 from adbench.system.files import shrink
 from adbench.system.garbage import give_back, uncollected
 from adbench.system.ranks import world_size
@@ -255,5 +256,5 @@ def _content(
         | layers.required(cell.config.method)
         | ({entry.package: entry.version} if entry.foreign and entry.version else {}),
         "device": provenance.device(device) | {"count": world_size()},
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": timestamp(),
     }  # fmt: skip

@@ -20,7 +20,6 @@ import json
 import re
 import shlex
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from adbench.data.items import CLASSES
 from adbench.data.support import LIST_KEYS
 from adbench.errors import AdbenchError
 from adbench.serve.sources import png
+from adbench.system.clock import timestamp
 from adbench.system.files import unwritable, write_atomically
 from adbench.system.text import inert, printable
 
@@ -228,7 +228,7 @@ def _check_masks(rows: Sequence[Mapping[str, str]], case: Case) -> None:
 def _json(case: Case, name: str) -> bytes:
     facts = {
         "case": name, "image": case.name, "label": CLASSES[case.label], "split": case.split,
-        "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **case.facts,
+        "saved": timestamp(), **case.facts,
     }  # fmt: skip
     return (json.dumps(facts, indent=1) + "\n").encode()
 

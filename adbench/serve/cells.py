@@ -18,6 +18,7 @@ from adbench.backbone.contract import Features
 from adbench.backbone.features import autocast
 from adbench.cells.cell import Cell
 from adbench.cells.datamodule import load_support, test_items
+from adbench.cells.protocols import SUPPORT_LABELS
 from adbench.data.decode import ImageFormat, read_image
 from adbench.data.frames import ImagePath
 from adbench.data.image_set import to_tensor
@@ -129,7 +130,7 @@ class ServedCell:
     @property
     def labels(self) -> tuple[int, ...]:
         """The labels of images that the method learns from: 0 normal, 1 abnormal."""
-        return {"none": (), "normal": (0,), "both": (0, 1)}[self.record.content["capability"]["support"]]
+        return SUPPORT_LABELS[self.record.content["capability"]["support"]]
 
     @cached_property
     def support(self) -> Support:

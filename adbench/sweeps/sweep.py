@@ -23,6 +23,7 @@ from adbench.executors import Executor, Failure, Job
 from adbench.records import provenance, record
 from adbench.records.record import Record
 from adbench.sweeps import known
+from adbench.system.clock import timestamp
 from adbench.system.garbage import uncollected
 from adbench.system.session import NotThereError, Session
 from adbench.system.text import counted
@@ -283,7 +284,7 @@ def _write_failure(task: Task, job: Job, failure: Failure) -> None:
         "resolved": job.config.as_dict(),
         "facts": task.cell.facts,
         "code": provenance.code(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": timestamp(),
     }
     try:
         record.note_failure(Path(job.config.runs), job.key, content)

@@ -69,6 +69,11 @@ def write_atomically(path: Path, content: bytes, instead: str = BY_KEYS) -> None
         temporary.write_bytes(content)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 with the line ends that it has, the same on every system."""
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path | str] = ()) -> None:
     """Write a file that the user named: whole or not at all where it is a regular file.
 

@@ -24,7 +24,7 @@ from adbench.board.site.shots import line_styles
 from adbench.board.site.tables import owners
 from adbench.errors import AdbenchError
 from adbench.records.record import SITE, Record
-from adbench.system.files import replacing
+from adbench.system.files import replacing, write_text
 from adbench.system.progress import counting
 from adbench.system.session import Session
 from adbench.system.text import printable
@@ -76,24 +76,24 @@ def write(
             own = None if by_record is None or alone is None else by_record.get(entry.record.key, alone.iloc[:0])
             content, pictures = cellpage.page(entry, members[entry.group, entry.line["dataset"]], session, own)
             _copy(pictures, new / "pictures" / entry.name)
-            _text(new / "cells" / f"{entry.name}.html", fill("cell.html", content, "../"))
+            write_text(new / "cells" / f"{entry.name}.html", fill("cell.html", content, "../"))
             done += 1
             count(done)
         for name, tested in sorted(sets.items()):
             content = datasetpage.page(tested, _rows(long, tested[0]), styles[tested[0].line["data"]], figures)
             if content["csv"] is not None:
-                _text(new / "datasets" / f"{name}.csv", content["csv"])
-            _text(new / "datasets" / f"{name}.html", fill("dataset.html", content | {"name": name}, "../"))
+                write_text(new / "datasets" / f"{name}.csv", content["csv"])
+            write_text(new / "datasets" / f"{name}.html", fill("dataset.html", content | {"name": name}, "../"))
             done += 1
             count(done)
-        _text(new / "index.html", fill("index.html", indexpage.page(entries, long, styles, figures), ""))
+        write_text(new / "index.html", fill("index.html", indexpage.page(entries, long, styles, figures), ""))
         for name in ("style.css", "script.js"):
-            _text(new / name, files("adbench.board.site.templates").joinpath(name).read_text(encoding="utf-8"))
+            write_text(new / name, files("adbench.board.site.templates").joinpath(name).read_text(encoding="utf-8"))
         printed = [name for name in figures if name in (*HEADLINE, *COSTS)] or figures
-        _text(new / "leaderboard.csv", render.to_csv(long))
-        _text(new / "leaderboard.json", render.to_json(long))
-        _text(new / "leaderboard.tex", to_latex(long, printed))
-        _text(new / SITE, listing(new, MARK))
+        write_text(new / "leaderboard.csv", render.to_csv(long))
+        write_text(new / "leaderboard.json", render.to_json(long))
+        write_text(new / "leaderboard.tex", to_latex(long, printed))
+        write_text(new / SITE, listing(new, MARK))
         count(done + 1)
         check(folder)  # minutes may have passed
     return given / "index.html"
@@ -175,7 +175,3 @@ def _copy(pictures: Sequence[Picture], folder: Path) -> None:
             os.link(picture.file, target)
         except OSError:
             shutil.copyfile(picture.file, target)
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
