@@ -34,21 +34,26 @@ class MapsAgain:
 
     slack: by which scores may differ, as a share of the range of all maps; 0: not at all, nor may a figure.
     whole: whether all test images will be added; AUPIMO, pixel figures and lesions are compared then.
+    figure_slack: by which pixel figures and AUPIMO may differ, as a fraction of 1.
+    recorded: the histograms of single images in the record; None without them. differing: why a map differs from its
+    histogram, by the number of its image.
     """
 
     def __init__(self, again: Reopened, slack: float, precision: str, whole: bool) -> None:
         self.again, self.record, self.slack, self.whole = again, again.record, slack, whole
         self.strays = STRAYS[precision]
-        self.points = FIGURES[precision] if slack else CLOSE
+        self.figure_slack = FIGURES[precision] if slack else CLOSE
         has_any = self.record.content["histogram"] is not None and again.test.masks is not None
-        self.kept = self.record.contributions() if has_any and self.record.content.get("image_histograms") else None
-        self.ends = _ends(self.kept, len(again.predictions))
-        self.tolerance = slack * _range(self.kept)
-        self.odd: dict[int, str] = {}
+        self.recorded = self.record.contributions() if has_any and self.record.content.get("image_histograms") else None
+        self.first_rows = _first_rows(self.recorded, len(again.predictions))
+        self.tolerance = slack * _range(self.recorded)
+        self.differing: dict[int, str] = {}
         self.images = 0
         self.pixels = Histogram()
         self.false_positives = self.record.false_positives()
-        self.single = LesionEvaluator(again.test.labels == 0, again.cell.eval_size, _thresholds(self.false_positives))
+        self.evaluator = LesionEvaluator(
+            again.test.labels == 0, again.cell.eval_size, _thresholds(self.false_positives)
+        )
 
     def update(self, first: int, maps: NDArray[np.float32]) -> None:
         """Add the maps (B, S, S) of the test images number `first`, `first` + 1, ..."""
@@ -56,14 +61,14 @@ class MapsAgain:
             return
         masks = self.again.test.masks[first : first + len(maps)].astype(bool)
         self.images += len(maps)
-        if self.kept is not None:
+        if self.recorded is not None:
             for number, (own, mask) in enumerate(zip(maps, masks, strict=True), first):
-                kept = _rows(self.kept, slice(*self.ends[number : number + 2]))
+                kept = _rows(self.recorded, slice(*self.first_rows[number : number + 2]))
                 if why := self._differs(kept, own, mask):
-                    self.odd[number] = why
+                    self.differing[number] = why
         if self.whole:
             self.pixels.update(maps, masks)
-            self.single.update(first, maps, masks)
+            self.evaluator.update(first, maps, masks)
 
     def _differs(self, kept: Contributions, scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> str:
         if not kept.bin.size:
@@ -84,15 +89,15 @@ class MapsAgain:
 
     def sentences(self) -> Iterator[str]:
         """Yield what differs, once all maps were added."""
-        for number, why in list(self.odd.items())[:1]:
+        for number, why in list(self.differing.items())[:1]:
             name = printable(str(self.again.predictions["image"].iloc[number]))
             yield (
                 f"image_histograms.parquet has another histogram of {name}: {why} "
-                f"({len(self.odd)} of {self.images} images differ)"
+                f"({len(self.differing)} of {self.images} images differ)"
             )
         if not self.whole or not self.images:
             return
-        outcome = self.single.outcome()
+        outcome = self.evaluator.outcome()
         yield from self._overlap_differs(outcome)
         yield from self._lesions_differ(outcome)
         if not self.slack:
@@ -124,16 +129,16 @@ class MapsAgain:
 
     def _compared(self) -> Iterator[str]:
         moving = f", if scores move by up to {self.slack:g} of the range of all maps" if self.slack else ""
-        points = f" within {100 * self.points:g} points" if self.slack else ""
-        if self.kept is not None:
+        within = f" within {100 * self.figure_slack:g} points" if self.slack else ""
+        if self.recorded is not None:
             yield f"the histogram of each map, with the weights of its regions{moving}"
         if self.whole:
             if not self.slack:
                 yield "histogram.parquet"
             if not self.by_rounding:
-                yield f"the pixel figures{points}"
+                yield f"the pixel figures{within}"
             if {*RATES} <= {*self.again.predictions}:
-                yield f"AUPIMO{' on average' + points if self.slack else ' of each image'}"
+                yield f"AUPIMO{' on average' + within if self.slack else ' of each image'}"
             if self.record.content.get("lesions"):
                 yield "the lesions" + ("" if self.slack or self.false_positives is None else " and false positives")
 
@@ -143,8 +148,8 @@ class MapsAgain:
             mine, here = table[name].to_numpy(np.float64), outcome.overlap[name]
             odd = np.flatnonzero(np.isnan(mine) != np.isnan(here))
             both = np.nan_to_num(np.abs(mine - here))
-            if not odd.size and (both.sum() / max(1, np.isfinite(here).sum()) > self.points):
-                odd = np.argsort(-both, kind="stable")[: np.count_nonzero(both > self.points)]
+            if not odd.size and (both.sum() / max(1, np.isfinite(here).sum()) > self.figure_slack):
+                odd = np.argsort(-both, kind="stable")[: np.count_nonzero(both > self.figure_slack)]
             if odd.size:
                 row = int(odd[0])
                 yield (
@@ -184,7 +189,7 @@ class MapsAgain:
         stated = self.record.metrics
         for name, found in pixel_metrics(self.pixels).items():
             mine = stated.get(name)
-            if mine is not None and abs(mine - found.value) > self.points:
+            if mine is not None and abs(mine - found.value) > self.figure_slack:
                 yield f"metrics.{name} is {mine:.6g}, and the maps of the saved parameters give {found.value:.6g}"
 
 
@@ -196,7 +201,7 @@ def _thresholds(counts: pd.DataFrame | None) -> dict[float, float]:
     return dict(zip(first["specificity"].tolist(), first["threshold"].tolist(), strict=True))
 
 
-def _ends(kept: Contributions | None, images: int) -> list[int]:
+def _first_rows(kept: Contributions | None, images: int) -> list[int]:
     """Return where the rows of each image begin, and where the last ones end."""
     return [] if kept is None else np.searchsorted(kept.image, np.arange(images + 1)).tolist()
 

@@ -178,15 +178,15 @@ def check_training(again: Reopened, title: str = "training") -> tuple[list[str],
 
 
 def _figures_differ(record: Record, new: Record, slack: float) -> Iterator[str]:
-    places: list[tuple[str, dict[str, Any], dict[str, Any]]] = [("metrics", record.metrics, new.metrics)]
+    sections: list[tuple[str, dict[str, Any], dict[str, Any]]] = [("metrics", record.metrics, new.metrics)]
     last, again = (one.content["selection"].get("last") or {} for one in (record, new))
-    places += [("selection.last", last, again)] if last or again else []
-    for place, mine, here in places:
+    sections += [("selection.last", last, again)] if last or again else []
+    for section, mine, here in sections:
         for name in dict.fromkeys([*mine, *here]):
             a, b = mine.get(name), here.get(name)
             if a is not b and (a is None or b is None or abs(a - b) > max(slack, 1e-9)):
-                yield f"{place}.{name} is {a}, and the cell gives {b} from nothing"
-    for place in ("trainable", "total"):
-        a, b = (one.content["parameters"].get(place) for one in (record, new))
+                yield f"{section}.{name} is {a}, and the cell gives {b} from nothing"
+    for name in ("trainable", "total"):
+        a, b = (one.content["parameters"].get(name) for one in (record, new))
         if a != b:
-            yield f"parameters.{place} is {a}, and the cell has {b}"
+            yield f"parameters.{name} is {a}, and the cell has {b}"
