@@ -155,11 +155,9 @@ def _made_by(record: Record) -> list[tuple[str, str | None]]:
 
 def _unnamed(record: Record) -> str:
     """Say that a record's method has to be named, which is no fault of the record."""
-    method = record.content["facts"]["method"]
-    return (
-        f"the data, scores and training: {method} is no registered method, and what a record names is never run. Where "
-        "you trust its source, name it: method=FILE.py:Class, several with commas between them"
-    )
+    from adbench.running.apply import unregistered
+
+    return f"the data, scores and training: {unregistered(record)}, several with commas between them"
 
 
 def _registered(record: Record) -> bool:

@@ -184,18 +184,30 @@ def _state(path: Path, key: str) -> dict[str, torch.Tensor]:
     return state
 
 
+def unregistered(record: Record) -> str:
+    """Say that a record's method is not registered and has to be named; the sentence lacks its full stop."""
+    return (
+        f"{record.content['facts']['method']} is no registered method, and what a record names is never run. Where you "
+        "trust its source, name it: method=FILE.py:Class"
+    )
+
+
+def check_named(record: Record, named: str | None) -> None:
+    """Raise RecordError for a method from a file that the user did not name."""
+    if not named and ":" in record.content["resolved"]["method"]:
+        facts = record.content["facts"]
+        made = f"{facts['method']} ({facts.get('source') or 'built in'})"
+        raise RecordError(f"{record.path} was made by {made}. {unregistered(record)}.")
+
+
 def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
     """Return the class of a record's method: a registered one, or the one that the user named.
 
     The import path in a record is never followed: whoever made the record would choose what runs here.
     """
+    check_named(record, named)
     path, facts, name = record.path, record.content["facts"], record.content["resolved"]["method"]
     made = facts.get("source") or "built in"
-    if named is None and ":" in name:
-        raise RecordError(
-            f"{path} was made by {facts['method']} ({made}), which is no registered method, and what a record names is "
-            "never run. Where you trust its source, name it yourself: method=FILE.py:Class."
-        )
     try:
         layers.check_installed(named or name)
         entry = registry.find("method", named or name)

@@ -25,7 +25,7 @@ from adbench.data.indexed import open_dataset
 from adbench.data.mask_facts import summary
 from adbench.errors import AdbenchError, RecordError
 from adbench.records.record import Record
-from adbench.running.apply import LoadKeys
+from adbench.running.apply import LoadKeys, check_named
 from adbench.running.cell import seen_of
 from adbench.system.session import Session
 from adbench.system.text import brief, printable
@@ -83,11 +83,7 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
 
 def _cell(record: Record, data_root: str, keys: LoadKeys, session: Session, anonymised: bool) -> Cell:
     config = config_of_record(record, data_root, keys)
-    if ":" in record.content["resolved"]["method"] and not keys.get("method"):
-        raise RecordError(
-            f"{record.path} was made by {record.content['facts']['method']}, which is no registered method, and what a "
-            "record names is never run. Where you trust its source, name it yourself: method=FILE.py:Class."
-        )
+    check_named(record, keys.get("method"))
     if config.support is None:
         return resolve(config, session)
     if anonymised:
