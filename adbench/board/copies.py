@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from adbench.records.files import PREDICTIONS
 from adbench.records.record import Record
 
 OF_A_RUN = ("support", "seed", "held_out")  # facts in which the runs of one row differ
@@ -82,7 +83,7 @@ def _of(record: Record, fact: str) -> Any:
 def _scores(record: Record) -> str:
     """Return a hash of a record's images and scores; empty where they can't be read or are too few to tell."""
     try:
-        table = pd.read_parquet(record.path / "predictions.parquet", columns=["image", "score"])
+        table = pd.read_parquet(record.path / PREDICTIONS, columns=["image", "score"])
     except (OSError, ValueError, KeyError):
         return ""  # what is wrong with the table is said of the record
     if table["score"].nunique() < FEW:

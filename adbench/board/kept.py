@@ -16,7 +16,8 @@ from adbench.board.intervals import LEVEL, Measured, measure
 from adbench.board.leaderboard import ROW
 from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError
-from adbench.records.record import IMAGE_HISTOGRAMS, Record
+from adbench.records.files import IMAGE_HISTOGRAMS, PREDICTIONS, RECORD
+from adbench.records.record import Record
 from adbench.system.files import discard, write_atomically
 from adbench.system.progress import counting
 from adbench.system.text import warn
@@ -51,7 +52,7 @@ def intervals_of(records: Sequence[Record], long: pd.DataFrame, metrics: Sequenc
 
 def _key(records: Sequence[Record], long: pd.DataFrame, metrics: Sequence[str], cache: Path) -> str:
     """Hash the contents of the records' files, the rows that they are grouped to, and the metrics."""
-    names = ("record.json", "predictions.parquet", IMAGE_HISTOGRAMS)
+    names = (RECORD, PREDICTIONS, IMAGE_HISTOGRAMS)
     files = [[record.path / name for name in names if os.path.lexists(record.path / name)] for record in records]
     where = digest(ascii("".join(sorted(str(record.path.parent.absolute()) for record in records))))
     every, memory = [file for some in files for file in some], cache / "hashes" / f"{where[:20]}.json"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from adbench.board.leaderboard import ROW, lines, run_of
 from adbench.errors import RecordError
+from adbench.records.files import PREDICTIONS
 from adbench.records.record import Record
 from adbench.system.text import inert
 
@@ -27,7 +28,7 @@ def scores_of(records: Sequence[Record]) -> pd.DataFrame:
         try:
             table = record.predictions()[[*OF_AN_IMAGE]]
         except (OSError, ValueError, KeyError) as error:
-            file = record.path / "predictions.parquet"
+            file = record.path / PREDICTIONS
             raise RecordError(
                 f"{file} can't be read ({error}). Remove {record.path} and run its cell again."
             ) from error

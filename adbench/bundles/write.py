@@ -21,7 +21,8 @@ from adbench.bundles.read import COMMANDS, INDEX, README, RECORDS, SUMS
 from adbench.bundles.scrub import Pseudonyms, anonymised, without_paths
 from adbench.errors import AdbenchError, RecordError
 from adbench.records import tables
-from adbench.records.hashes import RECORD, content_hash, names_in
+from adbench.records.files import RECORD
+from adbench.records.hashes import content_hash, names_in
 from adbench.records.record import Record, to_json
 from adbench.system.files import unwritable, write_atomically
 from adbench.system.session import Session

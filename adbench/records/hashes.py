@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from adbench.records.files import RECORD
 from adbench.system.text import CONTROL
 
-RECORD = "record.json"
 CHUNK = 2**20  # bytes read at a time
 HASH = re.compile(r"[0-9a-f]{64}")
 

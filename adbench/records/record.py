@@ -21,6 +21,17 @@ from adbench.metrics.patient import How, by_patient
 from adbench.metrics.per_image import Contributions, from_columns
 from adbench.records import tables
 from adbench.records.check import HASHED, problem
+from adbench.records.files import (
+    FALSE_POSITIVES,
+    HELD_OUT,
+    HELD_OUT_PIXELS,
+    HISTOGRAM,
+    IMAGE_HISTOGRAMS,
+    LESIONS,
+    PARAMETERS,
+    PREDICTIONS,
+    RECORD,
+)
 from adbench.records.plain import plain
 from adbench.system.files import BY_KEYS, replacing
 from adbench.system.text import brief, printable
@@ -28,13 +39,10 @@ from adbench.system.text import brief, printable
 SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
-FILES = ("predictions.parquet", "method.safetensors")
-IMAGE_HISTOGRAMS = "image_histograms.parquet"
-LESIONS, FALSE_POSITIVES = "lesions.parquet", "false_positives.parquet"
-HELD_OUT, HELD_OUT_PIXELS = "held_out.parquet", "held_out_pixels.parquet"
+FILES = (PREDICTIONS, PARAMETERS)
 # All that is read of a record, pictures apart.
 TABLES = (
-    "record.json", *FILES, "histogram.parquet", IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
+    RECORD, *FILES, HISTOGRAM, IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
 )  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
 MOST_NAMED = 50  # records that one error names
@@ -194,7 +202,7 @@ def damaged(path: Path, why: str) -> RecordError:
 
 def peek(path: Path) -> dict[str, Any] | None:
     """Return the content of record.json: {} where it can't be read, None where there is no such file."""
-    if not os.path.lexists(path / "record.json"):
+    if not os.path.lexists(path / RECORD):
         return None
     try:
         return _content(path)
@@ -207,7 +215,7 @@ def read(path: Path) -> Record:
 
     Of its files, record.json is read, and checked key by key (`check.problem`).
     """
-    if not os.path.lexists(path / "record.json"):
+    if not os.path.lexists(path / RECORD):
         raise RecordError(f"{path} is not a record: it has no record.json. Records are the folders in runs/.")
     content = _content(path)
     schema, status = content.get("schema"), content.get("status")
@@ -253,7 +261,7 @@ def needed(content: Mapping[str, Any]) -> list[str]:
     """Return the names of the files that a record with this record.json has, pictures apart."""
     lesions, held = (found if type(found := content.get(name)) is dict else {} for name in ("lesions", "held_out"))
     names = {
-        "histogram.parquet": content.get("histogram"), IMAGE_HISTOGRAMS: content.get("image_histograms"),
+        HISTOGRAM: content.get("histogram"), IMAGE_HISTOGRAMS: content.get("image_histograms"),
         LESIONS: lesions, FALSE_POSITIVES: lesions.get("thresholds"), HELD_OUT: held.get("images"),
         HELD_OUT_PIXELS: held.get("shift") is not None,
     }  # fmt: skip
@@ -262,7 +270,7 @@ def needed(content: Mapping[str, Any]) -> list[str]:
 
 def _content(path: Path) -> dict[str, Any]:
     """Read record.json as it is; raises RecordError where it is no JSON object, too large or too deep."""
-    file = path / "record.json"
+    file = path / RECORD
     if why := tables.regular(file, MOST_JSON):
         raise damaged(path, why)
     try:
@@ -330,7 +338,7 @@ def files_of(records: Iterable[Record]) -> Iterator[Path]:
 
 def places(runs: Path) -> list[Path]:
     """Return the folders in `runs` that should be records, or `runs` where it is one itself."""
-    if os.path.lexists(runs / "record.json"):
+    if os.path.lexists(runs / RECORD):
         return [runs]
     if not runs.is_dir():
         raise RecordError(f"{runs} is not a folder of records. Name the one that `adbench run` wrote, such as runs.")
@@ -368,7 +376,7 @@ def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
     """Leave `runs/<key>/record.json` with status `failed`: no record, which every reader passes over, but a trace."""
     head = {"schema": SCHEMA, "key": key, "status": "failed"}
     with writing(runs, key) as folder:
-        (folder / "record.json").write_text(to_json(head | content), encoding="utf-8")
+        (folder / RECORD).write_text(to_json(head | content), encoding="utf-8")
 
 
 def to_json(content: Mapping[str, Any]) -> str:

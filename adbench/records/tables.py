@@ -15,6 +15,7 @@ import pandas as pd
 from adbench.errors import RecordError
 from adbench.metrics.keys import HIGHEST, LOWEST
 from adbench.metrics.per_image import BINS
+from adbench.records.files import HISTOGRAM, PREDICTIONS
 from adbench.system.text import printable
 
 MOST_BINS = 2**24  # rows of a histogram
@@ -23,20 +24,20 @@ MOST_BYTES = 2**31  # of a file, and of a table's texts in memory
 MISSING = "it is missing"
 MOST_PNG, MOST_SIDE = 2**26, 16_384
 SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
-PREDICTIONS = {
+PREDICTIONS_COLUMNS = {
     "image": "text", "label": "integer", "score": "float", "map_max": "float", "map_mean": "float", "patient": "text",
     "subgroup": "text", "lesion_area": "integer", "aupimo": "float", "aupimo_loose": "float",
 }  # fmt: skip
-HELD_OUT = {"image": "text", "label": "integer", "score": "float", "map_max": "float", "patient": "text"}
-HELD_OUT_PIXELS = {"bin": "integer", "pixels": "integer"}
-HISTOGRAM = {
+HELD_OUT_COLUMNS = {"image": "text", "label": "integer", "score": "float", "map_max": "float", "patient": "text"}
+HELD_OUT_PIXELS_COLUMNS = {"bin": "integer", "pixels": "integer"}
+HISTOGRAM_COLUMNS = {
     "keys": "integer", "positive": "integer", "negative": "integer", "region_weight": "float", "mixed": "boolean",
 }  # fmt: skip
-IMAGE_HISTOGRAMS = {
+IMAGE_HISTOGRAMS_COLUMNS = {
     "image": "integer", "bin": "integer", "positive": "integer", "negative": "integer", "region_weight": "float",
 }  # fmt: skip
-LESIONS = {"image": "integer", "area": "integer", "score": "float"}
-FALSE_POSITIVES = {"image": "integer", "specificity": "float", "threshold": "float", "regions": "integer"}
+LESIONS_COLUMNS = {"image": "integer", "area": "integer", "score": "float"}
+FALSE_POSITIVES_COLUMNS = {"image": "integer", "specificity": "float", "threshold": "float", "regions": "integer"}
 
 
 def regular(file: Path, most: int = MOST_BYTES) -> str | None:
@@ -124,15 +125,15 @@ def read_table(file: Path, kinds: Mapping[str, str], rows: range, needed: int) -
 
 def held_out(file: Path, images: int) -> pd.DataFrame:
     """Read held_out.parquet of a record of `images` held-out images."""
-    return _scored(file, HELD_OUT, images)
+    return _scored(file, HELD_OUT_COLUMNS, images)
 
 
 def held_out_pixels(file: Path, shift: int) -> dict[str, Any]:
     """Read held_out_pixels.parquet of a record: its columns as arrays (B,), a row per bin of `shift`."""
-    table = read_table(file, HELD_OUT_PIXELS, range(1, BINS + 1), len(HELD_OUT_PIXELS))
+    table = read_table(file, HELD_OUT_PIXELS_COLUMNS, range(1, BINS + 1), len(HELD_OUT_PIXELS_COLUMNS))
     if table.isna().to_numpy().any():
         raise unreadable(file, "a value is missing")
-    bins, pixels = (table[name].to_numpy() for name in HELD_OUT_PIXELS)
+    bins, pixels = (table[name].to_numpy() for name in HELD_OUT_PIXELS_COLUMNS)
     if (bins[1:] <= bins[:-1]).any() or bins[0] < LOWEST >> shift or bins[-1] > HIGHEST >> shift:
         raise unreadable(file, "its bins don't rise, or are of no number of 32 bits")
     if (pixels < 0).any() or not 0 < pixels.astype(np.float64).sum() <= 2**53:
@@ -140,13 +141,13 @@ def held_out_pixels(file: Path, shift: int) -> dict[str, Any]:
     return {"bin": bins, "pixels": pixels}
 
 
-def predictions(folder: Path, images: int, names: Sequence[str] = tuple(PREDICTIONS)) -> pd.DataFrame:
+def predictions(folder: Path, images: int, names: Sequence[str] = tuple(PREDICTIONS_COLUMNS)) -> pd.DataFrame:
     """Read predictions.parquet of a record of `images` test images: some columns, those that it has.
 
     names: the columns; image, label and score, which every record has, come first.
     """
-    file = folder / "predictions.parquet"
-    return _scored(file, {name: PREDICTIONS[name] for name in names}, images)
+    file = folder / PREDICTIONS
+    return _scored(file, {name: PREDICTIONS_COLUMNS[name] for name in names}, images)
 
 
 def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
@@ -165,13 +166,13 @@ def _scored(file: Path, kinds: Mapping[str, str], images: int) -> pd.DataFrame:
     return table
 
 
-def histogram(folder: Path, names: Sequence[str] = tuple(HISTOGRAM)) -> dict[str, Any]:
+def histogram(folder: Path, names: Sequence[str] = tuple(HISTOGRAM_COLUMNS)) -> dict[str, Any]:
     """Read histogram.parquet of a record: some columns as arrays (B,), a row per bin.
 
     names: the columns; `keys` is one of them.
     """
-    file = folder / "histogram.parquet"
-    table = read_table(file, {name: HISTOGRAM[name] for name in names}, range(1, MOST_BINS + 1), len(names))
+    file = folder / HISTOGRAM
+    table = read_table(file, {name: HISTOGRAM_COLUMNS[name] for name in names}, range(1, MOST_BINS + 1), len(names))
     if table.isna().to_numpy().any():
         raise unreadable(file, "a value is missing")
     columns = {str(name): table[name].to_numpy() for name in table}
@@ -188,7 +189,7 @@ def histogram(folder: Path, names: Sequence[str] = tuple(HISTOGRAM)) -> dict[str
 
 def image_histograms(file: Path) -> dict[str, Any]:
     """Read image_histograms.parquet of a record: its columns as arrays (R,), a row per image and bin."""
-    table = read_table(file, IMAGE_HISTOGRAMS, range(1, MOST_CONTRIBUTIONS + 1), len(IMAGE_HISTOGRAMS))
+    table = read_table(file, IMAGE_HISTOGRAMS_COLUMNS, range(1, MOST_CONTRIBUTIONS + 1), len(IMAGE_HISTOGRAMS_COLUMNS))
     if table.isna().to_numpy().any():
         raise unreadable(file, "a value is missing")
     columns = {str(name): table[name].to_numpy() for name in table}
@@ -202,7 +203,7 @@ def image_histograms(file: Path) -> dict[str, Any]:
 def lesions(file: Path, content: Mapping[str, Any]) -> pd.DataFrame:
     """Read lesions.parquet of a record with that record.json: one row per lesion."""
     number = content["lesions"]["number"]
-    table = _of_images(file, LESIONS, range(number, number + 1), content["test_images"])
+    table = _of_images(file, LESIONS_COLUMNS, range(number, number + 1), content["test_images"])
     if (table["area"] < 1).any():
         raise unreadable(file, "a lesion has no pixel")
     return table
@@ -211,7 +212,7 @@ def lesions(file: Path, content: Mapping[str, Any]) -> pd.DataFrame:
 def false_positives(file: Path, content: Mapping[str, Any]) -> pd.DataFrame:
     """Read false_positives.parquet of a record with that record.json: one row per test image and threshold."""
     rows = content["test_images"] * content["lesions"]["thresholds"]
-    table = _of_images(file, FALSE_POSITIVES, range(rows, rows + 1), content["test_images"])
+    table = _of_images(file, FALSE_POSITIVES_COLUMNS, range(rows, rows + 1), content["test_images"])
     if (table["regions"] < 0).any() or not table["specificity"].between(0, 1).all():
         raise unreadable(file, "a count is negative, or a specificity not from 0 to 1")
     return table

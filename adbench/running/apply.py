@@ -23,6 +23,7 @@ from adbench.data.items import DatasetConfig
 from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.method import Capability, Method, naming_the_method
 from adbench.plugins import registry
+from adbench.records.files import PARAMETERS
 from adbench.records.record import Record, damaged, read
 from adbench.records.tables import reason, unreadable
 from adbench.running.fitted import Fitted, ScoredImage
@@ -172,7 +173,7 @@ def _at(params: Any, key: str) -> Any:
 
 def _state(path: Path, key: str) -> dict[str, torch.Tensor]:
     """Read the trained parameters, in the one format that can hold no code."""
-    file = path / "method.safetensors"
+    file = path / PARAMETERS
     try:
         with safe_open(file, "pt") as opened:
             cell = (opened.metadata() or {}).get("cell", key)

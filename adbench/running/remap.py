@@ -16,6 +16,7 @@ from adbench.metrics.moved import moved, tied_pairs
 from adbench.metrics.overlap import RATES
 from adbench.metrics.per_image import Contributions, ImageHistograms, coarsened
 from adbench.metrics.pixel import pixel_metrics
+from adbench.records.files import HISTOGRAM
 from adbench.running.recheck import Reopened
 from adbench.scoring.lesions import LesionEvaluator, LesionOutcome
 from adbench.system.text import printable
@@ -134,7 +135,7 @@ class MapsAgain:
             yield f"the histogram of each map, with the weights of its regions{moving}"
         if self.whole:
             if not self.slack:
-                yield "histogram.parquet"
+                yield HISTOGRAM
             if not self.by_rounding:
                 yield f"the pixel figures{within}"
             if {*RATES} <= {*self.again.predictions}:

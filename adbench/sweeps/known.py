@@ -17,7 +17,8 @@ from adbench.data.fingerprint import digest
 from adbench.data.stamps import SETTLED_NS
 from adbench.errors import AdbenchError
 from adbench.plugins import sources
-from adbench.records.hashes import RECORD, stamp
+from adbench.records.files import RECORD
+from adbench.records.hashes import stamp
 from adbench.records.record import Record, needed, read
 from adbench.system.memory import recall, remember
 from adbench.system.session import Session

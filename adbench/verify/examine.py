@@ -12,7 +12,7 @@ import pandas as pd
 
 from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.metrics.per_image import Contributions
-from adbench.records.hashes import RECORD
+from adbench.records.files import RECORD
 from adbench.records.record import Record, read
 from adbench.records.tables import reason
 from adbench.system.processes import CONTEXT, warm_up

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adbench.errors import RecordError
 from adbench.records import tables
-from adbench.records.hashes import RECORD, content_hash, hash_of, names_in
+from adbench.records.files import PARAMETERS, RECORD
+from adbench.records.hashes import content_hash, hash_of, names_in
 from adbench.records.record import Record, needed
 from adbench.system.text import brief, printable
 
@@ -95,7 +96,7 @@ def check_pictures(record: Record) -> Iterator[str]:
 
 def check_parameters(record: Record) -> Iterator[str]:
     """Yield a sentence where the saved parameters are those of another cell or method, or fewer than stated."""
-    file = record.path / "method.safetensors"
+    file = record.path / PARAMETERS
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adbench.records.record import HELD_OUT, IMAGE_HISTOGRAMS, LESIONS, Record
+from adbench.records.files import HELD_OUT, IMAGE_HISTOGRAMS, LESIONS
+from adbench.records.record import Record
 
 # Keys that came one after the other: a record that has one of them, or of `TOGETHER`, has those before it.
 ONE_BY_ONE = ("seen", "image_histograms", "masks")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from adbench.data.stamps import SETTLED_NS
 from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.records import tables
-from adbench.records.hashes import RECORD, names_in, stamp
+from adbench.records.files import RECORD
+from adbench.records.hashes import names_in, stamp
 from adbench.records.record import MOST_JSON, Record, read
 from adbench.system.memory import recall, remember
 from adbench.system.progress import counting

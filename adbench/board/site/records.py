@@ -15,6 +15,7 @@ from adbench.board.leaderboard import ROW, lines, run_of
 from adbench.data.fingerprint import digest
 from adbench.errors import RecordError
 from adbench.records import pictures, tables
+from adbench.records.files import HISTOGRAM
 from adbench.records.record import Record
 from adbench.system.progress import counting
 
@@ -147,7 +148,7 @@ def readable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
                 if arrays is not None:
                     for name in ("positive", "negative"):
                         if not arrays[name].sum():
-                            raise tables.unreadable(record.path / "histogram.parquet", f"it has no {name} pixel")
+                            raise tables.unreadable(record.path / HISTOGRAM, f"it has no {name} pixel")
             except RecordError as error:
                 left_out.append(str(error))
             else:

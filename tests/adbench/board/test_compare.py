@@ -16,7 +16,8 @@ from adbench.board.samples import Samples, rows_of
 from adbench.errors import AdbenchError
 from adbench.metrics import patient_metrics, roc_auc
 from adbench.metrics.per_image import ImageHistograms, to_columns
-from adbench.records.record import IMAGE_HISTOGRAMS, read_all
+from adbench.records.files import IMAGE_HISTOGRAMS
+from adbench.records.record import read_all
 from adbench.statistics import clustered_covariance, compare_pair, holm, pixel_figures
 from adbench.statistics.mrmc import interaction
 from tests.adbench.board.conftest import EACH, PATIENTS, compare

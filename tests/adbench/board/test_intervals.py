@@ -13,7 +13,7 @@ import pytest
 from adbench.board.intervals import bounds, judged, measure
 from adbench.board.leaderboard import collect, table
 from adbench.metrics import roc_auc
-from adbench.records.record import IMAGE_HISTOGRAMS
+from adbench.records.files import IMAGE_HISTOGRAMS
 from adbench.statistics import auroc_without_each, covariance, on_logit, single
 from tests.adbench.board.conftest import EACH, PATIENTS
 

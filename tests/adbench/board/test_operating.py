@@ -18,8 +18,9 @@ from adbench.commands.record import operating_lines
 from adbench.errors import AdbenchError, RecordError
 from adbench.metrics import Histogram
 from adbench.metrics.per_image import ImageHistograms, to_columns
+from adbench.records.files import HELD_OUT, HELD_OUT_PIXELS, IMAGE_HISTOGRAMS
 from adbench.records.held_out import held_out, thresholds
-from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS, IMAGE_HISTOGRAMS, Record, read
+from adbench.records.record import Record, read
 
 IMAGES, SIDE = 60, 8
 OWNER = np.arange(IMAGES) // 2

@@ -18,8 +18,9 @@ from adbench.cells.resolve import resolve
 from adbench.config.words import parse
 from adbench.method import Batch
 from adbench.metrics.keys import to_floats, to_keys
+from adbench.records.files import HELD_OUT, HELD_OUT_PIXELS
 from adbench.records.held_out import held_out
-from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS, Record
+from adbench.records.record import Record
 from adbench.training.fit import device_of, fit, new_method
 from adbench.training.selection import rows
 

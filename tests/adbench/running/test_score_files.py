@@ -15,7 +15,7 @@ from PIL import Image
 import adbench as ad
 from adbench.errors import AdbenchError, DataError
 from adbench.metrics.keys import to_floats, to_keys
-from adbench.records.record import HELD_OUT, HELD_OUT_PIXELS
+from adbench.records.files import HELD_OUT, HELD_OUT_PIXELS
 from adbench.running import score_files
 from adbench.running.find import find_images
 from adbench.running.fitted import Pixels
