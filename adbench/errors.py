@@ -81,12 +81,25 @@ class LossError(NumericalError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return "; did you mean 'x'? allowed: ..." for an unknown word.
+    """Return what to write for an unknown word: the end of a sentence after a colon, with its full stop.
 
     >>> did_you_mean("madclp", ["clip", "madclip"])
-    "did you mean 'madclip'? Allowed: clip, madclip"
+    "did you mean 'madclip'? Allowed: clip, madclip."
+    >>> did_you_mean("padim", ["clip", "madclip"])
+    'allowed: clip, madclip.'
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"{hint}Allowed: {', '.join(names) if names else 'none'}"
+    near = nearest(word, names)
+    hint = f"did you mean {near!r}? Allowed" if near else "allowed"
+    return f"{hint}: {', '.join(names) or 'none'}."
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name of which a word may be a typo; None where no name is near enough.
+
+    >>> nearest("zhs", ["bash", "fish", "zsh"]), nearest("gpu", ["auto", "cpu", "cuda"])
+    ('zsh', None)
+    """
+    known = list(names)
+    swapped = [name for name in known if sorted(name) == sorted(word)]  # in a short word two letters are much of it
+    return next(iter(swapped or difflib.get_close_matches(word, known, n=1, cutoff=0.72)), None)

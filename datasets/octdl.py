@@ -43,7 +43,7 @@ class OCTDL(Layout):
         for row in read_table(folder / TABLE, COLUMNS):
             name = Path(row["file_name"]).stem
             if row["disease"] not in DISEASES:
-                raise DataError(f"{row.where}: unknown disease {row['disease']!r}. Allowed: {', '.join(DISEASES)}")
+                raise DataError(f"{row.where}: unknown disease {row['disease']!r}. Allowed: {', '.join(DISEASES)}.")
             if name in rows:
                 raise DataError(f"{row.where} names {name} again, as row {rows[name].number} did. Remove one row.")
             rows[name] = row

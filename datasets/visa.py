@@ -40,7 +40,7 @@ class VisA(Layout):
         for row in read_table(self._table(folder), COLUMNS):
             if row["object"] not in self.config.categories:
                 known = ", ".join(self.config.categories)
-                raise DataError(f"{row.where}: unknown object {row['object']!r}. Allowed: {known}")
+                raise DataError(f"{row.where}: unknown object {row['object']!r}. Allowed: {known}.")
             if row["object"] not in wanted:
                 continue
             image = self._item(folder, row)
@@ -84,7 +84,7 @@ class VisA(Layout):
     def _item(self, folder: Path, row: Row) -> Item:
         for column, allowed in (("label", LABELS), ("split", SPLIT_NAMES)):
             if row[column] not in allowed:
-                raise DataError(f"{row.where}: unknown {column} {row[column]!r}. Allowed: {', '.join(allowed)}")
+                raise DataError(f"{row.where}: unknown {column} {row[column]!r}. Allowed: {', '.join(allowed)}.")
         label, mask = LABELS[row["label"]], None
         if label and self.config.masks:
             if not row["mask"]:

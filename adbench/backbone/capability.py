@@ -38,7 +38,7 @@ class Fault:
     @property
     def remedy(self) -> str:
         """What a user can set instead."""
-        return f"{did_you_mean(str(self.value), self.choices) if self.choices else self.needed}."
+        return did_you_mean(str(self.value), self.choices) if self.choices else f"{self.needed}."
 
 
 class DeclarationError(AdbenchError):

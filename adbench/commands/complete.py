@@ -213,7 +213,7 @@ def _named(shell: str) -> str:
         if shell not in SCRIPTS:
             raise AdbenchError(
                 f"no completion for the shell {shell or 'of this process'}: name one, as in --show-completion bash. "
-                f"Allowed: {', '.join(sorted(SCRIPTS))}"
+                f"Allowed: {', '.join(sorted(SCRIPTS))}."
             )
     if shell not in SCRIPTS:
         raise AdbenchError(f"no completion for the shell {shell!r}: {did_you_mean(shell, SCRIPTS)}")

@@ -69,7 +69,7 @@ class Group(TyperGroup):
         word, resilient = args[0], ctx.resilient_parsing
         if not resilient and word not in self.commands and not word.startswith("-"):
             raise AdbenchError(
-                f"unknown command {' '.join([*_words(ctx), word])!r}: {did_you_mean(word, self.commands)}. "
+                f"unknown command {' '.join([*_words(ctx), word])!r}: {did_you_mean(word, self.commands)} "
                 f"`{' '.join(['adbench', *_words(ctx), '--help'])}` shows them with a line each."
             )
         return super().resolve_command(ctx, args)
@@ -106,7 +106,7 @@ def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
         need = "no value" if options[option].is_flag else f"a value: {option} {_metavar(options[option])}"
         return f"{option} of `{command}` takes {need}. {more}"
     if option is not None:
-        return f"`{command}` has no option {option!r}: {did_you_mean(option, options)}. {more}"
+        return f"`{command}` has no option {option!r}: {did_you_mean(option, options)} {more}"
     if param is not None:
         if not error.message or not _is_option(param):
             needed = [_metavar(p) if not _is_option(p) else f"{p.opts[0]} {_metavar(p)}" for p in _needed(ctx)]

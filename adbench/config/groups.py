@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fnmatch
 import functools
 
 from adbench.config.layers import lacking, load_yaml
-from adbench.errors import AdbenchError, PluginError
+from adbench.errors import AdbenchError, PluginError, nearest
 from adbench.plugins import locate, registry
 
 # Keys whose values are names, which groups and wildcards can stand for.
@@ -72,13 +71,11 @@ def expand(kind: registry.Kind, text: str) -> list[str]:
             matched = [name for name in matched if not _is_lacking(name)]
         matched += [name for group in members if fnmatch.fnmatchcase(group, text) for name in members[group]]
         if not matched:
-            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *members]))}")
+            raise AdbenchError(f"{kind}={text} matches nothing. Allowed: {', '.join(sorted([*known, *members]))}.")
         return list(dict.fromkeys(matched))
-    near = difflib.get_close_matches(text, [*known, *members], n=1, cutoff=0.5)
-    if near and near[0] in members:
-        raise AdbenchError(
-            f"unknown {kind} {text!r}: did you mean the group {near[0]!r}, {', '.join(members[near[0]])}?"
-        )
+    near = nearest(text, [*known, *members])
+    if near in members:
+        raise AdbenchError(f"unknown {kind} {text!r}: did you mean the group {near!r}, {', '.join(members[near])}?")
     return [text]
 
 

@@ -181,7 +181,7 @@ def section(schema: type[P], kind: registry.Kind, name: str, overrides: Mapping[
         )
     if file is None:
         files = registry.config_files(kind)
-        raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)}. `adbench list {kind}s` shows them.")
+        raise AdbenchError(f"unknown {kind} {name!r}: {did_you_mean(name, files)} `adbench list {kind}s` shows them.")
     return merge(schema, _shipped(file), DictConfig(dict(overrides)), f"{kind} {name!r}")
 
 

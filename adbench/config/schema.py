@@ -179,6 +179,8 @@ def check_value(key: str, value: Any) -> None:
     """Raise AdbenchError where a key can't have a value, whatever the other keys have."""
     shown = cut(printable(str(value)), 80)
     if key in ALLOWED and value not in ALLOWED[key]:
+        if (key, value) == ("device", "gpu"):
+            raise AdbenchError(f"device=gpu is not possible: a GPU is device=cuda. Allowed: {', '.join(ALLOWED[key])}.")
         raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), ALLOWED[key])}")
     if key == "shots" and isinstance(value, str) and value != "full":
         raise AdbenchError(

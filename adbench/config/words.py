@@ -284,6 +284,6 @@ def _check_names(config: RunConfig) -> None:
                 "A backbone of your own. Other weights of a known architecture: backbone.weights=FILE.safetensors"
             )
         raise AdbenchError(
-            f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)}. "
+            f"unknown backbone {config.backbone!r}: {did_you_mean(config.backbone, backbones)} "
             "Other weights of a known architecture: backbone.weights=FILE.safetensors"
         )

@@ -156,7 +156,7 @@ class DatasetConfig:
         if self.category != "all" and self.category not in self.categories:
             known = did_you_mean(self.category, ["all", *self.categories])
             raise AdbenchError(
-                f"dataset.category={self.category} is no category of {self.title}: {known}. Images of your own, in "
+                f"dataset.category={self.category} is no category of {self.title}: {known} Images of your own, in "
                 "MVTec's layout too, are read by dataset=folder, with data_root=DIR naming the category's folder."
             )
         if self.category == "all":

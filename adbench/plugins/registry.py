@@ -163,7 +163,7 @@ def find(kind: Kind, name: str) -> Entry:
     known = entries(kind)
     if name not in known:
         raise AdbenchError(
-            f"unknown {kind} {name!r}: {did_you_mean(name, known)}. `adbench list {kind}s` shows them with a line each."
+            f"unknown {kind} {name!r}: {did_you_mean(name, known)} `adbench list {kind}s` shows them with a line each."
         )
     if known[name].clash:
         raise PluginError(known[name].clash)

@@ -240,7 +240,7 @@ def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, na
     elif config.backbone not in files:
         raise RecordError(
             f"{record.path} was made with the backbone {config.backbone!r}, which is not registered here: "
-            f"{did_you_mean(config.backbone, files)}."
+            f"{did_you_mean(config.backbone, files)}"
         )
     else:
         usual = layers.section(BackboneConfig, "backbone", config.backbone)

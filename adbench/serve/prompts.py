@@ -45,7 +45,7 @@ def checked(fitted: Fitted, overrides: Mapping[str, Any]) -> dict[str, Any]:
     now, changed = editable(fitted), {}
     for key, value in overrides.items():
         if key not in now:
-            raise AdbenchError(f"method.{key} can't be edited here: {did_you_mean(key, now)}.")
+            raise AdbenchError(f"method.{key} can't be edited here: {did_you_mean(key, now)}")
         if isinstance(now[key], list):
             if not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
                 raise AdbenchError(f"method.{key} is a list of phrases.")

@@ -71,7 +71,7 @@ def test_a_table_of_another_name_and_place(table: Path, tmp_path_factory: pytest
         ([], r"images\.csv has no rows"),
         (
             ["scans/a.png,sick,test,,,"],
-            r"images\.csv row 2: unknown label 'sick'.*Allowed: 0, 1, abnormal, .*diseased, .*healthy, ",
+            r"images\.csv row 2: unknown label 'sick': allowed: 0, 1, abnormal, .*diseased, .*healthy, ",
         ),
         (["scans/a.png,0,tset,,,"], r"row 2: unknown split 'tset': did you mean 'test'"),
         (["../a.png,0,test,,,"], r"row 2: \.\./a\.png climbs out of"),

@@ -125,7 +125,7 @@ def test_what_tools_write_for_nothing_is_no_patient_and_no_mask(root: Path, miss
 def test_an_unknown_label_or_split_names_all_that_are_known(root: Path) -> None:
     with pytest.raises(DataError, match=r"unknown label 'sick'.*abnormal, anomalous.*good, healthy.*positive, true"):
         read(root, "path,label", "scans/n0.png,sick")
-    with pytest.raises(DataError, match=r"unknown split 'dev': Allowed: test, testing, train, training, val, valid, v"):
+    with pytest.raises(DataError, match=r"unknown split 'dev': allowed: test, testing, train, training, val, valid, v"):
         read(root, "path,label,split", "scans/n0.png,0,dev")
 
 

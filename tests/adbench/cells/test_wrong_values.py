@@ -105,10 +105,10 @@ def test_what_a_method_makes_up_itself_names_the_method(tmp_path: Path, fields: 
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("normalisation=imagnet", "did you mean 'imagenet'? Allowed: clip, imagenet, none, own"),
-        ("normalisation=native", "Allowed: clip, imagenet, none, own"),
-        ("activation=relu", "Allowed: gelu, quick_gelu"),
-        ("activation=native", "Allowed: gelu, quick_gelu"),
+        ("normalisation=imagnet", "did you mean 'imagenet'? Allowed: clip, imagenet, none, own."),
+        ("normalisation=native", "allowed: clip, imagenet, none, own."),
+        ("activation=relu", "Allowed: gelu, quick_gelu."),
+        ("activation=native", "allowed: gelu, quick_gelu."),
     ],
 )
 def test_what_a_backbone_was_trained_with_is_checked_before_anything_is_built(word: str, said: str) -> None:

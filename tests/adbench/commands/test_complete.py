@@ -201,7 +201,7 @@ def test_the_running_shell_is_found_and_another_one_is_one_sentence(adbench, mon
     assert done.stdout == SCRIPTS["bash"].lstrip()
     answer = adbench("--show-completion", "zhs")
     assert answer.code == 2
-    assert answer.err == "adbench: no completion for the shell 'zhs': did you mean 'zsh'? Allowed: bash, fish, zsh\n"
+    assert answer.err == "adbench: no completion for the shell 'zhs': did you mean 'zsh'? Allowed: bash, fish, zsh.\n"
     monkeypatch.setattr("adbench.commands.complete._running_shell", lambda: "tcsh")
     assert "no completion for the shell tcsh: name one" in adbench("--install-completion").err
 

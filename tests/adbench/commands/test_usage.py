@@ -82,7 +82,7 @@ def test_options_show_their_value_and_default(adbench) -> None:
             "unknown command 'data chekc': did you mean 'check'? Allowed: check, describe, phantom, synthesise. ",
         ),
         ("run --kees", "`adbench run` has no option '--kees': did you mean '--keys'? Allowed: --help, --keys"),
-        ("run -x", "`adbench run` has no option '-x': Allowed: --help, --keys"),
+        ("run -x", "`adbench run` has no option '-x': allowed: --help, --keys"),
         ("--vers", "`adbench` has no option '--vers': did you mean '--version'?"),
         ("list", "methods|datasets|backbones|groups|executors is missing in `adbench list methods|"),
         ("score", "RECORD is missing in `adbench score RECORD IMAGES... [KEY=VALUE]...`"),

@@ -47,7 +47,7 @@ def test_a_list_in_a_section_is_one_value() -> None:
         (["feature_cache=disc"], "did you mean 'disk'"),
         (["loader_workers=-1"], "at least 0"),
         (["schedule=long"], "schedule=long"),
-        (["selection=best"], "Allowed: fixed:N, last, oracle, support_cv, valid"),
+        (["selection=best"], "allowed: fixed:N, last, oracle, support_cv, valid"),
         (["eval_size=big"], "eval_size=big"),
         (["preset=fast"], "fast"),
         (["shots"], "is not key=value"),

@@ -112,9 +112,9 @@ def test_a_class_without_the_attribute_is_not_checked(monkeypatch: pytest.Monkey
     [
         ("dataset.mask_threshold=256", "from 0 to 254"),
         ("dataset.mask_threshold=255", "from 0 to 254"),
-        ("dataset.empty_masks=maybe", "dataset.empty_masks=maybe is not possible: Allowed: allow, error"),
+        ("dataset.empty_masks=maybe", "dataset.empty_masks=maybe is not possible: allowed: allow, error"),
         ("dataset.empty_masks=alow", "did you mean 'allow'"),
-        ("dataset.full_masks=maybe", "dataset.full_masks=maybe is not possible: Allowed: allow, error"),
+        ("dataset.full_masks=maybe", "dataset.full_masks=maybe is not possible: allowed: allow, error"),
         ("dataset.mask_background=[-1]", "grey values or palette indices from 0 to 65535"),
         ("dataset.split_shares=[0.5,0.2]", "three shares of train, valid and test"),
         ("dataset.split_shares=[0.5,0.2,0.5]", "that add up to 1"),

@@ -177,7 +177,7 @@ REFUSED = (
     (["method.prompts.normal=healthy"], "a list of texts is needed, as in \"method.prompts.normal=['healthy {}']\""),
     (["method.prompts=healthy"], "it has parts, method.prompts.normal= and method.prompts.abnormal="),
     (["method.templates=[]"], "method.templates=[] is not possible: give at least one template"),
-    (["method.epochs=3"], "unknown parameter method.epochs of clip: Allowed: prompts, temperature, templates"),
+    (["method.epochs=3"], "unknown parameter method.epochs of clip: allowed: prompts, temperature, templates"),
     (["method.activation=gelu"], "can't be changed after training of clip; prompts and templates and temperature can"),
 )
 
