@@ -285,15 +285,17 @@ def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
     if one.difference.p < 1 - level <= one.p:
         return "fewer comparisons would: without the correction for their number it is shown (--against, --shots)"
     wanted = max(abs(one.difference.estimate), margin)
-    draws, patients = (need(one.plan, wanted, level=level) for need in (draws_needed, patients_needed))
-    texts = [_more(draws, one.draws, "draws")] if one.plan.draws > 1 else []
-    return f"to show {wanted:.1f} points: {'; '.join([*texts, _more(patients, one.patients, 'patients')])}"
-
-
-def _more(needed: int | None, there: int, what: str) -> str:
-    if needed is None:
-        return f"no number of {what} would"
-    return f"{needed - there} more {what} would" if needed > there else f"these {what} would in 80 of 100 cases"
+    needed = {"patients": patients_needed(one.plan, wanted, level=level)}
+    if one.plan.draws > 1:
+        needed["draws"] = draws_needed(one.plan, wanted, level=level)
+    more = {what: n - getattr(one, what) for what, n in needed.items() if n is not None}
+    if any(n <= 0 for n in more.values()):
+        return f"as many draws and patients show {wanted:.1f} points in 80 of 100 cases"
+    never = " or ".join(what for what in needed if what not in more)
+    if not more:
+        return f"no number of {never} would show {wanted:.1f} points"
+    texts = " or ".join(f"{n} more {what}" for what, n in more.items())
+    return f"{texts} would show {wanted:.1f} points" + (f", no number of {never} would" if never else "")
 
 
 def needs(one: Comparison, difference: float, level: float = 0.95) -> str:

@@ -11,13 +11,10 @@ import pandas as pd
 from adbench.board import latex
 from adbench.board.compare import Comparison, advice, needs
 from adbench.board.render import escape
+from adbench.system.text import counted
 
-HEADER = (
-    "dataset", "metric", "first", "second", "difference", "interval", "patients ±", "draws ±", "p (Holm)", "verdict",
-    "patients", "images", "draws", "detectable", "what would help",
-)  # fmt: skip
 HALF = 0.05  # points of computation error from which on it is worth a sentence
-SHORT = ("dataset", "metric", "first", "second", "difference", "interval", "p (Holm)", "verdict")
+HEADER = ("dataset", "metric", "first", "second", "difference", "interval", "p (Holm)", "verdict")
 
 
 def frame(done: Sequence[Comparison], margin: float, level: float, power: float | None = None) -> pd.DataFrame:
@@ -51,42 +48,33 @@ def as_json(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def texts(one: Comparison, margin: float, level: float) -> dict[str, str]:
-    """Return the cells of a comparison by the names of `HEADER`."""
+def texts(one: Comparison) -> dict[str, str]:
+    """Return the cells of a comparison by the names of `HEADER`, without those that it has not."""
     d = one.difference
     cells = {"dataset": one.dataset, "metric": one.metric, "first": one.first, "second": one.second}
-    counts = {"patients": str(one.patients), "images": str(one.images), "draws": str(one.draws)}
-    if d is None:
-        return cells | counts | {"verdict": one.verdict, "what would help": one.why}
-    return cells | counts | {
-        "difference": f"{d.estimate:+.2f}",
-        "interval": f"{d.low:+.2f} to {d.high:+.2f}",
-        "patients ±": f"{math.sqrt(d.patients):.2f}",
-        "draws ±": f"{math.sqrt(d.draws):.2f}" if one.draws > 1 else "this draw",
-        "p (Holm)": "" if math.isnan(one.p) else f"{one.p:.3f}" if one.p >= 0.001 else "<0.001",
-        "verdict": one.verdict,
-        "detectable": f"{one.detectable:.1f}",
-        "what would help": advice(one, margin, level),
-    }  # fmt: skip
+    if d is not None:
+        cells |= {"difference": f"{d.estimate:+.2f}", "interval": f"{d.low:+.2f} to {d.high:+.2f}"}
+        cells |= {"p (Holm)": "" if math.isnan(one.p) else f"{one.p:.3f}" if one.p >= 0.001 else "<0.001"}
+    return cells | {"verdict": one.verdict}
 
 
 def to_markdown(done: Sequence[Comparison], margin: float, level: float, notes: Sequence[str] = ()) -> str:
-    """Return a Markdown table, the short columns, with its legend and notes."""
-    lines = ["| " + " | ".join(SHORT) + " |", "|" + "---|" * len(SHORT)]
+    """Return a Markdown table with its legend and notes."""
+    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     for one in done:
-        cells = texts(one, margin, level)
-        lines.append("| " + " | ".join(escape(cells.get(name, "")) for name in SHORT) + " |")
-    under = [f"Note: {escape(note)}" for note in (*notes, *_reasons(done))]
+        cells = texts(one)
+        lines.append("| " + " | ".join(escape(cells.get(name, "")) for name in HEADER) + " |")
+    under = [f"Note: {escape(note)}" for note in (*notes, *reasons(done))]
     return "\n".join([*lines, "", legend(done, margin, level), *(line for note in under for line in ("", note))])
 
 
 def to_latex(done: Sequence[Comparison], margin: float, level: float, notes: Sequence[str] = ()) -> str:
-    """Return a `table` environment (booktabs), the short columns, with its legend and notes as the caption."""
-    head = " & ".join(latex.escape(name) for name in SHORT)
+    """Return a `table` environment (booktabs) with its legend and notes as the caption."""
+    head = " & ".join(latex.escape(name) for name in HEADER)
     rows = [
-        " & ".join(latex.escape(texts(one, margin, level).get(name, "")) for name in SHORT) + r" \\" for one in done
+        " & ".join(latex.escape(texts(one).get(name, "")) for name in HEADER) + r" \\" for one in done
     ]  # fmt: skip
-    caption = " ".join([legend(done, margin, level), *notes, *_reasons(done)])
+    caption = " ".join([legend(done, margin, level), *notes, *reasons(done)])
     return "\n".join([
         r"% \usepackage{booktabs}", "", r"\begin{table}", rf"\caption{{{latex.escape(caption)}}}",
         rf"\begin{{tabular}}{{{'l' * 4}{'r' * 3}l}}", r"\toprule", head + r" \\", r"\midrule", *rows, r"\bottomrule",
@@ -94,9 +82,32 @@ def to_latex(done: Sequence[Comparison], margin: float, level: float, notes: Seq
     ])  # fmt: skip
 
 
-def _reasons(done: Sequence[Comparison]) -> list[str]:
+def reasons(done: Sequence[Comparison]) -> list[str]:
     """Return why comparisons have no interval, in sentences."""
     return [f"{one.first} and {one.second} on {one.dataset}: {one.why}" for one in done if one.difference is None]
+
+
+def undecided(done: Sequence[Comparison], margin: float, level: float) -> list[str]:
+    """Return what each undecided pair would have shown, and what would show its difference, in a sentence each."""
+    return [
+        f"{_pair(one, done)} ({counted(one.patients, 'patient')}, {counted(one.draws, 'draw')}): "
+        + "; ".join(filter(None, [f"detects {one.detectable:.1f} points", advice(one, margin, level)]))
+        + "."
+        for one in done
+        if one.verdict == "undecided"
+    ]
+
+
+def found_with(done: Sequence[Comparison], power: float, level: float) -> list[str]:
+    """Return how many draws and patients find a difference of `power` points, in a sentence for each pair."""
+    return [f"{_pair(one, done)}, to find {power:g} points: {needs(one, power, level).rstrip('.')}." for one in done]
+
+
+def _pair(one: Comparison, among: Sequence[Comparison]) -> str:
+    """Name both rows of a comparison, with dataset and metric where several are among them."""
+    shared = [len({getattr(other, name) for other in among}) == 1 for name in ("dataset", "metric")]
+    where = [text for text, same in zip((one.dataset, one.metric), shared, strict=True) if not same]
+    return ", ".join([f"{one.first} – {one.second}", *where])
 
 
 def computation(done: Sequence[Comparison]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json as plain_json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from adbench.board import verdicts
-from adbench.board.compare import Comparison, NotComparedError, Pair, having, judged, measured, needs
+from adbench.board.compare import Comparison, NotComparedError, Pair, having, judged, measured
 from adbench.board.leaderboard import choose, collect
-from adbench.board.samples import Samples, of_shots, rows_of
+from adbench.board.samples import Row, Samples, of_shots, rows_of
 from adbench.commands.console import print_table
 from adbench.commands.leaderboard import PROCESSES
 from adbench.errors import AdbenchError
@@ -58,10 +58,14 @@ def show_comparisons(
     if not collected:
         raise problem
     rows = rows_of(choose(collected, method, dataset, protocol))
+    if against is not None and not any(against in (row.name, row.head["method"]) for row in rows):
+        names = ", ".join(dict.fromkeys(row.name for row in rows))
+        raise AdbenchError(f"--against {against}: no such method in these records. There are: {names}.")
+    rows = rows if shots is None else of_shots(rows, shots)
     known = sorted({row.head["shots"] for row in rows if row.drawn})
     differences, samples, notes = list[Comparison](), Samples(), list[str]()
     refused: list[AdbenchError] = []
-    for number in [shots] if shots is not None else known or ["0"]:
+    for number in known or ["0"]:
         chosen = of_shots(rows, number)
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
@@ -84,7 +88,7 @@ def show_comparisons(
     if markdown or latex:
         print((verdicts.to_markdown if markdown else verdicts.to_latex)(done, margin, level, _notes(done, notes)))
     else:
-        _print(done, notes, margin, level, power)
+        _print(done, rows, notes, margin, level, power)
         for file in (csv, json):
             if file is not None:
                 print(f"written: {file}")
@@ -96,15 +100,28 @@ def _counted(metric: str) -> Callable[[Iterable[Pair], int], Iterable[Pair]]:
     return lambda work, total: track(work, f"comparing {metric}", total)
 
 
-def _print(done: Sequence[Comparison], notes: Sequence[str], margin: float, level: float, power: float | None) -> None:
-    header = [*verdicts.HEADER, *([f"to find {power:g} points"] if power is not None else [])]
-    rows = []
-    for one in done:
-        cells = verdicts.texts(one, margin, level)
-        more = [needs(one, power, level)] if power is not None else []
-        rows.append([*(cells.get(name, "") for name in verdicts.HEADER), *more])
-    more = [f"note: {note}" for note in _notes(done, notes)]
-    print_table(header, rows, after=[verdicts.legend(done, margin, level), *more])
+def _print(
+    done: Sequence[Comparison], rows: Sequence[Row], notes: Sequence[str], margin: float, level: float,
+    power: float | None,
+) -> None:  # fmt: skip
+    """Print a table under what all its lines share, what would decide the undecided ones, the legend and the notes."""
+    found = {name: {getattr(one, name) for one in done} for name in ("dataset", "metric")}
+    shared = {name: text for name, (text, *others) in found.items() if not others}
+    header = [name for name in verdicts.HEADER if name not in shared]
+    lines = [[cells.get(name, "") for name in header] for cells in map(verdicts.texts, done)]
+    after = verdicts.undecided(done, margin, level)
+    after += [] if power is None else verdicts.found_with(done, power, level)
+    after += [verdicts.legend(done, margin, level)]
+    after += [f"note: {note}" for note in (*_notes(done, notes), *verdicts.reasons(done))]
+    print_table(header, lines, ", ".join([*shared.values(), *_design(rows)]), after)
+
+
+def _design(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the protocol, where it is one for all rows, and the number of shots, where it is for all with draws."""
+    if len(protocols := {row.head["protocol"] for row in rows}) == 1:
+        yield from protocols
+    if len(shots := {row.head["shots"] for row in rows if row.drawn}) == 1:
+        yield f"shots={shots.pop()}"
 
 
 def _notes(done: Sequence[Comparison], notes: Sequence[str]) -> list[str]:

@@ -189,7 +189,11 @@ def test_the_command(study, adbench, tmp_path: Path) -> None:
         (("--level", "2"), "--level 2.0 is not possible"),
         (("--margin", "0"), "--margin 0.0 is not possible"),
         (("--power", "-1"), "--power -1.0 is not possible"),
-        (("--against", "winclip"), "--against winclip is compared with nothing"),
+        (
+            ("--against", "winclip"),
+            "--against winclip: no such method in these records. There are: clip, madclip, mvfa.",
+        ),
+        (("--against", "clip", "--method", "clip"), "--against clip is compared with nothing"),
         (("--latex", "--markdown"), "exclude each other"),
     ):
         refused = adbench("compare", str(tmp_path / "runs"), *words)
