@@ -25,6 +25,10 @@ TITLES = {
 TITLES |= {f"{name}_last": f"{title}, last epoch" for name, title in TITLES.items()} | {
     f"{name}_leak": f"{title}, leak" for name, title in TITLES.items()
 }
+BEST = (
+    "{mark}: the best row of its protocol and number of shots, and all rows that it is not significantly better than "
+    "(p >= 0.05 after Holm's correction)."
+)
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from adbench.board.figure import HEADLINE, between_of, marks_of, metric_title, shown
+from adbench.board.figure import BEST, HEADLINE, between_of, marks_of, metric_title, shown
 from adbench.board.names import display_name
 from adbench.board.sections import Section, counts, notes, ranks, runs, sections
 
@@ -106,10 +106,7 @@ def _captions(section: Section, between: bool, even: bool) -> Iterator[str]:
     repeated = runs(section) if even and max(column["n"].max() for column in section.columns.values()) > 1 else ""
     if between:
         yield f"mean{f' over {repeated}' if repeated else ''} and its 95 % interval for new patients and new draws"
-        yield (
-            "bold: rows that the best one of their protocol and number of shots is not better than "
-            "(p < 0.05 after Holm's correction)"
-        )
+        yield BEST.format(mark="bold").rstrip(".")
     elif repeated:
         yield f"mean ± standard deviation over {repeated}"
     if not even and (several := [f"({n}): {text}" for n, text in counts(section).items() if n > 1]):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adbench.board.averages import completed
-from adbench.board.figure import STANDARD, figure, marks_of, metric_title
+from adbench.board.figure import BEST, STANDARD, figure, marks_of, metric_title
 from adbench.board.leaderboard import COSTS, ROW, unit, with_leaks
 from adbench.board.sections import Section, drawn, notes, ranks, sections
 from adbench.board.stand_ins import warning_of
@@ -29,8 +29,7 @@ SYMBOLS = (
 )
 INTERVALS = (
     "Mean [95 % interval for new patients and new draws] (number of runs); ± standard deviation where there is no "
-    "interval. Rank (interval): among rows of one protocol and number of shots. {mark}: rows that the best of these "
-    "is not better than (p < 0.05 after Holm's correction)."
+    f"interval. Rank (interval): among rows of one protocol and number of shots. {BEST}"
 )
 
 
@@ -111,7 +110,7 @@ def to_json(long: pd.DataFrame) -> str:
 
 
 def to_markdown(long: pd.DataFrame, figures: Sequence[str] = STANDARD) -> str:
-    """Return a Markdown table for each of `parts`, rows that the best one is not better than in bold."""
+    """Return a Markdown table for each of `parts`, with the rows that `BEST` describes in bold."""
     blocks, name = [legend(long) + "\n"], ""
     for part in parts(long, figures, MARKDOWN):
         if part.section.name != name:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adbench.board.figure import between_of, marks_of, metric_title, shown
+from adbench.board.figure import BEST, between_of, marks_of, metric_title, shown
 from adbench.board.leaderboard import FIGURES, ROW, figures, with_leaks
 from adbench.board.sections import Section, notes, ranking_column, ranks
 from adbench.board.site.records import SiteRecord, anchor, dataset_page
@@ -124,8 +124,7 @@ def _legend(rows: Sequence[TableRow]) -> str:
     sentences = []
     if any(cell.mark for cell in figures):
         sentences.append(
-            " Bold: rows that the best one of their protocol and number of shots is not better than (p < 0.05 after "
-            "Holm's correction). Rank (interval): among these rows."
+            f" {BEST.format(mark='Bold')} Rank (interval): among rows of one protocol and number of shots."
         )
     if any(cell.href for cell in figures):
         sentences.append(" Underlined figures link to their record; means of several records link to their row.")

@@ -58,7 +58,7 @@ def test_intervals_ranks_and_rules_between_numbers_of_shots() -> None:
     ]  # fmt: skip
     assert "method & shots & rank & Brain MRI" in text
     assert "% z 0: no interval: x" in text
-    assert "mean and its 95 \\% interval for new patients and new draws; bold: rows that the best one of" in text
+    assert "mean and its 95 \\% interval for new patients and new draws; bold: the best row of its protocol" in text
 
 
 def test_a_note_on_one_of_several_metrics_names_it() -> None:
