@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -136,21 +137,19 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _commands() -> list[str]:
+def _commands() -> Iterator[str]:
+    """Yield the name and the help page of every command, in the order of `adbench --help`."""
     from adbench.commands.cli import app
+    from adbench.commands.usage import PANELS, leaves
 
-    parts, root = [], typer.main.get_command(app)
-
-    def walk(command: Any, name: str) -> None:
-        if hasattr(command, "commands"):
-            for word, inner in command.commands.items():
-                walk(inner, f"{name} {word}")
-            return
-        context = typer.Context(command, info_name=name)
-        parts.extend([f"### `{name}`", _fenced("text", command.get_help(context))])
-
-    walk(root, "adbench")
-    return parts
+    root = typer.main.get_command(app)
+    for name, _ in sorted(leaves(root), key=lambda leaf: PANELS.index(str(leaf[1].rich_help_panel))):
+        command: Any = root
+        context = typer.Context(command, info_name="adbench", terminal_width=80)
+        for word in name.split():
+            command = command.commands[word]
+            context = typer.Context(command, info_name=word, parent=context)
+        yield from (f"### `adbench {name}`", _fenced("text", command.get_help(context)))
 
 
 def _fields(params: type) -> str:

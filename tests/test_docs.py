@@ -182,6 +182,9 @@ def test_the_site_has_every_page_and_no_dead_link(build, tmp_path: Path) -> None
 
 def test_the_reference_names_every_command_key_and_parameter(build) -> None:
     text = build.reference()
+    commands = re.findall(r"^### `(.*)`$", text, re.M)
+    assert re.findall(r"^Usage: (adbench [a-z -]+) \[OPTIONS\]", text, re.M) == commands
+    assert max(map(len, text.partition("## Keys")[0].splitlines())) <= 80
     for command in ("run", "plan", "score", "leaderboard", "data check", "support show", "plot features", "new-method"):
         assert f"### `adbench {command}`" in text
     for key in config.KEYS:

@@ -46,6 +46,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Such as shots=4; `adbench run --keys` shows every key."),
 ]
+ListedWords = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys, listed above.")]
 
 
 def _show_version(asked: bool) -> None:

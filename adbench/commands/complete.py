@@ -20,7 +20,7 @@ LISTS = ("methods", "datasets", "backbones", "groups", "executors")
 # Keys after the positional arguments of each command.
 COMMAND_KEYS: dict[str, Sequence[str]] = {
     "run": KEYS, "plan": KEYS, "reproduce": reproduce.KEYS, "support show": SUPPORT_KEYS, "score": SCORE_KEYS,
-    "plot features": PLOT_KEYS, "verify": VERIFY_KEYS,
+    "plot features": PLOT_KEYS, "verify": VERIFY_KEYS, "serve": PLOT_KEYS, "check-method": ("backbone",),
     "data check": DATA_KEYS,
     "data describe": DATA_KEYS,
     "data synthesise": SYNTHESIS_KEYS,
@@ -60,7 +60,7 @@ def candidates(root: Any, line: str) -> list[str]:
     given = [word for word in words if not word.startswith("-")]
     if name in ARGUMENTS and not given:
         return _beginning(current, _names(ARGUMENTS[name], groups=False))
-    if name in ("score", "plot features") and not (given and current):
+    if name in ("score", "plot features", "serve") and not (given and current):
         return []  # a record, then images or keys
     keys = COMMAND_KEYS.get(name, ())
     key, equals, text = current.partition("=")

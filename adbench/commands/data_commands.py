@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adbench.commands.app import DATA, Words, data_app, support_app
+from adbench.commands.app import DATA, ListedWords, data_app, support_app
 from adbench.commands.usage import Command
 
 
@@ -35,7 +35,7 @@ def phantom(
 @data_app.command(cls=Command, rich_help_panel=DATA)
 def check(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
-    words: Words = None,
+    words: ListedWords = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON into a file as well.")] = None,
 ) -> None:
@@ -53,7 +53,7 @@ def check(
 @data_app.command(cls=Command, rich_help_panel=DATA)
 def describe(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
-    words: Words = None,
+    words: ListedWords = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The contact sheet, a PNG (default: <dataset>.png).")
     ] = None,
@@ -70,12 +70,12 @@ def describe(
 @data_app.command(cls=Command, rich_help_panel=DATA)
 def synthesise(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="Its name; `adbench list datasets` shows them.")],
-    words: Words = None,
+    words: ListedWords = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The contact sheet, a PNG (default: anomalies-<dataset>.png).")
     ] = None,
 ) -> None:
-    """Draw the synthetic anomalies from which MediCLIP learns, with their masks, next to the normal images.
+    """Show the synthetic anomalies that MediCLIP trains on, with their masks, next to the normal images.
 
     Keys: shots=, draw=, support=FILE, seed= (other anomalies), method.X=… of mediclip (method.tasks, method.blend,
     method.ranges.X, method.grey), input_size=, backbone=, data_root=DIR, dataset.X=…, cache=DIR
@@ -87,7 +87,7 @@ def synthesise(
 
 @support_app.command(cls=Command, rich_help_panel=DATA)
 def show(
-    words: Words = None,
+    words: ListedWords = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The picture, a PNG (default: support-<dataset>-….png).")
     ] = None,

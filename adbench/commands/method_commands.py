@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adbench.commands.app import METHODS, Words, app, weights_app
+from adbench.commands.app import METHODS, ListedWords, app, weights_app
 from adbench.commands.usage import Command
 
 
@@ -50,7 +50,7 @@ def new_method(
 @app.command(cls=Command, rich_help_panel=METHODS)
 def check_method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, FILE.py:Class or module:Class.")],
-    words: Words = None,
+    words: ListedWords = None,
 ) -> None:
     """Examine a method on phantoms: determinism, saving, batches, files, memory, ... Exit code 1: it fails a check.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adbench.commands.app import RESULTS, Words, app, plot_app
+from adbench.commands.app import RESULTS, ListedWords, app, plot_app
 from adbench.commands.usage import Command
 
 
@@ -195,7 +195,7 @@ def show_record(
 @plot_app.command("features", cls=Command, rich_help_panel=RESULTS)
 def plot_features(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record's folder, as in runs/<cell key>.")],
-    words: Words = None,
+    words: ListedWords = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The picture, a PNG (default: features.png in the record).")
     ] = None,

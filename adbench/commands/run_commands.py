@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adbench.commands.app import RUNS, Words, app
+from adbench.commands.app import RUNS, ListedWords, Words, app
 from adbench.commands.usage import Command
 from adbench.errors import AdbenchError
 
@@ -42,7 +42,7 @@ def reproduce(
     paper: Annotated[
         str | None, typer.Argument(metavar="[PAPER]", help="Such as madclip; --list takes all papers without it.")
     ] = None,
-    words: Words = None,
+    words: ListedWords = None,
     list_figures: Annotated[
         bool, typer.Option("--list", help="Print each published figure with its command, or why there is none.")
     ] = False,
@@ -50,7 +50,12 @@ def reproduce(
         bool, typer.Option("--plan", help="Show the cells, and their time, disk and memory; run none.")
     ] = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Run the ladder of every figure: one facet of the authors at a time.")
+        bool,
+        typer.Option(
+            "--why",
+            help="Run an ablation of every figure, from the clean setting to the published one, changing one of the "
+            "authors' choices at a time.",
+        ),
     ] = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the certificate, or the list, as CSV.")

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from adbench.commands.spelling import as_key, as_option
 from adbench.errors import AdbenchError, did_you_mean
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer exports the subclass alone
@@ -33,6 +34,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read options and arguments; AdbenchError for what the command doesn't take."""
+        if not ctx.resilient_parsing and (written := as_option(" ".join(_words(ctx)), _options(ctx), args)):
+            raise AdbenchError(written)
         with in_one_sentence(ctx, args):
             return super().parse_args(ctx, args)
 
@@ -98,14 +101,14 @@ def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
     """Name the command, the word that can't be used, what is allowed, and the help page."""
     command = " ".join(["adbench", *_words(ctx)])
     more = f"`{command} --help` shows what it takes."
-    options: dict[str, Any] = {
-        name: param for param in ctx.command.get_params(ctx) if _is_option(param) for name in param.opts
-    }
+    options = _options(ctx)
     option, param = getattr(error, "option_name", None), getattr(error, "param", None)
     if option in options:
         need = "no value" if options[option].is_flag else f"a value: {option} {_metavar(options[option])}"
         return f"{option} of `{command}` takes {need}. {more}"
     if option is not None:
+        if written := as_key(" ".join(_words(ctx)), option, args):
+            return written
         return f"`{command}` has no option {option!r}: {did_you_mean(option, options)} {more}"
     if param is not None:
         if not error.message or not _is_option(param):
@@ -120,6 +123,11 @@ def _sentence(error: Any, ctx: Any, args: Sequence[str]) -> str:
     if extra := re.search(r"extra arguments?(?:\(s\))? \((.*)\)$", str(error.message)):
         return f"`{command}` takes no {extra[1]!r} here. {more}"
     return f"`{command}`: {str(error.message).rstrip('.')}. {more}"
+
+
+def _options(ctx: Any) -> dict[str, Any]:
+    """Return the options of a command by their words, such as --markdown."""
+    return {name: param for param in ctx.command.get_params(ctx) if _is_option(param) for name in param.opts}
 
 
 def _needed(ctx: Any) -> list[Any]:
@@ -161,7 +169,7 @@ def _with_hyphens(formatter: Any) -> None:
 
 
 def _write_usage(command: Any, ctx: Any, formatter: Any, arguments: list[str]) -> None:
-    formatter.width = max(formatter.width, min(WIDTH, _columns()))
+    formatter.width = ctx.terminal_width or max(formatter.width, min(WIDTH, _columns()))
     formatter.write_usage(" ".join(["adbench", *_words(ctx)]), " ".join(["[OPTIONS]", *arguments]))
 
 

@@ -98,6 +98,20 @@ def test_options_show_their_value_and_default(adbench) -> None:
         ("data phantom --root x --test=1", "--test=1 is not possible: a whole number of at least 2 is needed"),
         ("run --keys shots=4", "--keys shows every key and runs nothing: leave out shots=4"),
         ("run shots", "'shots' is not key=value"),
+        ("run --method madclip", "'--method' is written as a key here: method=madclip."),
+        ("plan --cache-gb=3", "'--cache-gb' is written as a key here: cache_gb=3."),
+        ("run --force method=clip", "'--force' is written as a key here: force=VALUE."),
+        ("score a b --out z", "'--out' is written as a key here: out=z."),
+        ("serve runs --data-root x", "'--data-root' is written as a key here: data_root=x."),
+        ("data check brainmri --cache=x", "'--cache' is written as a key here: cache=x."),
+        (
+            "leaderboard runs method=clip",
+            "method=clip: `adbench leaderboard` takes it as an option. Write --method clip.",
+        ),
+        ("compare markdown=true", "markdown=true: `adbench compare` takes it as an option. Write --markdown."),
+        ("bundle runs out=b.zip", "out=b.zip: `adbench bundle` takes it as an option. Write --out b.zip."),
+        ("data phantom root=x", "root=x: `adbench data phantom` takes it as an option. Write --root x."),
+        ("data check brainmri json=true", "json=true: `adbench data check` takes it as an option. Write --json."),
     ],
 )
 def test_a_usage_error_is_one_sentence_in_the_voice_of_the_others(adbench, words: str, says: str) -> None:
@@ -108,6 +122,21 @@ def test_a_usage_error_is_one_sentence_in_the_voice_of_the_others(adbench, words
     assert answer.err.count("\n") == 1
     assert "Usage:" not in answer.err
     assert "Try " not in answer.err
+
+
+def test_what_looks_like_a_key_stays_a_file_or_the_value_of_an_option(adbench, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "method=clip").mkdir()
+    assert "no record in method=clip" in adbench("leaderboard", "method=clip").err
+    assert "nowhere does not exist" in adbench("leaderboard", "nowhere", "--csv", "method=x.csv").err
+
+
+def test_each_command_with_keys_of_its_own_says_where_they_are(adbench) -> None:
+    for name in COMMANDS:
+        page = one_line(adbench(*name.split(), "--help").out)
+        if "Keys, listed above." in page:
+            assert " Keys: " in page.partition("Arguments:")[0], name
+            assert "Such as shots=4" not in page, name
 
 
 def test_ctrl_c_is_one_line_and_exit_code_130(adbench, monkeypatch: pytest.MonkeyPatch) -> None:
