@@ -21,6 +21,7 @@ from adbench.data.fingerprint import digest, hash_files
 from adbench.errors import AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import NotThereError
+from adbench.system.text import said
 
 MEMORY = "backbone-weights.json"  # of the hashes of weights files, in the folder `hashes` of the cache
 HUB = "hf-hub:"
@@ -193,11 +194,25 @@ def _from_hub(hub: str, file: str, config: BackboneConfig, offline: bool) -> Pat
         return Path(hf_hub_download(hub, file, etag_timeout=5))
     except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
         raise AdbenchError(
-            f"{what} are not on this machine and could not be fetched ({type(error).__name__}). They are offered as "
-            f"{file} under {hub}; with that file at hand: backbone.weights=FILE.safetensors"
+            f"{what} are not on this machine, and {_why(error)}. Download "
+            f"https://huggingface.co/{hub}/resolve/main/{file} elsewhere and add backbone.weights=FILE.safetensors; "
+            f"or try without them: {'backbone.weights=random' if config.kind == OWN else 'backbone=phantom-clip'}."
         ) from error
     finally:
         logger.setLevel(before)
+
+
+def _why(error: Exception) -> str:
+    """Say why huggingface_hub fetched nothing: no network, or what the hub answered."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, GatedRepoError):
+        return "huggingface.co gives them to those alone who accepted their terms and are logged in (hf auth login)"
+    if isinstance(error, OfflineModeIsEnabled) or isinstance(error.__cause__, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so that nothing is fetched"
+    if isinstance(error, (LocalEntryNotFoundError, ConnectionError)):
+        return "huggingface.co could not be reached"
+    return f"huggingface.co did not give them: {said(error)}"
 
 
 def _tags(config: BackboneConfig) -> list[str]:

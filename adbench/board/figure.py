@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,16 @@ BEST = (
     "(p >= 0.05 after Holm's correction)."
 )
 VISIBLE = 0.005  # percentage points: a smaller half-width is invisible in two decimals
+
+
+def at_most(half: float) -> str:
+    """Write a computation error, a fraction of 1, in points: rounded up, as it is a bound; "" where it is not visible.
+
+    >>> at_most(0.11976), at_most(0.0055), at_most(1e-7)
+    ('11.98', '0.55', '')
+    """
+    points = 100 * Decimal(half)
+    return "" if points < VISIBLE else str(points.quantize(Decimal("0.01"), ROUND_CEILING))
 
 
 def metric_title(metric: str) -> str:

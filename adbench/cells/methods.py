@@ -187,6 +187,6 @@ def own_backbone(method: ResolvedMethod, name: str, words: Overrides) -> Backbon
 def random_weights(backbone: BackboneConfig, method: str) -> str:
     """Return the warning of a run in which the method's own network is untrained before the fit."""
     return (
-        f"WARNING: {backbone.model}, the network of {method}, has random weights. Its figures say nothing of the "
+        f"warning: {backbone.model}, the network of {method}, has random weights. Its figures say nothing of the "
         "method as published: leave backbone.weights=random out, or name a file."
     )

@@ -189,14 +189,17 @@ def _check_least(sets: tuple[TrainingSet, ...], least: int, method: str) -> None
         )
 
 
+PRETRAINED = {"clip": "ViT-L-14-336", "vit": "dinov2-s", "cnn": "wide-resnet-50-2"}  # an example of each kind
+
+
 def untrained(name: str, backbone: BackboneConfig) -> list[str]:
     """Return the warning of a run on real images with a backbone that was not trained, or on drawings alone."""
     if not (backbone.stand_in or backbone.weights == "random"):
         return []
-    why = "has random weights" if backbone.weights == "random" else "has only ever seen drawings"
+    why = "has random weights" if backbone.weights == "random" else "was trained on drawings only"
     return [
-        f"WARNING: {name} {why}. On real images its figures say nothing of a method with a pretrained backbone: "
-        "adbench list backbones shows those."
+        f"warning: {name} {why}. For real images choose a pretrained backbone, such as "
+        f"backbone={PRETRAINED[backbone.kind]} (adbench list backbones)."
     ]
 
 

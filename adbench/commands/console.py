@@ -21,6 +21,15 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, width=120, soft_wrap=True)
 
 
+def noted(sentence: str) -> str:
+    """Return the line that prints a note of a cell; one that is a warning says so itself.
+
+    >>> noted("draws 0, 1 choose the same images."), noted("warning: phantom-clip has random weights.")
+    ('note: draws 0, 1 choose the same images.', 'warning: phantom-clip has random weights.')
+    """
+    return sentence if sentence.startswith("warning: ") else f"note: {sentence}"
+
+
 def print_table(
     header: Iterable[str], rows: Iterable[Sequence[str]], title: str = "", after: Iterable[str] = ()
 ) -> None:

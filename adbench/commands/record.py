@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adbench.board.figure import VISIBLE
+from adbench.board.figure import at_most
 from adbench.board.operating import OperatingReport, operating_points
 from adbench.commands.console import plain_console
 from adbench.errors import AdbenchError
@@ -38,7 +38,8 @@ def _head(record: Record) -> Iterator[str]:
     halves = record.content["half_widths"] or {}
     for name, value in record.metrics.items():
         if value is not None:
-            error = f" ± {half:.2f}" if (half := 100 * (halves.get(name) or 0.0)) > VISIBLE else ""
+            most = at_most(halves.get(name) or 0.0)
+            error = f" (computation error at most {most})" if most else ""
             yield _line(printable(name), f"{100 * value:.2f} %{error}")
     for name, value in (record.content["selection"]["last"] or {}).items():
         if value is not None:
@@ -89,8 +90,8 @@ def operating_lines(report: OperatingReport) -> Iterator[str]:
         yield _line("probabilities", f"none: {fitted.why}")
     else:
         yield _line("Brier score", plain(fitted.brier))
-        yield _line("in the large", f"{plain(fitted.in_the_large)}; 0 is right")
-        yield _line("slope", f"{plain(fitted.slope)}; 1 is right")
+        yield _line("calibration in the large", f"{plain(fitted.in_the_large)}; ideal 0")
+        yield _line("calibration slope", f"{plain(fitted.slope)}; ideal 1")
         yield _line("ECE", plain(fitted.expected_error))
     for note in report.notes:
         yield f"  note: {note}"
@@ -100,11 +101,12 @@ def percent(one: Figure) -> str:
     """Write a share in per cent with its interval, or why one of them is missing."""
     if one.value is None:
         return f"none: {one.why}"
-    within = f" ± {100 * one.half_width:.2g}" if one.half_width else ""
-    value = f"{100 * one.value:.2f} %{within}"
-    if one.low is None or one.high is None:
-        return f"{value} ({one.why})"
-    return f"{value} ({100 * one.low:.1f} to {100 * one.high:.1f}, {counted(one.patients, 'patient')})"
+    said = one.why
+    if one.low is not None and one.high is not None:
+        said = f"{100 * one.low:.1f} to {100 * one.high:.1f}, {counted(one.patients, 'patient')}"
+    if most := at_most(one.half_width):
+        said += f"; computation error at most {most}"
+    return f"{100 * one.value:.2f} % ({said})"
 
 
 def plain(one: Figure) -> str:
@@ -117,4 +119,4 @@ def plain(one: Figure) -> str:
 
 
 def _line(name: str, text: str) -> str:
-    return f"  {name:<19}{text}"
+    return f"  {name:<26}{text}"

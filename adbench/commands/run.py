@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench.commands.console import plain_console
+from adbench.commands.console import noted, plain_console
 from adbench.config.words import parse
 from adbench.errors import MethodError, PluginError, StoppedError, SweepError
 from adbench.executors import start as executors
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from adbench.executors import Executor
     from adbench.records.record import Record
     from adbench.sweeps.sweep import Sweep, Task
+
+WIDE = 1e-3  # a computation error from which on a run warns
 
 
 def run_words(words: Sequence[str]) -> None:
@@ -62,7 +64,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         raise task.error
     console, config, cell = plain_console(), task.config, task.cell
     for note in cell.notes:
-        console.print(f"note: {note}")
+        console.print(noted(note))
     console.print(_title(cell), style="bold")
     record = task.record
     if record is not None:
@@ -75,7 +77,7 @@ def _run_one(task: Task, words: Sequence[str]) -> None:
         except MethodError as error:
             raise _with_traceback(error, log_of(task)) from error
     for note in _notes_of_records([(cell, record)]):
-        console.print(f"note: {note}")
+        console.print(noted(note))
     console.print(_figures(record.content, record.path))
     for line in _caveats([record]):
         console.print(line)
@@ -146,7 +148,7 @@ def _announce(tasks: Sequence[Task], executor: Executor) -> None:
 
         notes += filter(None, [gpu_note(config)])
     for note in [*dict.fromkeys(notes), *_same_draws(tasks), *_other_sources(tasks)]:
-        console.print(f"note: {note}")
+        console.print(noted(note))
 
 
 def _expected(tasks: Sequence[Task]) -> float | None:
@@ -166,7 +168,7 @@ def _conclude(tasks: Sequence[Task], todo: Sequence[Task], done: Sweep) -> None:
     console = plain_console()
     console.print(tables.results(tasks, done.failures))
     for note in _notes_of_records([(task.cell, task.record) for task in tasks if task.cell and task.record]):
-        console.print(f"note: {note}")
+        console.print(noted(note))
     for line in _caveats([task.record for task in tasks if task.record]):
         console.print(line)
     tracked = [task.record.content["tracker"] for task in todo if task.record and task.record.content.get("tracker")]
@@ -295,6 +297,7 @@ def _other_sources(tasks: Sequence[Task]) -> list[str]:
 
 def _figures(content: dict[str, Any], path: Path) -> str:
     """Return the small table at the end of a run; as plain lines, so that a path is never folded."""
+    from adbench.board.figure import at_most
     from adbench.sweeps.tables import FIGURES
 
     metrics, half = content["metrics"], content["half_widths"]
@@ -302,7 +305,8 @@ def _figures(content: dict[str, Any], path: Path) -> str:
     for title, name in FIGURES:
         value = metrics.get(name)
         if value is not None:
-            texts[title] = f"{100 * value:.2f} %" + (f" ± {100 * half[name]:.4f}" if name in half else "")
+            most = at_most(half.get(name, 0.0))
+            texts[title] = f"{100 * value:.2f} %" + (f" (computation error at most {most})" if most else "")
     texts["time"] = f"{sum(content['seconds'].values()):.1f} s"
     texts["peak memory"] = f"{content['peak_memory']['host_bytes'] / 1e9:.2f} GB"
     texts["record"] = str(path)
@@ -310,7 +314,9 @@ def _figures(content: dict[str, Any], path: Path) -> str:
     if last := content["selection"]["last"]:
         named = [f"{title} {100 * last[name]:.2f} %" for title, name in FIGURES if last.get(name) is not None]
         lines.append(f"  {'last epoch':<13}{', '.join(named)}")
-    wide = [name for name, width in half.items() if width > 1e-3]
-    if wide:
-        lines.append(f"  warning: the half-width of {', '.join(wide)} is above 0.001: many scores share few values")
+    if (widest := max(half.values(), default=0.0)) > WIDE:
+        lines.append(
+            f"  warning: pixel figures are uncertain by up to {at_most(widest)} points: many pixels share few score "
+            "values (docs/metrics.md)."
+        )
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from adbench.cells.datamodule import load_support
 from adbench.cells.protocols import training_sets
 from adbench.cells.resolve import check_config
 from adbench.commands import contact
-from adbench.commands.console import plain_console, table_console
+from adbench.commands.console import noted, plain_console, table_console
 from adbench.commands.data_check import allow, files_of
 from adbench.commands.keys import SYNTHESIS_KEYS
 from adbench.commands.show import save
@@ -41,7 +41,7 @@ def synthesise(name: str, words: Sequence[str], out: Path | None) -> None:
     config, capability, params = checked.config, checked.method.capability, checked.method.params
     drawn = _drawn_tasks(params)
     for note in checked.notes:
-        plain_console().print(f"note: {note}")
+        plain_console().print(noted(note))
     target = open_dataset(name, config, session)
     sets = training_sets(config, capability, checked.protocol, target, session)
     size = config.input_size or checked.backbone.input_size

@@ -39,8 +39,8 @@ def row_of(records: Sequence[Record]) -> Row:
     if len(rows) > 1:
         names = "; ".join(f"{row.name} on {row.dataset}" for row in rows[:6]) + ("; …" if len(rows) > 6 else "")
         raise AdbenchError(
-            f"a report is about one method on one dataset, and these records are {len(rows)}: {names}. Name the "
-            "folders of one, or choose it with --method, --dataset and --shots; adbench compare compares them."
+            f"a report covers one method on one dataset; these records cover {len(rows)} ({names}). Choose with "
+            "--method, --dataset, --shots. To compare methods: adbench compare."
         )
     if len(rows[0].folds) > 1:
         numbers = ", ".join(map(str, rows[0].folds))

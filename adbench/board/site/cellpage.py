@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pandas as pd
 
-from adbench.board.figure import metric_title
+from adbench.board.figure import at_most, metric_title
 from adbench.board.leaderboard import figures, unlike_published
 from adbench.board.operating import image_point
 from adbench.board.site import charts, curves
@@ -155,15 +154,12 @@ def _between(one: Figure) -> str:
 
 
 def half_width(half: float) -> str:
-    """Write a half-width, a fraction of 1, in per cent. It is a guaranteed bound, so it is rounded up.
+    """Write a half-width, a fraction of 1, in per cent.
 
-    >>> half_width(0.11976), half_width(0.0055), half_width(1e-7)
-    ('± 11.98', '± 0.55', '< 0.01')
+    >>> half_width(0.11976), half_width(1e-7)
+    ('± 11.98', '< 0.01')
     """
-    per_cent = 100 * Decimal(half)
-    if per_cent < Decimal("0.005"):
-        return "< 0.01"
-    return f"± {per_cent.quantize(Decimal('0.01'), ROUND_CEILING)}"
+    return f"± {most}" if (most := at_most(half)) else "< 0.01"
 
 
 def _charts(entry: SiteRecord, table: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -14,13 +14,14 @@ from scipy.special import expit
 from sklearn.metrics import brier_score_loss
 
 from adbench.board.operating import OperatingReport, image_point, operating_points
-from adbench.commands.record import operating_lines
+from adbench.commands.record import operating_lines, percent
 from adbench.errors import AdbenchError, RecordError
 from adbench.metrics import Histogram
 from adbench.metrics.per_image import ImageHistograms, to_columns
 from adbench.records.files import HELD_OUT, HELD_OUT_PIXELS, IMAGE_HISTOGRAMS
 from adbench.records.held_out import held_out, thresholds
 from adbench.records.record import Record, read
+from adbench.statistics.figures import Figure
 
 IMAGES, SIDE = 60, 8
 OWNER = np.arange(IMAGES) // 2
@@ -241,7 +242,7 @@ def test_the_lines_name_where_the_thresholds_are_from(write) -> None:
     none = "\n".join(operating_lines(operating_points(write(normal=0, maps=False))))
     assert none.count("needs at least 20 held-out normal images; there are 0") == 2
     few = "\n".join(operating_lines(operating_points(write(normal=5, abnormal=0))))
-    assert "image threshold    none: specificity 0.95 needs at least 20" in few
+    assert "image threshold           none: specificity 0.95 needs at least 20" in few
     assert "sensitivity" not in few
 
 
@@ -251,3 +252,12 @@ def test_the_image_point_alone_is_that_of_the_whole_report(write: Callable[..., 
     held, point, notes = image_point(record, record.predictions())
     assert (held, point, notes) == (report.held_out, report.image, report.notes)
     assert "the epoch was chosen on the test split" in notes[0]
+
+
+def test_a_computation_error_is_named_where_two_decimals_show_it() -> None:
+    exact, coarse = Figure(0.8, 0.7, 0.9, "", 12), Figure(0.8, 0.7, 0.9, "", 12, 0.0074201)
+    assert percent(exact) == "80.00 % (70.0 to 90.0, 12 patients)"
+    assert percent(coarse) == "80.00 % (70.0 to 90.0, 12 patients; computation error at most 0.75)", (
+        "a bound: rounded up"
+    )
+    assert percent(dataclasses.replace(coarse, half_width=4e-5)) == percent(exact)

@@ -146,7 +146,7 @@ def test_kind_levels_and_statistics_are_in_the_key(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["method=clip"], "phantom-clip has only ever seen drawings"),
+        (["method=clip"], "phantom-clip was trained on drawings only"),
         (["method=clip", "backbone.weights=random"], "phantom-clip has random weights"),
         (
             ["method=patchcore", "shots=2", "backbone=resnet-18", "backbone.weights=random"],
@@ -156,8 +156,10 @@ def test_kind_levels_and_statistics_are_in_the_key(tiny: Path) -> None:
 )
 def test_a_run_on_real_images_says_that_the_backbone_never_saw_any(words: list[str], says: str, tiny: Path) -> None:
     real = resolve(parse([*words, f"data_root={tiny}"])[0])
-    assert [note.partition(". ")[0] + "." for note in real.notes if note.startswith("WARNING")] == [f"WARNING: {says}."]
-    assert not any(note.startswith("WARNING") for note in resolve(parse(words)[0]).notes)
+    assert [note.partition(". ")[0] + "." for note in real.notes if note.startswith("warning: ")] == [
+        f"warning: {says}."
+    ]
+    assert not any(note.startswith("warning: ") for note in resolve(parse(words)[0]).notes)
 
 
 def test_weights_of_the_hub_are_refused_offline_in_one_sentence(
@@ -170,20 +172,36 @@ def test_weights_of_the_hub_are_refused_offline_in_one_sentence(
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
     for name, place in (
-        ("dinov2-s", r"model\.safetensors under timm/vit_small_patch14_dinov2\.lvd142m"),
-        ("rad-dino", r"backbone_compatible\.safetensors under microsoft/rad-dino"),
+        ("dinov2-s", "timm/vit_small_patch14_dinov2.lvd142m/resolve/main/model.safetensors"),
+        ("rad-dino", "microsoft/rad-dino/resolve/main/backbone_compatible.safetensors"),
     ):
         config = dataclasses.replace(BackboneConfig(**_yaml(name)))
-        with pytest.raises(
-            AdbenchError, match=rf"could not be fetched \(ConnectionError\)\. They are offered as {place}"
-        ):
+        with pytest.raises(AdbenchError, match="huggingface.co could not be reached") as caught:
             weights_file(config, name)
+        assert f" Download https://huggingface.co/{place} elsewhere and add backbone.weights=" in str(caught.value)
     with pytest.raises(AdbenchError, match=r"unknown for vit_small_patch14_dinov2: did you mean 'lvd142m'"):
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "lvd142"}), "dinov2-s")
     with pytest.raises(AdbenchError, match="write hf-hub:OWNER/NAME/FILE"):
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "hf-hub:timm/x"}), "dinov2-s")
     with pytest.raises(AdbenchError, match=r"gone\.safetensors is not a file\. adbench weights convert FILE"):
         weights_file(BackboneConfig(**_yaml("dinov2-s") | {"weights": "gone.safetensors"}), "dinov2-s")
+
+
+def test_weights_that_the_hub_does_not_give_are_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    config = BackboneConfig(**_yaml("dinov2-s"))
+    for error, reason in (
+        (PermissionError("no room to write"), "huggingface.co did not give them: PermissionError: no room to write"),
+        (huggingface_hub.errors.OfflineModeIsEnabled("off"), "HF_HUB_OFFLINE is set"),
+    ):
+
+        def refused(*_: object, error: Exception = error, **__: object) -> str:
+            raise error
+
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", refused)
+        with pytest.raises(AdbenchError, match=f"are not on this machine, and {reason}"):
+            weights_file(config, "dinov2-s")
 
 
 def _yaml(name: str) -> dict[str, object]:

@@ -56,7 +56,7 @@ def test_confusion_matrices_of_images_and_patients_are_counted_at_one_threshold(
     page, record, point = one
     threshold, counts = point.image.threshold.value, point.image.confusion
     operating = page.parts["operating"]
-    assert f"from a score of {threshold:.6g} on" in operating
+    assert f"called abnormal if its score is at least {threshold:.6g}." in operating
     assert f"abnormal {counts.true_positive} {counts.false_negative} normal {counts.false_positive}" in operating
     patients = record.patients()
     called, ill = patients["score"] >= threshold, patients["label"] == 1
@@ -171,7 +171,7 @@ def test_the_command_refuses_records_that_do_not_belong_together(adbench, drawn:
     leaky = record({"overlap": 3}, seed=7)
     answer = adbench("report", drawn, leaky.path, "--html", out)
     assert answer.code == 2
-    assert "one method on one dataset, and these records are 2: patchcore" in answer.err
+    assert "one method on one dataset; these records cover 2 (patchcore" in answer.err
     for words, said in (
         (["--specificity", "2"], "specificity"), (["--prevalence", "0"], "prevalence"), (["--level", "1"], "level"),
         (["--method", "nothing"], "matches no record"), (["--shots", "3"], "--shots 3 matches no record; there are 1"),
@@ -181,7 +181,7 @@ def test_the_command_refuses_records_that_do_not_belong_together(adbench, drawn:
         assert said in answer.err
     answer = adbench("report", tmp_path / "nowhere", "--html", out)
     assert answer.code == 4
-    assert "not a folder of records" in answer.err
+    assert "nowhere does not exist. Name a folder of records" in answer.err
 
 
 def test_folds_test_other_images_and_have_a_report_each(adbench, drawn: Path, record, tmp_path: Path) -> None:
