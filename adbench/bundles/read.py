@@ -54,6 +54,10 @@ def opened(places: Sequence[Path]) -> Iterator[Opened]:
     with contextlib.ExitStack() as after:
         found = Opened([], [], [])
         for place in places:
+            if not os.path.lexists(place):
+                raise RecordError(
+                    f"{place} does not exist. Name a folder of records, such as runs, or a bundle, such as board.zip."
+                )
             if not place.is_file():
                 found.folders.append(place)
                 continue

@@ -81,6 +81,8 @@ def _unfit(schema: type[Any], layers: tuple[Mapping[str, Any], Any], what: str, 
         return AdbenchError(f"unknown key {name!r} for {what}: {did_you_mean(name.rpartition('.')[2], known)}")
     if kind := kinds.needed(schema, name):
         value = kinds.given(layers, name)
+        if what == "run" and name in ("draw", "seed") and (span := ranges.span(name, value)):
+            return AdbenchError(span)
         more = " Several cells: one run for each value." if what != "run" and _several(kind, value) else ""
         return AdbenchError(f"{what}: {name} cannot be set: {kind} is needed, and {value} is given.{more}")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

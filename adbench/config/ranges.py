@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adbench.errors import AdbenchError
 
+SPAN = re.compile(r"([0-9]{1,3}) ?(?:-|\.\.|:) ?([0-9]{1,3})")
 MOST_SEED = 2**32 - 1  # NumPy's seeds, which Lightning sets too, have 32 bits
 
 
@@ -89,3 +91,18 @@ def _plain(number: float) -> str:
     if isinstance(number, int) and abs(number) >= 10**40:
         return f"{'-' * (number < 0)}(a number of about {round(math.log10(abs(number)))} digits)"
     return str(number)
+
+
+def span(key: str, text: str) -> str:
+    """Say how several numbers are given where they were written as a span, such as 0-2; "" for another text.
+
+    >>> span("draw", "0-2"), span("draw", "one")
+    ('draw=0-2 is not possible: give whole numbers with commas, draw=0,1,2.', '')
+    """
+    found = SPAN.fullmatch(text)
+    first, last = sorted(map(int, found.groups())) if found else (0, 0)
+    if first == last:
+        return ""
+    listed = list(map(str, range(first, last + 1)))
+    several = ",".join(listed if len(listed) < 10 else [*listed[:3], "...", listed[-1]])
+    return f"{key}={text} is not possible: give whole numbers with commas, {key}={several}."

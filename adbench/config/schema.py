@@ -184,7 +184,8 @@ def check_value(key: str, value: Any) -> None:
         raise AdbenchError(f"{key}={value} is not possible: {did_you_mean(str(value), ALLOWED[key])}")
     if key == "shots" and isinstance(value, str) and value != "full":
         raise AdbenchError(
-            f"shots={shown} is not possible: give a number of images per class, as in 16, or `full` for all."
+            ranges.span(key, value)
+            or f"shots={shown} is not possible: give a number of images per class, as in 16, or `full` for all."
         )
     if key == "cores" and isinstance(value, str) and value != AUTO:
         raise AdbenchError(f"cores={shown} is not possible: give a number of CPU cores, as in 2, or `auto`.")

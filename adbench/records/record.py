@@ -34,7 +34,7 @@ from adbench.records.files import (
 )
 from adbench.records.plain import plain
 from adbench.system.files import BY_KEYS, replacing
-from adbench.system.text import brief, printable
+from adbench.system.text import brief, counted, printable
 
 SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
@@ -216,6 +216,11 @@ def read(path: Path) -> Record:
     Of its files, record.json is read, and checked key by key (`check.problem`).
     """
     if not os.path.lexists(path / RECORD):
+        if inside := [folder for folder in folders(path) if os.path.lexists(folder / RECORD)]:
+            raise RecordError(
+                f"{path} is a folder of {counted(len(inside), 'record')}. Name one, such as {inside[0]}; "
+                f"adbench leaderboard {path} shows all."
+            )
         raise RecordError(f"{path} is not a record: it has no record.json. Records are the folders in runs/.")
     content = _content(path)
     schema, status = content.get("schema"), content.get("status")
@@ -341,7 +346,8 @@ def places(runs: Path) -> list[Path]:
     if os.path.lexists(runs / RECORD):
         return [runs]
     if not runs.is_dir():
-        raise RecordError(f"{runs} is not a folder of records. Name the one that `adbench run` wrote, such as runs.")
+        what = "is not a folder of records" if os.path.lexists(runs) else "does not exist"
+        raise RecordError(f"{runs} {what}. Name a folder of records, such as runs.")
     return folders(runs)
 
 

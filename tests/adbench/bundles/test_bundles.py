@@ -235,7 +235,7 @@ def test_what_cannot_be_bundled_is_named(made: Path, tmp_path: Path, adbench: An
         ((made, "--out", out, "--anonymise", "--pictures"), 2, "exclude each other"),
         ((made, "--out", out, "--key", key), 2, "has no effect without --anonymise"),
         ((made, "--out", out, "--anonymise", "--key", key), 2, "holds 3 bytes; a secret has at least 16"),
-        ((tmp_path / "none", "--out", out), 4, "is not a folder of records"),
+        ((tmp_path / "none", "--out", out), 4, "does not exist. Name a folder of records"),
         ((made, "--out", next(made.iterdir()) / "method.safetensors"), 2, "would be overwritten"),
         ((made, "--out", key), 2, "is a file already, and no bundle"),
     ):

@@ -38,7 +38,7 @@ def test_the_missing_extra_is_named(adbench, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere"], "is not a folder of records"),
+        (["nowhere"], "nowhere does not exist. Name a folder of records"),
         (["nowhere", "shots=4"], "unknown key 'shots'"),
         (["nowhere", "--port", "70000"], "--port 70000 is not possible"),
         ([], "RUNS is missing"),
