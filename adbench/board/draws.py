@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adbench.board.leaderboard import ROW, differing, lines, partial_folds, run_of
 from adbench.records.record import Record
+from adbench.system.text import counted
 
 PEERS = ("data", "protocol", "train_on", "shots", "selection")  # rows that share these are expected to have one design
 WORDS = ("method", "variant", "dataset", "protocol", "train_on", "shots")
@@ -47,7 +48,7 @@ def missing_runs(records: Sequence[Record]) -> list[str]:
             draws = _gapless(draws | near) if draws != LISTED else draws
         absent = sorted(_expected(draws, runs) - runs)
         if absent:
-            sentence = f"{_where(heads[key])}: {_named(absent)} missing; its means are over {len(runs)} runs"
+            sentence = f"{_where(heads[key])}: {_named(absent)} missing; its means are over {counted(len(runs), 'run')}"
             sentences.append(sentence + ALIKE * (len(draws) ** 2 > choices[key] / 50))  # likelier than 1 in 100
     return sentences + partial_folds(records)
 
@@ -117,16 +118,18 @@ def _are_peers(one: dict[str, str], other: dict[str, str]) -> bool:
 
 
 def _named(runs: Sequence[Run]) -> str:
+    """Return runs in words with their verb: `draws 2, 3 are`."""
+    verb = "is" if len(runs) == 1 else "are"
     seeds = len({run[1:] for run in runs}) > 1 or any(run[1:] != (0, 0) for run in runs)
     if not seeds:
         numbers = [str(draw) for draw, *_ in runs]
         more = f" and {len(numbers) - 20} more" if len(numbers) > 20 else ""
-        return f"draw {', '.join(numbers[:20])}{more} is"
+        return f"draw{'s' * (len(runs) > 1)} {', '.join(numbers[:20])}{more} {verb}"
     some = [
         f"{f'draw {draw} with ' if draw >= 0 else ''}seed {seed}" + (f" of split {split}" if split else "")
         for draw, seed, split in runs
     ]
-    return f"{', '.join(some[:6])}{f' and {len(some) - 6} more' if len(some) > 6 else ''} is"
+    return f"{', '.join(some[:6])}{f' and {len(some) - 6} more' if len(some) > 6 else ''} {verb}"
 
 
 def contradictions(records: Sequence[Record]) -> Iterator[str]:

@@ -249,10 +249,10 @@ def partial_folds(records: Sequence[Record]) -> list[str]:
     for (*_, folds, draw, seed, split, method, dataset), found in have.items():
         if missing := sorted(set(range(folds)) - found):
             number = f"{'' if draw < 0 else f'draw {draw}, '}seed {seed}, split {split}"
-            sentences.append(
-                f"{method} on {dataset}, {number}: fold {', '.join(map(str, missing))} has no record; its figures are "
-                f"means of {len(found)} of {folds} folds"
-            )
+            numbers = ", ".join(map(str, missing))
+            absent = f"fold {numbers} has" if len(missing) == 1 else f"folds {numbers} have"
+            means = f"its figures are means of {len(found)} of {folds} folds"
+            sentences.append(f"{method} on {dataset}, {number}: {absent} no record; {means}")
     return sentences
 
 

@@ -91,4 +91,4 @@ def test_a_row_without_a_seed_0_says_nothing_of_how_its_seeds_were_chosen(write_
 def test_a_draw_of_a_very_large_number_is_no_endless_search(write_record, tmp_path: Path) -> None:
     write_record(tmp_path, "a", 0.8, source="draw:99999")
     (sentence,) = missing_runs(read_all(tmp_path))
-    assert "and 980 more is missing" in sentence
+    assert "and 980 more are missing" in sentence

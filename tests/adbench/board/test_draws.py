@@ -66,6 +66,16 @@ def test_a_seed_of_a_draw_is_missed(draws, write_record: Write, tmp_path: Path) 
     assert "draw 1 with seed 1 is missing" in sentence
 
 
+def test_several_runs_are_missing_and_one_run_is_one(draws, write_record: Write, tmp_path: Path) -> None:
+    draws([0, 1, 2, 3], method="mvfa")
+    draws([3], method="madclip")
+    (sentence,) = missing_runs(read_all(tmp_path))
+    assert sentence.endswith(": draws 0, 1, 2 are missing; its means are over 1 run")
+    write_record(tmp_path, "seed1", 0.8, source="draw:3", method="madclip", seed=1)
+    (sentence,) = missing_runs(read_all(tmp_path))
+    assert sentence.endswith("draw 2 with seed 0, draw 2 with seed 1 are missing; its means are over 2 runs")
+
+
 def test_a_support_of_all_images_is_the_same_in_each_draw(draws, write_record: Write, tmp_path: Path) -> None:
     draws([0, 1, 2], method="mvfa")
     about = {"counts": {"valid": [3, 9]}, "support_split": "valid", "support_fill": [], "abnormal_support": None}

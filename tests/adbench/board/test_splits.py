@@ -72,6 +72,9 @@ def test_folds_are_a_column_of_their_own_and_missing_ones_are_named(write, board
     assert sentence.startswith("madclip on folder (3 folds), draw 0, seed 0, split 0: fold 1 has no record")
     write("f1", 0.6, split(0, 1, 3))
     assert partial_folds(collect([tmp_path]).records) == []
+    write("other", 0.6, split(0, 0, 3), source="draw:1")
+    (sentence,) = partial_folds(collect([tmp_path]).records)
+    assert "draw 1, seed 0, split 0: folds 1, 2 have no record; its figures are means of 1 of 3 folds" in sentence
 
 
 def test_each_image_has_one_held_out_score(write, tmp_path: Path) -> None:
