@@ -200,7 +200,8 @@ def _pictures(entry: SiteRecord, threshold: float | None) -> Iterator[dict[str, 
 
 def _caption(table: pd.DataFrame, row: int, rank: int, threshold: float | None) -> str:
     score, above = float(table["score"][row]), 100 * table["share"][row]
-    text = f"score {score:.4g}, rank {rank} of {len(table)}; above {above:.0f} % of the normal images"
+    others = "normal images" if table["label"][row] else "other normal images"
+    text = f"score {score:.4g}, rank {rank} of {len(table)}; above {above:.0f} % of the {others}"
     if threshold is None:
         return text
     return f"{text}; called {'abnormal' if score >= threshold else 'normal'}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from adbench.board.leaderboard import ROW, lines, run_of
@@ -119,14 +120,15 @@ def anchor(group: Sequence[str]) -> str:
 
 
 def predictions(record: Record) -> pd.DataFrame:
-    """Return the predictions with `share`, the fraction of normal test images that score lower, in [0, 1].
+    """Return the predictions with `share`, the fraction of the other normal test images that score lower, in [0, 1].
 
     Ties count half. Raises RecordError where they can't be read.
     """
     table = tables.predictions(record.path, record.content["test_images"], SHOWN)
-    normal = table.loc[table["label"] == 0, "score"].sort_values().to_numpy()
-    below = normal.searchsorted(table["score"], "left") + normal.searchsorted(table["score"], "right")
-    return table.assign(share=below / (2 * max(len(normal), 1)))
+    itself = (table["label"] == 0).to_numpy()  # a normal image is not compared with itself, which would be a tie
+    normal = table.loc[itself, "score"].sort_values().to_numpy()
+    below = normal.searchsorted(table["score"], "left") + normal.searchsorted(table["score"], "right") - itself
+    return table.assign(share=below / (2 * np.maximum(len(normal) - itself, 1)))
 
 
 def histogram(record: Record) -> dict[str, Any] | None:

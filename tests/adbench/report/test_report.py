@@ -79,6 +79,12 @@ def test_lesions_found_and_false_positives_are_those_of_the_record(one) -> None:
     assert "Spearman" in page.text
 
 
+def test_a_normal_image_is_compared_with_the_others(one) -> None:
+    page, *_ = one
+    assert page.text.count("above 100 % of the other normal images") == 1, "the highest of the normal images"
+    assert page.text.count("% of the other normal images") == page.text.count("% of the normal images") == 2
+
+
 def test_every_item_of_both_checklists_is_there_and_answered_or_left_to_the_authors(one) -> None:
     page, *_ = one
     text = page.parts["checklists"]

@@ -30,8 +30,18 @@ def test_a_gallery_names_the_images_that_it_shows(runs: Path) -> None:
     assert shown[0].panels == ("image", "true outline", "map")
 
 
-def test_shares_are_of_the_normal_images_and_ties_count_half(make_record, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("labels", "scores", "shares"),
+    [
+        ([0, 0, 1, 1], [1.0, 2.0, 2.0, 3.0], [0, 1, 0.75, 1]),
+        ([0, 0, 0, 1], [1.0, 2.0, 2.0, 0.0], [0, 0.75, 0.75, 0]),
+        ([0, 1, 1, 1], [1.0, 2.0, 1.0, 0.0], [0, 1, 0.5, 0]),
+    ],
+)
+def test_shares_are_of_the_other_normal_images_and_ties_count_half(
+    make_record, tmp_path: Path, labels: list[int], scores: list[float], shares: list[float]
+) -> None:
     folder = make_record(tmp_path, "a0", images=4)
-    table = pd.DataFrame({"image": list("abcd"), "label": [0, 0, 1, 1], "score": [1.0, 2.0, 2.0, 3.0]})
+    table = pd.DataFrame({"image": list("abcd"), "label": labels, "score": scores})
     table.to_parquet(folder / "predictions.parquet", index=False)
-    assert predictions(read(folder))["share"].tolist() == [0.25, 0.75, 0.75, 1.0]
+    assert predictions(read(folder))["share"].tolist() == shares
