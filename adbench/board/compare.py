@@ -29,11 +29,6 @@ from adbench.statistics import (
     verdict,
 )
 
-
-class NotComparedError(AdbenchError):
-    """No two of some rows can be compared by a metric; others may be, or by another metric."""
-
-
 MEAN = "mean of all"
 Pair = tuple[Row, Row]
 
@@ -64,6 +59,17 @@ class Comparison:
     detectable: float = math.nan
     plan: Design | None = None
     half_width: float = 0.0
+
+
+class NotComparedError(AdbenchError):
+    """No two of some rows can be compared by a metric; others may be, or by another metric.
+
+    lines: one for each pair that there is, with the reason; empty where there is no pair.
+    """
+
+    def __init__(self, message: str, lines: Sequence[Comparison] = ()) -> None:
+        super().__init__(message)
+        self.lines = lines
 
 
 def pairs(rows: Sequence[Row], against: str | None = None) -> list[Pair]:
@@ -129,7 +135,7 @@ def measured(
     """Return the differences of rows pair by pair, without corrected p and verdict.
 
     Where several datasets are there, the mean over those that a pair shares follows.
-    A pair that can't be compared says why. Raises NotComparedError where that is so of all pairs.
+    A pair that can't be compared says why. Raises NotComparedError, with these lines, where that is so of all pairs.
     """
     if metric not in METRICS:
         raise AdbenchError(f"--metric {metric} has no interval; {', '.join(METRICS)} have.")
@@ -140,9 +146,9 @@ def measured(
             compared.append(_compare(first, second, metric, samples, level))
         except AdbenchError as error:
             compared.append(Comparison(first.dataset, metric, first.name, second.name, None, str(error)))
-            refused.append(str(error))
+            refused.append(f"{first.name} and {second.name} on {first.dataset}: {error}")
     if len(refused) == len(compared):
-        raise NotComparedError(refused[0])
+        raise NotComparedError(refused[0], compared)
     datasets = list(dict.fromkeys(one.dataset for one in compared))
     return compared + (_means(compared, datasets, level) if len(datasets) > 1 else [])
 
@@ -239,8 +245,8 @@ def _common(first: Row, second: Row) -> tuple[list[Draw], str]:
     both = sorted(first.draws & second.draws)
     if not both:
         raise AdbenchError(
-            f"{first.name} and {second.name} on {first.dataset} have no draw in common: "
-            f"{_named(first.draws)} and {_named(second.draws)}. Run the same draws and seeds of both."
+            f"they have no draw in common: {_named(first.draws)} and {_named(second.draws)}. Run the same draws and "
+            "seeds of both."
         )
     texts = []
     for row, other in ((first, second), (second, first)):

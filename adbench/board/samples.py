@@ -86,21 +86,36 @@ class Row:
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
-    """Group records into rows, one for each setting and dataset; names tell rows of one dataset apart.
+    """Group records into rows, one for each setting and dataset; a setting has one name on all datasets.
 
     Raises AdbenchError for a row that `row_of` refuses.
     """
     grouped: dict[tuple[str, ...], list[Record]] = {}
     for record, line in zip(records, lines(records), strict=True):
         grouped.setdefault((*(line[key] for key in ROW), line["dataset"]), []).append(record)
-    heads = {key: dict(zip(ROW, key, strict=False)) for key in grouped}
+    peers: dict[str, list[dict[str, str]]] = {}
+    for key in grouped:
+        head = dict(zip((*ROW, "dataset"), key, strict=True))
+        peers.setdefault(head["method"], []).append(head)
+    differ = {method: _telling(heads) for method, heads in peers.items()}
     rows = []
     for key, some in grouped.items():
-        peers = [heads[other] for other in grouped if other[-1] == key[-1] and heads[other]["method"] == key[2]]
-        differ = [name for name in ROW if len({peer[name] for peer in peers}) > 1]
-        more = [_word(name, heads[key][name]) for name in differ]
-        rows.append(row_of(" ".join(filter(None, [heads[key]["method"], *more])), heads[key], key[-1], some))
+        head = dict(zip(ROW, key, strict=False))
+        more = (_word(name, head[name]) for name in differ[head["method"]])
+        rows.append(row_of(" ".join(filter(None, [head["method"], *more])), head, key[-1], some))
     return sorted(rows, key=lambda row: (row.dataset, row.name))
+
+
+def _telling(heads: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys that tell the rows of a method apart, by their values of `ROW` and `dataset`.
+
+    These are the keys in which they differ, on whatever datasets. `train_on` follows from the dataset where all others
+    are trained on, so it is one only where two rows differ in nothing else.
+    """
+    others = [name for name in (*ROW, "dataset") if name != "train_on"]
+    elsewhere = len({tuple(head[name] for name in others) for head in heads}) < len(heads)
+    differ = {name: len({head[name] for head in heads}) > 1 for name in ROW} | {"train_on": elsewhere}
+    return [name for name in ROW if differ[name]]
 
 
 def of_shots(rows: Sequence[Row], shots: str) -> list[Row]:

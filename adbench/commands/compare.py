@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adbench.board import verdicts
 from adbench.board.compare import Comparison, NotComparedError, Pair, having, judged, measured
+from adbench.board.gaps import absent, without_mean
 from adbench.board.leaderboard import choose, collect
 from adbench.board.samples import Row, Samples, of_shots, rows_of
 from adbench.commands.console import print_table
@@ -64,19 +65,24 @@ def show_comparisons(
     rows = rows if shots is None else of_shots(rows, shots)
     known = sorted({row.head["shots"] for row in rows if row.drawn})
     differences, samples, notes = list[Comparison](), Samples(), list[str]()
-    refused: list[AdbenchError] = []
+    refused, compared = list[AdbenchError](), False
     for number in known or ["0"]:
         chosen = of_shots(rows, number)
+        notes += absent(chosen)
         samples.prepare_all(chosen, metrics.split(","))
         for metric in metrics.split(","):
             try:
                 rows_with, note = having(chosen, metric)
-                differences += measured(rows_with, metric, samples, against, level, _counted(metric))
+                notes += [note] if note else []
+                lines = measured(rows_with, metric, samples, against, level, _counted(metric))
+                compared = True
             except NotComparedError as error:  # other numbers of shots, or metrics, may have a pair
                 refused.append(error)
-                note = f"{number} shots, {metric}: {error}"
-            notes += [note] if note else []
-    if refused and not differences:
+                lines = list(error.lines)
+                notes += [] if lines else [f"{number} shots, {metric}: {error}"]
+            differences += lines
+            notes += without_mean(lines)
+    if not compared:
         raise refused[0]
     done = judged(differences, margin, level)
     table = verdicts.frame(done, margin, level, power)
