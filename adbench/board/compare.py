@@ -28,6 +28,7 @@ from adbench.statistics import (
     pixels,
     verdict,
 )
+from adbench.statistics.figures import LEAST_PATIENTS
 
 MEAN = "mean of all"
 Pair = tuple[Row, Row]
@@ -41,6 +42,7 @@ class Comparison:
     p: after Holm's correction over the comparisons of one dataset and metric.
     patients, images: of the test split. draws: that both rows have; `only` names those that one row alone has.
     detectable: the smallest true difference that this design finds with 80 % power, 2.8 standard errors.
+    least: the patients that an interval needs, where abnormal and normal ones are in the proportion of the test split.
     half_width: of the difference, the sum of the largest computation errors of both rows.
     """
 
@@ -58,6 +60,7 @@ class Comparison:
     only: str = ""
     detectable: float = math.nan
     plan: Design | None = None
+    least: int = 0
     half_width: float = 0.0
 
 
@@ -205,7 +208,10 @@ def _compare(first: Row, second: Row, metric: str, samples: Samples, level: floa
     if difference.se == 0 and (difference.estimate != 0 or fixed):
         return replace(line, why="neither draws nor patients make these figures vary, so no interval exists.")
     line = replace(line, difference=difference, detectable=detectable(difference.se**2, level=level))
-    return replace(line, plan=design(*found[0], line.patients)) if len(found) == 1 else line
+    if len(found) > 1:
+        return line
+    least = math.ceil(LEAST_PATIENTS * line.patients / min(tests[0].classes(metric)))
+    return replace(line, plan=design(*found[0], line.patients), least=least)
 
 
 def over_folds(intervals: list[Interval], level: float = 0.95) -> Interval:
@@ -291,9 +297,8 @@ def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
     if one.difference.p < 1 - level <= one.p:
         return "fewer comparisons would: without the correction for their number it is shown (--against, --shots)"
     wanted = max(abs(one.difference.estimate), margin)
-    needed = {"patients": patients_needed(one.plan, wanted, level=level)}
-    if one.plan.draws > 1:
-        needed["draws"] = draws_needed(one.plan, wanted, level=level)
+    draws, patients = _needed(one.plan, one.least, wanted, level)
+    needed = {"patients": patients} | ({"draws": draws} if one.plan.draws > 1 else {})
     more = {what: n - getattr(one, what) for what, n in needed.items() if n is not None}
     if any(n <= 0 for n in more.values()):
         return f"as many draws and patients show {wanted:.1f} points in 80 of 100 cases"
@@ -304,11 +309,17 @@ def advice(one: Comparison, margin: float, level: float = 0.95) -> str:
     return f"{texts} would show {wanted:.1f} points" + (f", no number of {never} would" if never else "")
 
 
+def _needed(plan: Design, least: int, difference: float, level: float) -> tuple[int | None, int | None]:
+    """Return the draws, and the patients, that show a difference: never fewer patients than have an interval."""
+    draws, patients = (need(plan, difference, level=level) for need in (draws_needed, patients_needed))
+    return draws, None if patients is None else max(patients, least)
+
+
 def needs(one: Comparison, difference: float, level: float = 0.95) -> str:
     """Say how many draws and patients a difference of so many points needs, at 80 % power."""
     if one.plan is None:
         return one.why or "of a mean over datasets or folds it is not known: see each of them"
-    draws, patients = (need(one.plan, difference, level=level) for need in (draws_needed, patients_needed))
+    draws, patients = _needed(one.plan, one.least, difference, level)
     least = detectable(one.plan.variance(math.inf, one.patients), level=level)
     parts = []
     if one.plan.draws == 1:

@@ -66,7 +66,10 @@ def draws_needed(plan: Design, difference: float, power: float = 0.8, level: flo
 
 
 def patients_needed(plan: Design, difference: float, power: float = 0.8, level: float = 0.95) -> int | None:
-    """Return the patients, with the draws of the design, that show a difference; None where no number would."""
+    """Return the patients, with the draws of the design, that show a difference; None where no number would.
+
+    By the variance alone: that an interval needs ten patients of each class is not asked here.
+    """
     room = (difference / detectable(1.0, power, level)) ** 2 - 2 * plan.interaction / plan.draws
     spread = plan.patients * (2 * plan.noise / plan.draws + 2 * plan.shared)
     if spread == 0:

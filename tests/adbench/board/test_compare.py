@@ -299,6 +299,19 @@ def test_what_a_difference_needs(study, tmp_path: Path) -> None:
     assert f"draws with these {PATIENTS} patients" in needs(one, 50.0)
 
 
+def test_no_fewer_patients_are_needed_than_have_an_interval(study, tmp_path: Path) -> None:
+    for patients, fewest in ((PATIENTS, 15), (15, 15)):  # 2 of 3 have an abnormal image, and all a normal one
+        runs = tmp_path / str(patients)
+        for method in ("madclip", "mvfa"):
+            study(runs, method, patients=patients)
+        (one,) = compare(rows(runs), "image_auroc", Samples())
+        assert needs(one, 100.0).endswith(f"; {fewest} patients with 3 draws")
+    study(tmp_path / "fewer", "madclip", patients=14)
+    study(tmp_path / "fewer", "mvfa", patients=14)
+    (one,) = compare(rows(tmp_path / "fewer"), "image_auroc", Samples())
+    assert one.why.startswith("9 patients have an abnormal image"), "one patient fewer has no interval"
+
+
 def test_records_of_two_splits_do_not_hide_one_another(study, tmp_path: Path) -> None:
     for seed, name in enumerate(("one", "two")):
         study(tmp_path / name, "madclip", draws=(0,))
