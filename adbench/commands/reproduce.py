@@ -85,11 +85,12 @@ def reproduce(paper: str | None, words: Sequence[str], files: Files, why: bool =
 def _show_plan(some: Sequence[Cells], why: bool) -> None:
     from adbench.commands.run import check_possible
     from adbench.reproduce.cells import planned
+    from adbench.reproduce.certificate import to_run
     from adbench.sweeps import tables
     from adbench.sweeps.costs import costs
 
     repeats = [repeat for one in some for repeat in (*one.published, *one.clean)]
-    repeats += [repeat for one in some for rung in one.rungs for repeat in rung] if why else []
+    repeats += [repeat for one in some for repeat in to_run(one, {})] if why else []
     tasks = _unique(planned(repeats, offline=True))
     config = tasks[0].config
     known = costs(Path(config.runs), [task.record for task in tasks if task.record])

@@ -35,6 +35,15 @@ def test_the_plan_runs_nothing(adbench, tiny: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_plan_has_no_rung_that_is_not_run(adbench, tmp_path: Path) -> None:
+    words = ["table=1", "dataset=resc", "method=mvfa", "metric=image_auroc", "seed=0", "draw=0", f"runs={tmp_path}"]
+    answer = adbench("reproduce", "mvfa", *words, "--why", "--plan")
+    assert answer.code == 0, answer.err
+    # As published, clean, and clean with their list; with their fusion too it is the published one's last epoch.
+    assert "3 cells" in answer.out
+    assert "2 cells" in adbench("reproduce", "mvfa", *words, "--plan").out
+
+
 def test_a_certificate_of_a_method_without_chance(adbench, tiny: Path, tmp_path: Path) -> None:
     words = ["method=clip", f"data_root={tiny}", "backbone=phantom-clip", "gallery=0", f"runs={tmp_path / 'runs'}"]
     partly = adbench("reproduce", "crossmodal", "dataset=brainmri,liverct", *words)
