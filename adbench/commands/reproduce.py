@@ -161,7 +161,7 @@ def _write(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked:
         if line.ladder
     ]
     notes = [f"note: {note}" for note in dict.fromkeys(line.cells.repetition.note for line in lines) if note]
-    after = [tables.summary(lines, len(left_out)), *ladders, *notes]
+    after = [tables.summary(lines, len(left_out)), *ladders, *notes, *filter(None, [tables.computation(lines)])]
     print_table(tables.HEADER, rows, tables.whole_title(asked), after)
     outputs: dict[str, tuple[Path | None, Callable[[], str]]] = {
         "csv": (files.csv, lambda: tables.to_csv(lines)),

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -33,13 +33,14 @@ class Summary:
     """What some repeats gave, in per cent: one figure each, and an interval; NaN where there is none.
 
     For the cells as published the interval is for one more run of them, for the clean ones it is for new draws of the
-    support and new patients. `why` says why there is none.
+    support and new patients. `why` says why there is none. half_width: the largest computation error of the figures.
     """
 
     values: tuple[float, ...] = ()
     low: float = math.nan
     high: float = math.nan
     why: str = ""
+    half_width: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -83,11 +84,14 @@ class Line:
         return self.cells.figure
 
 
-def judged(paper: float, values: Sequence[float], exact: bool = False, decimals: int = 2) -> tuple[Verdict, str]:
+def judged(
+    paper: float, values: Sequence[float], exact: bool = False, decimals: int = 2, half_width: float = 0.0
+) -> tuple[Verdict, str]:
     """Say whether a paper's figure is one that the cell as published gives, and why.
 
     It is reproduced where a value that rounds to it, with its `decimals`, lies within mean ± t s sqrt(1 + 1/n) of n
-    figures, one per seed. exact: no random number is drawn: the one figure must round to the paper's.
+    figures, one per seed. exact: no random number is drawn: the one figure must round to the paper's. half_width: the
+    computation error of the figures, allowed for like the rounding; where it is larger, and decides, none can tell.
 
     >>> judged(90.0, [89.0, 90.0, 91.0, 90.5, 89.5])
     ('reproduced', '90.00 lies within 87.60 to 92.40')
@@ -95,31 +99,42 @@ def judged(paper: float, values: Sequence[float], exact: bool = False, decimals:
     ('cannot tell', '2 of 5 seeds')
     >>> judged(92.0, [91.9967] * 5)[0]
     'reproduced'
+    >>> judged(80.0, [79.95], exact=True, half_width=0.74)
+    ('cannot tell', '79.95, the same for every seed, known to ± 0.74 points')
     """
     rounding = 0.5 * 10.0**-decimals + 1e-9
+
+    def within(margin: float) -> bool:
+        return low - margin <= paper <= high + margin
+
     if exact and values:
-        same = abs(paper - values[0]) <= rounding
-        return ("reproduced" if same else "not reproduced"), f"{values[0]:.{decimals}f}, the same for every seed"
-    if len(values) < SEEDS:
+        low = high = values[0]
+        why = f"{values[0]:.{decimals}f}, the same for every seed"
+    elif len(values) < SEEDS:
         return "cannot tell", f"{len(values)} of {SEEDS} seeds"
-    low, high = prediction_interval(values, LEVEL)
-    within = low - rounding <= paper <= high + rounding
-    return (
-        "reproduced" if within else "not reproduced",
-        f"{paper:.2f} lies {'within' if within else 'outside'} {low:.2f} to {high:.2f}",
-    )
+    else:
+        low, high = prediction_interval(values, LEVEL)
+        why = f"{paper:.2f} lies {'within' if within(rounding) else 'outside'} {low:.2f} to {high:.2f}"
+    if half_width > rounding:
+        why += f", known to ± {half_width:.2f} points"
+    if not within(rounding + half_width):
+        return "not reproduced", why
+    return "reproduced" if half_width <= rounding or within(rounding - half_width) else "cannot tell", why
 
 
 def line(some: Cells, planned: Planned, asked: Request, samples: Samples, ladder: bool = False) -> Line:
     """Return a figure's line of the certificate from the records that there are; ladder: whether its rungs were run."""
     figure = some.figure
-    published = Summary(tuple(_values(some.published, planned, figure.metric)))
+    published = _summary(some.published, planned, figure.metric)
     if len(published.values) > 1:
         low, high = prediction_interval(published.values, LEVEL)
-        published = Summary(published.values, low, high)
+        published = replace(published, low=low, high=high)
     clean = _clean(some, planned, samples)
     tasks = [task for repeat in some.published for task in planned[repeat]]
-    verdict, why = judged(figure.value, published.values, _exact(some, tasks), decimals(figure.source, figure.metric))
+    verdict, why = judged(
+        figure.value, published.values, _exact(some, tasks), decimals(figure.source, figure.metric),
+        published.half_width,
+    )  # fmt: skip
     if failed := [task for task in tasks if task.record is None]:
         verdict, why = "cannot tell", f"{len(failed)} of {len(tasks)} cells have no record"
         if (errors := {str(task.error) for task in failed if task.error}) and len(errors) == 1:
@@ -171,6 +186,13 @@ def _figure(record: Record, metric: str) -> float | None:
     return None if value is None else 100 * value
 
 
+def _half_width(record: Record, metric: str) -> float | None:
+    """Return the computation error of a record's figure in points; None where the metric doesn't apply."""
+    if _figure(record, metric) is None:
+        return None
+    return 100 * ((record.content.get("half_widths") or {}).get(metric) or 0.0)
+
+
 def _last(record: Record, metric: str) -> float | None:
     """Return the figure of the last epoch of a record whose epoch was chosen on the test split; None of another one."""
     last = (record.content.get("selection") or {}).get("last") or {}
@@ -189,6 +211,12 @@ def _values(repeats: Sequence[Repeat], planned: Planned, metric: str, read: Read
     return list(found.values())
 
 
+def _summary(repeats: Sequence[Repeat], planned: Planned, metric: str) -> Summary:
+    """Return what some repeats gave, without an interval."""
+    values, halves = (_values(repeats, planned, metric, read) for read in (_figure, _half_width))
+    return Summary(tuple(values), half_width=max(halves, default=0.0))
+
+
 def _exact(some: Cells, tasks: Sequence[Task]) -> bool:
     """Whether every seed gives the same figure: nothing is drawn, neither in the method nor for its support."""
     if some.figure.metric == PARAMETERS:
@@ -201,9 +229,9 @@ def _exact(some: Cells, tasks: Sequence[Task]) -> bool:
 def _clean(some: Cells, planned: Planned, samples: Samples) -> Summary:
     """Return the mean of the clean cells with its interval for new draws and new patients, where it has one."""
     metric = some.figure.metric
-    values = tuple(_values(some.clean, planned, metric))
-    if not values or metric not in METRICS:
-        return Summary(values, why="" if not values else f"{metric} has no interval")
+    found = _summary(some.clean, planned, metric)
+    if not found.values or metric not in METRICS:
+        return replace(found, why=f"{metric} has no interval" if found.values else "")
     repeats = {tuple(map(id, planned[one])): planned[one] for one in some.clean if all(t.record for t in planned[one])}
     members = [[task.record for task in column if task.record] for column in zip(*repeats.values(), strict=True)]
     try:
@@ -212,8 +240,8 @@ def _clean(some: Cells, planned: Planned, samples: Samples) -> Summary:
         ]
         low, high = on_logit(mean_of(intervals, LEVEL) if len(intervals) > 1 else intervals[0], LEVEL)
     except AdbenchError as error:
-        return Summary(values, why=str(error))
-    return Summary(values, 100 * low, 100 * high)
+        return replace(found, why=str(error))
+    return replace(found, low=100 * low, high=100 * high)
 
 
 def _interval(records: Sequence[Record], metric: str, samples: Samples) -> Interval:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from adbench._version import __version__
 from adbench.board import latex
-from adbench.board.figure import TITLES
+from adbench.board.figure import TITLES, VISIBLE
 from adbench.board.papers import Figure, paper
 from adbench.board.site.build import filler
 from adbench.reproduce.cells import PARAMETERS, PHANTOMS
@@ -73,7 +73,7 @@ def texts(line: Line) -> dict[str, str]:
         "paper": f"{figure.value:.2f}" + ("" if figure.std is None else f" ± {figure.std:.2f}"),
         "as published": spread(line.published),
         "leak": "–" if math.isnan(line.leak) else signed(line.leak),
-        "clean": f"{line.clean.mean:.2f}{interval}" if clean.values else "missing",
+        "clean": f"{mean(clean)}{interval}" if clean.values else "missing",
         "verdict": line.verdict,
         "why": line.why,
     }
@@ -88,7 +88,22 @@ def spread(some: Summary) -> str:
     """Write `mean ± std (n)`; n alone where it is 1, and `missing` for none."""
     if not some.values:
         return "missing"
-    return f"{some.mean:.2f}" + ("" if math.isnan(some.std) else f" ± {some.std:.2f}") + f" ({len(some.values)})"
+    return mean(some) + ("" if math.isnan(some.std) else f" ± {some.std:.2f}") + f" ({len(some.values)})"
+
+
+def mean(some: Summary) -> str:
+    """Write a mean with two decimals, `≈90.00` where its computation error is visible in them.
+
+    >>> mean(Summary((90.0,))), mean(Summary((90.0,), half_width=0.74))
+    ('90.00', '≈90.00')
+    """
+    return f"{'≈' * (some.half_width > VISIBLE)}{some.mean:.2f}"
+
+
+def computation(lines: Sequence[Line]) -> str:
+    """Say what `≈` means, with the largest computation error, rounded up; empty where no figure has it."""
+    widest = max((some.half_width for line in lines for some in (line.published, line.clean)), default=0.0)
+    return f"≈: computation error at most {math.ceil(100 * widest) / 100:.2f} points." if widest > VISIBLE else ""
 
 
 def rung_text(rung: Rung) -> str:
@@ -109,6 +124,11 @@ def signed(value: float) -> str:
     return "?" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"
 
 
+def legend(lines: Sequence[Line]) -> str:
+    """Return what the columns of a certificate mean, in sentences."""
+    return " ".join(filter(None, [LEGEND, computation(lines)]))
+
+
 def to_csv(lines: Sequence[Line]) -> str:
     """Return one line per figure, unrounded but for four decimals, with both commands.
 
@@ -119,8 +139,9 @@ def to_csv(lines: Sequence[Line]) -> str:
         ours, clean, figure = line.published, line.clean, line.figure._asdict()
         rows.append({TO_CSV.get(name, name): value for name, value in figure.items()} | {
             "ours": ours.mean, "ours_std": ours.std, "ours_n": len(ours.values), "ours_low": ours.low,
-            "ours_high": ours.high, "leak": line.leak,
+            "ours_high": ours.high, "ours_half_width": ours.half_width, "leak": line.leak,
             "clean": clean.mean, "clean_n": len(clean.values), "clean_low": clean.low, "clean_high": clean.high,
+            "clean_half_width": clean.half_width,
             "verdict": line.verdict, "why": line.why, "ladder": "; ".join(map(rung_text, line.ladder)),
             "note": line.cells.repetition.note, **commands(line),
         })  # fmt: skip
@@ -157,7 +178,7 @@ def to_latex(lines: Sequence[Line], asked: Request) -> str:
     rows = [" & ".join(latex.escape(texts(line)[name]) for name in SHORT) + r" \\" for line in lines]
     return "\n".join([
         r"% \usepackage{booktabs}", "", r"\begin{table}", r"\centering",
-        rf"\caption{{{latex.escape(f'{whole_title(asked)}. {LEGEND}')}}}",
+        rf"\caption{{{latex.escape(f'{whole_title(asked)}. {legend(lines)}')}}}",
         r"\begin{tabular}{@{}lllllrrrrl@{}}", r"\toprule", " & ".join(map(latex.escape, SHORT)) + r" \\", r"\midrule",
         *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip
@@ -178,7 +199,7 @@ def to_html(lines: Sequence[Line], left_out: Sequence[tuple[Figure, str]], asked
             reasons[reason].append(name)
     phantoms = any(PHANTOMS in line.why for line in lines)
     content = {
-        "title": title(asked), "part": part(asked), "legend": LEGEND, "groups": groups, "reasons": reasons,
+        "title": title(asked), "part": part(asked), "legend": legend(lines), "groups": groups, "reasons": reasons,
         "phantoms": phantoms, "left_out": len(left_out), "version": __version__, "counts": counts(lines),
     }  # fmt: skip
     return filler("adbench.reproduce")("certificate.html", content, "")

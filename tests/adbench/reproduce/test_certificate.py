@@ -46,6 +46,28 @@ def test_a_figure_without_chance_is_rounded_as_the_paper_prints_it() -> None:
     assert (decimals("tgumiad", "image_auroc"), decimals("madclip", "image_auroc")) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("paper", "values", "exact", "half_width", "verdict"),
+    [
+        (90.0, [90.0060], True, 0.002, "reproduced"),
+        (90.0, [90.0080], True, 0.002, "not reproduced"),
+        (90.0, [90.0], True, 0.74, "cannot tell"),
+        (90.0, [90.7], True, 0.74, "cannot tell"),
+        (90.0, [90.8], True, 0.74, "not reproduced"),
+        (90.0, FIVE, False, 0.74, "reproduced"),
+        (92.0, FIVE, False, 0.74, "cannot tell"),
+        (93.0, FIVE, False, 0.74, "cannot tell"),
+        (93.2, FIVE, False, 0.74, "not reproduced"),
+    ],
+)
+def test_no_verdict_rests_on_a_computation_error_beyond_the_rounding(
+    paper: float, values: list[float], exact: bool, half_width: float, verdict: str
+) -> None:
+    found, why = judged(paper, values, exact, half_width=half_width)
+    assert found == verdict
+    assert ("known to ± 0.74 points" in why) == (half_width == 0.74)
+
+
 def fake(auroc: float | None, last: float | None = None, data: str = "real", **about: Any) -> SimpleNamespace:
     """A task with a record of just what a certificate reads; without a figure, one that failed."""
     cell = SimpleNamespace(capability=SimpleNamespace(stochastic=True, support="both"))
@@ -130,6 +152,20 @@ def test_the_ladder_goes_from_clean_to_as_published_and_its_steps_add_up() -> No
     assert [rung.mean for rung in one.ladder] == pytest.approx([92.0, 93.0, 94.0])
     assert [rung.moves for rung in one.ladder] == pytest.approx([2.0, 1.0, 1.0])
     assert sum(rung.moves for rung in one.ladder) == pytest.approx(one.published.mean - one.clean.mean)
+
+
+def test_the_widest_computation_error_of_the_records_counts_and_is_marked() -> None:
+    tasks = five(0.9655)
+    assert certified(tasks).verdict == "not reproduced"
+    tasks[2].record.content["half_widths"] = {"image_auroc": 0.0074}
+    one = certified(tasks)
+    assert (one.verdict, one.published.half_width) == ("cannot tell", pytest.approx(0.74))
+    assert tables.texts(one)["as published"] == "≈96.55 ± 0.00 (5)"
+    assert tables.texts(one)["clean"] == "90.00"
+    asked, _ = asked_for("data_root=/data")
+    assert "≈: computation error at most 0.74 points." in tables.to_html([one], [], asked)
+    assert r"$\approx$96.55" in tables.to_latex([one], asked)
+    assert tables.computation([certified(five(0.9655))]) == ""
 
 
 def test_cells_that_come_out_the_same_count_once() -> None:
