@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adbench.board.compare import compare
+from adbench.board.compare import judged, measured
 from adbench.board.leaderboard import collect
 from adbench.board.samples import Samples, rows_of
 
@@ -113,7 +113,7 @@ def against_clip(runs: Path, metric: str) -> dict[tuple[str, ...], tuple[float, 
     for shots in sorted({row.head["shots"] for row in rows if row.drawn}):
         chosen = [row for row in rows if not row.drawn or row.head["shots"] == shots]
         heads = {(row.dataset, row.name): tuple(row.head[key] for key in HEAD) for row in chosen}
-        for one in compare(chosen, metric, Samples(), against="clip"):
+        for one in judged(measured(chosen, metric, Samples(), against="clip")):
             if one.difference is not None and (one.dataset, one.second) in heads:
                 turned = {"better": "worse", "worse": "better"}.get(one.verdict, one.verdict)
                 found[one.dataset, *heads[one.dataset, one.second]] = -one.difference.estimate, turned
