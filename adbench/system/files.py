@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from adbench.errors import AdbenchError
 from adbench.system.leases import HOST, leased, tidy
-from adbench.system.text import warn
+from adbench.system.text import warn, warn_once
 
 __all__ = [
     "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_outputs", "check_png", "check_writable", "damaged",
@@ -255,12 +255,13 @@ def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     """Remove the least recently used files below `folders` until they hold at most `limit_gb` GB; return how many.
 
     A file and its index go together. Temporary files are being written, unless they are a day old: then they are
-    removed in any case and not counted.
+    removed in any case and not counted. What may not be read or removed stays, with a warning.
     """
     whole: dict[str, tuple[int, int]] = {}  # time of the last use, and bytes, of files with their indices
+    refused: list[OSError] = []
     abandoned = time.time() - ABANDONED
-    for entry in (entry for folder in folders for entry in _files_below(folder)):
-        with contextlib.suppress(OSError):
+    for entry in (entry for folder in folders for entry in _files_below(folder, refused)):
+        with _noting(refused):
             found = entry.stat(follow_symlinks=False)
             if not entry.name.endswith(".tmp"):
                 path = entry.path.removesuffix(INDEX)
@@ -271,21 +272,36 @@ def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     excess = sum(size for _, size in whole.values()) - limit_gb * 1e9
     removed = 0
     for (_, size), path in sorted((facts, path) for path, facts in whole.items()) if excess > 0 else ():
-        for file in (path, path + INDEX):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file)
-                removed += 1
-        excess -= size
+        with _noting(refused):
+            for file in (path, path + INDEX):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file)
+                    removed += 1
+            excess -= size
         if excess <= 0:
             break
+    if refused:
+        why = f"{refused[0].filename} can't be read or removed ({refused[0].strerror})"
+        warn_once(f"{why}: the cache may hold more than cache_gb={limit_gb:g}.")
     return removed
 
 
-def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+@contextlib.contextmanager
+def _noting(refused: list[OSError]) -> Iterator[None]:
+    """Keep an error of the file system and go on; what another process has just removed is none."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        refused.append(error)
+
+
+def _files_below(folder: str | Path, refused: list[OSError]) -> Iterator[os.DirEntry[str]]:
     """Yield all files but locks. A cache holds 100,000s of them, and `Path.rglob` takes four times as long."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+    with _noting(refused), os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
                 yield entry
             elif entry.name != LOCKS:
-                yield from _files_below(entry.path)
+                yield from _files_below(entry.path, refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -106,3 +107,9 @@ def said_of(value: object) -> str:
 def warn(text: str) -> None:
     """Print a warning on standard error."""
     print(f"adbench: warning: {printable(text)}", file=sys.stderr, flush=True)
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Print a warning on standard error, the first time that this process has it."""
+    warn(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -142,3 +143,30 @@ def test_temporary_files_are_spared_for_a_day_and_then_removed(tmp_path: Path) -
     os.utime(old, (1e9, 1e9))
     assert shrink([tmp_path], 0) == 0
     assert os.listdir(tmp_path) == [young.name]
+
+
+@pytest.mark.parametrize("refused", ["unlink", "scandir"])
+def test_what_may_not_be_read_or_removed_costs_one_warning_and_the_rest_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], refused: str
+) -> None:
+    for place, name in enumerate(("theirs/a.rows", "theirs/a.rows.index", "ours/b.npy", "ours/c.npy")):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x" * 500)
+        os.utime(file, (1e9 + place, 1e9 + place))
+    real = getattr(os, refused)
+
+    def refusing(path: str | os.PathLike[str]) -> object:
+        if "theirs" in os.path.relpath(path, tmp_path):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, refused, refusing)
+    limit = 1500e-9 if refused == "unlink" else 500e-9
+    for _ in range(2):
+        shrink([tmp_path], limit)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.rows", "a.rows.index", "c.npy"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"adbench: warning: {tmp_path / 'theirs'}")
+    assert "can't be read or removed (Operation not permitted): the cache may hold more than cache_gb=" in line
