@@ -19,8 +19,8 @@ import io
 import json
 import re
 import shlex
-import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from adbench.data.support import LIST_KEYS
 from adbench.errors import AdbenchError
 from adbench.serve.sources import png
 from adbench.system.clock import timestamp
-from adbench.system.files import unwritable, write_atomically
+from adbench.system.files import alone, unwritable, write_atomically
 from adbench.system.text import inert, printable
 
 INSTEAD = "folder with --out DIR"
@@ -81,11 +81,10 @@ def read_painted(text: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
 
 
 class Folder:
-    """The folder of cases; nothing is written before the first is saved."""
+    """The folder of cases; nothing is written before the first is saved. Several servers may save into one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock = threading.Lock()
 
     def save(self, case: Case) -> str:
         """Write a case, in place of an older one of the same pixels, and return its name.
@@ -97,7 +96,7 @@ class Folder:
         if case.label == 0 and case.mask is not None:
             raise AdbenchError("a normal image has no mask. Erase it, or save the image as abnormal.")
         name = case_name(case.name, case.pixels)
-        with self.lock:
+        with self._alone():
             mark = name.rpartition("-")[2]
             there = self.rows()
             older = [row for row in there if row["path"].endswith(f"-{mark}.png")]
@@ -128,7 +127,7 @@ class Folder:
         if row.get("decision") not in DECISIONS:
             raise AdbenchError(f"decision={row.get('decision')!r} is not possible: accept or reject.")
         clean = {name: printable(str(row.get(name, ""))[:2000]) for name in REVIEW}
-        with self.lock:
+        with self._alone():
             rows = [one for one in self.reviews() if any(one[name] != clean[name] for name in ONE_REVIEW)]
             rows += [clean] if clean["decision"] or clean["note"] else []
             self._write({"review.csv": table(REVIEW, rows)})
@@ -141,6 +140,10 @@ class Folder:
     def reviews(self) -> list[dict[str, str]]:
         """Return the rows of the review list."""
         return self._read("review.csv", REVIEW)
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """Return a lock: what is read under it is what the next writing replaces, in threads and other servers too."""
+        return alone(self.path / "images.csv", INSTEAD)
 
     def _read(self, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
         file = self.path / name

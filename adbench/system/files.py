@@ -215,10 +215,10 @@ def _take_place(new: Path, final: Path, old: Path, stays: Callable[[Path], bool]
                 raise
 
 
-def alone(path: Path) -> AbstractContextManager[object]:
-    """Return a lock under which `path` is made: of two processes, the second waits and finds it made.
+def alone(path: Path, instead: str = BY_KEYS) -> AbstractContextManager[object]:
+    """Return a lock under which `path` is made: of two threads or processes, the second waits and finds it made.
 
-    The locks are at most 256 files in the folder `.locks` next to `path`.
+    The locks are at most 256 files in the folder `.locks` next to `path`. `instead`: as of `atomic`.
     """
     folder = path.parent / LOCKS
     try:
@@ -226,7 +226,7 @@ def alone(path: Path) -> AbstractContextManager[object]:
         name = hashlib.sha256(path.name.encode()).hexdigest()[:2]
         return FileLock(folder / f"{name}.lock").acquire(poll_interval=0.02)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, instead) from error
 
 
 def unwritable(path: Path, error: OSError, instead: str = BY_KEYS) -> AdbenchError:

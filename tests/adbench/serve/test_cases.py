@@ -6,6 +6,9 @@ import base64
 import csv
 import io
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,40 @@ def test_the_review_list(client, server) -> None:
     assert float(found["score"]) == scored(client, "clip", image)["score"], "of the image, whatever the page says"
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "", "note": ""}).json()["count"] == 0
     assert client.post(f"{ROOT}/api/review", json=row | {"decision": "maybe"}).status_code == 422
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from adbench.serve.cases import Folder
+folder = Folder(Path(sys.argv[1]))
+print("ready", flush=True)
+input()
+for number in range(40):
+    folder.review({"image": sys.argv[2], "content": str(number), "cell": "clip", "decision": "accept"})
+"""
+
+
+def test_servers_of_one_folder_and_their_threads_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "cases")]
+    servers = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "abc"
+    ]
+    for server in servers:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+    folder = Folder(tmp_path / "cases")
+    for server in servers:
+        assert server.stdin is not None
+        server.stdin.write("\n")
+        server.stdin.flush()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: folder.save(case(f"{seed}.png", 0, "train", seed=seed)), range(8)))
+    assert [server.wait() for server in servers] == [0, 0, 0]
+    for server in servers:
+        server.communicate()
+    assert len(folder.reviews()) == 3 * 40
+    assert len(folder.rows()) == 8
 
 
 def test_files_of_one_name_have_a_row_each(client, server, with_folder, tmp_path: Path) -> None:
