@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock
-
 from adbench.errors import AdbenchError
 from adbench.system.leases import HOST, leased, tidy
+from adbench.system.locks import acquired
 from adbench.system.text import warn, warn_once
 
 __all__ = [
@@ -224,7 +223,7 @@ def alone(path: Path, instead: str = BY_KEYS) -> AbstractContextManager[object]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(path.name.encode()).hexdigest()[:2]
-        return FileLock(folder / f"{name}.lock").acquire(poll_interval=0.02)
+        return acquired(folder / f"{name}.lock", path)
     except OSError as error:
         raise unwritable(path, error, instead) from error
 
