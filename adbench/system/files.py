@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from adbench.errors import AdbenchError
-from adbench.system.leases import HOST, leased, tidy
+from adbench.system.leases import HOST, check_lease, leased, tidy
 from adbench.system.locks import acquired
 from adbench.system.text import warn, warn_once
 
@@ -162,7 +162,8 @@ def shortened(name: str, most: int = LONGEST) -> str:
 def scratch(final: Path, instead: str) -> Iterator[Path]:
     """Yield a new temporary folder next to `final`, with a lease; it is removed when the block ends.
 
-    What killed processes left next to it is cleaned up first.
+    What killed processes left next to it is cleaned up first. Raises AdbenchError where the lease ended meanwhile, and
+    with it the folder.
     """
     with contextlib.ExitStack() as after:
         try:
@@ -174,7 +175,12 @@ def scratch(final: Path, instead: str) -> Iterator[Path]:
             new.mkdir()
         except OSError as error:
             raise unwritable(final.parent, error, instead) from error
-        yield new
+        try:
+            yield new
+        except (OSError, AdbenchError) as error:
+            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+                check_lease(new, final)
+            raise
 
 
 @contextlib.contextmanager
@@ -187,6 +193,7 @@ def replacing(final: Path, instead: str, stays: Callable[[Path], bool] = lambda 
         old = new.with_suffix(".old")
         try:
             yield new
+            check_lease(new, final)
             _take_place(new, final, old, stays)
         except OSError as error:
             raise unwritable(final, error, instead) from error

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from adbench.errors import AdbenchError
 from adbench.system.pids import UNKNOWN, started
 
 HOST = platform.node().replace(".", "-") or "host"
@@ -41,6 +42,15 @@ def leased(temporary: Path, final: Path) -> Iterator[None]:
     finally:
         ended.set()
         lease.unlink(missing_ok=True)
+
+
+def check_lease(temporary: Path, final: Path) -> None:
+    """Raise AdbenchError where another process took the writer of a temporary folder for one that had ended."""
+    if not temporary.with_suffix(".lease").exists():
+        raise AdbenchError(
+            f"this process was suspended, and its lease on {final} ended after {EXPIRY:.0f} seconds: another one may "
+            "have taken over. Run the command again."
+        )
 
 
 def _beat(lease: Path, ended: threading.Event) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adbench.errors import AdbenchError
 from adbench.system import leases
 from adbench.system.files import replacing, scratch
 from adbench.system.leases import EXPIRY, HEARTBEAT, HOST, tidy
@@ -87,6 +88,36 @@ def test_a_writer_has_a_lease_while_it_writes_and_none_afterwards(tmp_path: Path
         tidy(tmp_path)
         assert new.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def lost(new: Path) -> None:
+    """Let another host take the writer of a temporary folder for one that has ended."""
+    lease = new.with_suffix(".lease")
+    lease.write_text(json.dumps(ELSEWHERE))
+    os.utime(lease, (1e9, 1e9))
+    tidy(new.parent)
+    assert not new.exists()
+
+
+def test_a_writer_that_lost_its_lease_says_so_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    says = rf"process was suspended, and its lease on {tmp_path / 'cell'} ended after 300 .* Run the command again\.$"
+    with pytest.raises(AdbenchError, match=says), replacing(tmp_path / "cell", "folder") as new:
+        lost(new)
+        (new / "predictions.parquet").write_bytes(b"x")
+    with pytest.raises(AdbenchError, match=says), replacing(tmp_path / "cell", "folder") as new:
+        lost(new)
+        (new / "gallery").mkdir(parents=True)  # half of a cell
+    with pytest.raises(AdbenchError, match=says), scratch(tmp_path / "cell", "folder") as new:
+        lost(new)
+        new.rename(tmp_path / "cell")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_a_writer_stay_what_they_are(tmp_path: Path) -> None:
+    for error in (ValueError("x"), AdbenchError("the loss is not finite")):
+        with pytest.raises(type(error), match=str(error)), replacing(tmp_path / "cell", "folder") as new:
+            lost(new)
+            raise error
 
 
 def test_a_lease_is_touched_again_and_again(tmp_path: Path, monkeypatch, until: Callable[..., None]) -> None:
