@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +18,7 @@ from adbench.backbone.chunks import Compute, machine, noise
 from adbench.backbone.part import Part
 from adbench.backbone.segment import KEY
 from adbench.data.fingerprint import digest
-from adbench.system.files import alone, write_atomically
+from adbench.system.files import BY_KEYS, alone, scratch, write_atomically
 
 DISK, MEMORY, AUTO = "disk", "memory", "auto"
 HELD = 4 * 2**30  # bytes of features that one method holds in memory
@@ -124,7 +123,7 @@ def reading_is_faster(folder: Path, fits: Fits, trial: Trial) -> bool:
         seconds = _remembered(file)
         if seconds is None:
             made, computing = _computing(trial)
-            seconds = {"computing": computing, "reading": _reading(made, fits, folder)}
+            seconds = {"computing": computing, "reading": _reading(made, fits, file)}
             write_atomically(file, json.dumps(seconds).encode())
         _known[known] = seconds["reading"] < seconds["computing"]
     return _known[known]
@@ -140,16 +139,15 @@ def _computing(trial: Trial) -> tuple[Mapping[str, Tensor], float]:
     return made, min(seconds) / trial.images
 
 
-def _reading(made: Mapping[str, Tensor], fits: Fits, folder: Path) -> float:
-    """Return the seconds in which one image's features are read from the disk itself."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _reading(made: Mapping[str, Tensor], fits: Fits, file: Path) -> float:
+    """Return the seconds in which one image's features are read from the disk itself, next to `file`."""
     keys = [bytes([number]) * KEY for number in range(TRIED)]
-    with tempfile.TemporaryDirectory(prefix="reading-", dir=folder) as scratch:
-        kept = OnDisk(Path(scratch), fits)
+    with scratch(file, BY_KEYS) as folder:
+        kept = OnDisk(folder, fits)
         for part, values in made.items():
             kept.add(part, {key: values[number % len(values)] for number, key in enumerate(keys)})
-        for file in Path(scratch).rglob("*.rows"):
-            _leave_to_disk(file)
+        for rows in folder.rglob("*.rows"):
+            _leave_to_disk(rows)
         began = time.perf_counter()
         for part in made:
             kept.read(part, keys)

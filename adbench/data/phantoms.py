@@ -28,7 +28,7 @@ def drawn(drawer: PhantomDataset, name: str, cache: Path, offline: bool = False)
                 damaged(root, "files are missing, or have another content")
             with replacing(root, "place with cache=DIR") as new:
                 drawer.draw_phantom(new)
-                content = json.dumps(_content(new, cache), indent=0)
+                content = json.dumps(_content(new, cache, keep=False), indent=0)  # its paths don't last
                 write_atomically(_list(root), content.encode())  # first: without its list a folder counts as half drawn
     return root
 
@@ -38,20 +38,20 @@ def _is_whole(root: Path, cache: Path, offline: bool = False) -> bool:
         listed = json.loads(_list(root).read_bytes())
     except (OSError, ValueError):
         return False
-    return root.is_dir() and listed == _content(root, cache, offline)
+    return root.is_dir() and listed == _content(root, cache, not offline)
 
 
 def _list(root: Path) -> Path:
     return root.with_name(f"{root.name}.sha256.json")
 
 
-def _content(root: Path, cache: Path, offline: bool = False) -> dict[str, str]:
-    """Return the SHA-256 of each file below a folder by its path there, hidden files left out."""
+def _content(root: Path, cache: Path, keep: bool) -> dict[str, str]:
+    """Return the SHA-256 of each file below a folder by its path there, hidden files left out; see `hash_files`."""
     files = [
         Path(folder, file)
         for folder, _, names in os.walk(root)
         for file in sorted(names)
         if not file.startswith(".") and os.path.isfile(os.path.join(folder, file))
     ]
-    found = hash_files(files, cache / "hashes" / f"phantom-{root.name}.json", root.name, keep=not offline)
+    found = hash_files(files, cache / "hashes" / f"phantom-{root.name}.json", root.name, keep)
     return {str(path.relative_to(root)): str(row[0]) for path, row in sorted(found.rows.items())}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adbench.errors import AdbenchError
 from adbench.exports.results import RESULTS, files_of
-from adbench.system.files import replacing, scratch, unwritable
+from adbench.system.files import check_lease, replacing, scratch, unwritable
 
 INSTEAD = "folder with out=DIR"
 LAST = ("index.html", "scores.csv", RESULTS)  # they say that all is there
@@ -56,6 +56,7 @@ def folder_for(out: Path, force: bool) -> Iterator[Path]:
     if others or out in (here := _here(), *here.parents):
         with scratch(out, INSTEAD) as new:
             yield new
+            check_lease(new, out)
             with writing(out):
                 out.mkdir(exist_ok=True)
                 for name in [*LAST, *sorted(ours - set(LAST))]:
@@ -68,6 +69,7 @@ def folder_for(out: Path, force: bool) -> Iterator[Path]:
     else:
         with _new_parents(out), scratch(out, INSTEAD) as new:
             yield new
+            check_lease(new, out)
             with writing(out):
                 new.rename(out)  # fails where another process has put its results there meanwhile
 

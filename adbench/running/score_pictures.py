@@ -20,7 +20,7 @@ from adbench.exports.nifti import write_volume
 from adbench.exports.results import ImageRow
 from adbench.records import pictures
 from adbench.running.fitted import Fitted
-from adbench.system.files import shortened
+from adbench.system.text import shortened
 
 MAPS = ("npy", "tiff")
 RED = (255, 64, 64)

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import shutil
 import stat
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from adbench.errors import AdbenchError
-from adbench.system.leases import HOST, check_lease, leased, tidy
+from adbench.system.leases import ABANDONED, HOST, check_lease, leased, temporary_name, tidy
 from adbench.system.locks import acquired
 from adbench.system.text import warn, warn_once
 
 __all__ = [
-    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_outputs", "check_png", "check_writable", "damaged",
-    "discard", "replacing", "scratch", "shortened", "shrink", "tidy", "unwritable", "write_atomically", "write_output",
+    "BY_KEYS", "HOST", "INDEX", "LOCKS", "alone", "atomic", "check_lease", "check_outputs", "check_png",
+    "check_writable", "damaged", "discard", "replacing", "scratch", "shrink", "tidy", "unwritable", "write_atomically",
+    "write_output",
 ]  # fmt: skip
 
 PICTURES = (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf", ".eps")  # but for PNG
 LOCKS = ".locks"
 INDEX = ".index"  # what the name of a file's index adds to its own
 BY_KEYS = "place with runs=DIR or cache=DIR"  # the end of an error message about a file of runs or cache
-LONGEST = 120  # bytes of a file's name that its temporary file keeps, which adds up to 100 of its own
-ABANDONED = 86400.0  # seconds after which a temporary file of the cache belongs to nobody
 # What to do, by the kind of error, before "or choose another".
 ADVICE = {
     errno.ENOSPC: "Free some space", errno.EDQUOT: "Free some space", errno.EACCES: "Get its permission",
@@ -43,13 +42,16 @@ ADVICE = {
 def atomic(path: Path, instead: str = BY_KEYS) -> Iterator[Path]:
     """Yield a temporary path next to `path`; it is renamed to `path` when the block ends, and removed when it fails.
 
+    What killed processes left next to it is cleaned up, by the first file that this process writes there.
+
     `instead` ends the error message of a path that can't be written: the key or option that names another place.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary = path.with_name(f".{shortened(path.name)}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+        _tidy_once(path.parent.absolute())
+        temporary = temporary_name(path)
         temporary.touch(exist_ok=False)
     except OSError as error:
         raise unwritable(path, error, instead) from error
@@ -60,6 +62,11 @@ def atomic(path: Path, instead: str = BY_KEYS) -> Iterator[Path]:
         raise unwritable(path, error, instead) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _tidy_once(folder: Path) -> None:
+    tidy(folder)
 
 
 def write_atomically(path: Path, content: bytes, instead: str = BY_KEYS) -> None:
@@ -101,7 +108,7 @@ def write_output(path: Path, content: bytes, instead: str, inputs: Iterable[Path
 
 def check_writable(folder: Path, instead: str = BY_KEYS) -> None:
     """Make a folder where it is missing; raises AdbenchError where no file can be written into it."""
-    probe = folder / f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    probe = temporary_name(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
@@ -149,15 +156,6 @@ def _is(there: os.stat_result, file: Path | str) -> bool:
         return False
 
 
-def shortened(name: str, most: int = LONGEST) -> str:
-    """Return the beginning of a name, at most so many bytes.
-
-    >>> shortened("board.csv"), shortened("\u00e9\u00e9\u00e9", most=3)
-    ('board.csv', '\u00e9')
-    """
-    return os.fsencode(name)[:most].decode(errors="ignore")
-
-
 @contextlib.contextmanager
 def scratch(final: Path, instead: str) -> Iterator[Path]:
     """Yield a new temporary folder next to `final`, with a lease; it is removed when the block ends.
@@ -169,7 +167,7 @@ def scratch(final: Path, instead: str) -> Iterator[Path]:
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             tidy(final.parent)
-            new = final.with_name(f".{shortened(final.name)}.{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+            new = temporary_name(final)
             after.enter_context(leased(new, final))
             after.callback(shutil.rmtree, new, ignore_errors=True)
             new.mkdir()
@@ -269,7 +267,7 @@ def shrink(folders: Iterable[Path], limit_gb: float) -> int:
     for entry in (entry for folder in folders for entry in _files_below(folder, refused)):
         with _noting(refused):
             found = entry.stat(follow_symlinks=False)
-            if not entry.name.endswith(".tmp"):
+            if not entry.name.endswith((".tmp", ".lease")):
                 path = entry.path.removesuffix(INDEX)
                 used, size = whole.get(path, (0, 0))
                 whole[path] = max(used, found.st_mtime_ns), size + found.st_size

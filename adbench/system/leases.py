@@ -3,19 +3,21 @@
 Several hosts and containers may share a folder, and none of them knows the processes of the others. So a writer touches
 a file next to its temporary folder every `HEARTBEAT` seconds; once that has stopped for `EXPIRY` seconds, by the clock
 of the file system itself, whoever tidies up removes both. Of a writer under the same kernel and in the same container,
-the system knows at once whether it lives.
+the system knows at once whether it lives. So it does of the writer of a temporary file, which has no lease: its name
+tells who that is. What another machine left is removed when it is a day old.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +25,20 @@ from typing import Any
 
 from adbench.errors import AdbenchError
 from adbench.system.pids import UNKNOWN, started
+from adbench.system.text import shortened
 
 HOST = platform.node().replace(".", "-") or "host"
 HEARTBEAT = 20.0  # seconds between two touches
 EXPIRY = 300.0  # seconds after the last touch: a network folder may show a touch a minute late
-LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.[0-9a-f]+\.(?P<kind>tmp|old|lease)")
+ABANDONED = 86400.0  # seconds after which a temporary file that has no lease belongs to nobody
+LONGEST = 120  # bytes of a file's name that its temporary file keeps, which adds up to 100 of its own
+LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<mark>[0-9a-f]+)\.(?P<kind>tmp|old|lease)")
+
+
+def temporary_name(final: Path) -> Path:
+    """Return a hidden name next to `final` that no other process takes; `tidy` reads from it who wrote there."""
+    mark = f"{_mark()}{uuid.uuid4().hex[:8]}"
+    return final.with_name(f".{shortened(final.name, LONGEST)}.{HOST}.{os.getpid()}.{mark}.tmp")
 
 
 @contextlib.contextmanager
@@ -60,28 +71,31 @@ def _beat(lease: Path, ended: threading.Event) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Clean up after killed writers: remove their temporary folders, restore the folders that they set aside."""
-    clock = _Clock(folder)
+    """Clean up after killed writers: remove temporary files and folders, restore the folders that they set aside."""
+    clock = Clock(folder)
     leftovers: dict[Path, list[re.Match[str]]] = {}
     for path in folder.glob(".*"):
         if left := LEFT.fullmatch(path.name):
             leftovers.setdefault(path.with_suffix(".lease"), []).append(left)
     for lease, parts in leftovers.items():
         owner = _owner(lease)
-        if _writes(owner, clock) if owner is not None else _may_write(parts[0]):
+        if _writes(owner, clock) if owner is not None else _may_write(folder, parts[0], clock):
             continue
         for left in parts:
             path, final = folder / left.string, folder / str((owner or {}).get("name") or left["name"])
-            if left["kind"] == "old" and not final.exists():
-                with contextlib.suppress(OSError):  # another process does the same
+            with contextlib.suppress(OSError):  # another process does the same
+                if left["kind"] == "old" and not final.exists():
                     path.rename(final)
-            elif left["kind"] != "lease":
-                shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            lease.unlink()
+                elif path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path != lease:
+                    path.unlink()
+        if not any(os.path.lexists(lease.with_suffix(f".{kind}")) for kind in ("tmp", "old")):
+            with contextlib.suppress(OSError):
+                lease.unlink()
 
 
-class _Clock:
+class Clock:
     """The clock of a file system, which may be that of another machine; read once."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,15 +104,15 @@ class _Clock:
     @cached_property
     def now(self) -> float | None:
         """Seconds since 1970; none in a folder that can't be written."""
+        probe = temporary_name(self.folder / "clock")
         try:
-            number, probe = tempfile.mkstemp(prefix=".clock-", dir=self.folder)
+            with probe.open("x") as file:
+                return os.fstat(file.fileno()).st_mtime
         except OSError:
             return None
-        try:
-            return os.fstat(number).st_mtime
         finally:
-            os.close(number)
-            os.unlink(probe)
+            with contextlib.suppress(OSError):
+                probe.unlink()
 
 
 def _owner(lease: Path) -> dict[str, Any] | None:
@@ -110,11 +124,11 @@ def _owner(lease: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        return {"touched": lease.lstat().st_mtime}
+        return {"touched": _newest(lease)}
     return {**(content if isinstance(content, dict) else {}), "touched": touched}
 
 
-def _writes(owner: dict[str, Any], clock: _Clock) -> bool:
+def _writes(owner: dict[str, Any], clock: Clock) -> bool:
     """Whether the owner of a lease still writes: it lives under this kernel, or touched the lease lately."""
     machine, pid = owner.get("machine"), owner.get("pid")
     if machine is not None and machine == _machine() and isinstance(pid, int):
@@ -122,12 +136,32 @@ def _writes(owner: dict[str, Any], clock: _Clock) -> bool:
     return clock.now is None or abs(clock.now - owner["touched"]) < EXPIRY
 
 
-def _may_write(left: re.Match[str]) -> bool:
-    """Whether a temporary folder without a lease may be written: by an adbench before leases, on this or another host.
+def _may_write(folder: Path, left: re.Match[str], clock: Clock) -> bool:
+    """Whether a temporary file or folder without a lease may be being written.
 
-    One whose lease is gone was left by a writer that was killed while it cleaned up.
+    A writer has a lease of its folder, so this one was left by an adbench before leases, or by a writer that was killed
+    while it cleaned up: the name of the host is enough. No file has a lease, and its name says where its number counts.
     """
-    return left["host"] != HOST or started(os.getpid()) is None or started(int(left["pid"])) is not None
+    path = folder / left.string
+    here = left["host"] == HOST and (path.is_dir() or left["mark"].startswith(_mark()))
+    if here and started(os.getpid()) is not None and started(int(left["pid"])) is None:
+        return False
+    return clock.now is None or clock.now - _newest(path) < ABANDONED
+
+
+def _newest(path: Path) -> float:
+    """Return when a file, or a folder with all that is in it, was last changed, in seconds since 1970."""
+    newest = 0.0
+    below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in folders + files)
+    for place in (path, *below):
+        with contextlib.suppress(OSError):
+            newest = max(newest, place.lstat().st_mtime)
+    return newest
+
+
+def _mark() -> str:
+    """Return eight hexadecimal digits for this boot and container; where they have no name, other ones each time."""
+    return hashlib.sha256((_machine() or uuid.uuid4().hex).encode()).hexdigest()[:8]
 
 
 def _machine() -> str | None:

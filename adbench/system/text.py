@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import sys
 import unicodedata
@@ -65,6 +66,15 @@ def cut(text: str, most: int) -> str:
     ('abc…', 'abcd')
     """
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def shortened(name: str, most: int = 120) -> str:
+    """Return the beginning of a name, at most so many bytes.
+
+    >>> shortened("board.csv"), shortened("\u00e9\u00e9\u00e9", most=3)
+    ('board.csv', '\u00e9')
+    """
+    return os.fsencode(name)[:most].decode(errors="ignore")
 
 
 def brief(value: Any, most: int = 60) -> str:

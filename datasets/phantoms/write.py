@@ -1,8 +1,6 @@
 """Phantom datasets on disk, in the layout of the BMAD archives."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from adbench.errors import AdbenchError
+from adbench.system.files import check_lease, scratch
 
 from .brushes import stream
 from .phantom import FAMILIES, PHANTOM_VERSION, draw_each
@@ -63,16 +62,11 @@ def whole(target: Path) -> Iterator[Path]:
     """Yield a hidden folder that takes the name `target`, marked as a phantom, once the block ends without an error."""
     if target.exists():
         raise AdbenchError(f"{target} already exists. Remove it to draw it again, or choose another folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with scratch(target, "folder with --root DIR") as part:
         yield part
         (part / MARK).write_text(f"Drawn by adbench, phantom version {PHANTOM_VERSION}; no image of a patient.\n")
-        part.chmod(0o755)
+        check_lease(part, target)
         os.rename(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _plan(family: str, seed: int, counts: dict[str, tuple[int, int]]) -> list[tuple[str, int, int, bool]]:

@@ -51,6 +51,13 @@ def test_phantoms_that_are_not_whole_are_drawn_again(tmp_path: Path, capsys, spo
     assert f"{root} is damaged" in capsys.readouterr().err
 
 
+def test_drawing_leaves_nothing_of_its_temporary_folder(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        drawn(Drawer(), name, tmp_path)  # type: ignore[arg-type]
+        drawn(Drawer(), name, tmp_path)  # type: ignore[arg-type]
+    assert not [path for path in tmp_path.rglob("*") if "tmp" in path.name]
+
+
 def test_half_drawn_phantoms_count_as_none(tmp_path: Path, capsys) -> None:
     class Killed(Drawer):
         def draw_phantom(self, root: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from adbench.errors import AdbenchError
 from adbench.system import leases
-from adbench.system.files import replacing, scratch
-from adbench.system.leases import EXPIRY, HEARTBEAT, HOST, tidy
+from adbench.system.files import replacing, scratch, write_atomically
+from adbench.system.leases import ABANDONED, EXPIRY, HEARTBEAT, HOST, temporary_name, tidy
 from adbench.system.pids import started
 
 NOBODY = 2**22 + 1  # beyond the largest process id
@@ -60,13 +60,13 @@ def test_a_lease_says_whether_a_folder_is_being_written(tmp_path: Path, owner, a
     tidy(tmp_path)
     assert path.exists() == stays
     assert path.with_suffix(".lease").exists() == (stays and owner is not None)
-    assert not list(tmp_path.glob(".clock-*"))
+    assert not list(tmp_path.glob(".clock*"))
 
 
 def test_the_age_of_a_lease_is_counted_by_the_clock_of_its_file_system(tmp_path: Path, monkeypatch) -> None:
     path = left(tmp_path, ELSEWHERE)
     hour = path.with_suffix(".lease").stat().st_mtime + 3600
-    monkeypatch.setattr(leases._Clock, "now", property(lambda clock: hour))  # the server has gone on for an hour
+    monkeypatch.setattr(leases.Clock, "now", property(lambda clock: hour))  # the server has gone on for an hour
     tidy(tmp_path)
     assert not path.exists()
 
@@ -164,3 +164,73 @@ def test_what_another_process_or_container_writes_stays_until_it_is_killed(
         monkeypatch.setattr(leases, "EXPIRY", 0.0)
     tidy(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_lease_stays_until_nothing_in_it_changed_for_a_day(tmp_path: Path, monkeypatch) -> None:
+    path = left(tmp_path, None)
+    half = path / "half"
+    now = half.stat().st_mtime
+    os.utime(path, (now - 3 * ABANDONED, now - 3 * ABANDONED))
+    tidy(tmp_path)
+    assert half.exists(), "a file in it is young"
+    monkeypatch.setattr(leases.Clock, "now", property(lambda clock: now + ABANDONED + 1))
+    tidy(tmp_path)
+    assert not path.exists()
+
+
+def test_a_lease_stays_as_long_as_its_folder_can_not_be_removed(tmp_path: Path, monkeypatch) -> None:
+    path = left(tmp_path, ELSEWHERE, EXPIRY + 30)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda folder, ignore_errors: None)
+        tidy(tmp_path)
+    assert path.with_suffix(".lease").exists(), "else nobody would know that the folder may be removed"
+    tidy(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+FILE_WRITER = """
+import sys, time
+from pathlib import Path
+from adbench.system.files import atomic
+with atomic(Path(sys.argv[1])) as new:
+    print(new, flush=True)
+    time.sleep(600)
+"""
+
+
+@needs_proc
+def test_the_temporary_file_of_a_killed_writer_is_removed_by_who_writes_there_next(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FILE_WRITER, str(tmp_path / "board.csv")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        new = Path(child.stdout.readline().strip())
+        try:
+            tidy(tmp_path)
+            assert new.exists(), "it lives"
+        finally:
+            child.kill()
+    assert os.listdir(tmp_path) == [new.name]
+    write_atomically(tmp_path / "another.csv", b"x")
+    assert os.listdir(tmp_path) == ["another.csv"]
+
+
+def test_the_temporary_file_of_another_machine_is_removed_when_it_is_a_day_old(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(leases, "_machine", lambda: "another boot pid:[1]")  # of one hostname
+    monkeypatch.setattr("os.getpid", lambda: NOBODY)
+    theirs = temporary_name(tmp_path / "board.csv")
+    monkeypatch.undo()
+    theirs.write_text("half")
+    tidy(tmp_path)
+    assert theirs.exists()
+    now = theirs.stat().st_mtime
+    os.utime(theirs, (now - ABANDONED - 30, now - ABANDONED - 30))
+    tidy(tmp_path)
+    assert not theirs.exists()
+
+
+def test_every_temporary_name_can_be_read(tmp_path: Path) -> None:
+    for name in ("cell", "board.csv", "probe", "\u00e9" * 127):
+        found = leases.LEFT.fullmatch(temporary_name(tmp_path / name).name)
+        assert found is not None
+        assert name.startswith(found["name"])
+        assert (found["host"], int(found["pid"]), found["kind"]) == (HOST, os.getpid(), "tmp")
