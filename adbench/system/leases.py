@@ -17,6 +17,7 @@ import platform
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from functools import cached_property
@@ -113,6 +114,12 @@ class Clock:
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink()
+
+
+def ahead(folder: Path) -> float:
+    """Return by how many seconds a file system's clock is ahead of this machine's; 0 where it can't be read."""
+    here, there = time.time(), Clock(folder).now
+    return 0.0 if there is None else there - here
 
 
 def _owner(lease: Path) -> dict[str, Any] | None:

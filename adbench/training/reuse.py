@@ -23,6 +23,7 @@ from adbench.data.fingerprint import digest
 from adbench.method import Method
 from adbench.plugins import registry, sources
 from adbench.system.files import alone, discard, write_atomically
+from adbench.system.leases import ahead
 from adbench.system.lightning import pl
 from adbench.system.ranks import broadcast, rank
 from adbench.training.selection import Selection, fit_and_choose, state_of
@@ -41,8 +42,9 @@ def fit_once(
     if cell.training_key is None:
         return *_fitted(cell, method, data, device, callbacks), False
     path = cell.config.cache_dir / "fits" / f"{_name(cell, device)}.safetensors"
+    since = began if cell.config.force else -math.inf
     with alone(path) if rank() == 0 else contextlib.nullcontext():
-        kept = broadcast(_read(path, began if cell.config.force else -math.inf) if rank() == 0 else None)
+        kept = broadcast(_read(path, since) if rank() == 0 else None)
         if kept is not None:
             state, saved = kept
             method.load_fitted(state)
@@ -80,10 +82,11 @@ def _name(cell: Cell, device: torch.device) -> str:
 def _read(path: Path, since: float) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return a kept training: the state, and how its epoch was chosen.
 
-    None where there is none of after `since`, in seconds since 1970, or it is damaged: it is then removed.
+    None where there is none of after `since`, in seconds since 1970, or it is damaged: it is then removed. The file is
+    dated by the clock of its file system, which may be another than this machine's.
     """
     try:
-        if path.stat().st_mtime < since:
+        if since > -math.inf and path.stat().st_mtime < since + ahead(path.parent):
             return None
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
