@@ -28,7 +28,7 @@ class Root(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise StoppedError("interrupted; finished records are kept, the running cell left no record.") from None
+            raise StoppedError("interrupted.") from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,16 @@ import typer
 
 from adbench.commands.app import RUNS, ListedWords, Words, app
 from adbench.commands.usage import Command
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, StoppedError
+
+
+@contextmanager
+def _records_kept() -> Iterator[None]:
+    """Say after Ctrl-C what became of the cells."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted; finished records are kept, the running cell left no record.") from None
 
 
 @app.command(cls=Command, rich_help_panel=RUNS)
@@ -26,7 +37,8 @@ def run(
         return
     from adbench.commands.run import run_words
 
-    run_words(words or [])
+    with _records_kept():
+        run_words(words or [])
 
 
 @app.command(cls=Command, rich_help_panel=RUNS)
@@ -76,7 +88,8 @@ def reproduce(
     if paper is not None and "=" in paper:
         words, paper = [paper, *(words or [])], None
     if not list_figures:
-        command.reproduce(paper, words or [], command.Files(csv, html, latex), why, plan)
+        with _records_kept():
+            command.reproduce(paper, words or [], command.Files(csv, html, latex), why, plan)
         return
     if given := [
         name for name, value in (("--plan", plan), ("--why", why), ("--html", html), ("--latex", latex)) if value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -26,7 +27,19 @@ def warm_up() -> bool:
     with _no_interrupts():
         forkserver.set_forkserver_preload(["adbench.executors.work", "adbench.backbone.openclip"])
         forkserver.ensure_running()
+    atexit.register(_end_server, os.getpid())
     return True
+
+
+def _end_server(owner: int) -> None:
+    """End the server process with the process `owner` that started it, unless children of it still run.
+
+    By itself it would end after its imports, and until then hold the pipe of `adbench run … | tee`.
+    """
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None and os.getpid() == owner and not active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Child:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -147,6 +150,25 @@ def test_ctrl_c_is_one_line_and_exit_code_130(adbench, monkeypatch: pytest.Monke
     answer = adbench("run", "method=clip")
     assert answer.code == 130
     assert answer.err == "adbench: interrupted; finished records are kept, the running cell left no record.\n"
+
+
+def test_ctrl_c_speaks_of_cells_only_where_there_are_some(adbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adbench.commands.phantom.draw_phantoms", interrupted)
+    answer = adbench("data", "phantom", "--root", "x")
+    assert (answer.code, answer.err) == (130, "adbench: interrupted.\n")
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-m", "adbench", "list"], env=environment, capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "adbench: interrupted.\n")
 
 
 def test_a_reader_that_closes_its_pipe_leaves_no_traceback() -> None:

@@ -190,3 +190,24 @@ def test_a_child_ends_with_its_killed_parent(tmp_path: Path) -> None:
             os.kill(pid, 0)
             time.sleep(0.05)
     parent.stdout.close()
+
+
+IMPORTING = """
+from multiprocessing import forkserver
+from adbench.system.processes import warm_up
+preload = forkserver.set_forkserver_preload
+forkserver.set_forkserver_preload = lambda names: preload(["takes_long"])
+assert warm_up()
+print("ends")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process starts the others")
+def test_the_process_that_starts_children_holds_no_pipe_after_the_command(tmp_path: Path) -> None:
+    (tmp_path / "takes_long.py").write_text("import time\ntime.sleep(600)")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", IMPORTING]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "ends\n")
