@@ -15,7 +15,7 @@ def needs(content: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing that the command of a record names and that may have changed since, with its hash.
 
     These are the source of a method that adbench does not bring, files or folders of its parameters, a list of support
-    images, a table of images and a weights file. `content`: that of the record.json.
+    images, a table of images, a weights file and a folder of text files. `content`: that of the record.json.
     """
     return [printable(line) for line in (*_source(content), *_parameters(content), *_others(content))]
 
@@ -48,8 +48,11 @@ def _others(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"support={resolved['support']}: a list of the images with the hash {facts['support']}"
     if table := _words(content, "dataset").get("table"):
         yield f"dataset.table={table}: a table of the images with the hash {facts['data']}"
-    if weights := _words(content, "backbone").get("weights"):
+    backbone = _words(content, "backbone")
+    if weights := backbone.get("weights"):
         yield f"backbone.weights={weights}: weights with the hash {facts['weights']}"
+    if text := backbone.get("text"):
+        yield f"backbone.text={text}: the text files of a model with the hash {facts['model']}"
 
 
 def _words(content: Mapping[str, Any], section: str) -> Mapping[str, Any]:

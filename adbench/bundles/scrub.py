@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
 from adbench.data.fingerprint import CONTENT
 from adbench.data.items import CLASSES, SPLITS
 
-FILES = ("method", "support", "backbone.weights", "backbone.text")  # keys whose values may be paths
+OF_BACKBONE = ("weights", "text")
+FILES = ("method", "support", *(f"backbone.{name}" for name in OF_BACKBONE))  # keys whose values may be paths
 DATA = "DATA"  # stands for the folder of the images
 PATH = re.compile(r"(?<![\w.:/…])~?(?:/[^\s/'\",;:()\[\]]+)+/?")  # an absolute path within a text; not that of a URL
 # The name of an image file within a text; a mask or a table counts too.
@@ -30,7 +31,9 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     name. What the key is made of is left as it is.
     """
     resolved = dict(content["resolved"])
-    places = {resolved.get("runs"): "runs", resolved.get("cache"): "cache", resolved.get("data_root"): DATA}
+    files = {*FILES, *(f"method.{name}" for name, value in content["facts"]["params"].items() if _is_content(value))}
+    places: dict[str | None, str] = {value: _last(value) for value in _paths(content, files)}
+    places |= {resolved.get("runs"): "runs", resolved.get("cache"): "cache", resolved.get("data_root"): DATA}
     places |= dict.fromkeys(
         [content["dataset"].get("root"), *(one.get("root") for one in content.get("seen") or ())], DATA
     )
@@ -45,7 +48,8 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     real = resolved.get("data_root") != "phantom"
     changed["resolved"] |= {"runs": "runs", "cache": None} | ({"data_root": DATA} if real else {})
     changed["resolved"] |= {name: _last(str(resolved[name])) for name in ("support", "method") if resolved.get(name)}
-    files = {*FILES, *(f"method.{name}" for name, value in content["facts"]["params"].items() if _is_content(value))}
+    backbone = content["backbone"]
+    changed["backbone"] |= {name: _last(backbone[name]) for name in OF_BACKBONE if name in backbone}
     changed["resolved"]["overrides"] = {
         section: {key: _last(value) if f"{section}.{key}" in files and isinstance(value, str) else value
                   for key, value in words.items()}
@@ -56,6 +60,26 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     if content.get("seen") is not None:
         changed["seen"] = [one | ({"root": DATA} if "root" in one else {}) for one in changed["seen"]]
     return changed
+
+
+def _paths(content: Mapping[str, Any], files: Container[str]) -> Iterator[str]:
+    """Yield the files and folders that a record names, as they were typed: by the keys in `files`, or from the root."""
+    resolved, backbone = content["resolved"], content["backbone"]
+    typed = [(f"backbone.{name}", backbone.get(name)) for name in OF_BACKBONE]
+    typed += [(name, resolved.get(name)) for name in ("support", "method")]
+    for section, words in (resolved.get("overrides") or {}).items():
+        typed += [(f"{section}.{key}", value) for key, value in words.items()]
+    for word in content["given"]:
+        key, _, text = word.partition("=")
+        typed += [(key, value) for value in _values(key, text)]
+    for key, value in typed:
+        if isinstance(value, str) and (key in files or value.startswith(("/", "~/"))) and _last(value) != value:
+            yield value
+
+
+def _values(key: str, text: str) -> list[str]:
+    """Return the values of a word: of those that may be files, methods alone can be several in one word."""
+    return text.split(",") if key == "method" else [text]
 
 
 def _without_folder(word: str, files: Container[str], real: bool) -> str:
@@ -69,7 +93,7 @@ def _without_folder(word: str, files: Container[str], real: bool) -> str:
         return f"{key}={key}"
     if key == "data_root" and real:
         return f"{key}={DATA}"
-    return f"{key}{equals}{','.join(map(_last, value.split(',')))}" if key in files else word
+    return f"{key}{equals}{','.join(map(_last, _values(key, value)))}" if key in files else word
 
 
 def _is_content(value: Any) -> bool:

@@ -149,6 +149,31 @@ def test_folders_of_relative_paths_are_taken_out_too(made: Path) -> None:
     assert without_paths(hub)["given"] == hub["given"]
 
 
+@pytest.mark.parametrize("folder", ["/x/Jane Doe/b", "../lab/Jane Doe/b", "~/Jane Doe/b", "/x/Doe, Jane/b"])
+def test_the_folder_of_a_file_is_taken_out_wherever_a_record_names_it(made: Path, folder: str) -> None:
+    (record,) = ad.read_all(made)
+    weights, text, logs = (f"{folder}/{name}" for name in ("w.safetensors", "text", "logs"))
+    resolved = record.content["resolved"] | {
+        "overrides": {"backbone": {"weights": weights, "text": text}, "wandb": {"dir": f"/srv/Jane Doe/{logs}"}}
+    }
+    changed = without_paths(
+        record.content
+        | {"resolved": resolved, "backbone": record.content["backbone"] | {"weights": weights, "text": text}}
+        | {"given": [f"backbone.weights={weights}", f"backbone.text={text}"], "notes": [f"{weights} was read."]}
+    )
+    assert not [word for word in ("Jane", "Doe", "lab", "srv") if word in json.dumps(changed)]
+    assert [changed["backbone"][name] for name in ("weights", "text")] == ["w.safetensors", "text"]
+    assert changed["given"] == ["backbone.weights=w.safetensors", "backbone.text=text"]
+    assert changed["notes"] == ["w.safetensors was read."]
+
+
+def test_a_tag_and_a_file_of_a_hub_stay(made: Path) -> None:
+    (record,) = ad.read_all(made)
+    for weights in ("openai", "random", "hf-hub:org/model/w.safetensors"):
+        backbone = record.content["backbone"] | {"weights": weights}
+        assert without_paths(record.content | {"backbone": backbone})["backbone"]["weights"] == weights
+
+
 def test_the_name_of_a_table_is_no_name_of_an_image(made: Path) -> None:
     (record,) = ad.read_all(made)
     content = record.content | {"given": ["dataset.table=images.csv", "support=p1.png"]}

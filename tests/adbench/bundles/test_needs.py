@@ -49,7 +49,8 @@ def test_a_file_that_was_edited_between_two_cells_tells_their_commands_apart(edi
 
 def content(**changes: Any) -> dict[str, Any]:
     """What `needs` reads of a record.json, of a built-in method without files."""
-    facts = {"params": {"epochs": 3}, "method_version": "2", "support": "aa", "data": "bb", "weights": "cc"}
+    facts = {"params": {"epochs": 3}, "method_version": "2", "support": "aa", "data": "bb"}
+    facts |= {"weights": "cc", "model": "ee"}
     resolved = {"method": "clip", "support": None, "overrides": {}}
     return {
         "facts": facts | changes.get("facts", {}), "resolved": resolved | changes.get("resolved", {}),
@@ -81,6 +82,10 @@ def test_a_command_that_names_no_file_needs_nothing() -> None:
         (
             {"resolved": {"overrides": {"backbone": {"weights": "w.safetensors"}}}},
             "backbone.weights=w.safetensors: weights with the hash cc",
+        ),
+        (
+            {"resolved": {"overrides": {"backbone": {"text": "bio-text"}}}},
+            "backbone.text=bio-text: the text files of a model with the hash ee",
         ),
     ],
 )
