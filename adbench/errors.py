@@ -26,6 +26,10 @@ class FailedCellError(RecordError):
     """What was taken for a record says that its cell failed."""
 
 
+class AbsentError(AdbenchError):
+    """Weights or text files of a backbone are not on this machine."""
+
+
 class SweepError(AdbenchError):
     """Some cells of a sweep failed; the others have their records."""
 

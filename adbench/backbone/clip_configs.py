@@ -8,7 +8,7 @@ from typing import Any
 
 from adbench.backbone import hf
 from adbench.backbone.config import BackboneConfig
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AbsentError, AdbenchError, did_you_mean
 from adbench.system.text import said
 
 Model = Mapping[str, Any]  # open_clip's configuration
@@ -65,7 +65,7 @@ def building(model_name: str, name: str) -> Iterator[None]:
         raise AdbenchError(f"backbone {name!r}: open_clip can't build {model_name}: {said(error)}.") from error
 
 
-def no_folder(model: Model, config: BackboneConfig, name: str) -> str:
-    """Say that the folder of the text files is missing."""
+def no_folder(model: Model, config: BackboneConfig, name: str) -> AbsentError:
+    """Return the error that the folder of the text files is missing."""
     given = f"backbone.text={config.text} is not a folder." if config.text else "backbone.text=FOLDER is missing."
-    return f"{given} {hf.ask(name, config.text or 'FOLDER', model['text_cfg'])}"
+    return AbsentError(f"{given} {hf.ask(name, config.text or 'FOLDER', model['text_cfg'])}")

@@ -29,7 +29,7 @@ class OtherText(Backbone):
         if folder is not None:
             self.words = hf.Words(name, folder, described["text_cfg"])
         elif clip_configs.needs_folder(described):
-            raise AdbenchError(clip_configs.no_folder(described, config, name))
+            raise clip_configs.no_folder(described, config, name)
         self.tokenizer: Any = clip_tokenizer(self.architecture.context) if self.words is None else self.words
         self.lead = 1 if self.words is None else self.words.lead
         self.model = other_models.build_model(described, config, name, folder, input_size, self.weights_path)

@@ -38,7 +38,7 @@ def architecture(model: Model, config: BackboneConfig, name: str, folder: Path |
     if "hf_model_name" in text:
         found = text.get("hf_config") if folder is None else hf.text_config(name, folder, text)
         if not found:
-            raise AdbenchError(no_folder(model, config, name))
+            raise no_folder(model, config, name)
         depth, width, from_words = hf.shape_of(found)
     else:
         depth, width, from_words = text.get("layers", 12), text.get("width", 512), True
@@ -88,7 +88,7 @@ def new_model(model: Model, config: BackboneConfig, name: str, folder: Path | No
     text = {key: value for key, value in model["text_cfg"].items() if key != OWN_TEXT}
     if "hf_model_name" in text:
         if folder is None:
-            raise AdbenchError(no_folder(model, config, name))
+            raise no_folder(model, config, name)
         hf.check_transformers_config(name, folder)
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
     with building(config.model, name):

@@ -18,7 +18,7 @@ from adbench.backbone.config import Architecture, BackboneConfig
 from adbench.backbone.model_files import read_model
 from adbench.config.schema import OWN
 from adbench.data.fingerprint import digest, hash_files
-from adbench.errors import AdbenchError, did_you_mean
+from adbench.errors import AbsentError, AdbenchError, did_you_mean
 from adbench.plugins import registry
 from adbench.system.session import NotThereError
 from adbench.system.text import said
@@ -40,7 +40,7 @@ def model_config(config: BackboneConfig, name: str) -> dict[str, Any]:
         return {key: model[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
     folder = text_folder(config, name)
     if folder is None and clip_configs.needs_folder(model):
-        raise AdbenchError(clip_configs.no_folder(model, config, name))
+        raise clip_configs.no_folder(model, config, name)
     texts = {} if folder is None else {"text_files": hf.files_of(folder)}
     return {key: model[key] for key in clip_configs.KEYS if key in model} | texts
 
@@ -61,7 +61,7 @@ def clip_config(config: BackboneConfig, name: str) -> dict[str, Any]:
         clip_configs.refuse_unreadable(model, config, name)
         needs_folder = clip_configs.needs_folder(model)
     if needs_folder and not config.text:
-        raise AdbenchError(clip_configs.no_folder(model, config, name))
+        raise clip_configs.no_folder(model, config, name)
     if config.text and not needs_folder:
         raise AdbenchError(f"backbone.text={config.text} has no effect: {name} reads texts with CLIP's own tokenizer.")
     return model
@@ -141,18 +141,18 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
     """
     text = config.weights
     if config.text and text_folder(config, name) is None:  # before anything large is fetched
-        raise AdbenchError(clip_configs.no_folder(clip_config(config, name), config, name))
+        raise clip_configs.no_folder(clip_config(config, name), config, name)
     if text == "random" or (text == "none" and config.kind == OWN):
         return None
     if text.startswith(HUB):
         owner, model, file = _parts_of(text)
         return _from_hub(f"{owner}/{model}", file, config, offline)
-    if _is_path(text):
+    if is_path(text):
         convert = f" adbench weights convert {{}} --backbone {name} makes safetensors of a published file of tensors."
         with _beside(name, text) as shipped:
             path = shipped if shipped.is_file() else Path(text).expanduser()
         if not path.is_file():
-            raise AdbenchError(f"backbone.weights={text} is not a file.{_offer(config)}{convert.format('FILE')}")
+            raise AbsentError(f"backbone.weights={text} is not a file.{_offer(config)}{convert.format('FILE')}")
         if path.suffix != ".safetensors":
             raise AdbenchError(
                 f"{path} is refused: only safetensors are loaded, never a pickle or TorchScript file.{_offer(config)}"
@@ -167,7 +167,12 @@ def weights_file(config: BackboneConfig, name: str, offline: bool = False) -> Pa
     return _from_hub(hub, _hub_file(config), config, offline)
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether a value of `weights` is a file, and no tag.
+
+    >>> is_path("w.safetensors"), is_path("openai")
+    (True, False)
+    """
     return "." in Path(text).name or "/" in text
 
 
@@ -193,7 +198,7 @@ def _from_hub(hub: str, file: str, config: BackboneConfig, offline: bool) -> Pat
     try:
         return Path(hf_hub_download(hub, file, etag_timeout=5))
     except Exception as error:  # huggingface_hub raises a dozen unrelated types when the network is absent
-        raise AdbenchError(
+        raise AbsentError(
             f"{what} are not on this machine, and {_why(error)}. Download "
             f"https://huggingface.co/{hub}/resolve/main/{file} elsewhere and add backbone.weights=FILE.safetensors; "
             f"or try without them: {'backbone.weights=random' if config.kind == OWN else 'backbone=phantom-clip'}."
@@ -254,7 +259,7 @@ def _sha256(path: Path, cache: Path, keep: bool = True, since: float = 0.0) -> s
 
 def _offer(config: BackboneConfig) -> str:
     if config.kind == "clip":
-        hub = _hub_name(dataclasses.replace(config, weights="openai" if _is_path(config.weights) else config.weights))
+        hub = _hub_name(dataclasses.replace(config, weights="openai" if is_path(config.weights) else config.weights))
         return f" open_clip's weights are offered as safetensors under {hub}." if hub else ""
     return ""
 

@@ -10,7 +10,8 @@ from adbench.errors import AdbenchError, DataError, did_you_mean
 DATA_KEYS = ("data_root", "cache")
 SUPPORT_KEYS = ("dataset", "method", "shots", "draw", "support", "protocol", "train_on", "backbone", *DATA_KEYS)
 SYNTHESIS_KEYS = ("shots", "draw", "seed", "support", "input_size", "backbone", *DATA_KEYS)
-LOAD_KEYS = ("device", "cache", "precision", "backbone.weights", "method")  # of the machine that rebuilds a method
+# Of the machine that rebuilds a method.
+LOAD_KEYS = ("device", "cache", "precision", "backbone.weights", "backbone.text", "method")
 SCORE_KEYS = ("out", "threshold", "map_threshold", "specificity", "maps", "force", *LOAD_KEYS)
 PLOT_KEYS = ("data_root", *LOAD_KEYS)
 VERIFY_KEYS = PLOT_KEYS

@@ -119,7 +119,8 @@ def verify(
     """Check records that somebody else made: files, figures, facts, leaks, missing draws. Exit code 1: a finding.
 
     With data_root=DIR also content, support, labels and overlap. Keys: data_root=DIR, method=FILE.py:Class (of records
-    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
+    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors,
+    backbone.text=FOLDER
     """
     from adbench.commands.verify import verify_words
 
@@ -203,7 +204,7 @@ def plot_features(
     """Draw t-SNE of the test images' features, frozen and as the method adapts them, normal against abnormal.
 
     Keys: data_root=DIR, method=FILE.py:Class (of a record whose method is not a registered one), device=, precision=,
-    cache=, backbone.weights=FILE.safetensors
+    cache=, backbone.weights=FILE.safetensors, backbone.text=FOLDER
     """
     from adbench.commands.plot_features import plot_features
 

@@ -113,7 +113,8 @@ def score(
     Keys: out=DIR (default scores/<time>), force=true (replace results that are there), threshold=NUMBER (of images),
     map_threshold=NUMBER (of pixels), or specificity=0.95 (both from the record's held-out images), maps=npy or
     maps=tiff (raw maps), method.prompts.normal=[...], method.prompts.abnormal=[...], method=FILE.py:Class (of a record
-    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
+    whose method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors,
+    backbone.text=FOLDER
     """
     from adbench.commands.score import score_words
 
@@ -138,7 +139,8 @@ def serve(
     """Show records at work on a page of this machine: heatmaps, thresholds, prompts, masks, a reviewed list of cases.
 
     Keys: data_root=DIR (the images of the cells' test sets and supports), method=FILE.py:Class (of a record whose
-    method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors
+    method is not a registered one), device=, precision=, cache=, backbone.weights=FILE.safetensors,
+    backbone.text=FOLDER
     """
     from adbench.commands.serve import serve_words
 

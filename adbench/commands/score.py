@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adbench.commands.console import plain_console
 from adbench.commands.keys import LOAD_KEYS, SCORE_KEYS, places_and_keys
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imports torch
     from adbench.running.apply import LoadKeys
     from adbench.statistics.calibration import Platt
 
+OF_BACKBONE: dict[str, Literal["weights", "text"]] = {"backbone.weights": "weights", "backbone.text": "text"}
 NUMBERS = ("threshold", "map_threshold", "specificity")
 
 
@@ -149,8 +150,8 @@ def load_keys(keys: Mapping[str, str]) -> LoadKeys:
     """Return those of a command's keys that `load` takes, each checked as `adbench run` does."""
     machine: LoadKeys = {}
     for key in LOAD_KEYS:
-        if key == "backbone.weights":
-            machine["weights"] = keys.get(key)
+        if key in OF_BACKBONE:
+            machine[OF_BACKBONE[key]] = keys.get(key)
         elif key in keys:
             machine[key] = getattr(parse_one([f"{key}={keys[key]}"]), key)  # type: ignore[literal-required]  # of `LOAD_KEYS`
     return machine

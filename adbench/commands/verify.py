@@ -14,7 +14,7 @@ from adbench.commands.keys import VERIFY_KEYS, check_root, places_and_keys
 from adbench.commands.leaderboard import PROCESSES
 from adbench.commands.score import load_keys
 from adbench.config.words import parse_one
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import AbsentError, AdbenchError, RecordError
 from adbench.plugins import registry
 from adbench.records.record import TABLES, Record, places, read
 from adbench.system.files import write_output
@@ -169,12 +169,16 @@ def _check_one(
     report: Report, record: Record, root: str, machine: LoadKeys, session: Session,
     rescore: tuple[bool, int | None], retrain: bool, title: str,
 ) -> None:  # fmt: skip
-    from adbench.running.recheck import check_data, reopened, unlike_here
+    from adbench.running.recheck import Reopened, check_data, unlike_here
     from adbench.running.rescore import check_scores, check_training
 
-    again = reopened(record, root, machine, session)
-    if isinstance(again, str):
-        report.add("data", [f"it can't be compared with the data: {again.rstrip('.')}"])
+    try:
+        again = Reopened(record, root, machine, session)
+    except AbsentError as error:  # what this machine lacks is no finding about a record
+        report.unchecked.append(f"the data, scores and training: {str(error).rstrip('.')}")
+        return
+    except AdbenchError as error:
+        report.add("data", [f"it can't be compared with the data: {str(error).rstrip('.')}"])
         return
     try:
         report.add("data", check_data(again))

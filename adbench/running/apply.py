@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from adbench.backbone.build import build
 from adbench.backbone.config import NOTHING, BackboneConfig
-from adbench.backbone.weights import check_weights, weights_hash
+from adbench.backbone.weights import check_weights, is_path, model_hash, weights_hash
 from adbench.config import layers
 from adbench.config.given import plain, plain_keys
 from adbench.config.schema import OWN, RunConfig, validate
@@ -32,19 +32,22 @@ from adbench.training.fit import device_of, placed, set_up_torch
 
 __all__ = ["Fitted", "LoadKeys", "ScoredImage", "load"]
 MISSING = object()
+PLACES = {"weights": "FILE.safetensors", "text": "FOLDER"}  # of a backbone, which may lie elsewhere on this machine
 
 
 class LoadKeys(TypedDict, total=False):
     """What `load` replaces, because it depends on the machine: each is optional.
 
     device: auto (default), cpu or cuda. cache: a folder. precision: 32-true, bf16-mixed or 16-mixed. weights: the
-    backbone's file. method: FILE.py:Class, of a record whose method is not a registered one.
+    backbone's file. text: the folder of its text files. method: FILE.py:Class, of a record whose method is not a
+    registered one.
     """
 
     device: str
     cache: str | None
     precision: str
     weights: str | None
+    text: str | None
     method: str
 
 
@@ -54,17 +57,21 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     Of a record, data are read and no code: its method is a registered one, or the class that `method` names, whose
     source must be what the record was made with.
     `overrides` replaces parameters that need no training, as prompts do: {"prompts.normal": ["healthy {}"]}.
-    `keys`: device, cache, precision, weights, method; see `LoadKeys`.
-    Raises RecordError where the record is damaged, or weights or method are not those it was made with, and
+    `keys`: device, cache, precision, weights, text, method; see `LoadKeys`.
+    Raises RecordError where the record is damaged, or weights, text files or method are not those it was made with, and
     AdbenchError for a keyword or value that can't be used.
     """
     for key in keys:
         if key not in LoadKeys.__annotations__:
             raise AdbenchError(f"unknown key {key!r} for load: {did_you_mean(key, LoadKeys.__annotations__)}")
     values = plain_keys(keys)
-    for key in ("method", "weights", "cache"):
+    for key in ("method", "weights", "text", "cache"):
         if not isinstance(values.get(key), (str, NoneType)):
             raise AdbenchError(f"{key}={values[key]} is not possible: give a text.")
+        if values.get(key) == "":
+            raise AdbenchError(
+                f"{f'backbone.{key}' if key in PLACES else key}= is empty: give a value, or leave it out."
+            )
     overrides = _plain_overrides(overrides)
     record = _record(record)
     path, content, facts = record.path, record.content, record.content["facts"]
@@ -77,7 +84,7 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     except (TypeError, ValueError, KeyError, AdbenchError) as error:
         raise damaged(path, reason(error)) from error
     state = _state(path, record.key)
-    machine = {key: value for key, value in values.items() if key != "weights" and value is not None}
+    machine = {key: value for key, value in values.items() if key not in PLACES and value is not None}
     try:
         validate(config)
     except (AdbenchError, TypeError) as error:
@@ -90,7 +97,10 @@ def load(record: Record | str | Path, overrides: Mapping[str, Any] | None = None
     params = layers.merge(method_class.Params, facts["params"], {}, f"method {config.method!r}")
     if overrides:
         params = _replace(method_class, params, overrides, config.method)
-    notes = _backbone_of(record, backbone_config, config, values.get("weights"))
+    named = {key: values[key] for key in PLACES if values.get(key) is not None}
+    backbone_config, notes = _backbone_of(record, backbone_config, config, named)
+    if backbone_config.text:
+        _check_texts(record, backbone_config, config.backbone)
     weights = weights_hash(backbone_config, config.backbone, config.cache_dir)
     if weights != made_with:
         raise RecordError(
@@ -232,8 +242,10 @@ def _method_class(record: Record, named: str | None) -> type[Method[Any]]:
     return method_class
 
 
-def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, named: str | None) -> tuple[str, ...]:
-    """Set the weights file that the user names; return a note where one is read that the record alone names."""
+def _backbone_of(
+    record: Record, backbone: BackboneConfig, config: RunConfig, named: Mapping[str, str]
+) -> tuple[BackboneConfig, tuple[str, ...]]:
+    """Return the backbone with the weights and text files that the user names, and a note on what the record names."""
     files = registry.config_files("backbone")
     if backbone.kind == OWN:
         usual = NOTHING
@@ -246,14 +258,25 @@ def _backbone_of(record: Record, backbone: BackboneConfig, config: RunConfig, na
         usual = layers.section(BackboneConfig, "backbone", config.backbone)
     if backbone.model != usual.model and backbone.model.endswith(".json"):
         raise damaged(record.path, f"backbone.model is {brief(backbone.model)}, a file that is not {usual.model}")
-    if named:
-        backbone.weights = named
-    elif backbone.weights != usual.weights and ("." in Path(backbone.weights).name or "/" in backbone.weights):
-        return (
-            f"reads the weights {printable(backbone.weights)}, which {record.path} names; "
-            "backbone.weights=FILE.safetensors names others.",
+    read_too = {"weights": is_path(backbone.weights), "text": bool(backbone.text)}
+    notes = tuple(
+        f"reads the {what} {printable(getattr(backbone, key))}, which {record.path} names; "
+        f"backbone.{key}={PLACES[key]} names others."
+        for key, what in (("weights", "weights"), ("text", "text files"))
+        if read_too[key] and key not in named and getattr(backbone, key) != getattr(usual, key)
+    )
+    weights, text = named.get("weights", backbone.weights), named.get("text", backbone.text)
+    return dataclasses.replace(backbone, weights=weights, text=text), notes
+
+
+def _check_texts(record: Record, backbone: BackboneConfig, name: str) -> None:
+    """Raise RecordError where the text files are not those that a record was made with; weights don't tell."""
+    made, here = record.content["facts"]["model"], model_hash(backbone, name)
+    if made != here:
+        raise RecordError(
+            f"{record.path} was made with other text files than those in {printable(backbone.text)}: with them {name} "
+            f"has the hash {here}, not {made}. Give the right folder: backbone.text=FOLDER"
         )
-    return ()
 
 
 def _from(schema: type[Any], content: dict[str, Any]) -> Any:

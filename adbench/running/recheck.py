@@ -23,9 +23,9 @@ from adbench.data.counts import counts_of
 from adbench.data.image_set import ImageSet
 from adbench.data.indexed import open_dataset
 from adbench.data.mask_facts import summary
-from adbench.errors import AdbenchError, RecordError
+from adbench.errors import RecordError
 from adbench.records.record import Record
-from adbench.running.apply import LoadKeys, check_named
+from adbench.running.apply import PLACES, LoadKeys, check_named
 from adbench.running.cell import seen_of
 from adbench.system.session import Session
 from adbench.system.text import brief, printable
@@ -74,8 +74,8 @@ def config_of_record(record: Record, data_root: str, keys: LoadKeys) -> RunConfi
     except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{record.path} has a configuration that can't be used ({error}).") from error
     sections = {name: words for name, words in config.overrides.items() if name != "wandb"}
-    if weights := keys.get("weights"):
-        sections["backbone"] = Overrides(sections.get("backbone", {}) | {"weights": weights})
+    if places := {name: keys.get(name) for name in PLACES if keys.get(name)}:
+        sections["backbone"] = Overrides(sections.get("backbone", {}) | places)
     config = replace(config, overrides=sections)
     validate(config)
     return config
@@ -199,11 +199,3 @@ def _check_masks(again: Reopened) -> Iterator[str]:
 
 def _short(value: Any) -> str:
     return brief(value, 100)
-
-
-def reopened(record: Record, data_root: str, keys: LoadKeys, session: Session) -> Reopened | str:
-    """Return the cell of a record on this machine, or why it can't be had."""
-    try:
-        return Reopened(record, data_root, keys, session)
-    except AdbenchError as error:
-        return str(error)
