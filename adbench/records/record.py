@@ -7,6 +7,7 @@ import json
 import math
 import os
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -216,6 +217,8 @@ def read(path: Path) -> Record:
     Of its files, record.json is read, and checked key by key (`check.problem`).
     """
     if not os.path.lexists(path / RECORD):
+        if _is_archive(path):
+            raise RecordError(f"{path} is a bundle, not a record. Unpack it and name one of its records: records/<key>")
         if inside := [folder for folder in folders(path) if os.path.lexists(folder / RECORD)]:
             raise RecordError(
                 f"{path} is a folder of {counted(len(inside), 'record')}. Name one, such as {inside[0]}; "
@@ -345,10 +348,16 @@ def places(runs: Path) -> list[Path]:
     """Return the folders in `runs` that should be records, or `runs` where it is one itself."""
     if os.path.lexists(runs / RECORD):
         return [runs]
+    if _is_archive(runs):
+        raise RecordError(f"{runs} is a bundle, not a folder of records. Unpack it and name its folder: records")
     if not runs.is_dir():
         what = "is not a folder of records" if os.path.lexists(runs) else "does not exist"
         raise RecordError(f"{runs} {what}. Name a folder of records, such as runs.")
     return folders(runs)
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def folders(runs: Path) -> list[Path]:

@@ -17,6 +17,7 @@ import adbench as ad
 from adbench.bundles.read import opened
 from adbench.bundles.scrub import Pseudonyms, anonymised, without_paths
 from adbench.bundles.write import bundle
+from adbench.errors import RecordError
 from adbench.records.record import read
 from tests.adbench.verify.conftest import Tampered
 
@@ -147,6 +148,25 @@ def test_folders_of_relative_paths_are_taken_out_too(made: Path) -> None:
     assert changed["resolved"]["overrides"] == {"backbone": {"weights": "w.safetensors", "activation": "gelu"}}
     hub = record.content | {"given": ["backbone.weights=hf-hub:org/model/w.safetensors"]}
     assert without_paths(hub)["given"] == hub["given"]
+
+
+def test_where_a_record_is_needed_a_bundle_is_to_be_unpacked(
+    archives: dict[str, bytes], phantoms: Path, tmp_path: Path, adbench: Any
+) -> None:
+    file = tmp_path / "b.zip"
+    file.write_bytes(archives["plain"])
+    said = "b.zip is a bundle, not a record. Unpack it and name one of its records: records/<key>"
+    scan = next(phantoms.rglob("*.png"))
+    answer = adbench("score", file, scan)
+    assert (answer.code, said in answer.err) == (4, True)
+    with pytest.raises(RecordError, match=re.escape(said)):
+        ad.load(file)
+    with pytest.raises(RecordError, match="b.zip is a bundle, not a folder of records. Unpack it .*: records$"):
+        ad.read_all(file)
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    (record,) = ad.read_all(tmp_path / "unpacked" / "records")
+    assert ad.load(record).notes == ()
 
 
 @pytest.mark.parametrize("folder", ["/x/Jane Doe/b", "../lab/Jane Doe/b", "~/Jane Doe/b", "/x/Doe, Jane/b"])
