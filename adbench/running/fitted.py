@@ -104,7 +104,8 @@ class Fitted:
         `images`: one or several of: the path of an image file (DICOM too; of a file that holds several images, such as
         a NIfTI volume, all are scored, in their order) or of a folder of them, a PIL image, a uint8 array or tensor
         (H, W, 3) or (H, W); or one array or tensor of many, (N, H, W, 3), (N, H, W) or (N, 3, H, W). Any height and
-        width will do. The same pixels have the same scores, bit for bit, in whatever form they are given.
+        width will do. The same pixels have the same scores, bit for bit, in whatever form they are given; in a batch of
+        another size, say alone, the last bits of some methods' scores may differ.
         Returns `Scores` on the CPU, fp32: `image` (N,), higher is more abnormal, and `maps` (N, S, S) at the input
         size S, or None. Of the images a batch is decoded at a time; for more maps than memory holds there is `stream`.
         Raises AdbenchError for what is no image, DataError for a file that can't be read.
