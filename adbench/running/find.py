@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from adbench.config import layers
 from adbench.data import dicom
 from adbench.data.decode import IMAGES
+from adbench.data.items import SPLITS, DatasetConfig
 from adbench.data.listing import below, check_file, check_names, is_folder, left_out, list_images
 from adbench.data.series import NO_IMAGES
 from adbench.errors import AdbenchError, DataError
 from adbench.exports.results import RESULTS, files_of
 from adbench.system.text import counted
+
+IMAGE_FOLDERS = ("images", "img")  # with masks next to them
 
 
 def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -50,15 +54,20 @@ def find_images(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 def images_below(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the images of a folder at any depth, and sentences about what was left out.
 
-    Besides what `list_images` leaves out these are DICOM objects that belong to images, such as segmentations and
-    reports, and what `adbench score` wrote there. Raises DataError for a folder without images.
+    Besides what `list_images` leaves out these are folders of masks, see `_masks`, DICOM objects that belong to images,
+    such as segmentations and reports, and what `adbench score` wrote there. Raises DataError for a folder without
+    images.
     """
     listing = list_images(folder, deep=True)
-    objects = {path: kind for path in listing.images if (kind := _object(path))}
-    ours = {path for path in listing.images if objects.get(path) == "adbench"} | _results(listing.images)
+    masks = _masks(listing.images, folder)
+    rest = [path for path in listing.images if path not in masks]
+    objects = {path: kind for path in rest if (kind := _object(path))}
+    ours = {path for path in rest if objects.get(path) == "adbench"} | _results(rest)
     others = {path: kind for path, kind in objects.items() if path not in ours}
-    images = [path for path in listing.images if path not in ours and path not in others]
+    images = [path for path in rest if path not in ours and path not in others]
     parts = left_out(listing)
+    if masks:
+        parts.append(f"{counted(len(masks), 'mask')}, such as {below(min(masks), folder)}")
     if ours:
         parts.append(f"{counted(len(ours), 'file')} that adbench score wrote, such as {below(min(ours), folder)}")
     if others:
@@ -69,6 +78,21 @@ def images_below(folder: Path) -> tuple[list[Path], list[str]]:
         found = f"; found {skipped}" if skipped else ""
         raise DataError(f"{folder} holds no image ({', '.join(IMAGES)}, DICOM without an ending){found}.")
     return images, [f"Left out in {folder}: {skipped}."] if skipped else []
+
+
+def _masks(paths: Iterable[Path], folder: Path) -> set[Path]:
+    """Return the files in folders of masks: those that `dataset=folder` knows, next to classes, splits or `images/`."""
+    known = layers.section(DatasetConfig, "dataset", "folder")
+    names = {name.lower() for name in known.mask_folders}
+    beside = {*known.normal_folders, *known.abnormal_folders, *SPLITS, *IMAGE_FOLDERS}
+    parts = {path: below(path.parent, folder).split("/") for path in paths}
+    filled = {(*inner[:depth], name.lower()) for inner in parts.values() for depth, name in enumerate(inner)}
+    return {
+        path
+        for path, inner in parts.items()
+        for depth, name in enumerate(inner)
+        if name.lower() in names and any((*inner[:depth], one) in filled for one in beside)
+    }
 
 
 def _object(path: Path) -> str:

@@ -257,6 +257,39 @@ def test_dicom_objects_that_are_no_images_are_left_out(tmp_path: Path) -> None:
     assert find_images([str(place / "1.dcm")])[0] == [place / "1.dcm"], "a file that is named is read"
 
 
+def touched(place: Path, *names: str) -> Path:
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).touch()
+    return place
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["normal/a.png", "abnormal/b.png"], ["masks/b.png"]),
+        (["test/good/a.png", "test/Ungood/p1/b.png"], ["test/Masks/p1/b.png"]),
+        (["test/Ungood/img/b.png"], ["test/Ungood/anomaly_mask/b.png"]),
+        (["test/crack/b.png"], ["ground_truth/crack/b_mask.png"]),
+        (["images/abnormal/b.png"], ["masks/abnormal/b.png"]),
+    ],
+)
+def test_masks_next_to_images_are_left_out_of_a_folder_and_read_where_they_are_named(
+    tmp_path: Path, images: list[str], masks: list[str]
+) -> None:
+    place = touched(tmp_path / "small", *images, *masks)
+    found, (sentence,) = find_images([str(place)])
+    assert sorted(found) == sorted(place / name for name in images)
+    assert sentence == f"Left out in {place}: 1 mask, such as {masks[0]}."
+    for named in (place / masks[0], (place / masks[0]).parent):
+        assert find_images([str(named)]) == ([place / masks[0]], [])
+
+
+def test_a_folder_that_is_called_like_masks_and_stands_alone_holds_images(tmp_path: Path) -> None:
+    place = touched(tmp_path / "ward", "masks/a.png", "patient/b.png")
+    assert find_images([str(place)]) == ([place / "masks/a.png", place / "patient/b.png"], [])
+
+
 def test_pictures_have_the_images_own_pixels(adbench, record, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
