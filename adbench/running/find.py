@@ -84,14 +84,14 @@ def _masks(paths: Iterable[Path], folder: Path) -> set[Path]:
     """Return the files in folders of masks: those that `dataset=folder` knows, next to classes, splits or `images/`."""
     known = layers.section(DatasetConfig, "dataset", "folder")
     names = {name.lower() for name in known.mask_folders}
-    beside = {*known.normal_folders, *known.abnormal_folders, *SPLITS, *IMAGE_FOLDERS}
+    siblings = {*known.normal_folders, *known.abnormal_folders, *SPLITS, *IMAGE_FOLDERS}
     parts = {path: below(path.parent, folder).split("/") for path in paths}
     filled = {(*inner[:depth], name.lower()) for inner in parts.values() for depth, name in enumerate(inner)}
     return {
         path
         for path, inner in parts.items()
         for depth, name in enumerate(inner)
-        if name.lower() in names and any((*inner[:depth], one) in filled for one in beside)
+        if name.lower() in names and any((*inner[:depth], one) in filled for one in siblings)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adbench.config.schema import RunConfig
-from adbench.data.decode import IMAGES, decoded, read_image, squashed
+from adbench.data.decode import decoded, read_image, squashed
 from adbench.data.frames import ImagePath
 from adbench.data.items import DatasetConfig
 from adbench.data.levels import IntensityRange
-from adbench.data.listing import is_folder, list_images
+from adbench.data.listing import is_folder
 from adbench.data.stacks import images_in
 from adbench.errors import AdbenchError, DataError
 from adbench.method import Capability, Method, Scores, naming_the_method
 from adbench.records.held_out import Thresholds, held_out, probabilities, thresholds
 from adbench.records.record import Record
+from adbench.running.find import images_below
 from adbench.scoring.score import check_finite, resize_maps, score_images, show_test_images
 from adbench.statistics.calibration import Platt
 
@@ -224,9 +226,9 @@ class Fitted:
             if isinstance(picture, Image.Image):
                 yield picture
                 continue
-            paths = list_images(picture, deep=True).images if is_folder(picture) else [picture]
-            if not paths:
-                raise DataError(f"{picture} holds no image ({', '.join(IMAGES)}, DICOM without an ending).")
+            paths, sentences = images_below(picture) if is_folder(picture) else ([picture], [])
+            for sentence in sentences:
+                warnings.warn(sentence, stacklevel=2)
             for path in paths:
                 try:
                     yield from images_in(path, self.dataset.slice_axis, self.dataset.volume_window)

@@ -40,15 +40,24 @@ def test_a_batch_of_images_is_decoded_at_a_time(fitted: ad.Fitted, monkeypatch: 
 
 def test_a_folder_streams_with_the_scores_of_one_call(fitted: ad.Fitted, small: Path) -> None:
     folder = small / "test"
-    paths = sorted(folder.rglob("*.png"))
-    found = list(fitted.stream(folder))
-    whole = fitted.score(folder)
+    paths = sorted(folder.rglob("img/*.png"))
+    with pytest.warns(UserWarning, match=r"Left out in .*: 2 masks"):
+        found = list(fitted.stream(folder))
+    with pytest.warns(UserWarning, match=r"Left out in .*: 2 masks"):
+        whole = fitted.score(folder)
     assert [one.image for one in found] == paths
     assert [one.score for one in found] == whole.image.tolist()
     assert all(np.array_equal(one.map, map_) for one, map_ in zip(found, whole.maps.numpy(), strict=True))
     (empty := small.parent / "empty").mkdir(exist_ok=True)
     with pytest.raises(DataError, match=r"empty holds no image"):
         next(fitted.stream(empty))
+
+
+def test_masks_in_a_folder_are_left_out_with_a_warning(fitted: ad.Fitted, small: Path) -> None:
+    place = small / "test" / "Ungood"
+    with pytest.warns(UserWarning, match=r"Left out in .*: 2 masks, such as anomaly_mask/"):
+        scores = fitted.score(place)
+    assert torch.equal(scores.image, fitted.score(place / "img").image)
 
 
 def test_a_generator_is_read_no_further_than_a_batch(fitted: ad.Fitted) -> None:
