@@ -72,10 +72,22 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
     return content["findings"] == 0
 
 
+def _check_there(keys: Mapping[str, str]) -> None:
+    """Raise AdbenchError for files that the command names and that aren't there; a record's own may be missing."""
+    from adbench.backbone.weights import is_path
+
+    weights, text = keys.get("backbone.weights", ""), keys.get("backbone.text")
+    if is_path(weights) and not Path(weights).expanduser().is_file():
+        raise AdbenchError(f"backbone.weights={weights} is not a file.")
+    if text is not None and not Path(text).expanduser().is_dir():
+        raise AdbenchError(f"backbone.text={text} is not a folder.")
+
+
 def _sorted(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
     runs, keys = places_and_keys(words, VERIFY_KEYS)
     if empty := [key for key, value in keys.items() if not value]:
         raise AdbenchError(f"{empty[0]}= needs a value.")
+    _check_there(keys)
     return [Path(word).expanduser() for word in runs or ["runs"]], keys
 
 

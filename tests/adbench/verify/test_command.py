@@ -269,6 +269,8 @@ def test_words_that_cant_be_used_are_named(good: Path, adbench: Any) -> None:
         (("device=cpu",), "device= has no effect without data_root=DIR"),
         (("shots=3",), "unknown key 'shots'"),
         (("data_root=",), "data_root= needs a value"),
+        (("data_root=phantom", "backbone.weights=gone.safetensors"), "backbone.weights=gone.safetensors is not a file"),
+        (("data_root=phantom", "backbone.text=gone"), "backbone.text=gone is not a folder"),
         (("data_root=nowhere",), "data_root=nowhere is not a folder"),
         (("data_root=phantom", "method=clip"), "method=clip has no effect: the records' methods are registered"),
         (("data_root=phantom", "device=cuda"), "device=cuda is not possible: torch sees no CUDA device"),
