@@ -63,11 +63,6 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file's name has an ending that is read."""
-    return name.lower().endswith(IMAGES)
-
-
 def stem_of(name: str) -> str:
     """Return a name or path without the ending that is read; other dots stay.
 
