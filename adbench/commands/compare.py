@@ -50,8 +50,6 @@ def show_comparisons(
         raise AdbenchError(f"--margin {margin} is not possible: a number of points above 0 is needed, at most 100.")
     if power is not None and not 0 < power <= 100:
         raise AdbenchError(f"--power {power} is not possible: a difference in points above 0 is needed, at most 100.")
-    if markdown and latex:
-        raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     check_outputs(csv=csv, json=json)
     collected, left_out = collect(runs, PROCESSES)
     left_out += problems

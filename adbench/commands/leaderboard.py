@@ -48,8 +48,6 @@ def show_leaderboard(
     Raises RecordError after that where records were left out: they can't be read, or two records of one cell disagree;
     with `intervals=True` also where a record's scores can't be read.
     """
-    if markdown and latex:
-        raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
     from adbench.board import leaderboard, render
     from adbench.board.assembly import assembled
     from adbench.board.figure import HEADLINE, STANDARD

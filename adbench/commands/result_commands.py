@@ -9,6 +9,12 @@ import typer
 
 from adbench.commands.app import RESULTS, ListedWords, app, plot_app
 from adbench.commands.usage import Command
+from adbench.errors import AdbenchError
+
+
+def _check_layout(markdown: bool, latex: bool) -> None:
+    if markdown and latex:
+        raise AdbenchError("--markdown and --latex exclude each other. Keep one.")
 
 
 @app.command(cls=Command, rich_help_panel=RESULTS)
@@ -51,6 +57,7 @@ def leaderboard(
     from adbench.bundles.read import opened
     from adbench.commands.leaderboard import show_leaderboard
 
+    _check_layout(markdown, latex)
     with opened(runs or [Path("runs")]) as bundles:
         show_leaderboard(
             bundles.folders, csv=csv, markdown=markdown, json=json, published=published, costs=costs, latex=latex,
@@ -91,6 +98,7 @@ def compare(
     from adbench.bundles.read import opened
     from adbench.commands.compare import show_comparisons
 
+    _check_layout(markdown, latex)
     with opened(runs or [Path("runs")]) as bundles:
         show_comparisons(
             bundles.folders, metrics=metric, against=against, method=method, dataset=dataset, protocol=protocol,

@@ -139,7 +139,7 @@ def test_a_cell_has_the_network_in_its_key_and_no_clip(installed: None, tiny: Pa
     assert padim.input_size == 256
     assert cell(tiny, "backbone.weights=random", "input_size=64").input_size == 64
     assert any(
-        note.startswith("WARNING: resnet18, the network of anomalib, has random weights") for note in padim.notes
+        note.startswith("warning: resnet18, the network of anomalib, has random weights") for note in padim.notes
     )
     other = cell(tiny, "backbone.weights=random", "method.args={backbone: resnet34}")
     assert other.facts["model"] != padim.facts["model"]
