@@ -52,7 +52,8 @@ def patient_lines(test: ScoredImages) -> Iterator[tuple[str, str]]:
             f"{len(ill & well)} with both"
         ),
     )
-    yield "images per patient", f"{each.min()} to {each.max()}, median {np.median(each):g}"
+    several = f"{each.min()} to {each.max()}, median {np.median(each):g}"
+    yield "images per patient", several if each.min() < each.max() else f"{each.min()} each"
     if unknown:
         yield "unknown patients", f"{counted(unknown, 'image')}, each counted as a patient of its own"
 
