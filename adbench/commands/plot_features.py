@@ -22,7 +22,7 @@ from adbench.data.image_set import to_tensor
 from adbench.data.indexed import open_dataset
 from adbench.errors import AdbenchError, RecordError, did_you_mean
 from adbench.method import Batch, Method, defining, naming_the_method
-from adbench.records.record import TABLES
+from adbench.records import files
 from adbench.running.apply import Fitted, load
 from adbench.scoring.returned import adapted_of
 from adbench.system.files import check_png, write_output
@@ -78,7 +78,7 @@ def plot_features(record: Path, words: Sequence[str], out: Path | None) -> tuple
     clean = {name: purity(rows, labels) for name, rows in features.items()}
     out = out or fitted.record.path / "features.png"
     picture = draw(points, labels, clean, f"{fitted.config.method_name} on {fitted.config.dataset_name}")
-    write_output(out, picture, "file with --out FILE", (fitted.record.path / name for name in TABLES))
+    write_output(out, picture, "file with --out FILE", (fitted.record.path / name for name in files.ALL))
     return out, clean
 
 

@@ -16,7 +16,8 @@ from adbench.commands.score import load_keys
 from adbench.config.words import parse_one
 from adbench.errors import AbsentError, AdbenchError, RecordError
 from adbench.plugins import registry
-from adbench.records.record import TABLES, Record, places, read
+from adbench.records import files
+from adbench.records.record import Record, places, read
 from adbench.system.files import write_output
 from adbench.system.progress import counting
 from adbench.system.text import counted, printable, said
@@ -61,7 +62,7 @@ def verify_words(words: Sequence[str], rescore: str | None, retrain: bool, as_js
     text = bundles.named(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
     data = text.encode("utf-8", "backslashreplace")  # of names that are not UTF-8, as JSON escapes them
     if out is not None:
-        read_here = (path / name for path in paths for name in TABLES)
+        read_here = (path / name for path in paths for name in files.ALL)
         write_output(out, data, "file with --out FILE", read_here)
     if as_json:
         print(data.decode(), end="")

@@ -20,19 +20,8 @@ import pandas as pd
 from adbench.errors import AdbenchError, FailedCellError, RecordError
 from adbench.metrics.patient import How, by_patient
 from adbench.metrics.per_image import Contributions, from_columns
-from adbench.records import tables
+from adbench.records import files, tables
 from adbench.records.check import HASHED, problem
-from adbench.records.files import (
-    FALSE_POSITIVES,
-    HELD_OUT,
-    HELD_OUT_PIXELS,
-    HISTOGRAM,
-    IMAGE_HISTOGRAMS,
-    LESIONS,
-    PARAMETERS,
-    PREDICTIONS,
-    RECORD,
-)
 from adbench.records.plain import plain
 from adbench.system.files import BY_KEYS, replacing
 from adbench.system.text import brief, counted, printable
@@ -40,11 +29,6 @@ from adbench.system.text import brief, counted, printable
 SCHEMA = 2
 LOGS = "logs"  # the folder in runs/ for what the cells of a sweep print
 SITE = "adbench-site.txt"  # marks a site (adbench leaderboard --html), which may stand among records
-FILES = (PREDICTIONS, PARAMETERS)
-# All that is read of a record, pictures apart.
-TABLES = (
-    RECORD, *FILES, HISTOGRAM, IMAGE_HISTOGRAMS, LESIONS, FALSE_POSITIVES, HELD_OUT, HELD_OUT_PIXELS,
-)  # fmt: skip
 MOST_JSON = 2**24  # bytes of a record.json
 MOST_NAMED = 50  # records that one error names
 
@@ -136,7 +120,7 @@ class Record:
         Columns: image (its row in the predictions), area (pixels at evaluation size), score (its highest pixel's).
         A record that an older adbench wrote has none either.
         """
-        return tables.lesions(self.path / LESIONS, self.content) if self.content.get("lesions") else None
+        return tables.lesions(self.path / files.LESIONS, self.content) if self.content.get("lesions") else None
 
     def false_positives(self) -> pd.DataFrame | None:
         """One row per test image and map threshold: image, specificity, threshold, regions.
@@ -146,7 +130,9 @@ class Record:
         """
         head = self.content.get("lesions")
         return (
-            tables.false_positives(self.path / FALSE_POSITIVES, self.content) if head and head["thresholds"] else None
+            tables.false_positives(self.path / files.FALSE_POSITIVES, self.content)
+            if head and head["thresholds"]
+            else None
         )
 
     def held_out(self) -> pd.DataFrame | None:
@@ -157,14 +143,14 @@ class Record:
         head = self.content.get("held_out")
         if not head or not head["images"]:
             return None
-        return tables.held_out(self.path / HELD_OUT, head["images"])
+        return tables.held_out(self.path / files.HELD_OUT, head["images"])
 
     def held_out_pixels(self) -> dict[str, Any] | None:
         """Return the histogram of the pixels of held-out normal images, `bin` and `pixels` (B,); None without maps."""
         head = self.content.get("held_out")
         if not head or head["shift"] is None:
             return None
-        return tables.held_out_pixels(self.path / HELD_OUT_PIXELS, head["shift"])
+        return tables.held_out_pixels(self.path / files.HELD_OUT_PIXELS, head["shift"])
 
     def contributions(self) -> Contributions | None:
         """Return what each test image contributes to the pixel metrics, on coarse bins, or none without pixel metrics.
@@ -179,7 +165,7 @@ class Record:
                 f"{self.path} holds no histograms of single images, which intervals of pixel metrics need; an older "
                 "adbench wrote it. Run its cell again with force=true."
             )
-        columns = tables.image_histograms(self.path / IMAGE_HISTOGRAMS)
+        columns = tables.image_histograms(self.path / files.IMAGE_HISTOGRAMS)
         return from_columns(columns, head["shift"], self.content["test_images"])
 
 
@@ -203,7 +189,7 @@ def damaged(path: Path, why: str) -> RecordError:
 
 def peek(path: Path) -> dict[str, Any] | None:
     """Return the content of record.json: {} where it can't be read, None where there is no such file."""
-    if not os.path.lexists(path / RECORD):
+    if not os.path.lexists(path / files.RECORD):
         return None
     try:
         return _content(path)
@@ -216,10 +202,10 @@ def read(path: Path) -> Record:
 
     Of its files, record.json is read, and checked key by key (`check.problem`).
     """
-    if not os.path.lexists(path / RECORD):
+    if not os.path.lexists(path / files.RECORD):
         if _is_archive(path):
             raise RecordError(f"{path} is a bundle, not a record. Unpack it and name one of its records: records/<key>")
-        if inside := [folder for folder in folders(path) if os.path.lexists(folder / RECORD)]:
+        if inside := [folder for folder in folders(path) if os.path.lexists(folder / files.RECORD)]:
             raise RecordError(
                 f"{path} is a folder of {counted(len(inside), 'record')}. Name one, such as {inside[0]}; "
                 f"adbench leaderboard {path} shows all."
@@ -269,16 +255,16 @@ def needed(content: Mapping[str, Any]) -> list[str]:
     """Return the names of the files that a record with this record.json has, pictures apart."""
     lesions, held = (found if type(found := content.get(name)) is dict else {} for name in ("lesions", "held_out"))
     names = {
-        HISTOGRAM: content.get("histogram"), IMAGE_HISTOGRAMS: content.get("image_histograms"),
-        LESIONS: lesions, FALSE_POSITIVES: lesions.get("thresholds"), HELD_OUT: held.get("images"),
-        HELD_OUT_PIXELS: held.get("shift") is not None,
+        files.HISTOGRAM: content.get("histogram"), files.IMAGE_HISTOGRAMS: content.get("image_histograms"),
+        files.LESIONS: lesions, files.FALSE_POSITIVES: lesions.get("thresholds"), files.HELD_OUT: held.get("images"),
+        files.HELD_OUT_PIXELS: held.get("shift") is not None,
     }  # fmt: skip
-    return [*FILES, *(name for name, there in names.items() if there)]
+    return [*files.ALWAYS, *(name for name, there in names.items() if there)]
 
 
 def _content(path: Path) -> dict[str, Any]:
     """Read record.json as it is; raises RecordError where it is no JSON object, too large or too deep."""
-    file = path / RECORD
+    file = path / files.RECORD
     if why := tables.regular(file, MOST_JSON):
         raise damaged(path, why)
     try:
@@ -346,7 +332,7 @@ def files_of(records: Iterable[Record]) -> Iterator[Path]:
 
 def places(runs: Path) -> list[Path]:
     """Return the folders in `runs` that should be records, or `runs` where it is one itself."""
-    if os.path.lexists(runs / RECORD):
+    if os.path.lexists(runs / files.RECORD):
         return [runs]
     if _is_archive(runs):
         raise RecordError(f"{runs} is a bundle, not a folder of records. Unpack it and name its folder: records")
@@ -391,7 +377,7 @@ def note_failure(runs: Path, key: str, content: dict[str, Any]) -> None:
     """Leave `runs/<key>/record.json` with status `failed`: no record, which every reader passes over, but a trace."""
     head = {"schema": SCHEMA, "key": key, "status": "failed"}
     with writing(runs, key) as folder:
-        (folder / RECORD).write_text(to_json(head | content), encoding="utf-8")
+        (folder / files.RECORD).write_text(to_json(head | content), encoding="utf-8")
 
 
 def to_json(content: Mapping[str, Any]) -> str:

@@ -26,18 +26,7 @@ from adbench.data.mask_facts import summary
 from adbench.method import Method, naming_the_method
 from adbench.metrics.per_image import to_columns
 from adbench.plugins import registry
-from adbench.records import pictures, provenance, record
-from adbench.records.files import (
-    FALSE_POSITIVES,
-    HELD_OUT,
-    HELD_OUT_PIXELS,
-    HISTOGRAM,
-    IMAGE_HISTOGRAMS,
-    LESIONS,
-    PARAMETERS,
-    PREDICTIONS,
-    RECORD,
-)
+from adbench.records import files, pictures, provenance, record
 from adbench.records.hashes import hashes_of
 from adbench.scoring.evaluate import Outcome, evaluate
 from adbench.scoring.held_out import HeldOutOutcome, score_held_out
@@ -114,9 +103,9 @@ def run_cell(
         with watch.stage("write"):
             _write(folder, cell, method, outcome, data.test)
             if held_out is not None:
-                held_out.table.to_parquet(folder / HELD_OUT, index=False)
+                held_out.table.to_parquet(folder / files.HELD_OUT, index=False)
                 if held_out.pixels is not None:
-                    held_out.pixels.to_parquet(folder / HELD_OUT_PIXELS, index=False)
+                    held_out.pixels.to_parquet(folder / files.HELD_OUT_PIXELS, index=False)
         content = _content(cell, method, outcome, words, watch.seconds)
         content["notes"] += [*data.mask_notes(), *method.encoding_notes()]
         facts = data.test.mask_facts
@@ -128,7 +117,7 @@ def run_cell(
         content["tracker"] = tracker.finish(content, folder / "gallery") if tracker else None
         content = json.loads(record.to_json(content))  # as it is read back
         content["files"] = hashes_of(folder, content)
-        (folder / RECORD).write_text(record.to_json(content), encoding="utf-8")
+        (folder / files.RECORD).write_text(record.to_json(content), encoding="utf-8")
     shrink([config.cache_dir / name for name in ("features", "decoded", "fits", "intervals")], config.cache_gb)
     return record.read(Path(config.runs) / cell.key)
 
@@ -176,23 +165,23 @@ def _held_out(cell: Cell, data: DataModule, scored: HeldOutOutcome | None) -> di
 
 
 def _write(folder: Path, cell: Cell, method: Method[Any], outcome: Outcome, test: ImageSet) -> None:
-    outcome.predictions.to_parquet(folder / PREDICTIONS, index=False)
+    outcome.predictions.to_parquet(folder / files.PREDICTIONS, index=False)
     if outcome.histogram is not None:
         columns = outcome.histogram.to_arrays()
         table = pd.DataFrame({name: column for name, column in columns.items() if column.ndim == 1})
-        table.to_parquet(folder / HISTOGRAM, index=False)
+        table.to_parquet(folder / files.HISTOGRAM, index=False)
     if outcome.contributions is not None:
         table = pd.DataFrame(to_columns(outcome.contributions))
-        table.to_parquet(folder / IMAGE_HISTOGRAMS, index=False, compression="zstd")
+        table.to_parquet(folder / files.IMAGE_HISTOGRAMS, index=False, compression="zstd")
     if outcome.lesions is not None:
-        pd.DataFrame(outcome.lesions.lesions._asdict()).to_parquet(folder / LESIONS, index=False)
+        pd.DataFrame(outcome.lesions.lesions._asdict()).to_parquet(folder / files.LESIONS, index=False)
         if outcome.lesions.false_positives.size:
-            outcome.lesions.counts().to_parquet(folder / FALSE_POSITIVES, index=False)
+            outcome.lesions.counts().to_parquet(folder / files.FALSE_POSITIVES, index=False)
     state = state_of(method)  # copies: safetensors refuses tensors that share memory, as tied weights do
     state = {name: value.contiguous() for name, value in state.items()}
     # Bytes first: a full disk is then an OSError like everywhere else. One entry: safetensors writes several in any
     # order, and the same run is to be the same bytes.
-    (folder / PARAMETERS).write_bytes(save(state, metadata={"cell": cell.key}))
+    (folder / files.PARAMETERS).write_bytes(save(state, metadata={"cell": cell.key}))
     if cell.config.gallery:
         rows = pictures.choose(outcome.predictions, cell.config.gallery)
         flat = [row for chosen in rows.values() for row in chosen]
