@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from adbench.config.schema import RunConfig
-from adbench.records import record
+from adbench.records import files, record
 from adbench.records.record import read_all
 
 FAKE = """
@@ -187,7 +187,7 @@ def stub_record() -> Callable[..., None]:
     def write(config: RunConfig, key: str, seconds: float = 1.0, facts: dict[str, Any] | None = None) -> None:
         folder = Path(config.runs) / key
         folder.mkdir(parents=True)
-        for name in record.FILES:
+        for name in files.ALWAYS:
             (folder / name).touch()
         (folder / "record.json").write_text(json.dumps(stub_content(config, key, seconds, facts)))
 
